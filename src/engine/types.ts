@@ -1,0 +1,113 @@
+/**
+ * The boundary between the HTTP dialects and whatever generates text.
+ *
+ * Dialects (src/api) know only these types; they never see tokens, canvases or kernels.
+ */
+
+/** One completion to generate: text on the left of the cursor, text on its right, and how to decode. */
+export interface GenerateRequest {
+  prefix: string;
+  /** Text to the right of the cursor; the empty string asks for a plain continuation. */
+  suffix: string;
+  /** Upper bound of emitted tokens; at least 1 and at most `model.maxOutputTokens`. */
+  maxTokens: number;
+  /** Stop strings: the text ends before the first one found. */
+  stop: readonly string[];
+  /** 0 is greedy decoding; the choice of token is sampled above 0. */
+  temperature: number;
+  /** Nucleus of the probability mass to sample from, in (0, 1]. */
+  topP: number;
+  /** Unsigned 32-bit integer. The same seed and request give the same text. */
+  seed: number;
+  /** Denoising steps the whole request may take. */
+  maxSteps?: number;
+  /** Confidence at which a slot is revealed, in (0, 1]; the model's own when absent. */
+  revealThreshold?: number;
+  /** Probability at which a revealed token is edited, in (0, 1]; the model's own when absent. */
+  editThreshold?: number;
+}
+
+/** The state of a completion after one denoising step. */
+export interface Frame {
+  /** The whole completion so far, with the current canvas; mask slots are left out. */
+  text: string;
+  /**
+   * The part of `text` that will not change any more. It only grows from frame to frame, is whole UTF-8 and never ends
+   * in a partial stop string, so that what it gained since the last frame can be sent as a delta.
+   */
+  settled: string;
+}
+
+export interface Usage {
+  /** Prefix and suffix tokens that the model saw, after truncation. */
+  promptTokens: number;
+  /** Part of `promptTokens` whose keys and values came from the prefix cache. */
+  cachedTokens: number;
+  /** Tokens of prefix and suffix that did not fit the context and were cut, from the side far from the cursor. */
+  truncatedTokens: number;
+  completionTokens: number;
+  /** Denoiser passes over a canvas. */
+  steps: number;
+  /** Slots computed, summed over the steps: the cost figure that is comparable between samplers. */
+  slotEvaluations: number;
+  cpuMs: number;
+}
+
+export interface Completion {
+  text: string;
+  finishReason: 'stop' | 'length';
+  usage: Usage;
+  /** Mean log-probability (natural logarithm) of the emitted tokens; 0 when none was emitted. */
+  confidence: number;
+}
+
+export interface ModelInfo {
+  id: string;
+  /** Unix time, in seconds. */
+  created: number;
+  /** Tokens of prefix, suffix and canvas together. */
+  contextLength: number;
+  maxOutputTokens: number;
+}
+
+/** A model that is ready to generate. One engine serves many requests at once and decides itself whose turn it is. */
+export interface Engine {
+  readonly model: ModelInfo;
+  /**
+   * Generates one completion, yielding a frame after each denoising step and returning the completion.
+   *
+   * Ending the iteration early (`return()`) or aborting `signal` frees the engine for the next request. After an abort
+   * the generator throws `signal.reason`. The engine gives way to the event loop between steps.
+   */
+  generate(request: GenerateRequest, signal: AbortSignal): AsyncGenerator<Frame, Completion>;
+}
+
+/** What an engine is made of; `createEngine` in engine.ts takes one of these. */
+export interface EngineParts {
+  model: { id: string; created: number };
+  /** Compiled kernels; a probe picks relaxed SIMD where the machine runs it. */
+  kernels: KernelModules;
+  /** Parsed JSON of config.json. */
+  config: unknown;
+  /** Parsed JSON of tokenizer.json. */
+  tokenizer: unknown;
+  /**
+   * Opens model.safetensors. The stream fails at its end when the bytes are not those of the manifest, so it must be
+   * read to its end before the engine is handed out; called once.
+   */
+  openWeights(): Promise<ReadableStream<Uint8Array>>;
+  limits?: EngineLimits;
+}
+
+export interface KernelModules {
+  relaxed: WebAssembly.Module;
+  simd: WebAssembly.Module;
+}
+
+export interface EngineLimits {
+  /** Bound of all cached keys and values. */
+  cacheBytes?: number;
+}
+
+/** The signature of `createEngine` in engine.ts. Rejects when the parts do not fit together or the weights fail. */
+export type CreateEngine = (parts: EngineParts) => Promise<Engine>;

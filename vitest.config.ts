@@ -1,0 +1,34 @@
+/**
+ * Three test projects: `unit` runs in Node, `workerd` inside the Workers runtime with real bindings, `service` in Node
+ * against a whole worker that listens on a port. A test that needs the Workers runtime ends in `.workerd.test.ts`.
+ */
+import { cloudflareTest } from '@cloudflare/vitest-plugin';
+import { defineConfig } from 'vitest/config';
+
+export default defineConfig({
+  test: {
+    maxWorkers: 2,
+    projects: [
+      {
+        test: {
+          name: 'unit',
+          include: ['test/**/*.test.ts'],
+          exclude: ['test/**/*.workerd.test.ts', 'test/service/**'],
+        },
+      },
+      {
+        plugins: [cloudflareTest({ wrangler: { configPath: './wrangler.toml' }, remoteBindings: false })],
+        test: { name: 'workerd', include: ['test/**/*.workerd.test.ts'] },
+      },
+      {
+        test: {
+          name: 'service',
+          include: ['test/service/**/*.test.ts'],
+          // Bundling and starting the runtime on a busy machine takes seconds.
+          testTimeout: 60_000,
+          hookTimeout: 120_000,
+        },
+      },
+    ],
+  },
+});
