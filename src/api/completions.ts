@@ -1,0 +1,33 @@
+/** POST /v1/completions: OpenAI's legacy completions, https://platform.openai.com/docs/api-reference/completions */
+import type { Context } from 'hono';
+import * as z from 'zod';
+import type { ModelProvider } from '../engine/provider.ts';
+import { answer, type ChoiceShape, engineFor } from './answer.ts';
+import { toCall } from './completion.ts';
+import { decodingFields, promptField, readBody, unsupportedFields } from './schema.ts';
+
+const schema = z.object({
+  ...decodingFields,
+  ...unsupportedFields,
+  prompt: promptField,
+  echo: z.boolean().default(false),
+});
+
+const choice = (index: number, text: string, finishReason: string | null) => ({
+  text,
+  index,
+  logprobs: null,
+  finish_reason: finishReason,
+});
+
+/** Full answers and chunks share one shape. */
+const shape: ChoiceShape = { whole: choice, chunk: choice };
+
+/** Answers OpenAI's completion request. */
+export function completions(models: ModelProvider) {
+  return async function completions(c: Context): Promise<Response> {
+    const params = await readBody(c, schema);
+    const call = toCall(params.prompt, params, params.echo);
+    return answer(c, await engineFor(c, models, params.model), call, shape);
+  };
+}

@@ -1,0 +1,119 @@
+/** Request fields that the dialects share, and the reading of a body against a schema. */
+import type { Context } from 'hono';
+import * as z from 'zod';
+import { ApiError } from './errors.ts';
+
+/** Tokens of a completion when the request names no bound: two canvases, what an editor shows at once. */
+export const DEFAULT_MAX_TOKENS = 64;
+
+/** OpenAI allows 4 stop strings; editors that stop at every kind of block end send more. */
+export const MAX_STOP_STRINGS = 16;
+
+/** Choices of one request, over all its prompts; they are computed one after the other. */
+export const MAX_CHOICES = 16;
+
+const MAX_CHOICES_PER_PROMPT = 8;
+
+/** Issue parameter that marks a well-formed value which this model cannot honour. */
+const UNSUPPORTED = { code: 'unsupported_parameter' };
+
+const prompt = z.string({ error: 'a prompt is text; token ids are not accepted' });
+
+/** One text, or several for one request. */
+export const promptField = z.union([prompt, z.array(prompt).min(1).max(MAX_CHOICES)], {
+  error: (issue) =>
+    issue.input === undefined
+      ? 'is required'
+      : 'must be a string or an array of strings; token ids are not accepted, send the text',
+});
+
+const stopString = z.string().min(1, 'a stop string cannot be empty').max(256);
+
+export const stopField = z
+  .union([stopString, z.array(stopString).max(MAX_STOP_STRINGS)], {
+    error: `must be a non-empty string or an array of at most ${MAX_STOP_STRINGS} of them`,
+  })
+  .default([])
+  .transform((stop) => (typeof stop === 'string' ? [stop] : stop));
+
+/** A parameter that is accepted only while it asks for nothing. */
+function neutral(isNeutral: (value: unknown) => boolean, reason: string) {
+  return z
+    .unknown()
+    .refine((value) => value === undefined || isNeutral(value), { error: reason, params: UNSUPPORTED })
+    .optional();
+}
+
+const isZero = (value: unknown) => value === 0;
+
+/** Decoding parameters of every dialect. Defaults: greedy, one choice, 64 tokens. */
+export const decodingFields = {
+  model: z.string({ error: 'is required: the name of a model, see /v1/models' }),
+  suffix: z.string().default(''),
+  max_tokens: z.int().min(1).default(DEFAULT_MAX_TOKENS),
+  temperature: z.number().min(0).max(2).default(0),
+  top_p: z.number().gt(0).max(1).default(1),
+  n: z.int().min(1).max(MAX_CHOICES_PER_PROMPT).default(1),
+  seed: z.int().optional(),
+  stop: stopField,
+  stream: z.boolean().default(false),
+  stream_options: z.object({ include_usage: z.boolean().default(false) }).optional(),
+  /** Stream the whole canvas at each denoising step: the text of a chunk replaces that of the chunk before it. */
+  diffusing: z.boolean().default(false),
+  max_steps: z.int().min(1).optional(),
+  reveal_threshold: z.number().gt(0).max(1).optional(),
+  edit_threshold: z.number().gt(0).max(1).optional(),
+};
+
+/** Parameters of the dialects that a canvas of diffusion slots cannot honour; refused rather than ignored. */
+export const unsupportedFields = {
+  logprobs: neutral((value) => value === false, 'log-probabilities of tokens are not available'),
+  best_of: neutral((value) => value === 1, 'only 1 is supported; use n'),
+  logit_bias: neutral(
+    (value) => typeof value === 'object' && value !== null && Object.keys(value).length === 0,
+    'token biases are not supported',
+  ),
+  presence_penalty: neutral(isZero, 'penalties are not supported; leave it out or send 0'),
+  frequency_penalty: neutral(isZero, 'penalties are not supported; leave it out or send 0'),
+  repetition_penalty: neutral((value) => value === 1, 'penalties are not supported; leave it out or send 1'),
+  top_k: neutral((value) => value === -1 || value === 0, 'is not supported; use top_p, or leave it out'),
+  min_tokens: neutral(isZero, 'a minimum length is not supported; leave it out or send 0'),
+};
+
+/**
+ * Reads the body as JSON against a schema. A field that is `null` counts as absent, as in OpenAI's API.
+ * @throws ApiError 400 whose `param` is the path of the first field that is wrong, 415 for another media type.
+ */
+export async function readBody<T extends z.ZodType>(c: Context, schema: T): Promise<z.output<T>> {
+  const mediaType = c.req.header('content-type');
+  if (mediaType !== undefined && !/^application\/([\w.-]+\+)?json\s*(;|$)/i.test(mediaType)) {
+    throw new ApiError(415, `Send the body as application/json, not as ${mediaType}.`, {
+      code: 'unsupported_media_type',
+    });
+  }
+  let body: unknown;
+  try {
+    body = JSON.parse(await c.req.text());
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    throw new ApiError(400, 'The body is not valid JSON.', { code: 'invalid_json' });
+  }
+  const result = schema.safeParse(withoutNulls(body));
+  if (result.success) return result.data;
+  throw toApiError(result.error.issues[0]!);
+}
+
+function withoutNulls(body: unknown): unknown {
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) return body;
+  return Object.fromEntries(Object.entries(body).filter(([, value]) => value !== null));
+}
+
+function toApiError(issue: z.core.$ZodIssue): ApiError {
+  if (issue.path.length === 0 && issue.code !== 'custom') {
+    return new ApiError(400, 'The body must be a JSON object.', { code: 'invalid_json' });
+  }
+  const param = issue.path.join('.');
+  const params: unknown = issue.code === 'custom' ? issue.params : undefined;
+  const code = params === UNSUPPORTED ? UNSUPPORTED.code : 'invalid_parameter';
+  return new ApiError(400, `${param}: ${issue.message}`, { param, code });
+}

@@ -1,0 +1,33 @@
+/** How the dialects come by an engine, and what they are told when there is none. */
+import type { Engine } from './types.ts';
+
+/**
+ * Keeps the runtime's request context alive until the promise settles. Work that other requests wait for needs it: when
+ * a client disconnects, the runtime would otherwise drop the work with that client's context, and the others would hang.
+ */
+export type KeepAlive = (work: Promise<unknown>) => void;
+
+/** One model by name; its engine is made on first use. */
+export interface ModelProvider {
+  readonly id: string;
+  /** Resolves with the engine, loading it first if need be. Rejects with `ModelUnavailable`; a later call tries again. */
+  engine(keepAlive: KeepAlive): Promise<Engine>;
+}
+
+/** Why a model cannot answer: what of it is missing, what is damaged, or that it could not be loaded. */
+export type UnavailableReason = 'missing' | 'damaged' | 'failed';
+
+/** The model cannot be used now. The message is fit for clients; `cause` is for the log. */
+export class ModelUnavailable extends Error {
+  override readonly name = 'ModelUnavailable';
+  readonly reason: UnavailableReason;
+  /** Files at fault, by their path inside the model's folder. */
+  readonly files: readonly string[];
+
+  constructor(model: string, reason: UnavailableReason, files: readonly string[], options: ErrorOptions) {
+    const what = files.length > 0 ? `: ${reason} ${files.join(', ')}` : '';
+    super(`The model '${model}' is not available${what}.`, options);
+    this.reason = reason;
+    this.files = files;
+  }
+}
