@@ -1,0 +1,103 @@
+/** `config.json`: the shapes of the denoiser, in the key names of Hugging Face's Qwen3 plus a `diffusion` block. */
+
+import * as z from 'zod';
+
+/** The model's `config.json` is damaged or describes a network these kernels do not run. */
+export class ConfigError extends Error {
+  override name = 'ConfigError';
+}
+
+/** Weights that share a scale, along the input of a linear layer. */
+export const GROUP_SIZE = 32;
+/** Columns of a packed weight panel. */
+const PANEL_COLUMNS = 8;
+
+const count = z.int().positive();
+const probability = z.number().gt(0).max(1);
+
+const configSchema = z.object({
+  model_type: z.literal('quicksilver'),
+  hidden_size: count.multipleOf(GROUP_SIZE),
+  num_hidden_layers: count,
+  num_attention_heads: count,
+  num_key_value_heads: count,
+  head_dim: z.literal(64),
+  intermediate_size: count.multipleOf(GROUP_SIZE),
+  vocab_size: count.multipleOf(PANEL_COLUMNS),
+  rms_norm_eps: z.number().positive(),
+  rope_theta: z.number().positive(),
+  tie_word_embeddings: z.literal(true),
+  hidden_act: z.literal('silu'),
+  attention_bias: z.literal(false),
+  max_position_embeddings: count,
+  diffusion: z.object({
+    canvas_slots: count,
+    prefix_tokens: count,
+    suffix_tokens: count,
+    reveal_threshold: probability,
+    edit_threshold: probability,
+    max_edits_per_slot: z.int().nonnegative(),
+  }),
+});
+
+/** Shapes and limits of a denoiser; lengths in tokens. */
+export interface DenoiserConfig {
+  readonly hiddenSize: number;
+  readonly layers: number;
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+  readonly ffnSize: number;
+  readonly vocabSize: number;
+  readonly normEps: number;
+  readonly ropeTheta: number;
+  /** Positions run from -(maxPositions - 1) to maxPositions - 1. */
+  readonly maxPositions: number;
+  readonly diffusion: {
+    readonly canvasSlots: number;
+    readonly prefixTokens: number;
+    readonly suffixTokens: number;
+    readonly revealThreshold: number;
+    readonly editThreshold: number;
+    readonly maxEditsPerSlot: number;
+  };
+}
+
+/** Parsed `config.json` → checked shapes. Throws ConfigError that names every key at fault. */
+export function parseConfig(json: unknown): DenoiserConfig {
+  const result = configSchema.safeParse(json);
+  if (!result.success) throw new ConfigError(`config.json: ${z.prettifyError(result.error)}`);
+  const c = result.data;
+  if (c.num_attention_heads % c.num_key_value_heads !== 0) {
+    throw new ConfigError(
+      `config.json: num_attention_heads ${c.num_attention_heads} is not a multiple of num_key_value_heads ${c.num_key_value_heads}`,
+    );
+  }
+  // The marker, the text and one canvas on either side.
+  const positions = 1 + Math.max(c.diffusion.prefix_tokens, c.diffusion.suffix_tokens) + c.diffusion.canvas_slots;
+  if (positions > c.max_position_embeddings) {
+    throw new ConfigError(
+      `config.json: context and canvas take ${positions} positions, max_position_embeddings is ${c.max_position_embeddings}`,
+    );
+  }
+  return {
+    hiddenSize: c.hidden_size,
+    layers: c.num_hidden_layers,
+    heads: c.num_attention_heads,
+    kvHeads: c.num_key_value_heads,
+    headDim: c.head_dim,
+    ffnSize: c.intermediate_size,
+    vocabSize: c.vocab_size,
+    normEps: c.rms_norm_eps,
+    ropeTheta: c.rope_theta,
+    maxPositions: c.max_position_embeddings,
+    diffusion: {
+      canvasSlots: c.diffusion.canvas_slots,
+      prefixTokens: c.diffusion.prefix_tokens,
+      suffixTokens: c.diffusion.suffix_tokens,
+      revealThreshold: c.diffusion.reveal_threshold,
+      editThreshold: c.diffusion.edit_threshold,
+      maxEditsPerSlot: c.diffusion.max_edits_per_slot,
+    },
+  };
+}

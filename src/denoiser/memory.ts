@@ -1,0 +1,162 @@
+/**
+ * The memory plan: where weights, contexts and scratch of a denoiser lie in WASM memory. Everything is laid out once,
+ * from the config alone; a forward pass never allocates.
+ */
+
+import { type DenoiserConfig, GROUP_SIZE } from './config.ts';
+import type { KernelExports, Pointer } from './kernels.ts';
+
+/** Context tokens that one call to `Denoiser.extend` computes at most: enough rows for the matmuls to run at full speed. */
+export const CHUNK_TOKENS = 64;
+/** Best candidates kept of each slot: the best one that may stand in a text is among them, behind up to five special ones. */
+export const CANDIDATES = 8;
+
+const FLOAT_BYTES = 4;
+const ALIGNMENT = 16;
+/** Keys lie in tiles of this many tokens. */
+const KEY_TILE = 8;
+const PAGE_BYTES = 65_536;
+/** Row blocks of a tensor pass through here on their way into kernel layout. */
+const STAGING_BYTES = 65_536;
+/** Logits of a vocabulary chunk while the head looks for its largest; 32 rows run at full speed with it. */
+const HEAD_SCRATCH_BYTES = 65_536;
+/** Rows that the packing kernels take at a time. */
+export const PACK_ROWS = 8;
+
+/** The weights of one layer; shapes as (outputs, inputs). */
+export interface LayerPointers {
+  readonly inputNorm: Pointer; // f32 (hidden)
+  readonly qkv: Pointer; // packed u4 ((heads + 2 · kvHeads) · headDim, hidden): q rows, k rows, v rows
+  readonly qNorm: Pointer; // f32 (headDim)
+  readonly kNorm: Pointer; // f32 (headDim)
+  readonly output: Pointer; // packed u4 (hidden, heads · headDim)
+  readonly postAttentionNorm: Pointer; // f32 (hidden)
+  readonly gateUp: Pointer; // packed u4 (2 · ffn, hidden): gate rows, up rows
+  readonly down: Pointer; // packed u4 (hidden, ffn)
+}
+
+/** Buffers of one forward pass; `rows` is `maxRows`. All f32 unless said otherwise. */
+export interface ScratchPointers {
+  readonly ids: Pointer; // i32 (rows)
+  readonly positions: Pointer; // i32 (rows)
+  readonly suffixPositions: Pointer; // i32 (rows)
+  readonly hidden: Pointer; // (rows, hidden): the residual stream
+  readonly activations: Pointer; // activation block of the widest input
+  readonly qkv: Pointer; // (rows, (heads + 2 · kvHeads) · headDim)
+  readonly suffixQueries: Pointer; // (rows, heads · headDim)
+  readonly scores: Pointer; // (rows, scoreStride), of one head
+  readonly mixed: Pointer; // (rows, heads · headDim)
+  readonly gateUp: Pointer; // (rows, 2 · ffn)
+  readonly candidateIds: Pointer; // i32 (rows, CANDIDATES)
+  readonly candidateLogits: Pointer; // (rows, CANDIDATES)
+  readonly logSumExp: Pointer; // (rows)
+  readonly head: Pointer; // HEAD_SCRATCH_BYTES
+  readonly headBytes: number;
+  readonly logits: Pointer; // (4, vocabulary)
+}
+
+export interface MemoryPlan {
+  readonly embedding: Pointer; // packed u7 (vocabulary, hidden), also the head
+  readonly layers: readonly LayerPointers[];
+  readonly finalNorm: Pointer; // f32 (hidden)
+  readonly rotaryTable: Pointer; // f32 (maxPositions, headDim): cosines, sines
+  readonly scratch: ScratchPointers;
+  readonly staging: Pointer;
+  readonly stagingBytes: number;
+  readonly maxRows: number;
+  readonly scoreStride: number;
+  /** Tokens of a prefix context: marker, text, output and canvas. */
+  readonly prefixCapacity: number;
+  /** Tokens of a suffix context: text and marker. */
+  readonly suffixCapacity: number;
+  /** Tokens that fit behind a full prefix, a multiple of the canvas. */
+  readonly maxOutputTokens: number;
+  readonly prefixContexts: readonly Pointer[];
+  readonly suffixContexts: readonly Pointer[];
+  /** End of the plan: the size the memory must have. */
+  readonly bytes: number;
+}
+
+/** Lays out a denoiser from `start` on, with as many pairs of contexts as fit `cacheBytes`, but at least one. */
+export function planMemory(kernels: KernelExports, config: DenoiserConfig, start: Pointer, cacheBytes: number): MemoryPlan {
+  let next = start;
+  const take = (bytes: number): Pointer => {
+    const pointer = next;
+    next = roundUp(next + bytes, ALIGNMENT);
+    return pointer;
+  };
+  const floats = (count: number) => take(count * FLOAT_BYTES);
+  const { hiddenSize, ffnSize, headDim, vocabSize, maxPositions, diffusion } = config;
+  const queryWidth = config.heads * headDim;
+  const qkvWidth = queryWidth + 2 * config.kvHeads * headDim;
+
+  const embedding = take(kernels.packedU7Bytes(vocabSize, hiddenSize));
+  const layers = Array.from({ length: config.layers }, () => ({
+    inputNorm: floats(hiddenSize),
+    qkv: take(kernels.packedU4Bytes(qkvWidth, hiddenSize)),
+    qNorm: floats(headDim),
+    kNorm: floats(headDim),
+    output: take(kernels.packedU4Bytes(hiddenSize, queryWidth)),
+    postAttentionNorm: floats(hiddenSize),
+    gateUp: take(kernels.packedU4Bytes(2 * ffnSize, hiddenSize)),
+    down: take(kernels.packedU4Bytes(hiddenSize, ffnSize)),
+  }));
+  const finalNorm = floats(hiddenSize);
+  const rotaryTable = floats(maxPositions * headDim);
+
+  const { canvasSlots, prefixTokens, suffixTokens } = diffusion;
+  const maxOutputTokens = Math.floor((maxPositions - 1 - prefixTokens) / canvasSlots) * canvasSlots;
+  const prefixCapacity = roundUp(1 + prefixTokens + maxOutputTokens, KEY_TILE);
+  const suffixCapacity = roundUp(1 + suffixTokens, KEY_TILE);
+  const maxRows = roundUp(Math.max(CHUNK_TOKENS, canvasSlots), 4);
+  // Suffix, prefix and canvas side by side; the last tile may be written beyond the last key.
+  const scoreStride = suffixCapacity + prefixCapacity + KEY_TILE;
+  const widest = Math.max(hiddenSize, queryWidth, ffnSize);
+  const scratch = {
+    ids: floats(maxRows),
+    positions: floats(maxRows),
+    suffixPositions: floats(maxRows),
+    hidden: floats(maxRows * hiddenSize),
+    activations: take(kernels.activationBytes(maxRows, widest)),
+    qkv: floats(maxRows * qkvWidth),
+    suffixQueries: floats(maxRows * queryWidth),
+    scores: floats(maxRows * scoreStride),
+    mixed: floats(maxRows * queryWidth),
+    gateUp: floats(maxRows * 2 * ffnSize),
+    candidateIds: floats(maxRows * CANDIDATES),
+    candidateLogits: floats(maxRows * CANDIDATES),
+    logSumExp: floats(maxRows),
+    head: take(HEAD_SCRATCH_BYTES),
+    headBytes: HEAD_SCRATCH_BYTES,
+    logits: floats(4 * vocabSize),
+  };
+  // A row of the embedding has one byte an input, a row of scales two bytes a group.
+  const stagingBytes = Math.max(STAGING_BYTES, PACK_ROWS * widest, PACK_ROWS * 2 * (widest / GROUP_SIZE), 4 * widest);
+  const staging = take(stagingBytes);
+
+  const prefixBytes = contextBytes(config, prefixCapacity);
+  const suffixBytes = contextBytes(config, suffixCapacity);
+  const pairs = Math.max(1, Math.floor(cacheBytes / (prefixBytes + suffixBytes)));
+  const prefixContexts = Array.from({ length: pairs }, () => take(prefixBytes));
+  const suffixContexts = Array.from({ length: pairs }, () => take(suffixBytes));
+
+  return {
+    ...{ embedding, layers, finalNorm, rotaryTable, scratch, staging, stagingBytes, maxRows, scoreStride },
+    ...{ prefixCapacity, suffixCapacity, maxOutputTokens, prefixContexts, suffixContexts, bytes: next },
+  };
+}
+
+/** Grows `memory` to the plan. Throws RangeError when the engine refuses. */
+export function growMemory(memory: WebAssembly.Memory, bytes: number): void {
+  const missing = bytes - memory.buffer.byteLength;
+  if (missing > 0) memory.grow(Math.ceil(missing / PAGE_BYTES));
+}
+
+/** Bytes of the keys and values of `capacity` tokens, all layers and heads. */
+export function contextBytes(config: DenoiserConfig, capacity: number): number {
+  return 2 * config.layers * config.kvHeads * capacity * config.headDim * FLOAT_BYTES;
+}
+
+function roundUp(value: number, multiple: number): number {
+  return Math.ceil(value / multiple) * multiple;
+}

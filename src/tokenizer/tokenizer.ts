@@ -1,0 +1,183 @@
+/**
+ * Text ↔ token ids by byte-level BPE, read from a Hugging Face `tokenizer.json`. Gives the ids of the `tokenizers` library
+ * with `encode_special_tokens` on: a special token typed in a text is text, so nobody can forge the end of a context.
+ */
+
+import { MergeTable, mergeSymbols } from './merges.ts';
+import { parseTokenizerJson, TokenizerError, type TokenizerJson } from './schema.ts';
+
+/** Words longer than this are rarely seen twice. */
+const CACHED_WORD_LENGTH = 48;
+/** About 2 MB; source code has some thousand distinct words, so that clearing it is rare. */
+const CACHED_WORDS = 16_384;
+
+const SPECIAL_TOKENS = {
+  mask: '<|mask|>',
+  eom: '<|eom|>',
+  pad: '<|pad|>',
+  prefix: '<|prefix|>',
+  suffix: '<|suffix|>',
+  endOfText: '<|endoftext|>',
+} as const;
+
+export type SpecialTokens = Readonly<Record<keyof typeof SPECIAL_TOKENS, number>>;
+
+export interface Tokenizer {
+  /** One more than the largest id. */
+  readonly vocabSize: number;
+  readonly special: SpecialTokens;
+  /** Token ids of a text, never a special one. Lone surrogates become U+FFFD. */
+  encode(text: string): number[];
+  /** Text of whole token ids: special ones are left out, bytes that are no UTF-8 become U+FFFD. */
+  decode(ids: Iterable<number>): string;
+  decoder(): TokenDecoder;
+}
+
+/** Decodes a growing list of tokens. */
+export interface TokenDecoder {
+  /** The text that `ids` complete; bytes of an unfinished character are kept for the next call. */
+  push(ids: Iterable<number>): string;
+  /** What is left: U+FFFD for an unfinished character, otherwise ''. */
+  flush(): string;
+}
+
+/** Builds the tokenizer from the parsed `tokenizer.json`. Throws TokenizerError. */
+export function loadTokenizer(json: unknown): Tokenizer {
+  return new ByteLevelBpe(parseTokenizerJson(json));
+}
+
+class ByteLevelBpe implements Tokenizer {
+  readonly vocabSize: number;
+  readonly special: SpecialTokens;
+  readonly #pattern: RegExp;
+  readonly #byteIds: Int32Array; // (256)
+  readonly #merges: MergeTable;
+  readonly #tokenBytes: (Uint8Array | undefined)[]; // by id; undefined for special tokens
+  readonly #words = new Map<string, number[]>();
+  readonly #utf8 = new TextEncoder();
+
+  constructor({ added_tokens, model, pre_tokenizer }: TokenizerJson) {
+    const addedIds = new Map(added_tokens.map(({ content, id }) => [content, id]));
+    this.special = findSpecialTokens(addedIds);
+    const ids = [...addedIds.values(), ...Object.values(model.vocab)];
+    this.vocabSize = 1 + ids.reduce((largest, id) => Math.max(largest, id), 0);
+    this.#pattern = compilePattern(pre_tokenizer.pretokenizers[0].pattern.Regex);
+
+    const alphabet = byteAlphabet();
+    const byteOf = new Map(alphabet.map((character, byte) => [character, byte]));
+    const idOf = (token: string) => {
+      const id = model.vocab[token];
+      if (id === undefined) throw new TokenizerError(`tokenizer.json: no token '${token}' in the vocabulary`);
+      return id;
+    };
+    this.#byteIds = Int32Array.from(alphabet, idOf);
+    this.#tokenBytes = [];
+    for (const [token, id] of Object.entries(model.vocab)) {
+      if (addedIds.has(token)) continue;
+      this.#tokenBytes[id] = Uint8Array.from(token, (character) => {
+        const byte = byteOf.get(character);
+        if (byte === undefined) throw new TokenizerError(`tokenizer.json: token '${token}' is not byte-level`);
+        return byte;
+      });
+    }
+    this.#merges = new MergeTable(this.vocabSize);
+    model.merges.forEach((merge, rank) => {
+      const [left, right, ...rest] = typeof merge === 'string' ? merge.split(' ') : merge;
+      if (!left || !right || rest.length > 0) throw new TokenizerError(`tokenizer.json: merge ${rank} is not a pair`);
+      this.#merges.add(idOf(left), idOf(right), { rank, id: idOf(left + right) });
+    });
+  }
+
+  encode(text: string): number[] {
+    const ids: number[] = [];
+    // The pattern need not cover the text: what lies between two matches is a piece as well.
+    let end = 0;
+    const wellFormed = text.toWellFormed();
+    for (const match of wellFormed.matchAll(this.#pattern)) {
+      if (match.index > end) this.#encodeWord(wellFormed.slice(end, match.index), ids);
+      this.#encodeWord(match[0], ids);
+      end = match.index + match[0].length;
+    }
+    this.#encodeWord(wellFormed.slice(end), ids);
+    return ids;
+  }
+
+  decode(ids: Iterable<number>): string {
+    const decoder = this.decoder();
+    return decoder.push(ids) + decoder.flush();
+  }
+
+  decoder(): TokenDecoder {
+    const utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
+    return {
+      push: (ids) => {
+        let text = '';
+        for (const id of ids) {
+          const bytes = this.#tokenBytes[id];
+          if (bytes) text += utf8.decode(bytes, { stream: true });
+        }
+        return text;
+      },
+      flush: () => utf8.decode(),
+    };
+  }
+
+  #encodeWord(word: string, ids: number[]): void {
+    if (word === '') return;
+    let wordIds = this.#words.get(word);
+    if (wordIds === undefined) {
+      const bytes = this.#utf8.encode(word);
+      wordIds = mergeSymbols(
+        Int32Array.from(bytes, (byte) => this.#byteIds[byte]!),
+        this.#merges,
+      );
+      if (word.length <= CACHED_WORD_LENGTH) {
+        if (this.#words.size >= CACHED_WORDS) this.#words.clear();
+        this.#words.set(word, wordIds);
+      }
+    }
+    for (const id of wordIds) ids.push(id);
+  }
+}
+
+function findSpecialTokens(ids: ReadonlyMap<string, number>): SpecialTokens {
+  const find = (content: string) => {
+    const id = ids.get(content);
+    if (id === undefined) throw new TokenizerError(`tokenizer.json: no special token '${content}'`);
+    return id;
+  };
+  return {
+    mask: find(SPECIAL_TOKENS.mask),
+    eom: find(SPECIAL_TOKENS.eom),
+    pad: find(SPECIAL_TOKENS.pad),
+    prefix: find(SPECIAL_TOKENS.prefix),
+    suffix: find(SPECIAL_TOKENS.suffix),
+    endOfText: find(SPECIAL_TOKENS.endOfText),
+  };
+}
+
+/** The classes of the file mean Unicode properties; JavaScript's \s and \d mean slightly other sets. */
+function compilePattern(pattern: string): RegExp {
+  const unicode = pattern
+    .replaceAll('\\s', '\\p{White_Space}')
+    .replaceAll('\\S', '\\P{White_Space}')
+    .replaceAll('\\d', '\\p{Nd}')
+    .replaceAll('\\D', '\\P{Nd}');
+  try {
+    return new RegExp(unicode, 'gu');
+  } catch (cause) {
+    throw new TokenizerError('tokenizer.json: the split pattern is not a JavaScript regular expression', { cause });
+  }
+}
+
+/**
+ * The visible character that stands for each byte in a byte-level vocabulary: printable Latin-1 stands for itself, the other
+ * bytes in ascending order are U+0100, U+0101, … (GPT-2).
+ */
+function byteAlphabet(): string[] {
+  let shifted = 0x100;
+  return Array.from({ length: 256 }, (_, byte) => {
+    const printable = (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte !== 0xad);
+    return String.fromCharCode(printable ? byte : shifted++);
+  });
+}
