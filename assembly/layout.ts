@@ -1,0 +1,83 @@
+/**
+ * Where things lie in memory: the kernels' own scratch, and the parts of an activation block and of packed weights.
+ *
+ * The memory is imported and belongs to the host, which allocates from `heapBase` on. What lies below is scratch of these kernels at
+ * constant addresses: an engine with explicit bounds checks drops the check of a constant address, and an accumulator kept there costs
+ * less than one that does not fit the 16 vector registers. Nothing there outlives a call.
+ */
+
+/** Nothing lies below: a null pointer is never a tensor. */
+const RESERVED_BYTES: usize = 1024;
+
+/** The 4 × 8 float32 accumulators of `matmulU4`. */
+export const ACCUMULATORS: usize = RESERVED_BYTES;
+/** i16x8 ones, the multiplier that widens pairs of i16 to i32 in `matmulU4`. */
+export const ONES: usize = ACCUMULATORS + 4 * 8 * 4;
+
+/** First byte that is the host's. */
+export const heapBase: usize = 2048;
+
+/** Weights that share a scale lie in one row, 32 next to each other along k. */
+export const GROUP: i32 = 32;
+
+/** Outputs in a panel of packed weights. */
+export const PANEL: i32 = 8;
+
+/** Tokens in a tile of the key cache. */
+export const TILE: i32 = 8;
+
+@inline
+export function alignUp(bytes: i32, alignment: i32): i32 {
+  return (bytes + alignment - 1) & -alignment;
+}
+
+// Activation block of (rows, k), rows = 1 or a multiple of 4:
+//   int8  values     [rows/4][k/4][4 rows][4 k], or plain [k] for one row
+//   f32   scales     [rows]
+//   i32   row sums   [rows]              -64 · Σ q: what zero point 64 of u7 weights adds to a dot product
+//   i16×2 group sums [rows/4][k/32][4]   -8 · Σ q over the group's k with k % 4 in {0, 1}, and in {2, 3}: the same for zero point 8 of u4
+
+export function activationBytes(rows: i32, k: i32): i32 {
+  return alignUp(rows * k + rows * 4 + rows * 4 + rows * (k / GROUP) * 4, 16);
+}
+
+@inline
+export function activationScales(a: usize, rows: i32, k: i32): usize {
+  return a + rows * k;
+}
+
+@inline
+export function activationRowSums(a: usize, rows: i32, k: i32): usize {
+  return activationScales(a, rows, k) + rows * 4;
+}
+
+@inline
+export function activationGroupSums(a: usize, rows: i32, k: i32): usize {
+  return activationRowSums(a, rows, k) + rows * 4;
+}
+
+// Packed u4 matrix of (n, k):
+//   panels [n/8][k/8][8 n][4 bytes]: byte i of a quad holds weights k = 8c + i (low nibble) and 8c + 4 + i (high nibble)
+//   f32 scales [n/8][k/32][8 n]
+
+export function packedU4Bytes(n: i32, k: i32): i32 {
+  return (n * k) / 2 + n * (k / GROUP) * 4;
+}
+
+@inline
+export function groupScales(w: usize, n: i32, k: i32): usize {
+  return w + (n * k) / 2;
+}
+
+// Packed u7 matrix of (n, k):
+//   panels [n/8][k/4][8 n][4 k] of bytes 0..127, stored value = weight + 64
+//   f32 scales [n]
+
+export function packedU7Bytes(n: i32, k: i32): i32 {
+  return alignUp(n * k + n * 4, 16);
+}
+
+@inline
+export function rowScales(w: usize, n: i32, k: i32): usize {
+  return w + n * k;
+}

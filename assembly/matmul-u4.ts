@@ -1,0 +1,270 @@
+/**
+ * Activations (int8, a scale a row) times 4-bit weights (a float32 scale for every 32 along k, zero point 8):
+ *   y[m, n] = sx[m] · Σ_g sw[n, g] · Σ_{k in g} q[m, k] · (w[n, k] - 8)
+ *
+ * The sum over a group stays in i16: it starts at -8 · Σ q, so that the zero point costs nothing, and the true result is bounded by
+ * 16 · 127 · 8 = 16,256 < 32,767 a lane (16 of the 32 products go to each of two lanes). What wraps on the way there wraps back.
+ * A lane pair is then widened by one dot product with ones, and scaled.
+ */
+import { ACCUMULATORS, activationGroupSums, activationScales, GROUP, groupScales, ONES, PANEL } from './layout';
+import {
+  dotPairs,
+  multiplyAdd,
+  nibbleMask,
+  onesI16,
+  splatLane0,
+  splatLane1,
+  splatLane2,
+  splatLane3,
+} from './simd';
+
+/** Bytes of one group of a panel: 8 outputs × 32 weights × 4 bits. */
+const PANEL_GROUP_BYTES: i32 = 128;
+
+/** y (rows, n) = or, if accumulate, += a (rows, k) × w (n, k)ᵀ. rows is 1 or a multiple of 4. */
+export function matmulU4(a: usize, rows: i32, k: i32, w: usize, n: i32, y: usize, accumulate: i32): void {
+  const groups = k / GROUP;
+  const scales = groupScales(w, n, k);
+  const sx = activationScales(a, rows, k);
+  const sums = activationGroupSums(a, rows, k);
+  v128.store(ONES, onesI16());
+  if (rows == 1) {
+    // Panels two by two: four independent sums hide the latency of the dot products.
+    let column = 0;
+    for (; column + 2 * PANEL <= n; column += 2 * PANEL) {
+      const panel = w + (column * k) / 2;
+      oneRowTwoPanels(a, sums, sx, groups, panel, scales + ((column * groups) << 2), y + (column << 2), accumulate);
+    }
+    if (column < n) {
+      const panel = w + (column * k) / 2;
+      oneRowOnePanel(a, sums, sx, groups, panel, scales + ((column * groups) << 2), y + (column << 2), accumulate);
+    }
+    return;
+  }
+  // A panel stays in the first-level cache while all rows pass over it.
+  for (let column = 0; column < n; column += PANEL) {
+    const panel = w + (column * k) / 2;
+    const panelScales = scales + ((column * groups) << 2);
+    for (let row = 0; row < rows; row += 4) {
+      const rowSums = sums + ((row * groups) << 2);
+      const out = y + ((row * n + column) << 2);
+      fourRows(a + row * k, rowSums, sx + (row << 2), groups, panel, panelScales, out, n << 2, accumulate);
+    }
+  }
+}
+
+/** 4 rows × 8 outputs. The 8 sums of a group live in registers, the float32 accumulators at constant addresses. */
+@inline
+function fourRows(
+  a: usize,
+  sums: usize,
+  sx: usize,
+  groups: i32,
+  panel: usize,
+  scales: usize,
+  y: usize,
+  yRowBytes: i32,
+  accumulate: i32,
+): void {
+  const mask = nibbleMask();
+  const zero = f32x4.splat(0);
+  v128.store(ACCUMULATORS, zero, 0);
+  v128.store(ACCUMULATORS, zero, 16);
+  v128.store(ACCUMULATORS, zero, 32);
+  v128.store(ACCUMULATORS, zero, 48);
+  v128.store(ACCUMULATORS, zero, 64);
+  v128.store(ACCUMULATORS, zero, 80);
+  v128.store(ACCUMULATORS, zero, 96);
+  v128.store(ACCUMULATORS, zero, 112);
+  const end = panel + groups * PANEL_GROUP_BYTES;
+  do {
+    // s{row}{half}: i16x8, lane pairs of output 4·half + lane/2.
+    const start = v128.load(sums);
+    let s00 = splatLane0(start);
+    let s01 = s00;
+    let s10 = splatLane1(start);
+    let s11 = s10;
+    let s20 = splatLane2(start);
+    let s21 = s20;
+    let s30 = splatLane3(start);
+    let s31 = s30;
+    let q: v128;
+    let p: v128;
+    let w0: v128;
+    let w1: v128;
+    const panelEnd = panel + PANEL_GROUP_BYTES;
+    do {
+      // k = 0 … 3 of the eight: low nibbles.
+      w0 = v128.and(v128.load(panel), mask);
+      w1 = v128.and(v128.load(panel, 16), mask);
+      q = v128.load(a);
+      p = splatLane0(q);
+      s00 = i16x8.add(s00, dotPairs(p, w0));
+      s01 = i16x8.add(s01, dotPairs(p, w1));
+      p = splatLane1(q);
+      s10 = i16x8.add(s10, dotPairs(p, w0));
+      s11 = i16x8.add(s11, dotPairs(p, w1));
+      p = splatLane2(q);
+      s20 = i16x8.add(s20, dotPairs(p, w0));
+      s21 = i16x8.add(s21, dotPairs(p, w1));
+      p = splatLane3(q);
+      s30 = i16x8.add(s30, dotPairs(p, w0));
+      s31 = i16x8.add(s31, dotPairs(p, w1));
+      // k = 4 … 7: high nibbles.
+      w0 = v128.and(i16x8.shr_u(v128.load(panel), 4), mask);
+      w1 = v128.and(i16x8.shr_u(v128.load(panel, 16), 4), mask);
+      q = v128.load(a, 16);
+      p = splatLane0(q);
+      s00 = i16x8.add(s00, dotPairs(p, w0));
+      s01 = i16x8.add(s01, dotPairs(p, w1));
+      p = splatLane1(q);
+      s10 = i16x8.add(s10, dotPairs(p, w0));
+      s11 = i16x8.add(s11, dotPairs(p, w1));
+      p = splatLane2(q);
+      s20 = i16x8.add(s20, dotPairs(p, w0));
+      s21 = i16x8.add(s21, dotPairs(p, w1));
+      p = splatLane3(q);
+      s30 = i16x8.add(s30, dotPairs(p, w0));
+      s31 = i16x8.add(s31, dotPairs(p, w1));
+      panel += 32;
+      a += 32;
+    } while (panel < panelEnd);
+
+    const ones = v128.load(ONES);
+    const scale0 = v128.load(scales);
+    v128.store(ACCUMULATORS, addScaled(s00, ones, scale0, v128.load(ACCUMULATORS, 0)), 0);
+    v128.store(ACCUMULATORS, addScaled(s10, ones, scale0, v128.load(ACCUMULATORS, 32)), 32);
+    v128.store(ACCUMULATORS, addScaled(s20, ones, scale0, v128.load(ACCUMULATORS, 64)), 64);
+    v128.store(ACCUMULATORS, addScaled(s30, ones, scale0, v128.load(ACCUMULATORS, 96)), 96);
+    const scale1 = v128.load(scales, 16);
+    v128.store(ACCUMULATORS, addScaled(s01, ones, scale1, v128.load(ACCUMULATORS, 16)), 16);
+    v128.store(ACCUMULATORS, addScaled(s11, ones, scale1, v128.load(ACCUMULATORS, 48)), 48);
+    v128.store(ACCUMULATORS, addScaled(s21, ones, scale1, v128.load(ACCUMULATORS, 80)), 80);
+    v128.store(ACCUMULATORS, addScaled(s31, ones, scale1, v128.load(ACCUMULATORS, 112)), 112);
+    sums += 16;
+    scales += PANEL * 4;
+  } while (panel < end);
+
+  for (let at: usize = 0; at < 128; at += 32) {
+    const scale = v128.load32_splat(sx);
+    writeOutput(y, f32x4.mul(v128.load(ACCUMULATORS + at), scale), accumulate);
+    writeOutput(y + 16, f32x4.mul(v128.load(ACCUMULATORS + at, 16), scale), accumulate);
+    sx += 4;
+    y += yRowBytes;
+  }
+}
+
+/** 1 row × 16 outputs of two neighbouring panels. */
+function oneRowTwoPanels(
+  a: usize,
+  sums: usize,
+  sx: usize,
+  groups: i32,
+  panel: usize,
+  scales: usize,
+  y: usize,
+  accumulate: i32,
+): void {
+  const mask = nibbleMask();
+  const ones = onesI16();
+  const panelBytes = groups * PANEL_GROUP_BYTES;
+  const scaleBytes = groups * PANEL * 4;
+  let other = panel + panelBytes;
+  let otherScales = scales + scaleBytes;
+  let y0 = f32x4.splat(0);
+  let y1 = y0;
+  let y2 = y0;
+  let y3 = y0;
+  const end = other;
+  do {
+    let s0 = v128.load32_splat(sums);
+    let s1 = s0;
+    let s2 = s0;
+    let s3 = s0;
+    const panelEnd = panel + PANEL_GROUP_BYTES;
+    do {
+      const w0 = v128.load(panel);
+      const w1 = v128.load(panel, 16);
+      const w2 = v128.load(other);
+      const w3 = v128.load(other, 16);
+      const low = v128.load32_splat(a);
+      s0 = i16x8.add(s0, dotPairs(low, v128.and(w0, mask)));
+      s1 = i16x8.add(s1, dotPairs(low, v128.and(w1, mask)));
+      s2 = i16x8.add(s2, dotPairs(low, v128.and(w2, mask)));
+      s3 = i16x8.add(s3, dotPairs(low, v128.and(w3, mask)));
+      const high = v128.load32_splat(a, 4);
+      s0 = i16x8.add(s0, dotPairs(high, v128.and(i16x8.shr_u(w0, 4), mask)));
+      s1 = i16x8.add(s1, dotPairs(high, v128.and(i16x8.shr_u(w1, 4), mask)));
+      s2 = i16x8.add(s2, dotPairs(high, v128.and(i16x8.shr_u(w2, 4), mask)));
+      s3 = i16x8.add(s3, dotPairs(high, v128.and(i16x8.shr_u(w3, 4), mask)));
+      a += 8;
+      panel += 32;
+      other += 32;
+    } while (panel < panelEnd);
+    y0 = addScaled(s0, ones, v128.load(scales), y0);
+    y1 = addScaled(s1, ones, v128.load(scales, 16), y1);
+    y2 = addScaled(s2, ones, v128.load(otherScales), y2);
+    y3 = addScaled(s3, ones, v128.load(otherScales, 16), y3);
+    sums += 4;
+    scales += PANEL * 4;
+    otherScales += PANEL * 4;
+  } while (panel < end);
+  const scale = v128.load32_splat(sx);
+  writeOutput(y, f32x4.mul(y0, scale), accumulate);
+  writeOutput(y + 16, f32x4.mul(y1, scale), accumulate);
+  writeOutput(y + 32, f32x4.mul(y2, scale), accumulate);
+  writeOutput(y + 48, f32x4.mul(y3, scale), accumulate);
+}
+
+/** 1 row × 8 outputs: the last panel of an odd number. */
+function oneRowOnePanel(
+  a: usize,
+  sums: usize,
+  sx: usize,
+  groups: i32,
+  panel: usize,
+  scales: usize,
+  y: usize,
+  accumulate: i32,
+): void {
+  const mask = nibbleMask();
+  const ones = onesI16();
+  let y0 = f32x4.splat(0);
+  let y1 = y0;
+  const end = panel + groups * PANEL_GROUP_BYTES;
+  do {
+    let s0 = v128.load32_splat(sums);
+    let s1 = s0;
+    const panelEnd = panel + PANEL_GROUP_BYTES;
+    do {
+      const w0 = v128.load(panel);
+      const w1 = v128.load(panel, 16);
+      const low = v128.load32_splat(a);
+      s0 = i16x8.add(s0, dotPairs(low, v128.and(w0, mask)));
+      s1 = i16x8.add(s1, dotPairs(low, v128.and(w1, mask)));
+      const high = v128.load32_splat(a, 4);
+      s0 = i16x8.add(s0, dotPairs(high, v128.and(i16x8.shr_u(w0, 4), mask)));
+      s1 = i16x8.add(s1, dotPairs(high, v128.and(i16x8.shr_u(w1, 4), mask)));
+      a += 8;
+      panel += 32;
+    } while (panel < panelEnd);
+    y0 = addScaled(s0, ones, v128.load(scales), y0);
+    y1 = addScaled(s1, ones, v128.load(scales, 16), y1);
+    sums += 4;
+    scales += PANEL * 4;
+  } while (panel < end);
+  const scale = v128.load32_splat(sx);
+  writeOutput(y, f32x4.mul(y0, scale), accumulate);
+  writeOutput(y + 16, f32x4.mul(y1, scale), accumulate);
+}
+
+/** acc + scale · (sums of neighbouring i16), f32x4. */
+@inline
+function addScaled(pairs_i16x8: v128, ones: v128, scale: v128, acc: v128): v128 {
+  return multiplyAdd(f32x4.convert_i32x4_s(i32x4.dot_i16x8_s(pairs_i16x8, ones)), scale, acc);
+}
+
+@inline
+function writeOutput(y: usize, values: v128, accumulate: i32): void {
+  v128.store(y, accumulate ? f32x4.add(v128.load(y), values) : values);
+}

@@ -1,0 +1,54 @@
+/** Repacks weights from the order of the file (row-major) to the panels that the matrix products read (layout.ts). */
+import { GROUP, groupScales, PANEL, rowScales } from './layout';
+
+/** Rows [row, row + count) of (n, k): src nibbles (count, k/2 bytes), scales bfloat16 (count, k/32). row, count: multiples of 8. */
+export function packU4(src: usize, scales: usize, count: i32, k: i32, n: i32, row: i32, w: usize): void {
+  const groups = k / GROUP;
+  const rowBytes = k / 2;
+  for (let i = 0; i < count; i += PANEL) {
+    let out = w + (row + i) * rowBytes;
+    for (let chunk = 0; chunk < rowBytes; chunk += 4) {
+      for (let column = 0; column < PANEL; column++) {
+        const nibbles = load<u32>(src + (i + column) * rowBytes + chunk);
+        store<u32>(out, spreadNibbles(nibbles & 0xffff) | (spreadNibbles(nibbles >>> 16) << 4));
+        out += 4;
+      }
+    }
+    let outScale = groupScales(w, n, k) + (((row + i) * groups) << 2);
+    for (let group = 0; group < groups; group++) {
+      for (let column = 0; column < PANEL; column++) {
+        store<u32>(outScale, bfloat16(scales + (((i + column) * groups + group) << 1)));
+        outScale += 4;
+      }
+    }
+  }
+}
+
+/** Rows [row, row + count) of (n, k): src int8 (count, k) in [-64, 63], scales bfloat16 (count). row, count: multiples of 8. */
+export function packU7(src: usize, scales: usize, count: i32, k: i32, n: i32, row: i32, w: usize): void {
+  for (let i = 0; i < count; i += PANEL) {
+    let out = w + (row + i) * k;
+    for (let quad = 0; quad < k; quad += 4) {
+      for (let column = 0; column < PANEL; column++) {
+        // In two's complement of 7 bits, flipping the sign bit adds 64.
+        store<u32>(out, (load<u32>(src + (i + column) * k + quad) ^ 0x40404040) & 0x7f7f7f7f);
+        out += 4;
+      }
+    }
+  }
+  const outScales = rowScales(w, n, k) + (row << 2);
+  for (let i = 0; i < count; i++) store<u32>(outScales + (i << 2), bfloat16(scales + (i << 1)));
+}
+
+/** 0xdcba → 0x0d0c0b0a. */
+@inline
+function spreadNibbles(nibbles: u32): u32 {
+  const pairs = (nibbles | (nibbles << 8)) & 0x00ff00ff;
+  return (pairs | (pairs << 4)) & 0x0f0f0f0f;
+}
+
+/** The bits of a bfloat16 as those of a float32. */
+@inline
+function bfloat16(at: usize): u32 {
+  return <u32>load<u16>(at) << 16;
+}
