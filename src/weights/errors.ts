@@ -1,0 +1,27 @@
+/** What can be wrong with stored weights. The messages are for the operator; clients see `ModelUnavailable`. */
+
+/** Files of a model are not in the store. */
+export class WeightsMissing extends Error {
+  override readonly name = 'WeightsMissing';
+  readonly files: readonly string[];
+
+  constructor(files: readonly string[]) {
+    super(`not in the store: ${files.join(', ')}`);
+    this.files = files;
+  }
+}
+
+/** A file's content is not what the manifest says, or the manifest itself makes no sense. */
+export class WeightsDamaged extends Error {
+  override readonly name = 'WeightsDamaged';
+  readonly file: string;
+  readonly expected: string;
+  readonly actual: string;
+
+  constructor(file: string, expected: string, actual: string) {
+    super(`${file} is damaged: expected ${expected}, got ${actual}`);
+    this.file = file;
+    this.expected = expected;
+    this.actual = actual;
+  }
+}

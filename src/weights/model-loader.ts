@@ -1,0 +1,80 @@
+/** Makes an engine from stored weights: once for all requests that wait for it, and only from files that verify. */
+import { type KeepAlive, type ModelProvider, ModelUnavailable } from '../engine/provider.ts';
+import type { CreateEngine, Engine, EngineLimits, KernelModules } from '../engine/types.ts';
+import { WeightsDamaged, WeightsMissing } from './errors.ts';
+import { CONFIG, fileOf, type Manifest, readManifest, TOKENIZER, WEIGHTS } from './manifest.ts';
+import type { WeightSource } from './source.ts';
+import { openVerified, readVerifiedJson, type VerifiedStream } from './verify.ts';
+
+export interface ModelLoaderOptions {
+  model: string;
+  source: WeightSource;
+  kernels: KernelModules;
+  createEngine: CreateEngine;
+  limits?: EngineLimits;
+}
+
+/**
+ * A provider that loads its model on first use. Requests that come meanwhile share the one load. After a failure the
+ * next request loads again, so that mending the store heals the service without a restart.
+ */
+export function modelLoader(options: ModelLoaderOptions): ModelProvider {
+  let loading: Promise<Engine> | undefined;
+
+  async function load(): Promise<Engine> {
+    try {
+      return await loadEngine(options);
+    } catch (error) {
+      loading = undefined;
+      throw unavailable(options.model, error);
+    }
+  }
+
+  return {
+    id: options.model,
+    engine(keepAlive: KeepAlive): Promise<Engine> {
+      if (loading === undefined) {
+        loading = load();
+        keepAlive(loading);
+      }
+      return loading;
+    },
+  };
+}
+
+async function loadEngine({ model, source, kernels, createEngine, limits }: ModelLoaderOptions): Promise<Engine> {
+  const manifest = await readManifest(source, model);
+  await checkSizes(source, manifest);
+  const config = await readVerifiedJson(source, fileOf(manifest, CONFIG));
+  const tokenizer = await readVerifiedJson(source, fileOf(manifest, TOKENIZER));
+  let weights: VerifiedStream | undefined;
+  const engine = await createEngine({
+    model: { id: model, created: manifest.created ?? 0 },
+    kernels,
+    config,
+    tokenizer,
+    openWeights: async () => {
+      weights = await openVerified(source, fileOf(manifest, WEIGHTS));
+      return weights.stream;
+    },
+    ...(limits && { limits }),
+  });
+  if (!weights?.isVerified()) throw new Error('the engine was made without reading the weights to their end');
+  return engine;
+}
+
+/** Names everything that is missing at once, and a wrong size before any file is read. */
+async function checkSizes(source: WeightSource, manifest: Manifest): Promise<void> {
+  const sizes = await Promise.all(manifest.files.map(({ path }) => source.size(path)));
+  const missing = manifest.files.filter((_, index) => sizes[index] === null);
+  if (missing.length > 0) throw new WeightsMissing(missing.map(({ path }) => path));
+  for (const [index, { path, size }] of manifest.files.entries()) {
+    if (sizes[index] !== size) throw new WeightsDamaged(path, `${size} bytes`, `${sizes[index]} bytes`);
+  }
+}
+
+function unavailable(model: string, cause: unknown): ModelUnavailable {
+  if (cause instanceof WeightsMissing) return new ModelUnavailable(model, 'missing', cause.files, { cause });
+  if (cause instanceof WeightsDamaged) return new ModelUnavailable(model, 'damaged', [cause.file], { cause });
+  return new ModelUnavailable(model, 'failed', [], { cause });
+}

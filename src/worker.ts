@@ -1,0 +1,31 @@
+/** The worker: bindings in, app out. */
+import relaxed from '../build/kernels.relaxed.wasm';
+import simd from '../build/kernels.simd.wasm';
+import { createApp } from './app.ts';
+import { createEngine } from './engine/engine.ts';
+import { modelLoader } from './weights/model-loader.ts';
+import { r2Source } from './weights/source.ts';
+
+/** The bindings of wrangler.toml. */
+export interface Bindings {
+  WEIGHTS: R2Bucket;
+  /** Name of the model, and its folder in the bucket. */
+  MODEL: string;
+}
+
+let app: ReturnType<typeof createApp> | undefined;
+
+export default {
+  fetch(request, bindings, context) {
+    // An isolate has one set of bindings; the app, and with it the loaded model, lives as long as the isolate.
+    app ??= createApp(
+      modelLoader({
+        model: bindings.MODEL,
+        source: r2Source(bindings.WEIGHTS, bindings.MODEL),
+        kernels: { relaxed, simd },
+        createEngine,
+      }),
+    );
+    return app.fetch(request, bindings, context);
+  },
+} satisfies ExportedHandler<Bindings>;

@@ -1,0 +1,236 @@
+import { describe, expect, it } from 'vitest';
+import { createApp } from '../../src/app.ts';
+import { errorOf, post } from '../support/requests.ts';
+import { helloScript, providerOf, scriptedEngine } from '../support/scripted-engine.ts';
+
+const PATH = '/v1/completions';
+
+function setUp(script = helloScript) {
+  const engine = scriptedEngine(script);
+  return { engine, app: createApp(providerOf(engine)) };
+}
+
+describe('POST /v1/completions', () => {
+  it('should answer in the shape of OpenAI', async () => {
+    const { app } = setUp();
+    const response = await post(app, PATH, { model: 'nano', prompt: 'say ' });
+    expect(response.status).toBe(200);
+    expect(response.headers.get('content-type')).toContain('application/json');
+    expect(await response.json()).toEqual({
+      id: expect.stringMatching(/^cmpl-/),
+      object: 'text_completion',
+      created: expect.any(Number),
+      model: 'nano',
+      choices: [{ text: 'hello world!', index: 0, logprobs: null, finish_reason: 'stop' }],
+      usage: {
+        prompt_tokens: 5,
+        completion_tokens: 4,
+        total_tokens: 9,
+        cached_input_tokens: 3,
+        reasoning_tokens: 0,
+        prompt_tokens_details: { cached_tokens: 3 },
+        quicksilver: { truncated_tokens: 2, steps: 2, slot_evaluations: 64, confidence: -0.5 },
+      },
+    });
+  });
+
+  it('should decode greedily to at most 64 tokens when nothing else is asked', async () => {
+    const { app, engine } = setUp();
+    await post(app, PATH, { model: 'nano', prompt: 'say ' });
+    expect(engine.requests).toEqual([
+      {
+        prefix: 'say ',
+        suffix: '',
+        maxTokens: 64,
+        stop: [],
+        temperature: 0,
+        topP: 1,
+        seed: expect.any(Number),
+      },
+    ]);
+  });
+
+  it('should hand every decoding parameter to the engine', async () => {
+    const { app, engine } = setUp();
+    const response = await post(app, PATH, {
+      model: 'nano',
+      prompt: 'a',
+      suffix: 'b',
+      max_tokens: 7,
+      stop: '\n',
+      temperature: 0.7,
+      top_p: 0.9,
+      seed: 42,
+      max_steps: 3,
+      reveal_threshold: 0.8,
+      edit_threshold: 1,
+      user: 'someone',
+    });
+    expect(response.status).toBe(200);
+    expect(engine.requests).toEqual([
+      {
+        prefix: 'a',
+        suffix: 'b',
+        maxTokens: 7,
+        stop: ['\n'],
+        temperature: 0.7,
+        topP: 0.9,
+        seed: 42,
+        maxSteps: 3,
+        revealThreshold: 0.8,
+        editThreshold: 1,
+      },
+    ]);
+  });
+
+  it('should take null for absent', async () => {
+    const { app, engine } = setUp();
+    const response = await post(app, PATH, {
+      model: 'nano',
+      prompt: 'a',
+      suffix: null,
+      stop: null,
+      max_tokens: null,
+      logprobs: null,
+      seed: null,
+    });
+    expect(response.status).toBe(200);
+    expect(engine.requests[0]).toMatchObject({ suffix: '', stop: [], maxTokens: 64 });
+  });
+
+  it('should bound max_tokens by what the model can write', async () => {
+    const { app, engine } = setUp();
+    await post(app, PATH, { model: 'nano', prompt: 'a', max_tokens: 100_000 });
+    expect(engine.requests[0]?.maxTokens).toBe(engine.model.maxOutputTokens);
+  });
+
+  it('should give n choices with seeds that follow each other, and count the prompt once', async () => {
+    const { app, engine } = setUp();
+    const response = await post(app, PATH, { model: 'nano', prompt: 'a', n: 3, seed: 10, temperature: 1 });
+    const body = (await response.json()) as { choices: { index: number }[]; usage: object };
+    expect(engine.requests.map(({ seed }) => seed)).toEqual([10, 11, 12]);
+    expect(body.choices.map(({ index }) => index)).toEqual([0, 1, 2]);
+    expect(body.usage).toMatchObject({ prompt_tokens: 5, completion_tokens: 12, total_tokens: 17 });
+  });
+
+  it('should complete each prompt of an array, choices of a prompt side by side', async () => {
+    const { app, engine } = setUp();
+    const response = await post(app, PATH, { model: 'nano', prompt: ['a', 'b'], n: 2, seed: 1 });
+    const body = (await response.json()) as { choices: { index: number }[]; usage: object };
+    expect(engine.requests.map(({ prefix, seed }) => [prefix, seed])).toEqual([
+      ['a', 1],
+      ['a', 2],
+      ['b', 1],
+      ['b', 2],
+    ]);
+    expect(body.choices.map(({ index }) => index)).toEqual([0, 1, 2, 3]);
+    expect(body.usage).toMatchObject({ prompt_tokens: 10, completion_tokens: 16 });
+  });
+
+  it('should put the prompt before the text when asked to echo', async () => {
+    const { app } = setUp();
+    const response = await post(app, PATH, { model: 'nano', prompt: 'say ', echo: true });
+    expect(await response.json()).toMatchObject({ choices: [{ text: 'say hello world!' }] });
+  });
+
+  it('should say length when the bound was met', async () => {
+    const { app } = setUp({ ...helloScript, completion: { ...helloScript.completion, finishReason: 'length' } });
+    const response = await post(app, PATH, { model: 'nano', prompt: 'say ' });
+    expect(await response.json()).toMatchObject({ choices: [{ finish_reason: 'length' }] });
+  });
+
+  it('should complete an empty prompt that has a suffix', async () => {
+    const { app, engine } = setUp();
+    const response = await post(app, PATH, { model: 'nano', prompt: '', suffix: 'end' });
+    expect(response.status).toBe(200);
+    expect(engine.requests[0]).toMatchObject({ prefix: '', suffix: 'end' });
+  });
+
+  it('should accept parameters that ask for nothing', async () => {
+    const { app } = setUp();
+    const response = await post(app, PATH, {
+      model: 'nano',
+      prompt: 'a',
+      best_of: 1,
+      logit_bias: {},
+      presence_penalty: 0,
+      frequency_penalty: 0,
+      repetition_penalty: 1,
+      top_k: -1,
+      min_tokens: 0,
+    });
+    expect(response.status).toBe(200);
+  });
+
+  it.each([
+    ['logprobs', 5],
+    ['logprobs', 0],
+    ['best_of', 2],
+    ['logit_bias', { 50: -100 }],
+    ['presence_penalty', 1.5],
+    ['frequency_penalty', -0.1],
+    ['repetition_penalty', 1.2],
+    ['top_k', 40],
+    ['min_tokens', 1],
+  ])('should refuse %s: %j by name rather than ignore it', async (param, value) => {
+    const { app, engine } = setUp();
+    const response = await post(app, PATH, { model: 'nano', prompt: 'a', [param]: value });
+    expect(await errorOf(response)).toMatchObject({
+      status: 400,
+      type: 'invalid_request_error',
+      param,
+      code: 'unsupported_parameter',
+    });
+    expect(engine.requests).toEqual([]);
+  });
+
+  it.each([
+    ['prompt', { prompt: 5 }],
+    ['prompt', { prompt: undefined }],
+    ['prompt', { prompt: [] }],
+    ['prompt', { prompt: '' }],
+    ['prompt', { prompt: ['a', ''] }],
+    ['model', { model: undefined }],
+    ['suffix', { suffix: 1 }],
+    ['max_tokens', { max_tokens: 0 }],
+    ['max_tokens', { max_tokens: 1.5 }],
+    ['max_tokens', { max_tokens: '16' }],
+    ['temperature', { temperature: -1 }],
+    ['temperature', { temperature: 2.5 }],
+    ['top_p', { top_p: 0 }],
+    ['n', { n: 9 }],
+    ['n', { n: 8, prompt: ['a', 'b', 'c'] }],
+    ['seed', { seed: 0.5 }],
+    ['stop', { stop: '' }],
+    ['stop', { stop: Array(17).fill('x') }],
+    ['stop.0', { stop: [''] }],
+    ['stream', { stream: 'yes' }],
+    ['stream_options.include_usage', { stream_options: { include_usage: 1 } }],
+    ['diffusing', { diffusing: true }],
+    ['max_steps', { max_steps: 0 }],
+    ['reveal_threshold', { reveal_threshold: 0 }],
+    ['edit_threshold', { edit_threshold: 1.1 }],
+    ['echo', { echo: 1 }],
+  ])('should answer 400 naming %s for %j', async (param, fields) => {
+    const { app, engine } = setUp();
+    const response = await post(app, PATH, { model: 'nano', prompt: 'a', ...fields });
+    expect(await errorOf(response)).toMatchObject({ status: 400, type: 'invalid_request_error', param });
+    expect(engine.requests).toEqual([]);
+  });
+
+  it.each([[[1, 2, 3]], [[[1, 2], [3]]]])('should say that token ids are not accepted for %j', async (prompt) => {
+    const { app } = setUp();
+    const error = await errorOf(await post(app, PATH, { model: 'nano', prompt }));
+    expect(error).toMatchObject({ status: 400, param: 'prompt' });
+    expect(error.message).toContain('token ids are not accepted');
+  });
+
+  it('should answer 404 for a model that is not served', async () => {
+    const { app } = setUp();
+    expect(await errorOf(await post(app, PATH, { model: 'gpt-4', prompt: 'a' }))).toMatchObject({
+      status: 404,
+      param: 'model',
+      code: 'model_not_found',
+    });
+  });
+});

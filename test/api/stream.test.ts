@@ -1,0 +1,182 @@
+import { describe, expect, it, vi } from 'vitest';
+import { createApp } from '../../src/app.ts';
+import { errorOf, eventsOf, post } from '../support/requests.ts';
+import { helloScript, providerOf, type Script, scriptedEngine } from '../support/scripted-engine.ts';
+
+const PATH = '/v1/completions';
+
+interface Chunk {
+  id: string;
+  object: string;
+  choices: { text: string; index: number; finish_reason: string | null }[];
+  usage?: object | null;
+  error?: object;
+}
+
+function setUp(script: Script = helloScript) {
+  const engine = scriptedEngine(script);
+  const app = createApp(providerOf(engine));
+  const stream = (fields: object = {}, init: RequestInit = {}) =>
+    post(app, PATH, { model: 'nano', prompt: 'say ', stream: true, ...fields }, init);
+  return { engine, stream };
+}
+
+/** The choices of each event, `[DONE]` and the rest as they are. */
+const choicesOf = (events: (Chunk | '[DONE]')[]) =>
+  events.map((event) => (event === '[DONE]' ? event : event.choices.map((choice) => [choice.index, choice.text])));
+
+describe('a stream', () => {
+  it('should send what each step settled, then [DONE]', async () => {
+    const { stream } = setUp();
+    const response = await stream();
+    expect(response.status).toBe(200);
+    expect(response.headers.get('content-type')).toMatch(/^text\/event-stream/);
+    expect(response.headers.get('cache-control')).toContain('no-cache');
+    expect(response.headers.get('x-request-id')).toBeTruthy();
+    const events = await eventsOf<Chunk>(response);
+    const header = { id: expect.stringMatching(/^cmpl-/), object: 'text_completion', created: expect.any(Number) };
+    const choice = { index: 0, logprobs: null, finish_reason: null };
+    expect(events).toEqual([
+      { ...header, model: 'nano', choices: [{ ...choice, text: 'hello ' }] },
+      { ...header, model: 'nano', choices: [{ ...choice, text: 'world' }] },
+      { ...header, model: 'nano', choices: [{ ...choice, text: '!', finish_reason: 'stop' }] },
+      '[DONE]',
+    ]);
+    expect(new Set(events.slice(0, -1).map((event) => (event as Chunk).id)).size).toBe(1);
+  });
+
+  it('should leave out steps that settle nothing', async () => {
+    const frames = [
+      { text: 'x', settled: '' },
+      { text: 'hello', settled: 'hello' },
+      { text: 'hello', settled: 'hello' },
+    ];
+    const { stream } = setUp({ ...helloScript, frames });
+    expect(choicesOf(await eventsOf<Chunk>(await stream()))).toEqual([[[0, 'hello']], [[0, ' world!']], '[DONE]']);
+  });
+
+  it('should send the whole canvas at each step when diffusing', async () => {
+    const { stream } = setUp();
+    expect(choicesOf(await eventsOf<Chunk>(await stream({ diffusing: true })))).toEqual([
+      [[0, 'hello ld']],
+      [[0, 'hello world']],
+      [[0, 'hello world!']],
+      '[DONE]',
+    ]);
+  });
+
+  it('should end with an event of usage alone when asked for it', async () => {
+    const { stream } = setUp();
+    const events = await eventsOf<Chunk>(await stream({ stream_options: { include_usage: true } }));
+    expect(events.at(-1)).toBe('[DONE]');
+    expect(events.at(-2)).toMatchObject({ choices: [], usage: { prompt_tokens: 5, completion_tokens: 4 } });
+    expect(events.slice(0, -2).map((event) => (event as Chunk).usage)).toEqual([null, null, null]);
+  });
+
+  it('should send no usage unless asked', async () => {
+    const { stream } = setUp();
+    const events = await eventsOf<Chunk>(await stream());
+    expect(events.some((event) => event !== '[DONE]' && 'usage' in event)).toBe(false);
+  });
+
+  it('should send the prompt first when asked to echo', async () => {
+    const { stream } = setUp();
+    const events = choicesOf(await eventsOf<Chunk>(await stream({ echo: true })));
+    expect(events[0]).toEqual([[0, 'say hello ']]);
+    const diffusing = choicesOf(await eventsOf<Chunk>(await stream({ echo: true, diffusing: true })));
+    expect(diffusing.at(-2)).toEqual([[0, 'say hello world!']]);
+  });
+
+  it('should stream choices one after the other, each from its start', async () => {
+    const { stream } = setUp();
+    const events = choicesOf(await eventsOf<Chunk>(await stream({ n: 2 })));
+    const texts = ['hello ', 'world', '!'];
+    expect(events).toEqual([...texts.map((text) => [[0, text]]), ...texts.map((text) => [[1, text]]), '[DONE]']);
+  });
+
+  it('should end with an error event and no [DONE] when the engine fails on the way', async () => {
+    const log = vi.spyOn(console, 'error').mockImplementation(() => {});
+    const { stream } = setUp({
+      ...helloScript,
+      beforeFrame: (frame) => {
+        if (frame === 1) throw new Error('secret detail');
+      },
+    });
+    const response = await stream();
+    expect(response.status).toBe(200);
+    const events = await eventsOf<Chunk>(response);
+    expect(events).toHaveLength(2);
+    expect(events[1]).toEqual({
+      error: { message: expect.any(String), type: 'server_error', param: null, code: 'internal_error' },
+    });
+    expect(JSON.stringify(events)).not.toContain('secret detail');
+    expect(log).toHaveBeenCalledOnce();
+    log.mockRestore();
+  });
+
+  it('should answer with a status when the engine fails before the first frame', async () => {
+    const log = vi.spyOn(console, 'error').mockImplementation(() => {});
+    const { stream } = setUp({
+      ...helloScript,
+      beforeFrame: () => {
+        throw new Error('secret detail');
+      },
+    });
+    const error = await errorOf(await stream());
+    expect(error).toMatchObject({ status: 500, type: 'server_error' });
+    expect(error.message).not.toContain('secret');
+    log.mockRestore();
+  });
+
+  it('should abort the engine when the reader cancels', async () => {
+    const { engine, stream } = setUp({ ...helloScript, beforeFrame: waitBeforeSecond });
+    const reader = (await stream()).body!.getReader();
+    expect(new TextDecoder().decode((await reader.read()).value)).toContain('hello ');
+    await reader.cancel();
+    await vi.waitFor(() => expect(engine.endings).toEqual(['aborted']));
+  });
+
+  it('should abort the engine when the request is aborted, between frames', async () => {
+    const { engine, stream } = setUp({ ...helloScript, beforeFrame: waitBeforeSecond });
+    const client = new AbortController();
+    const reader = (await stream({}, { signal: client.signal })).body!.getReader();
+    await reader.read();
+    client.abort();
+    await vi.waitFor(() => expect(engine.endings).toEqual(['aborted']));
+    expect((await reader.read()).done).toBe(true);
+  });
+
+  it('should not compute further choices after an abort', async () => {
+    const { engine, stream } = setUp({ ...helloScript, beforeFrame: waitBeforeSecond });
+    const client = new AbortController();
+    await stream({ n: 4 }, { signal: client.signal });
+    client.abort();
+    await vi.waitFor(() => expect(engine.endings).toEqual(['aborted']));
+    expect(engine.requests).toHaveLength(1);
+  });
+
+  it('should not hold the engine for a reader that does not read', async () => {
+    const { engine, stream } = setUp();
+    await stream();
+    await vi.waitFor(() => expect(engine.endings).toEqual(['completed']));
+  });
+});
+
+it('should abort the engine when a request without a stream is aborted', async () => {
+  const { engine, stream } = setUp({ ...helloScript, beforeFrame: waitBeforeSecond });
+  const client = new AbortController();
+  const answer = stream({ stream: false }, { signal: client.signal });
+  await vi.waitFor(() => expect(engine.requests).toHaveLength(1));
+  client.abort();
+  await answer;
+  expect(engine.endings).toEqual(['aborted']);
+});
+
+/** The second frame never comes unless the generation is aborted. */
+function waitBeforeSecond(frame: number, signal: AbortSignal): Promise<void> {
+  if (frame === 0) return Promise.resolve();
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener('abort', () => resolve());
+  });
+}

@@ -1,0 +1,68 @@
+/** An engine that yields the frames it was given, so that the HTTP side can be tested without weights. */
+import type { ModelProvider } from '../../src/engine/provider.ts';
+import type { Completion, Engine, Frame, GenerateRequest } from '../../src/engine/types.ts';
+
+export interface Script {
+  frames: readonly Frame[];
+  completion: Completion;
+  /** Runs before each frame, by its number; throw to fail there, or wait. */
+  beforeFrame?: (frame: number, signal: AbortSignal) => Promise<void> | void;
+}
+
+export interface ScriptedEngine extends Engine {
+  readonly requests: GenerateRequest[];
+  /** How each generation ended. */
+  readonly endings: ('completed' | 'aborted' | 'failed')[];
+}
+
+export const usage = {
+  promptTokens: 5,
+  cachedTokens: 3,
+  truncatedTokens: 2,
+  completionTokens: 4,
+  steps: 2,
+  slotEvaluations: 64,
+  cpuMs: 1,
+};
+
+/** Two denoising steps: the second fills the hole that the first one left. */
+export const helloScript: Script = {
+  frames: [
+    { text: 'hello ld', settled: 'hello ' },
+    { text: 'hello world', settled: 'hello world' },
+  ],
+  completion: { text: 'hello world!', finishReason: 'stop', usage, confidence: -0.5 },
+};
+
+export function scriptedEngine(script: Script = helloScript): ScriptedEngine {
+  const requests: GenerateRequest[] = [];
+  const endings: ScriptedEngine['endings'] = [];
+  return {
+    model: { id: 'nano', created: 1_700_000_000, contextLength: 1056, maxOutputTokens: 256 },
+    requests,
+    endings,
+    async *generate(request, signal) {
+      requests.push(request);
+      let ending: ScriptedEngine['endings'][number] = 'aborted';
+      try {
+        for (const [index, frame] of script.frames.entries()) {
+          await script.beforeFrame?.(index, signal);
+          signal.throwIfAborted();
+          yield frame;
+        }
+        ending = 'completed';
+        return script.completion;
+      } catch (error) {
+        if (!signal.aborted) ending = 'failed';
+        throw error;
+      } finally {
+        endings.push(ending);
+      }
+    },
+  };
+}
+
+/** Provides the engine as the model `nano`. */
+export function providerOf(engine: Engine): ModelProvider {
+  return { id: engine.model.id, engine: async () => engine };
+}
