@@ -1,0 +1,132 @@
+"""Which files of a package go into the corpus: one form of each module, few locale tables, a bounded share a package.
+
+Whatever is chosen among many is chosen by the hash of the path, so that a rebuild chooses the same files.
+"""
+
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import PurePosixPath
+
+from training.corpus.documents import Document
+from training.corpus.filters import is_declaration
+
+MAX_PACKAGE_SHARE = 0.03  # of the bytes of train: no single style may dominate
+MAX_DECLARATION_SHARE = 0.15  # of the bytes of a package: .d.ts files teach types, not code
+MAX_LOCALE_FILES = 8  # a package; the others repeat them with other words
+
+# Folders that hold one module in several forms (source, CommonJS, ES modules, declarations).
+BUILD_FOLDERS = frozenset(
+    '__cjs _cjs _esm _types browser build builds cjs commonjs dist dist-src es es6 es2015 es2020 esm esm5 lib lib.commonjs'
+    ' lib.esm lib-esm module modules node out output src src.ts source standalone ts3.4 ts4.0 _ts3.4 types typings umd'
+    ' typescript declarations production development _compiled_ debug fesm cjs-src dist.webgl-only'.split()
+)
+SOURCE_FOLDERS = frozenset({'src', 'src.ts', 'source'})
+LOCALE = re.compile(r'(^|/)(locales?|lang|langs|i18n|translations|icon-set)/', re.IGNORECASE)
+
+
+def path_hash(document: Document) -> bytes:
+    """A stable pseudo-random key of a document."""
+    return hashlib.sha256(f'{document.package}/{document.path}'.encode()).digest()
+
+
+def module_key(path: str) -> tuple[bool, tuple[str, ...], str]:
+    """Equal for the forms of one module: ('dist/esm/a/b.js', 'src/a/b.ts'); declarations are apart from code."""
+    *folders, name = PurePosixPath(path).parts
+    stem = re.sub(r'(\.d)?\.([cm]?[jt]s|[jt]sx)$', '', name)
+    return is_declaration(path), tuple(folder for folder in folders if folder not in BUILD_FOLDERS), stem
+
+
+def form_rank(path: str) -> tuple[int, int, int, str]:
+    """Order of preference among the forms of a module: source before build, TypeScript before JavaScript."""
+    folders = PurePosixPath(path).parts[:-1]
+    is_source = bool(SOURCE_FOLDERS.intersection(folders)) and not is_declaration(path)
+    is_typescript = re.search(r'\.[cm]?tsx?$', path) is not None
+    is_build = any('cjs' in folder or 'commonjs' in folder for folder in folders) or path.endswith('.cjs')
+    return (0 if is_source else 1, 0 if is_typescript else 1, 1 if is_build else 0, path)
+
+
+def one_form_a_module(paths: Iterable[str]) -> list[str]:
+    """Keeps the preferred form of every module, and a declaration only where the module has no TypeScript source."""
+    best: dict[tuple[bool, tuple[str, ...], str], str] = {}
+    kept = []
+    for path in sorted(paths, key=form_rank):
+        if path.endswith('.md'):
+            kept.append(path)
+            continue
+        key = module_key(path)
+        if key not in best:
+            best[key] = path
+    for (declaration, folders, stem), path in best.items():
+        code = best.get((False, folders, stem))
+        if not (declaration and code is not None and re.search(r'\.[cm]?tsx?$', code)):
+            kept.append(path)
+    return sorted(kept)
+
+
+def keep_within(
+    documents: Sequence[Document], budget: float, size: Callable[[Document], int]
+) -> tuple[list[Document], list[Document]]:
+    """(kept, dropped): takes documents in order of path hash while their sizes fit into `budget`; order is kept."""
+    taken: set[str] = set()
+    used = 0
+    for document in sorted(documents, key=path_hash):
+        if used + size(document) <= budget:
+            used += size(document)
+            taken.add(document.path)
+    kept = [document for document in documents if document.path in taken]
+    return kept, [document for document in documents if document.path not in taken]
+
+
+def byte_size(document: Document) -> int:
+    """UTF-8 bytes of the text."""
+    return len(document.text.encode('utf-8'))
+
+
+def limit_locales(documents: Sequence[Document]) -> tuple[list[Document], list[Document]]:
+    """(kept, dropped) of one package: at most MAX_LOCALE_FILES files of locale folders."""
+    _, dropped = keep_within([d for d in documents if LOCALE.search(d.path)], MAX_LOCALE_FILES, lambda _: 1)
+    paths = {document.path for document in dropped}
+    return [document for document in documents if document.path not in paths], dropped
+
+
+def limit_declarations(documents: Sequence[Document]) -> tuple[list[Document], list[Document]]:
+    """(kept, dropped) of one package: declarations are at most MAX_DECLARATION_SHARE of the bytes that are kept."""
+    code_bytes = sum(byte_size(document) for document in documents if not is_declaration(document.path))
+    budget = code_bytes * MAX_DECLARATION_SHARE / (1 - MAX_DECLARATION_SHARE)
+    _, dropped = keep_within([d for d in documents if is_declaration(d.path)], budget, byte_size)
+    paths = {document.path for document in dropped}
+    return [document for document in documents if document.path not in paths], dropped
+
+
+def package_byte_limit(sizes: Sequence[int]) -> float:
+    """The limit c for which c = MAX_PACKAGE_SHARE * sum(min(size, c)): no package exceeds the share *after* the cut.
+
+    Iterated from above; each round shrinks the distance by at least the share of the cut packages, which is below 1
+    as long as fewer than 1 / MAX_PACKAGE_SHARE packages are cut. With fewer packages than that there is no limit.
+    """
+    if len([size for size in sizes if size > 0]) * MAX_PACKAGE_SHARE <= 1:
+        return float(sum(sizes))
+    limit = MAX_PACKAGE_SHARE * sum(sizes)
+    for _ in range(1_000):
+        smaller = MAX_PACKAGE_SHARE * sum(min(size, limit) for size in sizes)
+        if limit - smaller < 1:
+            break
+        limit = smaller
+    return limit
+
+
+def limit_packages(documents: Sequence[Document]) -> tuple[list[Document], list[Document]]:
+    """(kept, dropped): cuts every package to MAX_PACKAGE_SHARE of the bytes of all that is kept."""
+    by_package: defaultdict[str, list[Document]] = defaultdict(list)
+    for document in documents:
+        by_package[document.package].append(document)
+    limit = package_byte_limit([sum(map(byte_size, group)) for group in by_package.values()])
+    kept: list[Document] = []
+    dropped: list[Document] = []
+    for group in by_package.values():
+        group_kept, group_dropped = keep_within(group, limit, byte_size)
+        kept += group_kept
+        dropped += group_dropped
+    return kept, dropped
