@@ -1,14 +1,15 @@
 /** The worker: bindings in, app out. */
+import type { ExecutionContext } from 'hono';
 import relaxed from '../build/kernels.relaxed.wasm';
 import simd from '../build/kernels.simd.wasm';
 import { createApp } from './app.ts';
 import { createEngine } from './engine/engine.ts';
 import { modelLoader } from './weights/model-loader.ts';
-import { r2Source } from './weights/source.ts';
+import { type Bucket, r2Source } from './weights/source.ts';
 
 /** The bindings of wrangler.toml. */
 export interface Bindings {
-  WEIGHTS: R2Bucket;
+  WEIGHTS: Bucket;
   /** Name of the model, and its folder in the bucket. */
   MODEL: string;
 }
@@ -16,7 +17,7 @@ export interface Bindings {
 let app: ReturnType<typeof createApp> | undefined;
 
 export default {
-  fetch(request, bindings, context) {
+  fetch(request: Request, bindings: Bindings, context: ExecutionContext): Response | Promise<Response> {
     // An isolate has one set of bindings; the app, and with it the loaded model, lives as long as the isolate.
     app ??= createApp(
       modelLoader({
@@ -28,4 +29,4 @@ export default {
     );
     return app.fetch(request, bindings, context);
   },
-} satisfies ExportedHandler<Bindings>;
+};

@@ -7,8 +7,14 @@ export interface WeightSource {
   open(file: string): Promise<ReadableStream<Uint8Array> | null>;
 }
 
+/** What is used of an R2 bucket. */
+export interface Bucket {
+  head(key: string): Promise<{ size: number } | null>;
+  get(key: string): Promise<{ body: ReadableStream<Uint8Array> } | null>;
+}
+
 /** The files of `model` in an R2 bucket, under keys `<model>/<file>`. */
-export function r2Source(bucket: R2Bucket, model: string): WeightSource {
+export function r2Source(bucket: Bucket, model: string): WeightSource {
   const key = (file: string) => `${model}/${file}`;
   return {
     size: async (file) => (await bucket.head(key(file)))?.size ?? null,

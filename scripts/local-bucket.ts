@@ -1,0 +1,50 @@
+/** Puts the models of this repository into the R2 bucket that the local runtime keeps on disk. */
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { getPlatformProxy } from 'wrangler';
+import { MANIFEST, parseManifest } from '../src/weights/manifest.ts';
+
+/** Where `wrangler dev --persist-to` looks for the state of local bindings. */
+const STATE_VERSION = 'v3';
+
+/** What is used of an R2 bucket. */
+interface WritableBucket {
+  put(key: string, value: Uint8Array | string): Promise<unknown>;
+}
+
+/**
+ * Stores every model folder that has a manifest, the manifest last, so that a half-done copy is never taken for a model.
+ * @returns the names of the models stored.
+ */
+export async function storeModels(modelsFolder: string, stateFolder: string, configPath: string): Promise<string[]> {
+  const { env, dispose } = await getPlatformProxy<{ WEIGHTS: WritableBucket }>({
+    configPath,
+    persist: { path: join(stateFolder, STATE_VERSION) },
+    remoteBindings: false,
+  });
+  try {
+    const stored: string[] = [];
+    for (const entry of await readdir(modelsFolder, { withFileTypes: true })) {
+      if (entry.isDirectory() && (await storeModel(env.WEIGHTS, modelsFolder, entry.name))) stored.push(entry.name);
+    }
+    return stored;
+  } finally {
+    await dispose();
+  }
+}
+
+async function storeModel(bucket: WritableBucket, modelsFolder: string, model: string): Promise<boolean> {
+  const folder = join(modelsFolder, model);
+  let manifest: string;
+  try {
+    manifest = await readFile(join(folder, MANIFEST), 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
+    throw error;
+  }
+  for (const { path } of parseManifest(manifest).files) {
+    await bucket.put(`${model}/${path}`, await readFile(join(folder, path)));
+  }
+  await bucket.put(`${model}/${MANIFEST}`, manifest);
+  return true;
+}
