@@ -1,0 +1,63 @@
+import { describe, expect, it } from 'vitest';
+import { BUILDS, emptyWorkbench } from './builds.ts';
+import { Random, softmax } from './oracle.ts';
+
+const COUNTS = [1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 33, 100];
+/**
+ * Of a probability p = exp(x - max) / sum: 3e-6 from the polynomial, in x and in the sum, plus |x - max| · 6e-8 from its argument, at
+ * most 40 · 6e-8 in the scores used here.
+ */
+const TOLERANCE = 1e-5;
+
+describe.each(BUILDS)('softmaxRows (%s)', (build) => {
+  for (const count of COUNTS) {
+    it.each([1, 2, 3, 8])(`should normalise ${count} entries of %i rows and clear the rest`, (rows) => {
+      const width = (count + 7) & -8;
+      const stride = width + 8;
+      const scores = new Random(count * 100 + rows).floats(rows * stride, 20);
+      const bench = emptyWorkbench(build);
+      const actual = bench.floats(scores);
+      // What lies past the count is of no meaning, and may be the worst.
+      for (let row = 0; row < rows; row++) actual.view.fill(Number.NaN, row * stride + count, row * stride + width);
+      bench.kernels.softmaxRows(actual.at, rows, stride, count, 0, 1, width);
+      for (let row = 0; row < rows; row++) {
+        const start = row * stride;
+        softmax([...scores.subarray(start, start + count)]).forEach((probability, i) => {
+          expect(Math.abs(actual.view[start + i]! - probability)).toBeLessThanOrEqual(TOLERANCE * probability);
+        });
+        expect([...actual.view.subarray(start + count, start + width)]).toEqual(new Array(width - count).fill(0));
+        expect(actual.view.slice(start + width, start + stride)).toEqual(scores.slice(start + width, start + stride));
+      }
+    });
+  }
+
+  it('should keep one entry more every rowsPerStep rows when the step is 1', () => {
+    const [rows, count, rowsPerStep, width] = [6, 3, 2, 16];
+    const bench = emptyWorkbench(build);
+    const scores = bench.floats(new Float32Array(rows * width).fill(0.5));
+    bench.kernels.softmaxRows(scores.at, rows, width, count, 1, rowsPerStep, width);
+    for (let row = 0; row < rows; row++) {
+      const kept = [3, 3, 4, 4, 5, 5][row]!;
+      for (let i = 0; i < width; i++) {
+        expect(scores.view[row * width + i]).toBeCloseTo(i < kept ? 1 / kept : 0, 6);
+      }
+    }
+  });
+
+  it('should neither overflow nor lose the largest entry when scores lie far apart', () => {
+    const bench = emptyWorkbench(build);
+    const scores = bench.floats([-3e38, 1e4, -1e4, 9990, 1e4, 0, 0, 0]);
+    bench.kernels.softmaxRows(scores.at, 1, 8, 5, 0, 1, 8);
+    const expected = softmax([-3e38, 1e4, -1e4, 9990, 1e4]);
+    expected.forEach((probability, i) => {
+      expect(scores.view[i]).toBeCloseTo(probability, 6);
+    });
+  });
+
+  it('should clear a row of which nothing is kept', () => {
+    const bench = emptyWorkbench(build);
+    const scores = bench.floats(8);
+    bench.kernels.softmaxRows(scores.at, 1, 8, 0, 0, 1, 8);
+    expect([...scores.view]).toEqual(new Array(8).fill(0));
+  });
+});
