@@ -14,7 +14,7 @@ export const CANDIDATES = 8;
 const FLOAT_BYTES = 4;
 const ALIGNMENT = 16;
 /** Keys lie in tiles of this many tokens. */
-const KEY_TILE = 8;
+export const KEY_TILE = 8;
 const PAGE_BYTES = 65_536;
 /** Row blocks of a tensor pass through here on their way into kernel layout. */
 const STAGING_BYTES = 65_536;
@@ -52,7 +52,7 @@ export interface ScratchPointers {
   readonly logSumExp: Pointer; // (rows)
   readonly head: Pointer; // HEAD_SCRATCH_BYTES
   readonly headBytes: number;
-  readonly logits: Pointer; // (4, vocabulary)
+  readonly logits: Pointer; // (vocabulary)
 }
 
 export interface MemoryPlan {
@@ -78,7 +78,12 @@ export interface MemoryPlan {
 }
 
 /** Lays out a denoiser from `start` on, with as many pairs of contexts as fit `cacheBytes`, but at least one. */
-export function planMemory(kernels: KernelExports, config: DenoiserConfig, start: Pointer, cacheBytes: number): MemoryPlan {
+export function planMemory(
+  kernels: KernelExports,
+  config: DenoiserConfig,
+  start: Pointer,
+  cacheBytes: number,
+): MemoryPlan {
   let next = start;
   const take = (bytes: number): Pointer => {
     const pointer = next;
@@ -128,7 +133,7 @@ export function planMemory(kernels: KernelExports, config: DenoiserConfig, start
     logSumExp: floats(maxRows),
     head: take(HEAD_SCRATCH_BYTES),
     headBytes: HEAD_SCRATCH_BYTES,
-    logits: floats(4 * vocabSize),
+    logits: floats(vocabSize),
   };
   // A row of the embedding has one byte an input, a row of scales two bytes a group.
   const stagingBytes = Math.max(STAGING_BYTES, PACK_ROWS * widest, PACK_ROWS * 2 * (widest / GROUP_SIZE), 4 * widest);

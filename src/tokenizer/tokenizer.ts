@@ -108,7 +108,7 @@ class ByteLevelBpe implements Tokenizer {
   }
 
   decoder(): TokenDecoder {
-    const utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
+    const utf8 = new TextDecoder('utf-8', { fatal: false, ignoreBOM: true });
     return {
       push: (ids) => {
         let text = '';

@@ -1,0 +1,40 @@
+/**
+ * Greedy left-to-right decoding on the prefix stream: the next-token model that the same weights are. The baseline that
+ * diffusion is measured against, on the same kernels and cache.
+ */
+
+import type { SpecialTokens } from '../tokenizer/tokenizer.ts';
+import type { ContextStream } from './context.ts';
+import type { Denoiser, Predictions } from './denoiser.ts';
+import { CHUNK_TOKENS } from './memory.ts';
+
+/**
+ * Extends `context` by what of `prompt` it lacks and decodes until <|eom|>, <|endoftext|> or `maxTokens`. Returns the new tokens,
+ * the end not included. The context keeps all but the last of them.
+ */
+export function decodeAutoregressive(
+  denoiser: Denoiser,
+  context: ContextStream,
+  prompt: ArrayLike<number>,
+  maxTokens: number,
+  special: SpecialTokens,
+): number[] {
+  // The last token of the prompt is always computed: its prediction is the first new token.
+  const last = prompt.length - 1;
+  context.truncate(Math.min(context.matchLength(prompt), last));
+  while (context.length < last) {
+    denoiser.extend(context, Array.from(prompt).slice(context.length, Math.min(context.length + CHUNK_TOKENS, last)));
+  }
+  let next = prompt[last]!;
+  const tokens: number[] = [];
+  while (tokens.length < maxTokens) {
+    next = bestOfOneRow(denoiser.extendAndPredict(context, [next]), special);
+    if (next === special.eom || next === special.endOfText) break;
+    tokens.push(next);
+  }
+  return tokens;
+}
+
+function bestOfOneRow({ ids }: Predictions, { mask, pad, prefix, suffix }: SpecialTokens): number {
+  return ids.find((id) => id !== mask && id !== pad && id !== prefix && id !== suffix)!;
+}

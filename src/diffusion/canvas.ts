@@ -1,0 +1,85 @@
+/**
+ * The canvas: the slots of one block while it is denoised. It starts as masks; slots are revealed, may be edited, and are dropped
+ * when an end token stands before them.
+ */
+
+import type { SpecialTokens } from '../tokenizer/tokenizer.ts';
+
+export class Canvas {
+  readonly slots: number;
+  readonly #special: SpecialTokens;
+  readonly #tokens: Int32Array; // (slots); <|mask|> where undecided
+  readonly #logProbabilities: Float64Array; // (slots), natural logarithm, as of the reveal or the last edit
+  readonly #edits: Uint16Array; // (slots); kept when a slot is dropped, so that editing ends
+  #live: number;
+
+  constructor(slots: number, special: SpecialTokens) {
+    this.slots = slots;
+    this.#special = special;
+    this.#tokens = new Int32Array(slots).fill(special.mask);
+    this.#logProbabilities = new Float64Array(slots);
+    this.#edits = new Uint16Array(slots);
+    this.#live = slots;
+  }
+
+  /** Tokens of the slots that exist: all, or those up to the first end token. */
+  get tokens(): Int32Array {
+    return this.#tokens.subarray(0, this.#live);
+  }
+
+  /** An end token has been revealed: it is the last of `tokens`. */
+  get ended(): boolean {
+    return this.#isEnd(this.#tokens[this.#live - 1]!);
+  }
+
+  isUndecided(slot: number): boolean {
+    return this.#tokens[slot] === this.#special.mask;
+  }
+
+  editsOf(slot: number): number {
+    return this.#edits[slot]!;
+  }
+
+  logProbabilityOf(slot: number): number {
+    return this.#logProbabilities[slot]!;
+  }
+
+  /** The undecided ones of the first `wanted` slots. */
+  undecided(wanted: number): number[] {
+    const slots: number[] = [];
+    for (let slot = 0; slot < Math.min(wanted, this.#live); slot++) if (this.isUndecided(slot)) slots.push(slot);
+    return slots;
+  }
+
+  /** Slots before the first undecided one. */
+  decidedRun(): number {
+    const first = this.tokens.indexOf(this.#special.mask);
+    return first < 0 ? this.#live : first;
+  }
+
+  /** Text tokens of the first `count` slots that exist: masks and the end token are left out. */
+  text(count: number): number[] {
+    return Array.from(this.tokens.subarray(0, count)).filter((id) => id !== this.#special.mask && !this.#isEnd(id));
+  }
+
+  reveal(slot: number, token: number, logProbability: number): void {
+    this.#tokens[slot] = token;
+    this.#logProbabilities[slot] = logProbability;
+  }
+
+  edit(slot: number, token: number, logProbability: number): void {
+    this.reveal(slot, token, logProbability);
+    this.#edits[slot]!++;
+  }
+
+  /** Drops what lies behind the first end token, and reopens what was dropped behind one that has been edited away. */
+  dropBehindEnd(): void {
+    const end = this.#tokens.findIndex((token) => this.#isEnd(token));
+    this.#live = end < 0 ? this.slots : end + 1;
+    this.#tokens.fill(this.#special.mask, this.#live);
+  }
+
+  #isEnd(token: number): boolean {
+    return token === this.#special.eom || token === this.#special.endOfText;
+  }
+}

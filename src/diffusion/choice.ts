@@ -1,0 +1,66 @@
+/** Which token a slot would take: the best one, or one drawn at a temperature from the nucleus (arXiv 1904.09751). */
+
+import type { Predictions } from '../denoiser/denoiser.ts';
+import type { SpecialTokens } from '../tokenizer/tokenizer.ts';
+
+export interface Choice {
+  token: number;
+  /** Natural logarithm of its probability over the whole vocabulary at temperature 1. */
+  logProbability: number;
+}
+
+/** The best candidate of a row for which `allowed` holds. */
+export function bestChoice(predictions: Predictions, row: number, allowed: (token: number) => boolean): Choice {
+  const { candidates, ids, logits, logSumExp } = predictions;
+  for (let at = row * candidates; at < (row + 1) * candidates; at++) {
+    if (allowed(ids[at]!)) return { token: ids[at]!, logProbability: logits[at]! - logSumExp[row]! };
+  }
+  // There are more candidates than tokens that may be refused.
+  throw new RangeError(`no candidate of row ${row} is allowed`);
+}
+
+/**
+ * Draws a token: the largest probabilities at `temperature` whose sum reaches topP, cut at `uniform` in [0, 1). Exact over the
+ * vocabulary; tokens that never stand on a canvas have no share.
+ */
+export function sampledChoice(
+  predictions: Predictions,
+  row: number,
+  { temperature, topP }: { temperature: number; topP: number },
+  uniform: number,
+  special: SpecialTokens,
+): Choice {
+  const logits = predictions.allLogits(row);
+  const refused = new Set([special.mask, special.prefix, special.suffix]);
+  const best = bestChoice(predictions, row, (token) => !refused.has(token)).token;
+  const weights = Float64Array.from(logits, (logit, id) =>
+    refused.has(id) ? 0 : Math.exp((logit - logits[best]!) / temperature),
+  );
+  const total = weights.reduce((sum, weight) => sum + weight, 0);
+  const token =
+    topP < 1 ? drawFromNucleus(weights, total, topP, uniform) : draw(weights.keys(), weights, uniform * total);
+  return { token: token ?? best, logProbability: logits[token ?? best]! - predictions.logSumExp[row]! };
+}
+
+function drawFromNucleus(weights: Float64Array, total: number, topP: number, uniform: number): number | undefined {
+  // Tokens below this share have less than 1 - topP together: the nucleus lies above it, and only that is sorted.
+  const negligible = ((1 - topP) * total) / weights.length;
+  const likely = [...weights.keys()].filter((id) => weights[id]! >= negligible);
+  likely.sort((a, b) => weights[b]! - weights[a]! || a - b);
+  let mass = 0;
+  const nucleus = likely.findIndex((id) => {
+    mass += weights[id]!;
+    return mass >= topP * total;
+  });
+  return draw(nucleus < 0 ? likely : likely.slice(0, nucleus + 1), weights, uniform * mass);
+}
+
+/** The first id at which the running sum of weights exceeds `target`. */
+function draw(ids: Iterable<number>, weights: Float64Array, target: number): number | undefined {
+  let sum = 0;
+  for (const id of ids) {
+    sum += weights[id]!;
+    if (sum > target) return id;
+  }
+  return undefined;
+}

@@ -1,0 +1,109 @@
+/**
+ * One denoising step: what the predictions for a canvas change on it. Reveals every slot that is sure enough, at least one
+ * (Fast-dLLM, arXiv 2505.22618); edits revealed slots of which the denoiser has become surer otherwise; drops what lies behind the end.
+ * Pure: it knows neither the network nor the clock.
+ *
+ * It ends: each step reveals a slot, and a slot can only become undecided again when an end token before it is edited, which is
+ * bounded a slot.
+ */
+
+import type { Predictions } from '../denoiser/denoiser.ts';
+import type { SpecialTokens } from '../tokenizer/tokenizer.ts';
+import type { Canvas } from './canvas.ts';
+import { bestChoice, type Choice, sampledChoice } from './choice.ts';
+import { uniform } from './random.ts';
+
+export interface SamplerSettings {
+  /** 0 takes the best token. */
+  temperature: number;
+  topP: number;
+  seed: number;
+  /** Probability from which on a slot is revealed. */
+  revealThreshold: number;
+  /** Probability from which on another token replaces a revealed one; 1 turns editing off. */
+  editThreshold: number;
+  maxEditsPerSlot: number;
+}
+
+export interface StepOptions {
+  /** Number of the step in its request: makes the draws of a step its own. */
+  step: number;
+  /** Slots that can still be emitted, from the first on; the others stay masks. */
+  wanted: number;
+  /** The step budget ends here: every slot takes its best token now. */
+  final: boolean;
+}
+
+/** Whether a decided slot of the canvas can still be edited. */
+export function isSettled(canvas: Canvas, slot: number, settings: SamplerSettings): boolean {
+  return settings.editThreshold >= 1 || canvas.editsOf(slot) >= settings.maxEditsPerSlot;
+}
+
+/** Applies one step. `predictions` has a row for each of `canvas.tokens`; at least one wanted slot is undecided. */
+export function denoisingStep(
+  canvas: Canvas,
+  predictions: Predictions,
+  settings: SamplerSettings,
+  special: SpecialTokens,
+  options: StepOptions,
+): void {
+  const edits = findEdits(canvas, predictions, settings, special, options);
+  for (const [slot, { token, logProbability }] of findReveals(canvas, predictions, settings, special, options)) {
+    canvas.reveal(slot, token, logProbability);
+  }
+  for (const [slot, { token, logProbability }] of edits) canvas.edit(slot, token, logProbability);
+  canvas.dropBehindEnd();
+}
+
+function findReveals(
+  canvas: Canvas,
+  predictions: Predictions,
+  settings: SamplerSettings,
+  special: SpecialTokens,
+  { step, wanted, final }: StepOptions,
+): [slot: number, Choice][] {
+  const choices = canvas.undecided(wanted).map((slot): [number, Choice] => {
+    if (settings.temperature === 0) return [slot, bestChoice(predictions, slot, (token) => mayStand(token, special))];
+    return [slot, sampledChoice(predictions, slot, settings, uniform(settings.seed, step, slot), special)];
+  });
+  const texts = choices.filter(([, { token }]) => token !== special.pad);
+  const bestText = (slot: number) => bestChoice(predictions, slot, (token) => isText(token, special));
+  if (final) return choices.map(([slot, choice]) => [slot, choice.token === special.pad ? bestText(slot) : choice]);
+
+  const sure = texts.filter(([, { logProbability }]) => Math.exp(logProbability) >= settings.revealThreshold);
+  if (sure.length > 0) return sure;
+  if (texts.length > 0)
+    return [texts.reduce((best, next) => (next[1].logProbability > best[1].logProbability ? next : best))];
+  // All say that the text has ended, but no end token was chosen: the leftmost slot decides between the end and a token.
+  const leftmost = choices[0]![0];
+  return [[leftmost, bestText(leftmost)]];
+}
+
+function findEdits(
+  canvas: Canvas,
+  predictions: Predictions,
+  settings: SamplerSettings,
+  special: SpecialTokens,
+  { final }: StepOptions,
+): [slot: number, Choice][] {
+  const edits: [number, Choice][] = [];
+  for (const [slot, token] of canvas.tokens.entries()) {
+    if (token === special.mask || isSettled(canvas, slot, settings)) continue;
+    // Without its end the canvas would have slots that nobody decides any more.
+    if (final && canvas.ended && slot === canvas.tokens.length - 1) continue;
+    const best = bestChoice(predictions, slot, () => true);
+    const differs = best.token !== token && isText(best.token, special);
+    if (differs && Math.exp(best.logProbability) >= settings.editThreshold) edits.push([slot, best]);
+  }
+  return edits;
+}
+
+/** Tokens that a slot may say: text, an end, or that it lies behind the end. */
+function mayStand(token: number, { mask, prefix, suffix }: SpecialTokens): boolean {
+  return token !== mask && token !== prefix && token !== suffix;
+}
+
+/** Tokens that may be revealed: text or an end. */
+function isText(token: number, special: SpecialTokens): boolean {
+  return mayStand(token, special) && token !== special.pad;
+}

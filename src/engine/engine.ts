@@ -1,0 +1,186 @@
+/**
+ * The engine: from a request to frames and a completion. Prompt → contexts from the prefix cache → canvas after canvas → text.
+ * Between two steps, or two chunks of context, the event loop gets its turn and so do other requests.
+ */
+
+import { ConfigError } from '../denoiser/config.ts';
+import type { ContextStream } from '../denoiser/context.ts';
+import { Denoiser } from '../denoiser/denoiser.ts';
+import { CHUNK_TOKENS } from '../denoiser/memory.ts';
+import { Canvas } from '../diffusion/canvas.ts';
+import { denoisingStep, type SamplerSettings } from '../diffusion/sampler.ts';
+import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts';
+import { Line, type Ticket } from './line.ts';
+import { PrefixCache } from './prefix-cache.ts';
+import { buildPrompt, type Prompt } from './prompt.ts';
+import { Transcript } from './transcript.ts';
+import type { Completion, Engine, EngineParts, Frame, GenerateRequest, ModelInfo, Usage } from './types.ts';
+
+/** Four to five full contexts of the nano model; an isolate has 128 MB for everything. */
+const DEFAULT_CACHE_BYTES = 48 * 2 ** 20;
+
+/**
+ * Loads a model. Rejects with TokenizerError, ConfigError or SafetensorsError, each naming what is wrong in the file, and with
+ * whatever the weights stream fails with.
+ */
+export async function createEngine(parts: EngineParts): Promise<Engine> {
+  const tokenizer = loadTokenizer(parts.tokenizer);
+  const denoiser = await Denoiser.load({
+    modules: parts.kernels,
+    config: parts.config,
+    openWeights: parts.openWeights,
+    cacheBytes: parts.limits?.cacheBytes ?? DEFAULT_CACHE_BYTES,
+  });
+  if (tokenizer.vocabSize > denoiser.config.vocabSize) {
+    throw new ConfigError(
+      `config.json: vocab_size is ${denoiser.config.vocabSize}, the tokenizer has ${tokenizer.vocabSize} tokens`,
+    );
+  }
+  return new DiffusionEngine(parts.model, tokenizer, denoiser);
+}
+
+class DiffusionEngine implements Engine {
+  readonly model: ModelInfo;
+  readonly #tokenizer: Tokenizer;
+  readonly #denoiser: Denoiser;
+  readonly #prefixes: PrefixCache;
+  readonly #suffixes: PrefixCache;
+  readonly #line: Line;
+
+  constructor(model: EngineParts['model'], tokenizer: Tokenizer, denoiser: Denoiser) {
+    const { prefixTokens, suffixTokens, canvasSlots } = denoiser.config.diffusion;
+    this.model = {
+      ...model,
+      contextLength: prefixTokens + suffixTokens + canvasSlots,
+      maxOutputTokens: denoiser.maxOutputTokens,
+    };
+    this.#tokenizer = tokenizer;
+    this.#denoiser = denoiser;
+    this.#prefixes = new PrefixCache(denoiser, denoiser.prefixContexts);
+    this.#suffixes = new PrefixCache(denoiser, denoiser.suffixContexts);
+    this.#line = new Line(denoiser.prefixContexts.length, (ticket) => {
+      this.#prefixes.release(ticket);
+      this.#suffixes.release(ticket);
+    });
+  }
+
+  async *generate(request: GenerateRequest, signal: AbortSignal): AsyncGenerator<Frame, Completion> {
+    const ticket = this.#line.join();
+    try {
+      await this.#line.turn(ticket, signal);
+      return yield* this.#denoise(request, ticket, signal);
+    } finally {
+      this.#line.leave(ticket);
+    }
+  }
+
+  async *#denoise(request: GenerateRequest, ticket: Ticket, signal: AbortSignal): AsyncGenerator<Frame, Completion> {
+    const { config } = this.#denoiser;
+    const { special } = this.#tokenizer;
+    const settings: SamplerSettings = {
+      temperature: request.temperature,
+      topP: request.topP,
+      seed: request.seed,
+      revealThreshold: request.revealThreshold ?? config.diffusion.revealThreshold,
+      editThreshold: request.editThreshold ?? config.diffusion.editThreshold,
+      maxEditsPerSlot: config.diffusion.maxEditsPerSlot,
+    };
+    const maxTokens = Math.min(request.maxTokens, this.model.maxOutputTokens);
+    const maxSteps = request.maxSteps ?? Number.POSITIVE_INFINITY;
+    const work = new Work();
+    const prompt = work.measure(() => buildPrompt(request.prefix, request.suffix, this.#tokenizer, config.diffusion));
+    const transcript = new Transcript(this.#tokenizer, request.stop);
+
+    let ended = false;
+    while (!ended && transcript.tokens.length < maxTokens && work.steps < maxSteps) {
+      const canvas = new Canvas(config.diffusion.canvasSlots, special);
+      const wanted = Math.min(canvas.slots, maxTokens - transcript.tokens.length);
+      const streams = { prefix: [...prompt.prefix, ...transcript.tokens], suffix: prompt.suffix };
+      while (!ended && canvas.undecided(wanted).length > 0) {
+        await this.#withContexts(streams, ticket, signal, work, (prefix, suffix) => {
+          const predictions = this.#denoiser.evaluate(prefix, suffix, canvas.tokens);
+          work.step(predictions.rows);
+          denoisingStep(canvas, predictions, settings, special, {
+            ...{ step: work.steps, wanted, final: work.steps >= maxSteps },
+          });
+        });
+        ended = transcript.stopsIn(canvas);
+        yield transcript.frame(canvas, settings);
+      }
+      ended ||= canvas.ended;
+      transcript.commit(canvas, ended ? canvas.decidedRun() : wanted);
+    }
+
+    const { text, completionTokens, confidence } = transcript.finish();
+    const usage = { ...work.usage(prompt), completionTokens };
+    return { text, finishReason: ended ? 'stop' : 'length', usage, confidence };
+  }
+
+  /**
+   * Calls `use` with the complete contexts of both streams. Every chunk that has to be computed first is followed by a pause;
+   * between the last look at the contexts and `use` there is none.
+   */
+  async #withContexts(
+    streams: Pick<Prompt, 'prefix' | 'suffix'>,
+    ticket: Ticket,
+    signal: AbortSignal,
+    work: Work,
+    use: (prefix: ContextStream, suffix: ContextStream | undefined) => void,
+  ): Promise<void> {
+    for (;;) {
+      await this.#line.turn(ticket, signal);
+      const complete = work.measure(() => {
+        const prefix = this.#prefixes.claim(streams.prefix, ticket);
+        const suffix = streams.suffix.length > 0 ? this.#suffixes.claim(streams.suffix, ticket) : undefined;
+        work.noteCached(prefix.length + (suffix?.length ?? 0));
+        if (this.#extend(prefix, streams.prefix)) return false;
+        if (suffix && this.#extend(suffix, streams.suffix)) return false;
+        use(prefix, suffix);
+        return true;
+      });
+      if (complete) return;
+    }
+  }
+
+  /** Computes the next chunk of what the context lacks of `tokens`; false when it lacks nothing. */
+  #extend(context: ContextStream, tokens: readonly number[]): boolean {
+    if (context.length === tokens.length) return false;
+    this.#denoiser.extend(context, tokens.slice(context.length, context.length + CHUNK_TOKENS));
+    return true;
+  }
+}
+
+/** What a request has cost so far. */
+class Work {
+  steps = 0;
+  #slotEvaluations = 0;
+  #cpuMs = 0;
+  #cachedTokens: number | undefined;
+
+  /** Runs a piece of synchronous work. The clock stands still in it where the runtime hides time from code. */
+  measure<T>(piece: () => T): T {
+    const start = performance.now();
+    try {
+      return piece();
+    } finally {
+      this.#cpuMs += performance.now() - start;
+    }
+  }
+
+  step(slots: number): void {
+    this.steps++;
+    this.#slotEvaluations += slots;
+  }
+
+  /** Only what the first look finds came from the cache. */
+  noteCached(tokens: number): void {
+    this.#cachedTokens ??= tokens;
+  }
+
+  usage({ prefix, suffix, truncatedTokens }: Prompt): Omit<Usage, 'completionTokens'> {
+    return {
+      ...{ promptTokens: prefix.length + suffix.length, cachedTokens: this.#cachedTokens ?? 0, truncatedTokens },
+      ...{ steps: this.steps, slotEvaluations: this.#slotEvaluations, cpuMs: this.#cpuMs },
+    };
+  }
+}

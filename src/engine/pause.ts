@@ -1,0 +1,10 @@
+/** Gives way to the event loop, so that a disconnect is noticed and other requests get their turn. */
+
+/** Resolves in a later task. A microtask would not do: it runs before any input is looked at. */
+export function pause(milliseconds = 0): Promise<void> {
+  return new Promise((resolve) => {
+    // Node rounds a timeout of 0 up to 1 ms, which is as long as a step of a small model.
+    if (milliseconds === 0 && typeof setImmediate === 'function') setImmediate(resolve);
+    else setTimeout(resolve, milliseconds);
+  });
+}

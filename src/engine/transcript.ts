@@ -1,0 +1,77 @@
+/** The text of a completion while it comes about: tokens of finished blocks and of the current canvas. */
+
+import type { Canvas } from '../diffusion/canvas.ts';
+import { isSettled, type SamplerSettings } from '../diffusion/sampler.ts';
+import type { Tokenizer } from '../tokenizer/tokenizer.ts';
+import { findStop, lengthBeforePartialStop } from './stop-strings.ts';
+import type { Frame } from './types.ts';
+
+export class Transcript {
+  readonly #tokenizer: Tokenizer;
+  readonly #stops: readonly string[];
+  readonly #tokens: number[] = [];
+  readonly #logProbabilities: number[] = [];
+  #settled = '';
+
+  constructor(tokenizer: Tokenizer, stops: readonly string[]) {
+    this.#tokenizer = tokenizer;
+    this.#stops = stops.filter((stop) => stop !== '');
+  }
+
+  /** Tokens of finished blocks. */
+  get tokens(): readonly number[] {
+    return this.#tokens;
+  }
+
+  /** Appends the first `wanted` slots of a finished canvas. */
+  commit(canvas: Canvas, wanted: number): void {
+    const tokens = canvas.text(wanted);
+    tokens.forEach((token, slot) => {
+      this.#tokens.push(token);
+      this.#logProbabilities.push(canvas.logProbabilityOf(slot));
+    });
+  }
+
+  /** A stop string lies in what is decided without a gap. */
+  stopsIn(canvas: Canvas): boolean {
+    return findStop(this.#decode(canvas.text(canvas.decidedRun())), this.#stops) >= 0;
+  }
+
+  /** The current state, with as much settled as cannot change: later steps may edit what is only revealed. */
+  frame(canvas: Canvas, settings: SamplerSettings): Frame {
+    let fixed = 0;
+    while (fixed < canvas.decidedRun() && isSettled(canvas, fixed, settings)) fixed++;
+    this.#settle(this.#decode(canvas.text(fixed)));
+    const text = this.#cut(this.#decode(canvas.text(canvas.slots)));
+    // Bytes on either side of a mask need not be whole characters.
+    return { text: this.#settled + text.slice(this.#settled.length).replaceAll('\ufffd', ''), settled: this.#settled };
+  }
+
+  /** The finished text, its tokens counted and their mean log-probability; `canvas` adds nothing any more. */
+  finish(): { text: string; completionTokens: number; confidence: number } {
+    const text = this.#cut(this.#decode([]));
+    const decoder = this.#tokenizer.decoder();
+    let completionTokens = 0;
+    for (let length = 0; length < text.length; completionTokens++) {
+      length += decoder.push([this.#tokens[completionTokens]!]).length;
+    }
+    const sum = this.#logProbabilities.slice(0, completionTokens).reduce((a, b) => a + b, 0);
+    return { text, completionTokens, confidence: completionTokens === 0 ? 0 : sum / completionTokens };
+  }
+
+  #settle(text: string): void {
+    const cut = this.#cut(text);
+    this.#settled = cut.length < text.length ? cut : text.slice(0, lengthBeforePartialStop(text, this.#stops));
+  }
+
+  /** Text of the finished blocks and `more`, without an unfinished character at its end. */
+  #decode(more: readonly number[]): string {
+    const decoder = this.#tokenizer.decoder();
+    return decoder.push(this.#tokens) + decoder.push(more);
+  }
+
+  #cut(text: string): string {
+    const stop = findStop(text, this.#stops);
+    return stop < 0 ? text : text.slice(0, stop);
+  }
+}
