@@ -7,9 +7,9 @@
 Text is cut into pre-tokens (PATTERN), pre-tokens into bytes, and bytes are merged (Sennrich et al., arXiv 1508.07909;
 on bytes as in GPT-2). All 256 bytes are in the vocabulary, so every text can be written and is read back exactly.
 
-Special tokens in a text are text. `Tokenizer.from_file` does not know that: set `tokenizer.encode_special_tokens = True`
-and pass `add_special_tokens=False` before encoding anything that a user or a corpus has written, as `load_tokenizer` and
-`encode` do here. Special tokens are then put in by id (`token_to_id`) around the encoded pieces.
+Special tokens in a text are text. `Tokenizer.from_file` does not know that: set `encode_special_tokens = True` and pass
+`add_special_tokens=False` for anything that a user or a corpus has written, as `load_tokenizer` and `encode` do here.
+Special tokens are then put in by id (`token_to_id`) around the encoded pieces.
 """
 
 import argparse
@@ -31,10 +31,11 @@ SPECIAL_TOKENS = ('<|pad|>', '<|mask|>', '<|eom|>', '<|prefix|>', '<|suffix|>', 
 #   up to three digits                                  never with a space: numbers look the same everywhere
 #   punctuation, with the space before it               ` => {`, `);`
 #   white space inside a line up to its end             trailing white space in one piece
-#   one character of white space                        what is left of a run, but for the space that the next word takes
-# `\s` is avoided: it means other characters in JavaScript (U+FEFF) than in Oniguruma (U+0085). Here white space is the
-# five characters that are spelt out and everything else that is no letter, mark or digit is punctuation, so the
-# alternatives cover every character. The pattern means the same as a JavaScript RegExp with the flag `u`.
+#   one character of white space                        the rest of a run, but for the space that the next word takes
+# `\s` is avoided: it means other characters in JavaScript (U+FEFF) than in Oniguruma (U+0085). White space is the six
+# characters that are spelt out; what is no white space, letter, mark or digit is punctuation. So the alternatives cover
+# every character, and a JavaScript RegExp with the flag `u` cuts every text in the same way. (But for characters that
+# are newer than the Unicode tables of one of the engines, which takes them for punctuation; nothing is lost by that.)
 PATTERN = (
     r'\n[ \t]*'
     r'| ?[\p{L}\p{M}_$]+'

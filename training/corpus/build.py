@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from training.corpus.documents import CORPUS_FOLDER, DATA_FOLDER, Document, write_documents
 from training.corpus.duplicates import NEAR_DUPLICATE, NEAR_DUPLICATE_ACROSS, SketchIndex, exact_key, sketch
-from training.corpus.fetch import fetch_packages
+from training.corpus.fetch import check_licence, fetch_packages
 from training.corpus.filters import MAX_BYTES, decode, language_of, path_refusal, strip_boilerplate, text_refusal
 from training.corpus.manifest import SPLITS, Package, Split, load_manifest
 from training.corpus.selection import (
@@ -112,9 +112,10 @@ def without_duplicates(corpus: Corpus) -> Iterator[tuple[Split, list[Document]]]
 
 
 def build_corpus(packages: Sequence[Package], folder: Path) -> Corpus:
-    """The corpus of unpacked packages below `folder`."""
+    """The corpus of unpacked packages below `folder`. Raises ManifestError on a licence that is not the manifest's."""
     corpus = Corpus()
     for package in tqdm(packages, desc='filter', unit='package', disable=None):
+        check_licence(package, folder / package.folder)
         corpus.splits[package.split] += read_package(package, folder / package.folder, corpus.removed[package.split])
     for split, documents in without_duplicates(corpus):
         corpus.splits[split] = documents

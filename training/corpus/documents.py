@@ -1,7 +1,7 @@
-"""Reading and writing the corpus: one zstd-compressed file of JSON lines a split, documents of one package in path order.
+"""Reading and writing the corpus: one zstd-compressed file of JSON lines a split, packages in order, then paths.
 
-    from training.corpus.documents import load_documents
-    documents = load_documents('train')
+from training.corpus.documents import load_documents
+documents = load_documents('train')
 """
 
 import io

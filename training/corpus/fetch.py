@@ -36,7 +36,9 @@ def check_licence(package: Package, folder: Path) -> None:
     """Raises ManifestError when the shipped package.json states another licence than the manifest."""
     shipped = licence_of(folder)
     if shipped != package.licence:
-        raise ManifestError(f'{package.name}: manifest says {package.licence}, package.json says {shipped or "nothing"}')
+        raise ManifestError(
+            f'{package.name}: manifest says {package.licence}, package.json says {shipped or "nothing"}'
+        )
 
 
 def unpack(package: Package, tarball: Path, folder: Path) -> None:
@@ -49,14 +51,16 @@ def unpack(package: Package, tarball: Path, folder: Path) -> None:
     with tarfile.open(tarball) as archive:
         archive.extractall(partial, filter='data')  # refuses absolute paths, '..' and links that lead outside
     # npm tarballs have one top folder; it is 'package' by convention only.
-    (top,) = [entry for entry in partial.iterdir() if entry.is_dir()]
-    check_licence(package, top)
-    top.rename(folder)
+    tops = [entry for entry in partial.iterdir() if entry.is_dir()]
+    if len(tops) != 1:
+        raise ManifestError(f'{package.name}: expected one top folder in the tarball, found {len(tops)}')
+    check_licence(package, tops[0])
+    tops[0].rename(folder)
     shutil.rmtree(partial)
 
 
 def fetch_packages(packages: Sequence[Package], folder: Path) -> None:
-    """Downloads what is missing below `folder` and checks the licence of everything there."""
+    """Downloads and unpacks what is missing below `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     missing = [package for package in packages if not (folder / package.folder).is_dir()]
     with tqdm(total=len(missing), desc='fetch', unit='package', disable=None if missing else True) as progress:
@@ -78,5 +82,3 @@ def fetch_packages(packages: Sequence[Package], folder: Path) -> None:
                 unpack(package, tarball, folder / package.folder)
                 tarball.unlink()
                 progress.update()
-    for package in packages:
-        check_licence(package, folder / package.folder)

@@ -30,9 +30,7 @@ PAPERWORK = re.compile(
 )
 MINIFIED_NAME = re.compile(r'(^|/)min/|[.-](?:min|bundle|umd)\.[cm]?js$')
 # Bundlers put a hash into the names of their chunks: 'chunk-TJKZO7EI.js', 'ws-D-DF_k_T.d.cts'.
-CHUNK_NAME = re.compile(
-    r'(^|/)chunk-[^/]*$|[-.](?=[\w-]*\d)(?=[\w-]*[A-Z])[\w-]{8}(\.d)?\.[cm]?[jt]s$|[-.](?=[\w-]*_)(?=[\w-]*[A-Z])[\w-]{8}(\.d)?\.[cm]?[jt]s$'
-)
+CHUNK_NAME = re.compile(r'^chunk-|[-.](?=[\w-]*[A-Z])(?=[\w-]*[\d_])[\w-]{8}(\.d)?\.[cm]?[jt]s$')
 # Shader programs inside template strings: another language.
 SHADERS = re.compile(r'(^|/)(shader-?(s|lib|chunk)?(wgsl|glsl)?|glsl|wgsl)/', re.IGNORECASE)
 
@@ -51,7 +49,8 @@ MIN_LINES_FOR_DISTINCT = 30  # a short file repeats `}` often enough to look rep
 CONTROL = re.compile(r'[\x00-\x08\x0b\x0e-\x1f\x7f]')
 GENERATED = re.compile(
     r'@generated\b|DO NOT (?:EDIT|MODIFY)|Do not edit (?:this file|manually|directly|by hand)|AUTO-?GENERATED'
-    r'|[Aa]uto-?matically generated|[Ff]ile generated (?:from|by)|automatically rebuilt|[Tt]his file (?:is|was) (?:auto-?)?generated'
+    r'|[Aa]uto-?matically generated|automatically rebuilt|[Ff]ile generated (?:from|by)'
+    r'|[Tt]his file (?:is|was) (?:auto-?)?generated'
     r'|sourceMappingURL=data:|webpackBootstrap|^/\*{6}/|//#region node_modules'
     r"|typeof exports === 'object' && typeof module !== 'undefined' \?",
     re.MULTILINE,
@@ -134,7 +133,9 @@ def whitespace_share(text: str) -> float:
 
 def is_generated(text: str) -> bool:
     """By what generators and bundlers write at either end of a file."""
-    return GENERATED.search(text[:GENERATED_WINDOW]) is not None or GENERATED.search(text[-GENERATED_WINDOW:]) is not None
+    return (
+        GENERATED.search(text[:GENERATED_WINDOW]) is not None or GENERATED.search(text[-GENERATED_WINDOW:]) is not None
+    )
 
 
 def is_table(text: str) -> bool:

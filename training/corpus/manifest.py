@@ -45,7 +45,9 @@ def load_manifest(path: Path = MANIFEST_PATH) -> list[Package]:
         if package.name in names:
             raise ManifestError(f'{package.name} is listed twice')
         if package.licence not in PERMISSIVE_LICENCES:
-            raise ManifestError(f'{package.name}: licence {package.licence} is not one of {sorted(PERMISSIVE_LICENCES)}')
+            raise ManifestError(
+                f'{package.name}: licence {package.licence} is not one of {sorted(PERMISSIVE_LICENCES)}'
+            )
         if package.split not in SPLITS:
             raise ManifestError(f'{package.name}: split {package.split!r} is not one of {SPLITS}')
         if not package.integrity.startswith('sha512-'):

@@ -18,9 +18,10 @@ MAX_LOCALE_FILES = 8  # a package; the others repeat them with other words
 
 # Folders that hold one module in several forms (source, CommonJS, ES modules, declarations).
 BUILD_FOLDERS = frozenset(
-    '__cjs _cjs _esm _types browser build builds cjs commonjs dist dist-src es es6 es2015 es2020 esm esm5 lib lib.commonjs'
-    ' lib.esm lib-esm module modules node out output src src.ts source standalone ts3.4 ts4.0 _ts3.4 types typings umd'
-    ' typescript declarations production development _compiled_ debug fesm cjs-src dist.webgl-only'.split()
+    '__cjs _cjs _compiled_ _esm _ts3.4 _types browser build builds cjs cjs-src commonjs debug'
+    ' declarations development dist dist-src dist.webgl-only es es2015 es2020 es6 esm esm5 fesm lib'
+    ' lib-esm lib.commonjs lib.esm module modules node out output production source src src.ts standalone'
+    ' ts3.4 ts4.0 types typescript typings umd'.split()
 )
 SOURCE_FOLDERS = frozenset({'src', 'src.ts', 'source'})
 LOCALE = re.compile(r'(^|/)(locales?|lang|langs|i18n|translations|icon-set)/', re.IGNORECASE)
