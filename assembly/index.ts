@@ -14,6 +14,5 @@ export { normHeads, rmsNormQuantizeRows } from './norm';
 export { packU4, packU7 } from './pack';
 export { quantizeRows } from './quantize';
 export { rotateHeads } from './rotary';
-export { lowNibble, one } from './simd';
 export { softmaxRows } from './softmax';
 export { swigluQuantizeRows } from './swiglu';

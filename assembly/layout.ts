@@ -1,21 +1,13 @@
 /**
- * Where things lie in memory: the kernels' own scratch, and the parts of an activation block and of packed weights.
+ * Where things lie in memory: the kernels' own constants and scratch, and the parts of an activation block and of packed weights.
  *
- * The memory is imported and belongs to the host, which allocates from `heapBase` on. What lies below is scratch of these kernels at
- * constant addresses: an engine with explicit bounds checks drops the check of a constant address, and an accumulator kept there costs
- * less than one that does not fit the 16 vector registers. Nothing there outlives a call.
+ * The memory is imported and belongs to the host, which allocates from `heapBase` on. Below it lie static data (`memory.data`) at constant
+ * addresses. An engine with explicit bounds checks drops the check of a constant address, and an accumulator kept there costs less than one
+ * that does not fit the 16 vector registers. No scratch there outlives a call.
  */
 
-/** Nothing lies below: a null pointer is never a tensor. */
-const RESERVED_BYTES: usize = 1024;
-
-/** The 4 × 8 float32 accumulators of `matmulU4`. */
-export const ACCUMULATORS: usize = RESERVED_BYTES;
-/** i16x8 ones, the multiplier that widens pairs of i16 to i32 in `matmulU4`. */
-export const ONES: usize = ACCUMULATORS + 4 * 8 * 4;
-
 /** First byte that is the host's. */
-export const heapBase: usize = 2048;
+export const heapBase: usize = __heap_base;
 
 /** Weights that share a scale lie in one row, 32 next to each other along k. */
 export const GROUP: i32 = 32;

@@ -6,7 +6,7 @@
  * 16 · 127 · 8 = 16,256 < 32,767 a lane (16 of the 32 products go to each of two lanes). What wraps on the way there wraps back.
  * A lane pair is then widened by one dot product with ones, and scaled.
  */
-import { ACCUMULATORS, activationGroupSums, activationScales, GROUP, groupScales, ONES, PANEL } from './layout';
+import { activationGroupSums, activationScales, GROUP, groupScales, PANEL } from './layout';
 import {
   dotPairs,
   multiplyAdd,
@@ -21,13 +21,15 @@ import {
 /** Bytes of one group of a panel: 8 outputs × 32 weights × 4 bits. */
 const PANEL_GROUP_BYTES: i32 = 128;
 
+/** The float32 accumulators of a block of 4 × 8 outputs. */
+const ACCUMULATORS: usize = memory.data(128, 16);
+
 /** y (rows, n) = or, if accumulate, += a (rows, k) × w (n, k)ᵀ. rows is 1 or a multiple of 4. */
 export function matmulU4(a: usize, rows: i32, k: i32, w: usize, n: i32, y: usize, accumulate: i32): void {
   const groups = k / GROUP;
   const scales = groupScales(w, n, k);
   const sx = activationScales(a, rows, k);
   const sums = activationGroupSums(a, rows, k);
-  v128.store(ONES, onesI16());
   if (rows == 1) {
     // Panels two by two: four independent sums hide the latency of the dot products.
     let column = 0;
@@ -130,7 +132,7 @@ function fourRows(
       a += 32;
     } while (panel < panelEnd);
 
-    const ones = v128.load(ONES);
+    const ones = onesI16();
     const scale0 = v128.load(scales);
     v128.store(ACCUMULATORS, addScaled(s00, ones, scale0, v128.load(ACCUMULATORS, 0)), 0);
     v128.store(ACCUMULATORS, addScaled(s10, ones, scale0, v128.load(ACCUMULATORS, 32)), 32);

@@ -5,21 +5,20 @@
  * same bits on both builds; only `multiplyAdd` may differ, by the rounding of the product.
  */
 
-// Engines re-create a vector constant at each use, and the optimizer would turn a splat of a constant into one.
-// A mutable global that is exported could change at any time, so a splat of it is computed once and stays in a register.
-export let one: i32 = 1;
-export let lowNibble: i32 = 15;
+// Engines re-create a vector constant at each of its uses. One that is loaded from memory stays in its register.
+const ONES: usize = memory.data<i16>([1, 1, 1, 1, 1, 1, 1, 1], 16);
+const NIBBLE_MASK: usize = memory.data<u64>([0x0f0f0f0f0f0f0f0f, 0x0f0f0f0f0f0f0f0f], 16);
 
 /** i16x8 of ones. */
 @inline
 export function onesI16(): v128 {
-  return i16x8.splat(<i16>one);
+  return v128.load(ONES);
 }
 
 /** i8x16 of 0x0f. */
 @inline
 export function nibbleMask(): v128 {
-  return i8x16.splat(<i8>lowNibble);
+  return v128.load(NIBBLE_MASK);
 }
 
 /**
