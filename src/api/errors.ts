@@ -48,7 +48,7 @@ export class ApiError extends Error {
 export function toApiError(error: unknown, requestId: string): ApiError {
   if (error instanceof ApiError) return error;
   if (error instanceof ModelUnavailable) {
-    console.error(requestId, error, error.cause);
+    console.error(requestId, error);
     return new ApiError(503, error.message, {
       code: 'model_unavailable',
       headers: { 'retry-after': String(RETRY_AFTER_SECONDS) },
