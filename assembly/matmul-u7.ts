@@ -26,7 +26,7 @@ export function multiplyPanels(
   const sx = activationScales(a, rows, k);
   const sums = activationRowSums(a, rows, k);
   if (rows == 1) {
-    // Panels two by two: four independent sums hide the latency of the dot products.
+    // Panels two by two: each splat of activations serves four dot products instead of two.
     let column = 0;
     for (; column + 2 * PANEL <= n; column += 2 * PANEL) {
       oneRowTwoPanels(a, sums, sx, k, panels + column * k, scales + (column << 2), y + (column << 2));
