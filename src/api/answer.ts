@@ -29,7 +29,11 @@ export async function engineFor(c: Context, models: ModelProvider, name: string)
   return models.engine(keepAliveOf(c));
 }
 
-/** Runs the call and answers it. The engine is aborted when the client goes away. */
+/**
+ * Runs the call and answers it. The engine is aborted when the client goes away: the request's signal says so, or the
+ * stream is cancelled. Where workerd serves by itself it notices a closed connection only when it writes to it, so there
+ * a whole answer is computed to its end and only a stream is cut short.
+ */
 export async function answer(c: Context, engine: Engine, call: CompletionCall, shape: ChoiceShape): Promise<Response> {
   const clientGone = new AbortController();
   const signal = AbortSignal.any([c.req.raw.signal, clientGone.signal]);

@@ -14,7 +14,10 @@ function clientOf({ url }: Service): OpenAI {
   return new OpenAI({ baseURL: `${url}/v1`, apiKey: 'none', maxRetries: 0 });
 }
 
-describe.skipIf(!existsSync(join(MODELS, 'nano/model.safetensors')))('the service with its model', () => {
+/** Only a working copy whose model is still being trained may leave these out. */
+const noModelYet = !existsSync(join(MODELS, 'nano/model.safetensors')) && process.env.CI !== 'true';
+
+describe.skipIf(noModelYet)('the service with its model', () => {
   let service: Service;
   let client: OpenAI;
 
