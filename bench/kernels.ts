@@ -1,0 +1,253 @@
+/**
+ * Speed of the matrix products in GMAC/s (10^9 multiply-accumulates a second) on one core, and the time of each piece of one layer.
+ *
+ * Run: `npm run build:kernels`, then `node bench/kernels.ts [rounds]` (Node 24 or later). With `node --disable-wasm-trap-handler` the engine
+ * emits explicit bounds checks, as the Workers runtime does. Figures are CPU time, cells interleaved round by round, so that
+ * a busy machine disturbs all of them alike.
+ */
+import { readFileSync } from 'node:fs';
+import { instantiateBuild, type KernelBuild, type Kernels, type Pointer } from '../src/denoiser/kernels.ts';
+
+export interface MatmulRow {
+  readonly build: KernelBuild;
+  readonly weights: 'u4' | 'u7';
+  readonly n: number;
+  readonly k: number;
+  readonly rows: number;
+  /** GMAC/s. */
+  readonly median: number;
+  readonly p90: number;
+}
+
+export interface LayerRow {
+  readonly build: KernelBuild;
+  readonly piece: string;
+  /** µs a layer, median. */
+  readonly medianUs: number;
+}
+
+const SHAPES = [
+  { n: 512, k: 512 },
+  { n: 2048, k: 512 },
+] as const;
+const ROWS = [1, 8, 16, 32, 64] as const;
+const BUILDS: readonly KernelBuild[] = ['relaxed', 'simd'];
+const PAGES = 512;
+/** Long enough for the optimizing compiler to have replaced the first code. */
+const WARM_UP_MS = 100;
+/** Of one sample: short against the time slice of the scheduler, long against the resolution of the clock. */
+const SAMPLE_MS = 4;
+
+/** A memory full of operands: any bits will do for the time of an integer kernel, small floats for the others. */
+class Operands {
+  readonly kernels: Kernels;
+  private readonly memory = new WebAssembly.Memory({ initial: PAGES });
+  private end: Pointer;
+
+  constructor(build: KernelBuild) {
+    const module = new WebAssembly.Module(readFileSync(new URL(`../build/kernels.${build}.wasm`, import.meta.url)));
+    this.kernels = instantiateBuild(build, module, this.memory);
+    this.end = this.kernels.heapBase;
+  }
+
+  bytes(length: number): Pointer {
+    const at = this.end;
+    this.end += (length + 63) & -64;
+    return at;
+  }
+
+  floats(length: number): Pointer {
+    const at = this.bytes(length * 4);
+    new Float32Array(this.memory.buffer, at, length).forEach((_, i, values) => {
+      values[i] = Math.sin(i * 7.13 + 1);
+    });
+    return at;
+  }
+
+  ints(length: number, value: number): Pointer {
+    const at = this.bytes(length * 4);
+    new Int32Array(this.memory.buffer, at, length).fill(value);
+    return at;
+  }
+
+  quantized(rows: number, k: number): Pointer {
+    const a = this.bytes(this.kernels.activationBytes(rows, k));
+    this.kernels.quantizeRows(this.floats(rows * k), rows, k, a);
+    return a;
+  }
+
+  /** A packed matrix of random 6-bit bytes, its float32 scales at the end. */
+  packed(bytes: number, scales: number): Pointer {
+    const at = this.bytes(bytes);
+    new Uint8Array(this.memory.buffer, at, bytes).forEach((_, i, values) => {
+      values[i] = (Math.imul(i, 2654435761) >>> 13) & 0x3f;
+    });
+    new Float32Array(this.memory.buffer, at + bytes - scales * 4, scales).fill(1 / 64);
+    return at;
+  }
+}
+
+interface Job {
+  readonly run: () => void;
+  repeats: number;
+  /** ms of CPU time a run. */
+  readonly samples: number[];
+}
+
+function sampleMs(job: Job): number {
+  const start = process.cpuUsage();
+  for (let i = 0; i < job.repeats; i++) job.run();
+  const used = process.cpuUsage(start);
+  return (used.user + used.system) / 1000 / job.repeats;
+}
+
+/** Warms up every job, then samples them in turn, forwards and backwards. */
+function measure(jobs: readonly Job[], rounds: number): void {
+  for (const job of jobs) {
+    const start = performance.now();
+    let runs = 0;
+    while (performance.now() - start < WARM_UP_MS) {
+      job.run();
+      runs++;
+    }
+    job.repeats = Math.max(1, Math.round((SAMPLE_MS / WARM_UP_MS) * runs));
+  }
+  for (let round = 0; round < rounds; round++) {
+    for (const job of round % 2 === 0 ? jobs : [...jobs].reverse()) job.samples.push(sampleMs(job));
+  }
+}
+
+function quantile(samples: readonly number[], q: number): number {
+  const sorted = [...samples].sort((one, other) => one - other);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))] ?? Number.NaN;
+}
+
+/** GMAC/s of the 4-bit and 7-bit matrix products of both builds. */
+export function benchMatmuls(rounds = 21): MatmulRow[] {
+  const cells = BUILDS.flatMap((build) =>
+    SHAPES.flatMap(({ n, k }) =>
+      ROWS.flatMap((rows) => {
+        const operands = new Operands(build);
+        const { kernels } = operands;
+        const [a, y] = [operands.quantized(rows, k), operands.bytes(rows * n * 4)];
+        const u4 = operands.packed(kernels.packedU4Bytes(n, k), (n * k) / 32);
+        const u7 = operands.packed(kernels.packedU7Bytes(n, k), n);
+        const cell = { build, n, k, rows };
+        const run4 = () => kernels.matmulU4(a, rows, k, u4, n, y, 0);
+        const run7 = () => kernels.matmulU7(a, rows, k, u7, n, y, n);
+        return [
+          { ...cell, weights: 'u4' as const, job: { run: run4, repeats: 1, samples: [] } },
+          { ...cell, weights: 'u7' as const, job: { run: run7, repeats: 1, samples: [] } },
+        ];
+      }),
+    ),
+  );
+  measure(
+    cells.map((cell) => cell.job),
+    rounds,
+  );
+  return cells.map(({ job, ...cell }) => {
+    const gmacs = (cell.rows * cell.n * cell.k) / 1e6;
+    return { ...cell, median: gmacs / quantile(job.samples, 0.5), p90: gmacs / quantile(job.samples, 0.1) };
+  });
+}
+
+/** Time of the pieces of one layer of the `nano` shape: 32 slots, 512 tokens of context, 4 heads over 2 key/value heads. */
+export function benchLayer(rounds = 21): LayerRow[] {
+  const [rows, hidden, ffn, heads, kvHeads, headDim, context] = [32, 256, 704, 4, 2, 64, 512];
+  const [vocabulary, eps, scale] = [4096, 1e-6, 0.125];
+  const qkv = (heads + 2 * kvHeads) * headDim;
+  const width = context + rows;
+  return BUILDS.flatMap((build) => {
+    const operands = new Operands(build);
+    const { kernels } = operands;
+    const [x, y, norm] = [operands.floats(rows * hidden), operands.floats(rows * qkv), operands.floats(ffn)];
+    const [a, aFfn] = [operands.quantized(rows, hidden), operands.quantized(rows, ffn)];
+    const u4 = (n: number, k: number) => operands.packed(kernels.packedU4Bytes(n, k), (n * k) / 32);
+    const [wQkv, wOut] = [u4(qkv, hidden), u4(hidden, hidden)];
+    const [wGateUp, wDown] = [u4(2 * ffn, hidden), u4(hidden, ffn)];
+    const head = operands.packed(kernels.packedU7Bytes(vocabulary, hidden), vocabulary);
+    const [gateUp, scores] = [operands.floats(rows * 2 * ffn), operands.floats(rows * (width + 8))];
+    const out = operands.floats(rows * hidden);
+    const [positions, table] = [operands.ints(rows, 100), operands.floats(101 * headDim)];
+    const [keys, values] = [operands.floats((width + 8) * headDim), operands.floats((width + 8) * headDim)];
+    const [ids, logits, lse] = [operands.ints(rows * 16, 0), operands.floats(rows * 16), operands.floats(rows)];
+    const scratchBytes = 65536;
+    const scratch = operands.bytes(scratchBytes);
+    const eachHead = (run: () => void) => () => {
+      for (let h = 0; h < heads; h++) run();
+    };
+    const pieces: Record<string, () => void> = {
+      'norms, quantized (2)': () => {
+        kernels.rmsNormQuantizeRows(x, norm, rows, hidden, eps, a);
+        kernels.rmsNormQuantizeRows(x, norm, rows, hidden, eps, a);
+      },
+      'q, k, v': () => kernels.matmulU4(a, rows, hidden, wQkv, qkv, y, 0),
+      'head norms, rotation': () => {
+        kernels.normHeads(y, rows, qkv, heads + kvHeads, headDim, norm, eps);
+        kernels.rotateHeads(y, rows, qkv, heads + kvHeads, headDim, positions, table, y, qkv);
+      },
+      'keys, values stored': () => {
+        for (let h = 0; h < kvHeads; h++) kernels.storeKeysValues(y, y, rows, qkv, headDim, keys, values, context);
+      },
+      scores: eachHead(() => kernels.attentionScores(y, qkv, rows, headDim, keys, width, scale, scores, width + 8)),
+      softmax: eachHead(() => kernels.softmaxRows(scores, rows, width + 8, width, 0, 1, width)),
+      'value mix': eachHead(() =>
+        kernels.attentionMix(scores, width + 8, rows, values, width, headDim, out, hidden, 0),
+      ),
+      'attention output': () => {
+        kernels.quantizeRows(out, rows, hidden, a);
+        kernels.matmulU4(a, rows, hidden, wOut, hidden, x, 0);
+      },
+      // One piece, because swiglu overwrites what it reads.
+      'gate, up, swiglu': () => {
+        kernels.matmulU4(a, rows, hidden, wGateUp, 2 * ffn, gateUp, 0);
+        kernels.swigluQuantizeRows(gateUp, rows, ffn, aFfn);
+      },
+      down: () => kernels.matmulU4(aFfn, rows, ffn, wDown, hidden, x, 0),
+      'head, top 16 (once a step)': () => {
+        kernels.headTopK(a, rows, hidden, head, vocabulary, 16, ids, logits, lse, scratch, scratchBytes);
+      },
+    };
+    const jobs = Object.values(pieces).map((run): Job => ({ run, repeats: 1, samples: [] }));
+    measure(jobs, rounds);
+    return Object.keys(pieces).map((piece, i) => {
+      return { build, piece, medianUs: 1000 * quantile(jobs[i]?.samples ?? [], 0.5) };
+    });
+  });
+}
+
+/** The rows as text: one line a shape, one column a row count, median/p90. */
+export function formatMatmuls(rows: readonly MatmulRow[]): string {
+  const lines = [`${'GMAC/s, median/p90'.padEnd(24)}${ROWS.map((m) => `M=${m}`.padStart(13)).join('')}`];
+  for (const build of BUILDS) {
+    for (const weights of ['u4', 'u7']) {
+      for (const { n, k } of SHAPES) {
+        const cells = rows.filter(
+          (row) => row.build === build && row.weights === weights && row.n === n && row.k === k,
+        );
+        const columns = cells.map((cell) => `${cell.median.toFixed(1)}/${cell.p90.toFixed(1)}`.padStart(13));
+        lines.push(`${`${build} ${weights} ${n}x${k}`.padEnd(24)}${columns.join('')}`);
+      }
+    }
+  }
+  return lines.join('\n');
+}
+
+export function formatLayer(rows: readonly LayerRow[]): string {
+  const pieces = [...new Set(rows.map((row) => row.piece))];
+  const header = `${'µs, 32 slots'.padEnd(30)}${BUILDS.map((build) => build.padStart(10)).join('')}`;
+  const lines = pieces.map((piece) => {
+    const cells = BUILDS.map((build) => rows.find((row) => row.build === build && row.piece === piece)?.medianUs ?? 0);
+    return `${piece.padEnd(30)}${cells.map((us) => us.toFixed(1).padStart(10)).join('')}`;
+  });
+  return [header, ...lines].join('\n');
+}
+
+if (import.meta.main) {
+  const rounds = Number(process.argv[2] ?? 21);
+  const matmuls = benchMatmuls(rounds);
+  const layer = benchLayer(rounds);
+  console.log(`${formatMatmuls(matmuls)}\n\n${formatLayer(layer)}\n`);
+  console.log(JSON.stringify({ matmuls, layer }));
+}
