@@ -39,7 +39,7 @@ export function isSettled(canvas: Canvas, slot: number, settings: SamplerSetting
   return settings.editThreshold >= 1 || canvas.editsOf(slot) >= settings.maxEditsPerSlot;
 }
 
-/** Applies one step. `predictions` has a row for each of `canvas.tokens`; at least one wanted slot is undecided. */
+/** Applies one step. `predictions` has a row for each of `canvas.tokens`. A canvas that is all decided can only be edited. */
 export function denoisingStep(
   canvas: Canvas,
   predictions: Predictions,
@@ -75,8 +75,7 @@ function findReveals(
   if (texts.length > 0)
     return [texts.reduce((best, next) => (next[1].logProbability > best[1].logProbability ? next : best))];
   // All say that the text has ended, but no end token was chosen: the leftmost slot decides between the end and a token.
-  const leftmost = choices[0]![0];
-  return [[leftmost, bestText(leftmost)]];
+  return choices.slice(0, 1).map(([leftmost]) => [leftmost, bestText(leftmost)]);
 }
 
 function findEdits(

@@ -1,0 +1,218 @@
+import { describe, expect, it } from 'vitest';
+import { Canvas } from '../../src/diffusion/canvas.ts';
+import { denoisingStep, type SamplerSettings } from '../../src/diffusion/sampler.ts';
+import { mulberry32 } from '../denoiser/random-model.ts';
+import { type Distribution, predictions, special, VOCABULARY } from './scripted.ts';
+
+const greedy: SamplerSettings = {
+  temperature: 0,
+  topP: 1,
+  seed: 1,
+  revealThreshold: 0.9,
+  editThreshold: 0.9,
+  maxEditsPerSlot: 2,
+};
+const { mask, pad, eom, endOfText } = special;
+
+/** Applies steps, each given as the distributions of the live slots, and returns the live tokens after each. */
+function run(
+  canvas: Canvas,
+  steps: Distribution[][],
+  settings = greedy,
+  wanted = canvas.slots,
+  final = false,
+): number[][] {
+  return steps.map((rows, step) => {
+    expect(rows).toHaveLength(canvas.tokens.length);
+    denoisingStep(canvas, predictions(rows), settings, special, { step, wanted, final });
+    return Array.from(canvas.tokens);
+  });
+}
+
+describe('reveal', () => {
+  it('should reveal every slot that reaches the threshold', () => {
+    const canvas = new Canvas(4, special);
+    const [tokens] = run(canvas, [[{ 10: 0.95 }, { 11: 0.5 }, { 12: 0.91 }, { 13: 0.89 }]]);
+    expect(tokens).toEqual([10, mask, 12, mask]);
+    expect(canvas.logProbabilityOf(0)).toBeCloseTo(Math.log(0.95), 5);
+  });
+
+  it('should reveal the surest slot when none reaches the threshold', () => {
+    const [tokens] = run(new Canvas(3, special), [[{ 10: 0.3 }, { 11: 0.5 }, { 12: 0.4 }]]);
+    expect(tokens).toEqual([mask, 11, mask]);
+  });
+
+  it('should never reveal padding, however sure', () => {
+    const [tokens] = run(new Canvas(3, special), [[{ 10: 0.3 }, { [pad]: 0.99 }, { [pad]: 0.6, 12: 0.39 }]]);
+    expect(tokens).toEqual([10, mask, mask]);
+  });
+
+  it('should let the leftmost slot take its best other token when all say padding', () => {
+    const [tokens] = run(new Canvas(3, special), [
+      [{ [pad]: 0.9, [eom]: 0.05 }, { [pad]: 0.5, 11: 0.45 }, { [pad]: 0.9 }],
+    ]);
+    expect(tokens).toEqual([eom]);
+  });
+
+  it('should never put a mask or a stream marker on the canvas', () => {
+    const [tokens] = run(new Canvas(1, special), [
+      [{ [mask]: 0.4, [special.prefix]: 0.3, [special.suffix]: 0.2, 9: 0.05 }],
+    ]);
+    expect(tokens).toEqual([9]);
+  });
+
+  it('should leave slots that are not wanted as masks', () => {
+    const canvas = new Canvas(3, special);
+    expect(run(canvas, [[{ 10: 0.95 }, { 11: 0.2 }, { 12: 0.99 }]], greedy, 2)).toEqual([[10, mask, mask]]);
+    expect(run(canvas, [[{ 10: 0.95 }, { 11: 0.2 }, { 12: 0.99 }]], greedy, 2)).toEqual([[10, 11, mask]]);
+    expect(canvas.undecided(2)).toEqual([]);
+  });
+});
+
+describe('end', () => {
+  it.each([eom, endOfText])('should drop what lies behind end token %i', (end) => {
+    const canvas = new Canvas(4, special);
+    const [tokens] = run(canvas, [[{ 10: 0.95 }, { 11: 0.5 }, { [end]: 0.95 }, { 13: 0.99 }]]);
+    expect(tokens).toEqual([10, mask, end]);
+    expect(canvas.ended).toBe(true);
+    expect(canvas.text(4)).toEqual([10]);
+  });
+
+  it('should reopen what was dropped when the end is edited away', () => {
+    const canvas = new Canvas(4, special);
+    const [, tokens] = run(canvas, [
+      [{ 10: 0.95 }, { 11: 0.5 }, { [eom]: 0.95 }, { 13: 0.99 }],
+      [{ 10: 0.95 }, { 11: 0.5 }, { 12: 0.95 }],
+    ]);
+    expect(tokens).toEqual([10, 11, 12, mask]);
+    expect(canvas.ended).toBe(false);
+  });
+});
+
+describe('edit', () => {
+  it('should replace a revealed token only when sure of another', () => {
+    const canvas = new Canvas(2, special);
+    const steps = run(canvas, [
+      [{ 10: 0.95 }, { 11: 0.2 }],
+      [{ 20: 0.89 }, { 11: 0.2 }],
+    ]);
+    expect(steps[1]).toEqual([10, 11]);
+    expect(run(canvas, [[{ 20: 0.91 }, { 11: 0.2 }]])).toEqual([[20, 11]]);
+    expect(canvas.logProbabilityOf(0)).toBeCloseTo(Math.log(0.91), 5);
+  });
+
+  it('should edit a slot at most so many times', () => {
+    const flips = Array.from({ length: 5 }, (_, i) => [{ [10 + (i % 2)]: 0.99 }, { 15: 0.1 }]);
+    const canvas = new Canvas(2, special);
+    const steps = run(canvas, flips);
+    expect(steps.map(([first]) => first)).toEqual([10, 11, 10, 10, 10]);
+    expect(canvas.editsOf(0)).toBe(2);
+  });
+
+  it('should not edit into padding, masks or markers', () => {
+    const canvas = new Canvas(2, special);
+    run(canvas, [[{ 10: 0.95 }, { 11: 0.2 }]]);
+    for (const token of [pad, mask, special.prefix, special.suffix]) {
+      expect(run(canvas, [[{ [token]: 0.99 }, { 11: 0.2 }]])[0]![0]).toBe(10);
+    }
+  });
+
+  it('should be off at threshold 1', () => {
+    const canvas = new Canvas(2, special);
+    run(canvas, [[{ 10: 0.95 }, { 11: 0.2 }]]);
+    expect(run(canvas, [[{ 20: 1 }, { 11: 0.2 }]], { ...greedy, editThreshold: 1 })).toEqual([[10, 11]]);
+  });
+});
+
+describe('step budget', () => {
+  it('should decide every slot in the final step, padding by its best other token', () => {
+    const rows = [{ 10: 0.3 }, { [pad]: 0.6, 11: 0.3 }, { 12: 0.95 }];
+    expect(run(new Canvas(3, special), [rows], greedy, 3, true)).toEqual([[10, 11, 12]]);
+  });
+
+  it('should drop what lies behind an end that the final step takes', () => {
+    const rows = [{ 10: 0.3 }, { [eom]: 0.4 }, { [pad]: 0.6, 12: 0.3 }];
+    expect(run(new Canvas(3, special), [rows], greedy, 3, true)).toEqual([[10, eom]]);
+  });
+
+  it('should not edit the end away in the final step', () => {
+    const canvas = new Canvas(3, special);
+    run(canvas, [[{ 10: 0.2 }, { [eom]: 0.95 }, { [pad]: 0.9 }]]);
+    expect(run(canvas, [[{ 10: 0.2 }, { 11: 0.99 }]], greedy, 3, true)).toEqual([[10, eom]]);
+  });
+});
+
+describe('termination', () => {
+  it('should end for any predictions', () => {
+    const random = mulberry32(7);
+    const anything = (): Distribution => ({ [Math.floor(random() * VOCABULARY)]: random(), [eom]: 0.3 * random() });
+    for (let round = 0; round < 200; round++) {
+      const canvas = new Canvas(8, special);
+      let steps = 0;
+      while (canvas.undecided(8).length > 0) {
+        const rows = Array.from(canvas.tokens, anything);
+        denoisingStep(canvas, predictions(rows), greedy, special, { step: steps++, wanted: 8, final: false });
+        // Each edit of an end can reopen at most the other seven slots.
+        expect(steps).toBeLessThanOrEqual(8 + 8 * greedy.maxEditsPerSlot * 7);
+      }
+      expect(canvas.tokens).not.toContain(mask);
+      expect(canvas.tokens).not.toContain(pad);
+    }
+  });
+});
+
+describe('temperature', () => {
+  const drawn = (settings: Partial<SamplerSettings>, row: Distribution, count: number) => {
+    const counts = new Map<number, number>();
+    for (let seed = 0; seed < count; seed++) {
+      const canvas = new Canvas(1, special);
+      run(canvas, [[row]], { ...greedy, temperature: 1, ...settings, seed });
+      const token = canvas.tokens[0]!;
+      counts.set(token, (counts.get(token) ?? 0) + 1);
+    }
+    return counts;
+  };
+  const row = { 10: 0.6, 11: 0.3, 12: 0.0999 };
+
+  it('should draw tokens as often as they are likely', () => {
+    const counts = drawn({}, row, 4000);
+    expect(counts.get(10)! / 4000).toBeCloseTo(0.6, 1);
+    expect(counts.get(11)! / 4000).toBeCloseTo(0.3, 1);
+    expect(counts.get(12)! / 4000).toBeCloseTo(0.1, 1);
+  });
+
+  it('should sharpen the distribution at low temperature', () => {
+    const counts = drawn({ temperature: 0.5 }, row, 4000);
+    expect(counts.get(10)! / 4000).toBeCloseTo(0.36 / (0.36 + 0.09 + 0.01), 1);
+  });
+
+  it.each([
+    [0.5, [10]],
+    [0.7, [10, 11]],
+    [0.95, [10, 11, 12]],
+  ])('should draw from the nucleus of %d only', (topP, tokens) => {
+    expect([...drawn({ topP }, row, 500).keys()].sort()).toEqual(tokens);
+  });
+
+  it('should never draw a mask or a marker', () => {
+    const counts = drawn({}, { [mask]: 0.5, [special.prefix]: 0.3, 10: 0.19 }, 300);
+    for (const token of [mask, special.prefix, special.suffix, pad]) expect(counts.has(token)).toBe(false);
+  });
+
+  it('should take its confidence from the distribution at temperature 1', () => {
+    const canvas = new Canvas(1, special);
+    run(canvas, [[{ 10: 0.999 }]], { ...greedy, temperature: 3, topP: 0.01 });
+    expect(canvas.logProbabilityOf(0)).toBeCloseTo(Math.log(0.999), 5);
+  });
+
+  it('should give the same tokens for the same seed, others for others', () => {
+    const rows = Array.from({ length: 8 }, () => ({ 10: 0.4, 11: 0.3, 12: 0.2 }));
+    const text = (seed: number) => {
+      const canvas = new Canvas(8, special);
+      run(canvas, [rows], { ...greedy, temperature: 1, seed }, 8, true);
+      return canvas.tokens.join();
+    };
+    expect(text(5)).toBe(text(5));
+    expect(new Set([1, 2, 3, 4, 5].map(text)).size).toBeGreaterThan(3);
+  });
+});
