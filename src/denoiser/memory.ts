@@ -3,7 +3,7 @@
  * from the config alone; a forward pass never allocates.
  */
 
-import { type DenoiserConfig, GROUP_SIZE } from './config.ts';
+import type { DenoiserConfig } from './config.ts';
 import type { KernelExports, Pointer } from './kernels.ts';
 
 /** Context tokens that one call to `Denoiser.extend` computes at most: enough rows for the matmuls to run at full speed. */
@@ -135,8 +135,8 @@ export function planMemory(
     headBytes: HEAD_SCRATCH_BYTES,
     logits: floats(vocabSize),
   };
-  // A row of the embedding has one byte an input, a row of scales two bytes a group.
-  const stagingBytes = Math.max(STAGING_BYTES, PACK_ROWS * widest, PACK_ROWS * 2 * (widest / GROUP_SIZE), 4 * widest);
+  // A row has at most a byte an input and two bytes a group; a norm is one row of floats.
+  const stagingBytes = Math.max(STAGING_BYTES, 2 * PACK_ROWS * widest);
   const staging = take(stagingBytes);
 
   const prefixBytes = contextBytes(config, prefixCapacity);

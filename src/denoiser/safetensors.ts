@@ -39,12 +39,13 @@ const headerSchema = z.record(
 );
 
 /**
- * Reads a whole file. `open` gets all tensors of the header before the first byte of data and returns each one's sink.
+ * Reads a whole file. `open` gets all tensors of the header before the first byte of data; what it returns for each is called
+ * when the data of that tensor begin.
  * Throws SafetensorsError, what `open` and the sinks throw, and what the stream fails with; the stream is then cancelled.
  */
 export async function readSafetensors(
   source: ReadableStream<Uint8Array>,
-  open: (tensors: readonly TensorInfo[]) => readonly RowSink[],
+  open: (tensors: readonly TensorInfo[]) => readonly (() => RowSink)[],
 ): Promise<void> {
   const reader = source.getReader();
   try {
@@ -52,7 +53,7 @@ export async function readSafetensors(
     const tensors = parseHeader(await readHeader(bytes));
     const sinks = open(tensors);
     for (const [index, { name, byteLength }] of tensors.entries()) {
-      await readTensor(bytes, sinks[index]!, name, byteLength);
+      await readTensor(bytes, sinks[index]!(), name, byteLength);
     }
     await bytes.expectEnd();
   } catch (error) {

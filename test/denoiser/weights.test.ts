@@ -104,6 +104,12 @@ describe('loading weights', () => {
     expect(await refusal(safetensorsBytes(other))).toContain(`weight_shape' is 0 × 0, expected 96 × 160`);
   });
 
+  it('should refuse scales that lie before their weights', async () => {
+    const [weights, scales, ...rest] = tensors;
+    const message = await refusal(safetensorsBytes([scales!, weights!, ...rest]));
+    expect(message).toContain("'model.embed_tokens.weight_scale' lies before its weights");
+  });
+
   it('should pass on what the stream fails with, also at its very end', async () => {
     const failure = new Error('digest mismatch');
     const stream = new ReadableStream<Uint8Array>({
