@@ -1,8 +1,9 @@
 /**
- * The two matrix products of attention (arXiv 1706.03762) in float32: scores = scale · q × keysᵀ, and out = scores × values.
+ * The two matrix products of attention (arXiv 1706.03762) in float32: scores = scale · q × keysᵀ, and out = scores ×
+ * values.
  *
- * Both are x (rows, depth) × y (depth, 8 columns): the columns are the tokens of a key tile in one, eight dimensions of the values in the
- * other. So both run on the same two blocks, four rows and one row.
+ * Both are x (rows, depth) × y (depth, 8 columns): the columns are the tokens of a key tile in one, eight dimensions of
+ * the values in the other. So both run on the same two blocks, four rows and one row.
  */
 import { TILE } from './layout';
 import { multiplyAdd, splatLane0, splatLane1, splatLane2, splatLane3 } from './simd';
@@ -10,7 +11,9 @@ import { multiplyAdd, splatLane0, splatLane1, splatLane2, splatLane3 } from './s
 /** Values of so many tokens (16 KiB at headDim 64) stay in the first-level cache while all rows pass over them. */
 const VALUE_TOKENS: i32 = 64;
 
-/** scores (rows of stride scoreStride; count, rounded up to 8) = scale · q (rows of stride qRowStride; headDim) × keysᵀ. */
+/**
+ * scores (rows of stride scoreStride; count, rounded up to 8) = scale · q (rows of stride qRowStride; headDim) × keysᵀ.
+ */
 export function attentionScores(
   q: usize,
   qRowStride: i32,
@@ -30,7 +33,10 @@ export function attentionScores(
   }
 }
 
-/** out (rows of stride outRowStride; headDim) = or, if accumulate, += scores (rows of stride scoreStride; count) × values (count, headDim). */
+/**
+ * out (rows of stride outRowStride; headDim) = or, if accumulate, += scores (rows of stride scoreStride; count) ×
+ * values (count, headDim).
+ */
 export function attentionMix(
   scores: usize,
   scoreStride: i32,

@@ -1,4 +1,7 @@
-/** Key/value cache of one key/value head: keys in tiles of 8 tokens [capacity/8][headDim][8], values [capacity][headDim]. */
+/**
+ * Key/value cache of one key/value head: keys in tiles of 8 tokens [capacity/8][headDim][8], values
+ * [capacity][headDim].
+ */
 import { TILE } from './layout';
 
 /** Appends k, v (rows of stride rowStride; headDim) at token `offset`. */

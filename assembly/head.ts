@@ -1,8 +1,8 @@
 /**
  * The tied head without its logits: the largest few of every row, and log Σ exp over the whole vocabulary.
  *
- * The vocabulary is walked in chunks. The logits of a chunk are written to scratch, then folded into a running maximum and sum
- * (online softmax, arXiv 1805.02867) and into the sorted candidates of each row.
+ * The vocabulary is walked in chunks. The logits of a chunk are written to scratch, then folded into a running maximum
+ * and sum (online softmax, arXiv 1805.02867) and into the sorted candidates of each row.
  */
 import { exp, log } from './exp';
 import { alignUp, PANEL, rowScales } from './layout';
@@ -10,8 +10,8 @@ import { multiplyPanels } from './matmul-u7';
 import { maxLane, sumLanes } from './simd';
 
 /**
- * ids i32, logits f32 (rows, topK): descending, the lower id first among equals. lse f32 (rows). topK is 1 to 16 and at most n.
- * scratch: at least alignUp(rows · 4, 16) + rows · 32 bytes.
+ * ids i32, logits f32 (rows, topK): descending, the lower id first among equals. lse f32 (rows).
+ * topK is 1 to 16 and at most n. scratch: at least alignUp(rows · 4, 16) + rows · 32 bytes.
  */
 export function headTopK(
   a: usize,
@@ -79,7 +79,10 @@ function addExponentials(at: usize, end: usize, maximum: usize, sum: usize): voi
   store<f32>(maximum, largest);
 }
 
-/** Inserts those of values [at, end), a multiple of 8, that beat the last of the topK sorted logits; the first value has id `id`. */
+/**
+ * Inserts those of values [at, end), a multiple of 8, that beat the last of the topK sorted logits; the first value has
+ * id `id`.
+ */
 @inline
 function insertLargest(at: usize, end: usize, id: i32, topK: i32, ids: usize, logits: usize): void {
   const last = logits + ((topK - 1) << 2);

@@ -1,9 +1,11 @@
 /**
- * Where things lie in memory: the kernels' own constants and scratch, and the parts of an activation block and of packed weights.
+ * Where things lie in memory: the kernels' own constants and scratch, and the parts of an activation block and of
+ * packed weights.
  *
- * The memory is imported and belongs to the host, which allocates from `heapBase` on. Below it lie static data (`memory.data`) at constant
- * addresses. An engine with explicit bounds checks drops the check of a constant address, and an accumulator kept there costs less than one
- * that does not fit the 16 vector registers. No scratch there outlives a call.
+ * The memory is imported and belongs to the host, which allocates from `heapBase` on. Below it lie static data
+ * (`memory.data`) at constant addresses. An engine with explicit bounds checks drops the check of a constant address,
+ * and an accumulator kept there costs less than one that does not fit the 16 vector registers. No scratch there
+ * outlives a call.
  */
 
 /** First byte that is the host's. */
@@ -27,7 +29,7 @@ export function alignUp(bytes: i32, alignment: i32): i32 {
 //   int8  values     [rows/4][k/4][4 rows][4 k], or plain [k] for one row
 //   f32   scales     [rows]
 //   i32   row sums   [rows]              -64 · Σ q: what zero point 64 of u7 weights adds to a dot product
-//   i16×2 group sums [rows/4][k/32][4]   -8 · Σ q over the group's k with k % 4 in {0, 1}, and in {2, 3}: the same for zero point 8 of u4
+//   i16×2 group sums [rows/4][k/32][4]   -8 · Σ q over a group, k % 4 in {0, 1} and in {2, 3} apart: the same for u4
 
 export function activationBytes(rows: i32, k: i32): i32 {
   return alignUp(rows * k + rows * 4 + rows * 4 + rows * (k / GROUP) * 4, 16);
@@ -49,7 +51,7 @@ export function activationGroupSums(a: usize, rows: i32, k: i32): usize {
 }
 
 // Packed u4 matrix of (n, k):
-//   panels [n/8][k/8][8 n][4 bytes]: byte i of a quad holds weights k = 8c + i (low nibble) and 8c + 4 + i (high nibble)
+//   panels [n/8][k/8][8 n][4 bytes]: byte i of chunk c holds weight 8c + i (low nibble) and 8c + 4 + i (high nibble)
 //   f32 scales [n/8][k/32][8 n]
 
 export function packedU4Bytes(n: i32, k: i32): i32 {

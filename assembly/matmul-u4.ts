@@ -2,9 +2,9 @@
  * Activations (int8, a scale a row) times 4-bit weights (a float32 scale for every 32 along k, zero point 8):
  *   y[m, n] = sx[m] · Σ_g sw[n, g] · Σ_{k in g} q[m, k] · (w[n, k] - 8)
  *
- * The sum over a group stays in i16: it starts at -8 · Σ q, so that the zero point costs nothing, and the true result is bounded by
- * 16 · 127 · 8 = 16,256 < 32,767 a lane (16 of the 32 products go to each of two lanes). What wraps on the way there wraps back.
- * A lane pair is then widened by one dot product with ones, and scaled.
+ * The sum over a group stays in i16: it starts at -8 · Σ q, so that the zero point costs nothing, and the true result
+ * is bounded by 16 · 127 · 8 = 16,256 < 32,767 a lane (16 of the 32 products go to each of two lanes). What wraps on
+ * the way there wraps back. A lane pair is then widened by one dot product with ones, and scaled.
  */
 import { activationGroupSums, activationScales, GROUP, groupScales, PANEL } from './layout';
 import {

@@ -2,7 +2,8 @@
  * Activations (int8, a scale a row) times 7-bit weights (a scale an output, zero point 64):
  *   y[m, n] = sx[m] · sw[n] · Σ_k q[m, k] · (w[n, k] - 64)
  *
- * The i32 sum starts at -64 · Σ q, so that the zero point costs nothing; |sum| ≤ 127 · 127 · k < 2^31 for every k < 133,000.
+ * The i32 sum starts at -64 · Σ q, so that the zero point costs nothing; |result| ≤ 127 · 64 · k < 2^31 for every
+ * k < 264,000, and what wraps on the way there wraps back.
  */
 import { activationRowSums, activationScales, PANEL, rowScales } from './layout';
 import { dotQuadsAdd, onesI16, splatLane0, splatLane1, splatLane2, splatLane3 } from './simd';

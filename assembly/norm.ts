@@ -1,4 +1,7 @@
-/** RMSNorm (arXiv 1910.07467): x / √(mean(x²) + eps) · weight. No `multiplyAdd`: what is quantized has the same bits on both builds. */
+/**
+ * RMSNorm (arXiv 1910.07467): x / √(mean(x²) + eps) · weight. No `multiplyAdd`: what is quantized has the same bits on
+ * both builds.
+ */
 import { quantizeRow } from './quantize';
 import { sumLanes } from './simd';
 

@@ -1,7 +1,10 @@
 /** Repacks weights from the order of the file (row-major) to the panels that the matrix products read (layout.ts). */
 import { GROUP, groupScales, PANEL, rowScales } from './layout';
 
-/** Rows [row, row + count) of (n, k): src nibbles (count, k/2 bytes), scales bfloat16 (count, k/32). row, count: multiples of 8. */
+/**
+ * Rows [row, row + count) of (n, k): src nibbles (count, k/2 bytes), scales bfloat16 (count, k/32). row, count:
+ * multiples of 8.
+ */
 export function packU4(src: usize, scales: usize, count: i32, k: i32, n: i32, row: i32, w: usize): void {
   const groups = k / GROUP;
   const rowBytes = k / 2;
@@ -24,7 +27,10 @@ export function packU4(src: usize, scales: usize, count: i32, k: i32, n: i32, ro
   }
 }
 
-/** Rows [row, row + count) of (n, k): src int8 (count, k) in [-64, 63], scales bfloat16 (count). row, count: multiples of 8. */
+/**
+ * Rows [row, row + count) of (n, k): src int8 (count, k) in [-64, 63], scales bfloat16 (count). row, count: multiples
+ * of 8.
+ */
 export function packU7(src: usize, scales: usize, count: i32, k: i32, n: i32, row: i32, w: usize): void {
   for (let i = 0; i < count; i += PANEL) {
     let out = w + (row + i) * k;

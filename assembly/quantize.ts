@@ -1,6 +1,6 @@
 /**
- * Row-wise symmetric int8 quantization into an activation block (layout.ts): scale = absmax/127, q = nearestEven(x · 127/absmax).
- * No `multiplyAdd` here: both builds give the same bits for the same input.
+ * Row-wise symmetric int8 quantization into an activation block (layout.ts): scale = absmax/127,
+ * q = nearestEven(x · 127/absmax). No `multiplyAdd` here: both builds give the same bits for the same input.
  */
 import { ROUNDER } from './exp';
 import { activationGroupSums, activationRowSums, activationScales, GROUP } from './layout';
@@ -16,7 +16,10 @@ export function quantizeRows(x: usize, rows: i32, k: i32, a: usize): void {
   }
 }
 
-/** Row `row` of the block = x (k), or gain · x · weight where `weight` is not null. Inlined, so that a null `weight` costs nothing. */
+/**
+ * Row `row` of the block = x (k), or gain · x · weight where `weight` is not null. Inlined, so that a null `weight`
+ * costs nothing.
+ */
 @inline
 export function quantizeRow(x: usize, weight: usize, gain: f32, k: i32, a: usize, rows: i32, row: i32): void {
   const absmax = absmaxOf(x, weight, gain, k);

@@ -2,7 +2,8 @@
 
 /**
  * y = x turned by its position. x, y: (rows of their strides; heads, headDim), y may be x. positions: i32 (rows).
- * table: (maxPosition, headDim): headDim/2 cosines, then headDim/2 sines; a negative position has the sines of its absolute value negated.
+ * table: (maxPosition, headDim): headDim/2 cosines, then headDim/2 sines; a negative position has the sines of its
+ * absolute value negated.
  */
 export function rotateHeads(
   x: usize,

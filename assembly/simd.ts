@@ -1,8 +1,8 @@
 /**
  * The vector operations on which the two builds differ, and small helpers on top of them.
  *
- * `ASC_FEATURE_RELAXED_SIMD` is a compile-time constant: each build holds one branch of every `if` here. The integer operations give the
- * same bits on both builds; only `multiplyAdd` may differ, by the rounding of the product.
+ * `ASC_FEATURE_RELAXED_SIMD` is a compile-time constant: each build holds one branch of every `if` here. The integer
+ * operations give the same bits on both builds; only `multiplyAdd` may differ, by the rounding of the product.
  */
 
 // Engines re-create a vector constant at each of its uses. One that is loaded from memory stays in its register.
@@ -23,8 +23,9 @@ export function nibbleMask(): v128 {
 
 /**
  * Sums of products of neighbouring bytes, i16x8: q signed in [-127, 127], w in [0, 127].
- * |sum| ≤ 2 · 127 · 127 = 32,258 < 32,767: nothing saturates, and w < 128 reads the same as signed and as unsigned. So every lowering that
- * relaxed SIMD allows gives the same bits, and so does the plain form: even and odd bytes multiplied apart.
+ * |sum| ≤ 2 · 127 · 127 = 32,258 < 32,767: nothing saturates, and w < 128 reads the same as signed and as unsigned. So
+ * every lowering that relaxed SIMD allows gives the same bits, and so does the plain form: even and odd bytes
+ * multiplied apart.
  */
 @inline
 export function dotPairs(q: v128, w: v128): v128 {

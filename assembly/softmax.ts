@@ -2,7 +2,9 @@
 import { exp } from './exp';
 import { maxLane, sumLanes } from './simd';
 
-/** Row r keeps its first count + countStep · floor(r / rowsPerStep) entries, the rest of `width` becomes 0. In place. */
+/**
+ * Row r keeps its first count + countStep · floor(r / rowsPerStep) entries, the rest of `width` becomes 0. In place.
+ */
 export function softmaxRows(
   scores: usize,
   rows: i32,

@@ -1,9 +1,10 @@
 /**
- * Speed of the matrix products in GMAC/s (10^9 multiply-accumulates a second) on one core, and the time of each piece of one layer.
+ * Speed of the matrix products in GMAC/s (10^9 multiply-accumulates a second) on one core, and the time of each piece
+ * of one layer.
  *
- * Run: `npm run build:kernels`, then `node bench/kernels.ts [rounds]` (Node 24 or later). With `node --disable-wasm-trap-handler` the engine
- * emits explicit bounds checks, as the Workers runtime does. Figures are CPU time, cells interleaved round by round, so that
- * a busy machine disturbs all of them alike.
+ * Run: `npm run build:kernels`, then `node bench/kernels.ts [rounds]` (Node 24 or later). With `node
+ * --disable-wasm-trap-handler` the engine emits explicit bounds checks, as the Workers runtime does. Figures are CPU
+ * time, cells interleaved round by round, so that a busy machine disturbs all of them alike.
  */
 import { readFileSync } from 'node:fs';
 import { instantiateBuild, type KernelBuild, type Kernels, type Pointer } from '../src/denoiser/kernels.ts';
@@ -152,7 +153,9 @@ export function benchMatmuls(rounds = 21): MatmulRow[] {
   });
 }
 
-/** Time of the pieces of one layer of the `nano` shape: 32 slots, 512 tokens of context, 4 heads over 2 key/value heads. */
+/**
+ * Time of the pieces of one layer of the `nano` shape: 32 slots, 512 tokens of context, 4 heads over 2 key/value heads.
+ */
 export function benchLayer(rounds = 21): LayerRow[] {
   const [rows, hidden, ffn, heads, kvHeads, headDim, context] = [32, 256, 704, 4, 2, 64, 512];
   const [vocabulary, eps, scale] = [4096, 1e-6, 0.125];

@@ -1,6 +1,7 @@
 /**
- * Does a build of the kernels multiply as it should on this machine? Extreme activations against extreme weights, compared with plain integers.
- * An engine that lowers a relaxed dot product differently (saturating, or reading the second operand as signed) shows up here.
+ * Does a build of the kernels multiply as it should on this machine? Extreme activations against extreme weights,
+ * compared with plain integers. An engine that lowers a relaxed dot product differently (saturating, or reading the
+ * second operand as signed) shows up here.
  */
 import type { KernelExports, Pointer } from './kernels.ts';
 
@@ -30,7 +31,10 @@ function weight(column: number, i: number, lowest: number, highest: number): num
   return [lowest, highest, i % 2 === 0 ? lowest : highest][column] ?? lowest + ((i * 13 + column * 7) % span);
 }
 
-/** Runs both matrix products in the bytes from `start` on (a few KiB, overwritten) and returns the first wrong result, or null. */
+/**
+ * Runs both matrix products in the bytes from `start` on (a few KiB, overwritten) and returns the first wrong result,
+ * or null.
+ */
 export function probe(kernels: KernelExports, memory: WebAssembly.Memory, start: Pointer): ProbeMismatch | null {
   let end = start;
   const allocate = (bytes: number): Pointer => {

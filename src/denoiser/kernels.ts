@@ -1,8 +1,10 @@
 /**
- * The WASM kernels as the denoiser sees them: typed exports of `assembly/index.ts`, and the choice between the two builds of that one source.
+ * The WASM kernels as the denoiser sees them: typed exports of `assembly/index.ts`, and the choice between the two
+ * builds of that one source.
  *
- * The relaxed-SIMD build is faster but its instructions are allowed to differ between engines. It is therefore not chosen by its presence
- * but by its results: a probe multiplies extreme values on it and compares with plain integers (kernel-probe.ts).
+ * The relaxed-SIMD build is faster but its instructions are allowed to differ between engines. It is therefore not
+ * chosen by its presence but by its results: a probe multiplies extreme values on it and compares with plain integers
+ * (kernel-probe.ts).
  */
 import { type ProbeMismatch, probe } from './kernel-probe.ts';
 
@@ -18,9 +20,10 @@ export interface KernelModules {
 }
 
 /**
- * What a build exports. Conventions: tensors are row-major float32 unless said otherwise; strides are in elements; `rows` of a quantized
- * block is 1 or a multiple of 4 (the caller pads); `k` is a multiple of 32, `n` a multiple of 8; `headDim` a multiple of 8, at most 256.
- * An *activation block* holds quantized rows: int8 values, a scale a row, and the sums that cancel the zero points of the weights.
+ * What a build exports. Conventions: tensors are row-major float32 unless said otherwise; strides are in elements;
+ * `rows` of a quantized block is 1 or a multiple of 4 (the caller pads); `k` is a multiple of 32, `n` a multiple of 8;
+ * `headDim` a multiple of 8, at most 256. An *activation block* holds quantized rows: int8 values, a scale a row, and
+ * the sums that cancel the zero points of the weights.
  */
 export interface KernelExports {
   /** Bytes of an activation block of `rows` rows of length `k`. */
@@ -34,7 +37,9 @@ export interface KernelExports {
   quantizeRows(x: Pointer, rows: number, k: number, a: Pointer): void;
   /** RMSNorm of x (rows, k) with weight (k), then quantized as in `quantizeRows`; x is left as it is. */
   rmsNormQuantizeRows(x: Pointer, weight: Pointer, rows: number, k: number, eps: number, a: Pointer): void;
-  /** silu(gate) · up of gateUp (rows, 2k: k gates, then k ups), then quantized. Overwrites the gates with the product. */
+  /**
+   * silu(gate) · up of gateUp (rows, 2k: k gates, then k ups), then quantized. Overwrites the gates with the product.
+   */
   swigluQuantizeRows(gateUp: Pointer, rows: number, k: number, a: Pointer): void;
 
   /** y (rows, n) = or += (accumulate = 1) a (rows, k) × w (n, k)ᵀ, w packed by `packU4`. */
@@ -44,8 +49,8 @@ export interface KernelExports {
 
   /**
    * Packs rows [row, row + count) of an (n, k) matrix into `w`. `row` and `count` are multiples of 8.
-   * src: nibbles (count, k/2 bytes), element 2j in the low half of byte j, stored value = weight + 8; scales: bfloat16 (count, k/32).
-   * Neither needs an alignment, and they must not overlap `w`.
+   * src: nibbles (count, k/2 bytes), element 2j in the low half of byte j, stored value = weight + 8; scales: bfloat16
+   * (count, k/32). Neither needs an alignment, and they must not overlap `w`.
    */
   packU4(src: Pointer, scales: Pointer, count: number, k: number, n: number, row: number, w: Pointer): void;
   /** As `packU4` for src int8 (count, k) in [-64, 63] and scales bfloat16 (count). */
@@ -54,7 +59,10 @@ export interface KernelExports {
   /** x (rows, k) = the rows `ids` (int32, each in [0, n)) of the packed 7-bit matrix `w` (n, k). Any number of rows. */
   embedRows(ids: Pointer, rows: number, w: Pointer, n: number, k: number, x: Pointer): void;
 
-  /** RMSNorm of every head in place: x (rows of stride rowStride; heads, headDim) with weight (headDim). Any number of rows. */
+  /**
+   * RMSNorm of every head in place: x (rows of stride rowStride; heads, headDim) with weight (headDim). Any number of
+   * rows.
+   */
   normHeads(
     x: Pointer,
     rows: number,
@@ -65,8 +73,8 @@ export interface KernelExports {
     eps: number,
   ): void;
   /**
-   * Rotary embedding, rotate-half convention, from x to y (may be the same). positions: int32 (rows), negative ones turn the other way.
-   * table: (maxPosition, headDim): headDim/2 cosines, then headDim/2 sines of each position.
+   * Rotary embedding, rotate-half convention, from x to y (may be the same). positions: int32 (rows), negative ones
+   * turn the other way. table: (maxPosition, headDim): headDim/2 cosines, then headDim/2 sines of each position.
    */
   rotateHeads(
     x: Pointer,
@@ -81,8 +89,8 @@ export interface KernelExports {
   ): void;
 
   /**
-   * Appends keys and values of one key/value head to its cache at token `offset`. k, v: (rows of stride rowStride; headDim).
-   * keys: tiles of 8 tokens [capacity/8][headDim][8]; values: [capacity][headDim].
+   * Appends keys and values of one key/value head to its cache at token `offset`. k, v: (rows of stride rowStride;
+   * headDim). keys: tiles of 8 tokens [capacity/8][headDim][8]; values: [capacity][headDim].
    */
   storeKeysValues(
     k: Pointer,
@@ -95,8 +103,9 @@ export interface KernelExports {
     offset: number,
   ): void;
   /**
-   * scores (rows of stride scoreStride; count) = scale · q × keysᵀ, for one query head. Writes `count` rounded up to 8 entries a row, the ones
-   * past `count` being of no meaning: to lay several key sets side by side, write them from left to right. `scores` may start at any float.
+   * scores (rows of stride scoreStride; count) = scale · q × keysᵀ, for one query head. Writes `count` rounded up to 8
+   * entries a row, the ones past `count` being of no meaning: to lay several key sets side by side, write them from
+   * left to right. `scores` may start at any float.
    */
   attentionScores(
     q: Pointer,
@@ -110,8 +119,8 @@ export interface KernelExports {
     scoreStride: number,
   ): void;
   /**
-   * Softmax of the first `count + countStep · floor(row / rowsPerStep)` entries of every row, in place; the rest of the first `width`
-   * entries becomes 0. A canvas has countStep 0, a causal stream 1.
+   * Softmax of the first `count + countStep · floor(row / rowsPerStep)` entries of every row, in place; the rest of the
+   * first `width` entries becomes 0. A canvas has countStep 0, a causal stream 1.
    */
   softmaxRows(
     scores: Pointer,
@@ -122,7 +131,9 @@ export interface KernelExports {
     rowsPerStep: number,
     width: number,
   ): void;
-  /** out (rows of stride outRowStride; headDim) = or += (accumulate = 1) scores (rows, count) × values (count, headDim). */
+  /**
+   * out (rows of stride outRowStride; headDim) = or += (accumulate = 1) scores (rows, count) × values (count, headDim).
+   */
   attentionMix(
     scores: Pointer,
     scoreStride: number,
@@ -136,9 +147,10 @@ export interface KernelExports {
   ): void;
 
   /**
-   * Logits of every row over the packed 7-bit vocabulary `w` (n, k), of which only the `topK` (1 to 16) largest are kept, descending, the
-   * lower id first among equals: ids int32 (rows, topK), logits (rows, topK), and lse (rows) = log Σ exp(logit) over the whole vocabulary.
-   * Walks the vocabulary in chunks that fit `scratch`: at least 64 · rows bytes (rounded up to 16); 64 KiB serve 32 rows well.
+   * Logits of every row over the packed 7-bit vocabulary `w` (n, k), of which only the `topK` (1 to 16) largest are
+   * kept, descending, the lower id first among equals: ids int32 (rows, topK), logits (rows, topK), and lse (rows) =
+   * log Σ exp(logit) over the whole vocabulary. Walks the vocabulary in chunks that fit `scratch`: at least 64 · rows
+   * bytes (rounded up to 16); 64 KiB serve 32 rows well.
    */
   headTopK(
     a: Pointer,
@@ -173,9 +185,10 @@ export class KernelProbeError extends Error {
 }
 
 /**
- * Instantiates the faster build that works here on `memory`. Call it before anything is allocated: the probe overwrites a few KiB
- * from `heapBase` on, for which the memory has to have room.
- * @throws KernelProbeError when the plain build computes wrong results too; WebAssembly errors when it does not instantiate.
+ * Instantiates the faster build that works here on `memory`. Call it before anything is allocated: the probe overwrites
+ * a few KiB from `heapBase` on, for which the memory has to have room.
+ * @throws KernelProbeError when the plain build computes wrong results too; WebAssembly errors when it does not
+ * instantiate.
  */
 export function instantiateKernels(modules: KernelModules, memory: WebAssembly.Memory): Kernels {
   if (modules.relaxed !== undefined) {

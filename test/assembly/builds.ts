@@ -1,4 +1,7 @@
-/** Both builds of the kernels on memories of their own, with an allocator for operands: every spec of this folder runs on each. */
+/**
+ * Both builds of the kernels on memories of their own, with an allocator for operands: every spec of this folder runs
+ * on each.
+ */
 import { readFileSync } from 'node:fs';
 import { instantiateBuild, type KernelBuild, type Kernels, type Pointer } from '../../src/denoiser/kernels.ts';
 

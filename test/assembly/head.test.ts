@@ -2,7 +2,9 @@ import { describe, expect, it } from 'vitest';
 import { BUILDS, emptyWorkbench, onBoth, type Workbench } from './builds.ts';
 import { Random } from './oracle.ts';
 
-/** log Σ exp: an absolute error is the relative one of the sum, 3e-6 from the exponential, plus the rounding of a result up to 50 (4e-6). */
+/**
+ * log Σ exp: an absolute error is the relative one of the sum, some 2e-6, plus the rounding of a result up to 100 (4e-6).
+ */
 const LSE_TOLERANCE = 1e-5;
 
 interface Shape {

@@ -2,7 +2,10 @@ import { describe, expect, it } from 'vitest';
 import { BUILDS, emptyWorkbench, onBoth, type Workbench } from './builds.ts';
 import { dot, nibbles, quantize, Random } from './oracle.ts';
 
-/** Each of up to 22 groups adds a float32 rounding (6e-8) of what has been summed so far; then one for the scale and one for the residual. */
+/**
+ * Each of up to 22 groups adds a float32 rounding (6e-8) of what has been summed so far; then one for the scale and one
+ * for the residual.
+ */
 const TOLERANCE = 24 * 6e-8;
 
 interface Operands {

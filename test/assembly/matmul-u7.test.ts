@@ -19,7 +19,10 @@ function multiply(
   return y.view.slice();
 }
 
-/** The sums are integers below 2^24 in the sizes used here, so the three float32 operations that follow are known to the bit. */
+/**
+ * The sums are integers below 2^24 in the sizes used here, so the three float32 operations that follow are known to the
+ * bit.
+ */
 function expected(
   x: Float32Array,
   weights: Int32Array,

@@ -43,7 +43,9 @@ export interface QuantizedRows {
   readonly scales: Float32Array; // (rows)
 }
 
-/** Per row: scale = absmax/127, q = nearestEven(x · 127/absmax), every operation rounded to float32 as the kernel does. */
+/**
+ * Per row: scale = absmax/127, q = nearestEven(x · 127/absmax), every operation rounded to float32 as the kernel does.
+ */
 export function quantize(x: Float32Array, rows: number, k: number): QuantizedRows {
   const q = new Int8Array(rows * k);
   const scales = new Float32Array(rows);

@@ -2,7 +2,10 @@ import { describe, expect, it } from 'vitest';
 import { BUILDS, emptyWorkbench } from './builds.ts';
 import { activationIndex, Random } from './oracle.ts';
 
-/** The exponential is good to 3e-6 plus |x| · 6e-8 (assembly/exp.ts), which |x| ≤ 88 makes 8.3e-6 at most; silu passes on no more of it. */
+/**
+ * The exponential is good to 3e-6 plus |x| · 6e-8 (assembly/exp.ts), which |x| ≤ 88 makes 8.3e-6 at most; silu passes
+ * on no more of it.
+ */
 const TOLERANCE = 1e-5;
 
 function silu(x: number): number {
@@ -42,7 +45,8 @@ describe.each(BUILDS)('swigluQuantizeRows (%s)', (build) => {
     const a = bench.bytes(bench.kernels.activationBytes(1, k));
     bench.kernels.swigluQuantizeRows(gateUp.at, 1, k, a.at);
     gates.forEach((gate, i) => {
-      // Where the exponential is cut at 2^126 the true value is below 1e-30: nothing to any scale that a row can have here.
+      // Where the exponential is cut at 2^126 the true value is below 1e-30: nothing to any scale that a row can have
+      // here.
       expect(Math.abs(gateUp.view[i]! - silu(gate))).toBeLessThanOrEqual(
         Math.max(TOLERANCE * Math.abs(silu(gate)), 1e-30),
       );
