@@ -31,6 +31,17 @@ describe.each(BUILDS)('softmaxRows (%s)', (build) => {
     });
   }
 
+  it('should be good to 1e-6 where the scores lie within 2 of each other', () => {
+    // 2e-7 + 2 · 8e-8 from the exponential, of an entry and of the sum, and a few roundings of 6e-8.
+    const scores = new Random(3).floats(512, 1);
+    const bench = emptyWorkbench(build);
+    const actual = bench.floats(scores);
+    bench.kernels.softmaxRows(actual.at, 1, 512, 512, 0, 1, 512);
+    softmax([...scores]).forEach((probability, i) => {
+      expect(Math.abs(actual.view[i]! / probability - 1)).toBeLessThan(1e-6);
+    });
+  });
+
   it('should keep one entry more every rowsPerStep rows when the step is 1', () => {
     const [rows, count, rowsPerStep, width] = [6, 3, 2, 16];
     const bench = emptyWorkbench(build);

@@ -3,8 +3,7 @@ import { BUILDS, emptyWorkbench } from './builds.ts';
 import { activationIndex, Random } from './oracle.ts';
 
 /**
- * The exponential is good to 3e-6 plus |x| · 6e-8 (assembly/exp.ts), which |x| ≤ 88 makes 8.3e-6 at most; silu passes
- * on no more of it.
+ * The exponential is good to 2e-7 + |x| · 8e-8 (assembly/exp.ts), 7e-6 where |x| is 87; silu passes on no more of it.
  */
 const TOLERANCE = 1e-5;
 
