@@ -3,7 +3,7 @@
  * at a canvas between two contexts, any number of times. Both run to their end: whoever calls them yields in between.
  */
 
-import { type DenoiserConfig, parseConfig } from './config.ts';
+import type { DenoiserConfig } from './config.ts';
 import { ContextStream, type StreamKind } from './context.ts';
 import { ForwardPass, type LayerTrace, paddedRows } from './forward.ts';
 import { instantiateKernels, type KernelBuild, type KernelModules, type Kernels } from './kernels.ts';
@@ -27,9 +27,8 @@ export interface Predictions {
 
 export interface DenoiserParts {
   modules: KernelModules;
-  /** Parsed `config.json`. */
-  config: unknown;
-  /** Opens `model.safetensors`; called once the config is known to be good. */
+  config: DenoiserConfig;
+  /** Opens `model.safetensors`; called once. */
   openWeights: () => Promise<ReadableStream<Uint8Array>>;
   /** Room for keys and values; at least one pair of contexts is made. */
   cacheBytes: number;
@@ -50,9 +49,8 @@ export class Denoiser {
   /** Counts passes, so that predictions of an earlier one are not read from memory that has changed. */
   #pass = 0;
 
-  /** Throws ConfigError, SafetensorsError, and what the weights stream fails with. */
-  static async load({ modules, config: json, openWeights, cacheBytes }: DenoiserParts): Promise<Denoiser> {
-    const config = parseConfig(json);
+  /** Throws SafetensorsError, KernelProbeError, and what the weights stream fails with. */
+  static async load({ modules, config, openWeights, cacheBytes }: DenoiserParts): Promise<Denoiser> {
     const memory = new WebAssembly.Memory({ initial: 1 });
     const kernels = instantiateKernels(modules, memory);
     const plan = planMemory(kernels, config, kernels.heapBase, cacheBytes);

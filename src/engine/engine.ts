@@ -3,7 +3,7 @@
  * Between two steps, or two chunks of context, the event loop gets its turn and so do other requests.
  */
 
-import { ConfigError } from '../denoiser/config.ts';
+import { ConfigError, parseConfig } from '../denoiser/config.ts';
 import type { ContextStream } from '../denoiser/context.ts';
 import { Denoiser } from '../denoiser/denoiser.ts';
 import { CHUNK_TOKENS } from '../denoiser/memory.ts';
@@ -25,17 +25,18 @@ const DEFAULT_CACHE_BYTES = 48 * 2 ** 20;
  */
 export async function createEngine(parts: EngineParts): Promise<Engine> {
   const tokenizer = loadTokenizer(parts.tokenizer);
+  const config = parseConfig(parts.config);
+  if (tokenizer.vocabSize > config.vocabSize) {
+    throw new ConfigError(
+      `config.json: vocab_size is ${config.vocabSize}, the tokenizer has ${tokenizer.vocabSize} tokens`,
+    );
+  }
   const denoiser = await Denoiser.load({
     modules: parts.kernels,
-    config: parts.config,
+    config,
     openWeights: parts.openWeights,
     cacheBytes: parts.limits?.cacheBytes ?? DEFAULT_CACHE_BYTES,
   });
-  if (tokenizer.vocabSize > denoiser.config.vocabSize) {
-    throw new ConfigError(
-      `config.json: vocab_size is ${denoiser.config.vocabSize}, the tokenizer has ${tokenizer.vocabSize} tokens`,
-    );
-  }
   return new DiffusionEngine(parts.model, tokenizer, denoiser);
 }
 
@@ -95,9 +96,9 @@ class DiffusionEngine implements Engine {
     while (!ended && transcript.tokens.length < maxTokens && work.steps < maxSteps) {
       const canvas = new Canvas(config.diffusion.canvasSlots, special);
       const wanted = Math.min(canvas.slots, maxTokens - transcript.tokens.length);
-      const streams = { prefix: [...prompt.prefix, ...transcript.tokens], suffix: prompt.suffix };
+      const prefixStream = [...prompt.prefix, ...transcript.tokens];
       while (!ended && canvas.undecided(wanted).length > 0) {
-        await this.#withContexts(streams, ticket, signal, work, (prefix, suffix) => {
+        await this.#withContexts(prompt, prefixStream, ticket, signal, work, (prefix, suffix) => {
           const predictions = this.#denoiser.evaluate(prefix, suffix, canvas.tokens);
           work.step(predictions.rows);
           denoisingStep(canvas, predictions, settings, special, {
@@ -121,20 +122,22 @@ class DiffusionEngine implements Engine {
    * between the last look at the contexts and `use` there is none.
    */
   async #withContexts(
-    streams: Pick<Prompt, 'prefix' | 'suffix'>,
+    prompt: Prompt,
+    prefixStream: readonly number[],
     ticket: Ticket,
     signal: AbortSignal,
     work: Work,
     use: (prefix: ContextStream, suffix: ContextStream | undefined) => void,
   ): Promise<void> {
+    const hasSuffix = prompt.suffix.length > 0;
     for (;;) {
       await this.#line.turn(ticket, signal);
       const complete = work.measure(() => {
-        const prefix = this.#prefixes.claim(streams.prefix, ticket);
-        const suffix = streams.suffix.length > 0 ? this.#suffixes.claim(streams.suffix, ticket) : undefined;
+        const prefix = this.#prefixes.claim(prefixStream, prompt.prefix.length, ticket);
+        const suffix = hasSuffix ? this.#suffixes.claim(prompt.suffix, prompt.suffix.length, ticket) : undefined;
         work.noteCached(prefix.length + (suffix?.length ?? 0));
-        if (this.#extend(prefix, streams.prefix)) return false;
-        if (suffix && this.#extend(suffix, streams.suffix)) return false;
+        if (this.#extend(prefix, prefixStream)) return false;
+        if (suffix && this.#extend(suffix, prompt.suffix)) return false;
         use(prefix, suffix);
         return true;
       });

@@ -10,27 +10,30 @@ import type { ContextStream } from '../denoiser/context.ts';
 import type { Denoiser } from '../denoiser/denoiser.ts';
 import type { Ticket } from './line.ts';
 
-/** A shorter beginning is computed as fast as it is copied. */
-const WORTH_COPYING_TOKENS = 16;
-
 export class PrefixCache {
   readonly #denoiser: Denoiser;
   /** Least recently used first. */
   readonly #contexts: ContextStream[];
   readonly #owners = new Map<ContextStream, Ticket>();
+  /** Tokens of the prompt a context was last used for; what was generated behind them is of less worth. */
+  readonly #promptLengths = new Map<ContextStream, number>();
 
   constructor(denoiser: Denoiser, contexts: readonly ContextStream[]) {
     this.#denoiser = denoiser;
     this.#contexts = [...contexts];
   }
 
-  /** A context that holds a beginning of `tokens` and nothing else: the longest there is. It is the owner's until released. */
-  claim(tokens: ArrayLike<number>, owner: Ticket): ContextStream {
+  /**
+   * A context that holds a beginning of `tokens` and nothing else: the longest there is. Of the tokens the first `promptLength` are
+   * worth keeping. It is the owner's until released.
+   */
+  claim(tokens: ArrayLike<number>, promptLength: number, owner: Ticket): ContextStream {
     const context = this.#owned(tokens, owner) ?? this.#find(tokens, owner);
     context.truncate(context.matchLength(tokens));
     this.#contexts.splice(this.#contexts.indexOf(context), 1);
     this.#contexts.push(context);
     this.#owners.set(context, owner);
+    this.#promptLengths.set(context, promptLength);
     return context;
   }
 
@@ -51,14 +54,11 @@ export class PrefixCache {
     const best = this.#contexts.reduce((a, b) => (b.matchLength(tokens) >= a.matchLength(tokens) ? b : a));
     const matched = best.matchLength(tokens);
     // Another text that only begins alike is worth keeping beside this one.
-    const sameText = matched >= best.length / 2;
-    if (matched > 0 && sameText && !this.#owners.has(best)) return best;
+    const sameText = matched >= (this.#promptLengths.get(best) ?? 0) / 2;
+    if (sameText && !this.#owners.has(best)) return best;
 
     const oldest = this.#contexts.find((context) => !this.#owners.has(context)) ?? this.#contexts[0]!;
-    if (oldest !== best) {
-      if (matched >= WORTH_COPYING_TOKENS) this.#denoiser.copyContext(oldest, best, matched);
-      else oldest.truncate(0);
-    }
+    if (oldest !== best) this.#denoiser.copyContext(oldest, best, matched);
     return oldest;
   }
 }

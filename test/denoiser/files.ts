@@ -3,7 +3,7 @@
 import { Denoiser } from '../../src/denoiser/denoiser.ts';
 import type { KernelBuild, KernelModules } from '../../src/denoiser/kernels.ts';
 import { kernelModule } from '../assembly/builds.ts';
-import { type FileTensor, fileTensors, type Model, SAMPLE_CONFIG } from './random-model.ts';
+import { type FileTensor, fileTensors, type Model } from './random-model.ts';
 
 /** Chunk size that cuts every value somewhere. */
 export const AWKWARD_CHUNK_BYTES = 1013;
@@ -48,7 +48,7 @@ export function streamOf(bytes: Uint8Array, chunkBytes = AWKWARD_CHUNK_BYTES): R
 export function loadModel(model: Model, build: KernelBuild = 'relaxed', cacheBytes = 0): Promise<Denoiser> {
   return Denoiser.load({
     modules: modulesOf(build),
-    config: SAMPLE_CONFIG,
+    config: model.config,
     openWeights: async () => streamOf(safetensorsBytes(fileTensors(model))),
     cacheBytes,
   });

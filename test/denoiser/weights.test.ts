@@ -2,9 +2,10 @@ import { describe, expect, it } from 'vitest';
 import { Denoiser } from '../../src/denoiser/denoiser.ts';
 import { SafetensorsError } from '../../src/denoiser/safetensors.ts';
 import { type Header, modulesOf, safetensorsBytes, streamOf } from './files.ts';
-import { type FileTensor, fileTensors, randomIds, randomModel, SAMPLE_CONFIG } from './random-model.ts';
+import { type FileTensor, fileTensors, randomIds, randomModel } from './random-model.ts';
 
-const tensors = fileTensors(randomModel(3));
+const model = randomModel(3);
+const tensors = fileTensors(model);
 const file = safetensorsBytes(tensors);
 const NORM = 'model.norm.weight';
 const Q_PROJ = 'model.layers.0.self_attn.q_proj.weight_packed';
@@ -12,7 +13,7 @@ const Q_PROJ = 'model.layers.0.self_attn.q_proj.weight_packed';
 function load(bytes: Uint8Array, chunkBytes?: number): Promise<Denoiser> {
   return Denoiser.load({
     modules: modulesOf('simd'),
-    config: SAMPLE_CONFIG,
+    config: model.config,
     openWeights: async () => streamOf(bytes, chunkBytes),
     cacheBytes: 0,
   });
@@ -118,7 +119,7 @@ describe('loading weights', () => {
     });
     const loading = Denoiser.load({
       modules: modulesOf('simd'),
-      config: SAMPLE_CONFIG,
+      config: model.config,
       openWeights: async () => stream,
       cacheBytes: 0,
     });
@@ -135,7 +136,7 @@ describe('loading weights', () => {
     });
     const loading = Denoiser.load({
       modules: modulesOf('simd'),
-      config: SAMPLE_CONFIG,
+      config: model.config,
       openWeights: async () => stream,
       cacheBytes: 0,
     });

@@ -1,0 +1,238 @@
+import { describe, expect, it } from 'vitest';
+import { ConfigError } from '../../src/denoiser/config.ts';
+import { createEngine } from '../../src/engine/engine.ts';
+import type { GenerateRequest } from '../../src/engine/types.ts';
+import { kernelModule } from '../assembly/builds.ts';
+import { streamOf } from '../denoiser/files.ts';
+import { randomModel, SAMPLE_CONFIG } from '../denoiser/random-model.ts';
+import { sampleTokenizer, specialTokens } from '../tokenizer/sample-tokenizer.ts';
+import { CANVAS_SLOTS, ONE_PAIR, request, run, SEVERAL_PAIRS, said, sampleEngine } from './sample-engine.ts';
+
+const engine = await sampleEngine();
+
+/** Requests that differ in every way that matters to contexts and canvases. */
+const REQUESTS: Partial<GenerateRequest>[] = [
+  {},
+  { suffix: '' },
+  { prefix: '', suffix: 'x' },
+  { prefix: 'class A:\n'.repeat(30), suffix: 'end\n'.repeat(40) },
+  { prefix: 'class A:\n'.repeat(30), suffix: '', temperature: 0.8, topP: 0.9, seed: 7 },
+  { prefix: 'def f(x):\n    return x', maxSteps: 3 },
+];
+
+/** What each says when an engine of its own answers it. */
+const alone = await Promise.all(
+  REQUESTS.map(async (changes) => said((await run(await sampleEngine(ONE_PAIR), changes)).completion)),
+);
+
+describe('completion', () => {
+  it('should describe its model', () => {
+    expect(engine.model).toEqual({ id: 'sample', created: 1_790_000_000, contextLength: 252, maxOutputTokens: 84 });
+  });
+
+  it.each(REQUESTS)('should be the same at each call: %j', async (changes) => {
+    const { completion } = await run(engine, changes);
+    expect(completion.text).not.toBe('');
+    expect(said((await run(engine, changes)).completion)).toEqual(said(completion));
+  });
+
+  it.each([1, CANVAS_SLOTS - 1, CANVAS_SLOTS, CANVAS_SLOTS + 1, 40])(
+    'should emit at most %i tokens',
+    async (maxTokens) => {
+      const { completion } = await run(engine, { maxTokens });
+      expect(completion.finishReason).toBe('length');
+      // A few bytes at the end can be an unfinished character, which is not emitted.
+      expect(completion.usage.completionTokens).toBeGreaterThan(maxTokens - 4);
+      expect(completion.usage.completionTokens).toBeLessThanOrEqual(maxTokens);
+    },
+  );
+
+  it('should not go beyond what fits behind a full prefix', async () => {
+    const { completion } = await run(engine, { prefix: 'a1 '.repeat(200), maxTokens: 1000 });
+    expect(completion.usage.completionTokens).toBeLessThanOrEqual(engine.model.maxOutputTokens);
+    expect(completion.usage.completionTokens).toBeGreaterThan(engine.model.maxOutputTokens - 4);
+  });
+
+  it('should stop at an end token', async () => {
+    const model = randomModel(1);
+    model.embedding.scales[specialTokens.eom]! *= 2.5;
+    const { completion } = await run(await sampleEngine(ONE_PAIR, model));
+    expect(completion.finishReason).toBe('stop');
+    expect(completion.usage.completionTokens).toBeLessThan(40);
+  });
+
+  it('should depend on the seed above temperature 0', async () => {
+    const text = async (seed: number) => (await run(engine, { temperature: 1.5, seed })).completion.text;
+    expect(await text(1)).toBe(await text(1));
+    expect(await text(1)).not.toBe(await text(2));
+  });
+
+  it.each([1, 2, 5, 13])('should keep a budget of %i steps', async (maxSteps) => {
+    const { frames, completion } = await run(engine, { maxSteps });
+    expect(completion.usage.steps).toBe(maxSteps);
+    expect(frames).toHaveLength(maxSteps);
+    expect(completion.text).not.toBe('');
+  });
+
+  it('should report what it cost', async () => {
+    const { frames, completion } = await run(engine, { prefix: 'x = 1', suffix: 'y' });
+    const { usage } = completion;
+    // <|prefix|> <|endoftext|> x ␣ = ␣ 1 and <|suffix|> y
+    expect(usage.promptTokens).toBe(9);
+    expect(usage.truncatedTokens).toBe(0);
+    expect(usage.steps).toBe(frames.length);
+    expect(usage.slotEvaluations).toBe(usage.steps * CANVAS_SLOTS);
+    expect(usage.cpuMs).toBeGreaterThan(0);
+    expect(completion.confidence).toBeLessThan(0);
+  });
+});
+
+describe('frames', () => {
+  it.each([{}, { editThreshold: 1 }, { stop: ['Q', 'zz'] }, { editThreshold: 1, stop: ['Q', 'zz'] }])(
+    'should settle text that only grows and never changes: %j',
+    async (changes) => {
+      const { frames, completion } = await run(engine, changes);
+      let settled = '';
+      for (const frame of frames) {
+        expect(frame.settled.startsWith(settled)).toBe(true);
+        expect(frame.text.startsWith(frame.settled)).toBe(true);
+        expect(completion.text.startsWith(frame.settled)).toBe(true);
+        expect(frame.settled).not.toMatch(
+          /z$/.exec(changes.stop?.[1] ?? '') ? /z$/ : /^$/.source === '' ? /(?!)/ : /(?!)/,
+        );
+        settled = frame.settled;
+      }
+      expect(settled).not.toBe('');
+    },
+  );
+
+  it('should settle within a block when editing is off', async () => {
+    const { frames } = await run(engine, { maxTokens: CANVAS_SLOTS, editThreshold: 1 });
+    expect(new Set(frames.map(({ settled }) => settled)).size).toBeGreaterThan(2);
+  });
+
+  it('should show the whole canvas and leave masks out', async () => {
+    const { frames, completion } = await run(engine, { maxTokens: CANVAS_SLOTS });
+    expect(frames[0]!.text.length).toBeLessThan(completion.text.length);
+    expect(frames.at(-1)!.text).toBe(completion.text);
+  });
+});
+
+describe('stop strings', () => {
+  it('should end before the first one, wherever it lies', async () => {
+    const { completion: whole } = await run(engine);
+    for (let at = 1; at + 3 <= whole.text.length; at += 3) {
+      const stop = whole.text.slice(at, at + 3);
+      const { frames, completion } = await run(engine, { stop: ['never', stop] });
+      expect(completion.text).toBe(whole.text.slice(0, whole.text.indexOf(stop)));
+      expect(completion.finishReason).toBe('stop');
+      expect(completion.usage.steps).toBeLessThanOrEqual(whole.usage.steps);
+      for (const { settled } of frames) expect(completion.text.startsWith(settled)).toBe(true);
+    }
+  });
+
+  it('should ignore an empty one', async () => {
+    expect(said((await run(engine, { stop: [''] })).completion)).toEqual(said((await run(engine)).completion));
+  });
+});
+
+describe('prefix cache', () => {
+  it('should give the same bytes with and without it', async () => {
+    for (const cacheBytes of [ONE_PAIR, SEVERAL_PAIRS]) {
+      const cached = await sampleEngine(cacheBytes);
+      for (const index of [0, 1, 2, 3, 4, 5, 4, 3, 2, 1, 0]) {
+        expect(said((await run(cached, REQUESTS[index])).completion)).toEqual(alone[index]);
+      }
+    }
+  });
+
+  it('should compute nothing of the same prompt again', async () => {
+    const fresh = await sampleEngine();
+    const first = (await run(fresh)).completion.usage;
+    expect(first.cachedTokens).toBe(0);
+    const second = (await run(fresh)).completion.usage;
+    expect(second.cachedTokens).toBe(second.promptTokens);
+  });
+
+  it('should compute only what was typed', async () => {
+    const fresh = await sampleEngine();
+    const { prefix } = request();
+    await run(fresh, { prefix });
+    const { usage } = (await run(fresh, { prefix: `${prefix}(1` })).completion;
+    expect(usage.promptTokens - usage.cachedTokens).toBe(2);
+  });
+
+  it('should keep contexts of different texts side by side', async () => {
+    const fresh = await sampleEngine();
+    const texts = ['first = 1\n'.repeat(8), 'second(2)\n'.repeat(8), 'third: 3\n'.repeat(8)];
+    for (const prefix of texts) await run(fresh, { prefix });
+    for (const prefix of texts) {
+      const { usage } = (await run(fresh, { prefix })).completion;
+      expect(usage.cachedTokens).toBe(usage.promptTokens);
+    }
+  });
+});
+
+describe('concurrency', () => {
+  it.each([ONE_PAIR, SEVERAL_PAIRS])(
+    'should not mix up requests that run at once (%i bytes of cache)',
+    async (cacheBytes) => {
+      const shared = await sampleEngine(cacheBytes);
+      const together = await Promise.all(REQUESTS.map((changes) => run(shared, changes)));
+      expect(together.map(({ completion }) => said(completion))).toEqual(alone);
+    },
+  );
+
+  it('should let the event loop run between steps', async () => {
+    let turns = 0;
+    const timer = setInterval(() => turns++, 0);
+    const { frames } = await run(engine, { temperature: 1 });
+    clearInterval(timer);
+    expect(frames.length).toBeGreaterThan(5);
+    expect(turns).toBeGreaterThan(0);
+  });
+
+  it('should throw the reason of an abort, before and between steps', async () => {
+    const reason = new Error('client has gone');
+    await expect(run(engine, {}, AbortSignal.abort(reason))).rejects.toBe(reason);
+    const controller = new AbortController();
+    const generation = engine.generate(request(), controller.signal);
+    await generation.next();
+    controller.abort(reason);
+    await expect(generation.next()).rejects.toBe(reason);
+  });
+
+  it('should serve the next request after aborts and early ends', async () => {
+    const single = await sampleEngine(ONE_PAIR);
+    const expected = said((await run(single)).completion);
+    const controller = new AbortController();
+    const waiting = run(single, {}, controller.signal);
+    controller.abort();
+    await expect(waiting).rejects.toThrow();
+    const early = single.generate(request({ prefix: 'other' }), new AbortController().signal);
+    await early.next();
+    await early.return(undefined as never);
+    expect(said((await run(single)).completion)).toEqual(expected);
+  });
+});
+
+describe('createEngine', () => {
+  it('should refuse a tokenizer of more tokens than the model knows', async () => {
+    const tokenizer = sampleTokenizer();
+    tokenizer.model.vocab.xyz = 272;
+    let opened = 0;
+    const loading = createEngine({
+      model: { id: 'sample', created: 0 },
+      kernels: { relaxed: kernelModule('relaxed'), simd: kernelModule('simd') },
+      config: SAMPLE_CONFIG,
+      tokenizer,
+      openWeights: async () => {
+        opened++;
+        return streamOf(new Uint8Array());
+      },
+    });
+    await expect(loading).rejects.toThrow(ConfigError);
+    await expect(loading).rejects.toThrow('vocab_size is 272');
+    expect(opened).toBe(0);
+  });
+});
