@@ -121,6 +121,7 @@ export interface KernelExports {
   /**
    * Softmax of the first `count + countStep · floor(row / rowsPerStep)` entries of every row, in place; the rest of the
    * first `width` entries becomes 0. A canvas has countStep 0, a causal stream 1.
+   * Needs room for the kept entries rounded up to 4: the ones past them become 0 too, whatever `width` says.
    */
   softmaxRows(
     scores: Pointer,
