@@ -9,7 +9,7 @@ import type { Denoiser, Predictions } from './denoiser.ts';
 import { CHUNK_TOKENS } from './memory.ts';
 
 /**
- * Extends `context` by what of `prompt` it lacks and decodes until <|eom|>, <|endoftext|> or `maxTokens`. Returns the new tokens,
+ * Extends `context` by what of `prompt` it lacks and decodes until <|endoftext|> or `maxTokens`. Returns the new tokens,
  * the end not included. The context keeps all but the last of them.
  */
 export function decodeAutoregressive(
@@ -29,12 +29,13 @@ export function decodeAutoregressive(
   const tokens: number[] = [];
   while (tokens.length < maxTokens) {
     next = bestOfOneRow(denoiser.extendAndPredict(context, [next]), special);
-    if (next === special.eom || next === special.endOfText) break;
+    if (next === special.endOfText) break;
     tokens.push(next);
   }
   return tokens;
 }
 
-function bestOfOneRow({ ids }: Predictions, { mask, pad, prefix, suffix }: SpecialTokens): number {
-  return ids.find((id) => id !== mask && id !== pad && id !== prefix && id !== suffix)!;
+/** The end of a middle and what belongs to a canvas have no place in running text. */
+function bestOfOneRow({ ids }: Predictions, { mask, pad, eom, prefix, suffix }: SpecialTokens): number {
+  return ids.find((id) => ![mask, pad, eom, prefix, suffix].includes(id))!;
 }

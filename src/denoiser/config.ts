@@ -32,6 +32,7 @@ const configSchema = z.object({
   max_position_embeddings: count,
   diffusion: z.object({
     canvas_slots: count,
+    canvas_widths: z.array(count).min(1).optional(),
     prefix_tokens: count,
     suffix_tokens: count,
     reveal_threshold: probability,
@@ -54,7 +55,10 @@ export interface DenoiserConfig {
   /** Positions run from -(maxPositions - 1) to maxPositions - 1. */
   readonly maxPositions: number;
   readonly diffusion: {
+    /** Slots of the widest canvas. */
     readonly canvasSlots: number;
+    /** Widths of canvas the model was trained on, ascending; the last is canvasSlots. */
+    readonly canvasWidths: readonly number[];
     readonly prefixTokens: number;
     readonly suffixTokens: number;
     readonly revealThreshold: number;
@@ -80,6 +84,12 @@ export function parseConfig(json: unknown): DenoiserConfig {
       `config.json: context and canvas take ${positions} positions, max_position_embeddings is ${c.max_position_embeddings}`,
     );
   }
+  const widths = [...new Set(c.diffusion.canvas_widths ?? [c.diffusion.canvas_slots])].sort((a, b) => a - b);
+  if (widths.at(-1) !== c.diffusion.canvas_slots) {
+    throw new ConfigError(
+      `config.json: the widest of canvas_widths is ${widths.at(-1)}, canvas_slots is ${c.diffusion.canvas_slots}`,
+    );
+  }
   return {
     hiddenSize: c.hidden_size,
     layers: c.num_hidden_layers,
@@ -93,6 +103,7 @@ export function parseConfig(json: unknown): DenoiserConfig {
     maxPositions: c.max_position_embeddings,
     diffusion: {
       canvasSlots: c.diffusion.canvas_slots,
+      canvasWidths: widths,
       prefixTokens: c.diffusion.prefix_tokens,
       suffixTokens: c.diffusion.suffix_tokens,
       revealThreshold: c.diffusion.reveal_threshold,

@@ -97,18 +97,18 @@ export class Denoiser {
   }
 
   /**
-   * One denoising step's view of a canvas: predictions for each of its first `ids.length` slots; the others have been dropped and
-   * are seen by nobody. Throws RangeError when the canvas does not fit behind the prefix.
+   * One denoising step's view of a canvas of `width` slots: predictions for the first `ids.length` of them; the others have been
+   * dropped and are seen by nobody. Throws RangeError when the canvas does not fit behind the prefix.
    */
   evaluate(
     prefix: ContextStream,
     suffix: ContextStream | undefined,
     ids: ArrayLike<number>,
+    width: number,
     trace?: LayerTrace,
   ): Predictions {
-    const slots = this.config.diffusion.canvasSlots;
-    this.#admit(prefix, ids, slots);
-    this.#forward.canvas(prefix, suffix, ids, slots, trace);
+    this.#admit(prefix, ids, Math.min(width, this.config.diffusion.canvasSlots));
+    this.#forward.canvas(prefix, suffix, ids, width, trace);
     return this.#predict(ids.length, paddedRows(ids.length));
   }
 

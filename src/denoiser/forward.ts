@@ -63,22 +63,22 @@ export class ForwardPass {
   }
 
   /**
-   * Hidden states of a canvas of `slots` slots, of which the first `ids.length` exist. Its keys and values lie behind those of
+   * Hidden states of a canvas of `width` slots, of which the first `ids.length` exist. Its keys and values lie behind those of
    * the prefix for the time of the pass: both are seen through the same rotation of a query.
    */
   canvas(
     prefix: ContextStream,
     suffix: ContextStream | undefined,
     ids: ArrayLike<number>,
-    slots: number,
+    width: number,
     trace?: LayerTrace,
   ): void {
     const { scratch } = this.#plan;
     const rows = paddedRows(ids.length);
     // prefix.length is P + 1 with its marker, suffix.length S + 1.
-    this.#writeInts(scratch.positions, rows, (row) => prefix.length + Math.min(row, slots - 1));
+    this.#writeInts(scratch.positions, rows, (row) => prefix.length + Math.min(row, width - 1));
     if (suffix) {
-      this.#writeInts(scratch.suffixPositions, rows, (row) => 1 - suffix.length + Math.min(row, slots - 1) - slots);
+      this.#writeInts(scratch.suffixPositions, rows, (row) => 1 - suffix.length + Math.min(row, width - 1) - width);
     }
     this.#embed(ids, rows);
     for (const [index, layer] of this.#plan.layers.entries()) {

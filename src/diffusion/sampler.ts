@@ -90,7 +90,7 @@ function findEdits(
     if (token === special.mask || isSettled(canvas, slot, settings)) continue;
     // Without its end the canvas would have slots that nobody decides any more.
     if (final && canvas.ended && slot === canvas.tokens.length - 1) continue;
-    const best = bestChoice(predictions, slot, () => true);
+    const best = bestChoice(predictions, slot, (candidate) => mayStand(candidate, special));
     const differs = best.token !== token && isText(best.token, special);
     if (differs && Math.exp(best.logProbability) >= settings.editThreshold) edits.push([slot, best]);
   }

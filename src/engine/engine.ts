@@ -94,12 +94,15 @@ class DiffusionEngine implements Engine {
 
     let ended = false;
     while (!ended && transcript.tokens.length < maxTokens && work.steps < maxSteps) {
-      const canvas = new Canvas(config.diffusion.canvasSlots, special);
-      const wanted = Math.min(canvas.slots, maxTokens - transcript.tokens.length);
+      const left = maxTokens - transcript.tokens.length;
+      // No wider than needed: a step costs what its slots cost.
+      const { canvasSlots, canvasWidths } = config.diffusion;
+      const canvas = new Canvas(canvasWidths.find((width) => width >= left) ?? canvasSlots, special);
+      const wanted = Math.min(canvas.slots, left);
       const prefixStream = [...prompt.prefix, ...transcript.tokens];
       while (!ended && canvas.undecided(wanted).length > 0) {
         await this.#withContexts(prompt, prefixStream, ticket, signal, work, (prefix, suffix) => {
-          const predictions = this.#denoiser.evaluate(prefix, suffix, canvas.tokens);
+          const predictions = this.#denoiser.evaluate(prefix, suffix, canvas.tokens, canvas.slots);
           work.step(predictions.rows);
           denoisingStep(canvas, predictions, settings, special, {
             ...{ step: work.steps, wanted, final: work.steps >= maxSteps },

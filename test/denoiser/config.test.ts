@@ -19,6 +19,7 @@ describe('parseConfig', () => {
       maxPositions: 256,
       diffusion: {
         canvasSlots: 12,
+        canvasWidths: [12],
         prefixTokens: 160,
         suffixTokens: 80,
         revealThreshold: 0.9,
@@ -28,7 +29,17 @@ describe('parseConfig', () => {
     });
   });
 
+  it('should read the widths of canvas it was trained on', () => {
+    const diffusion = { ...SAMPLE_CONFIG.diffusion, canvas_widths: [12, 4, 12] };
+    expect(parseConfig({ ...SAMPLE_CONFIG, diffusion }).diffusion.canvasWidths).toEqual([4, 12]);
+  });
+
   it.each([
+    [
+      'widths without the widest canvas',
+      { ...SAMPLE_CONFIG, diffusion: { ...SAMPLE_CONFIG.diffusion, canvas_widths: [4, 8] } },
+      'canvas_widths is 8',
+    ],
     ['no object', 'text', 'expected object'],
     ['a missing key', without('rope_theta'), 'rope_theta'],
     ['another model', { ...SAMPLE_CONFIG, model_type: 'qwen3' }, 'model_type'],

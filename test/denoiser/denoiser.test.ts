@@ -81,42 +81,45 @@ describe.each(BUILDS)('Denoiser (%s)', async (build) => {
   );
 
   it.each([
-    [1, 0, 1],
-    [1, 1, 12],
-    [7, 3, 5],
-    [8, 8, 7],
-    [2, 5, 12],
-    [70, 0, 12],
-    [65, 41, 12],
-    [33, 80, 3],
-  ])('should agree with the reference on a canvas behind %i and before %i tokens with %i live slots', (p, s, live) => {
-    const errors = SEEDS.map((seed) => {
-      const [prefixIds, suffixIds, canvasIds] = [
-        randomIds(seed, p),
-        randomIds(10 * seed, s),
-        randomIds(100 * seed, live),
-      ];
-      canvasIds[0] = specialTokens.mask;
-      const prefixStates = referenceContext(model, prefixIds, 1);
-      const suffixStates: StreamStates | undefined = s > 0 ? referenceContext(model, suffixIds, -1) : undefined;
-      const hidden = referenceCanvas(model, canvasIds, prefixStates, suffixStates);
-      fill(denoiser, prefix, prefixIds, 64);
-      fill(denoiser, suffix, suffixIds, 64);
-      const layerErrors: number[] = [];
-      const predictions = denoiser.evaluate(prefix, s > 0 ? suffix : undefined, canvasIds, (layer, actual) => {
-        layerErrors.push(relativeError(actual, hidden[layer]!));
+    [1, 0, 1, 12],
+    [1, 1, 12, 12],
+    [7, 3, 5, 12],
+    [8, 8, 7, 8],
+    [2, 5, 3, 4],
+    [70, 0, 12, 12],
+    [65, 41, 12, 12],
+    [33, 80, 3, 5],
+  ])(
+    'should agree with the reference on a canvas behind %i and before %i tokens with %i of %i slots',
+    (p, s, live, width) => {
+      const errors = SEEDS.map((seed) => {
+        const [prefixIds, suffixIds, canvasIds] = [
+          randomIds(seed, p),
+          randomIds(10 * seed, s),
+          randomIds(100 * seed, live),
+        ];
+        canvasIds[0] = specialTokens.mask;
+        const prefixStates = referenceContext(model, prefixIds, 1);
+        const suffixStates: StreamStates | undefined = s > 0 ? referenceContext(model, suffixIds, -1) : undefined;
+        const hidden = referenceCanvas(model, canvasIds, width, prefixStates, suffixStates);
+        fill(denoiser, prefix, prefixIds, 64);
+        fill(denoiser, suffix, suffixIds, 64);
+        const layerErrors: number[] = [];
+        const predictions = denoiser.evaluate(prefix, s > 0 ? suffix : undefined, canvasIds, width, (layer, actual) => {
+          layerErrors.push(relativeError(actual, hidden[layer]!));
+        });
+        expect(layerErrors).toHaveLength(model.config.layers);
+        expect(predictions.rows).toBe(live);
+        const { all } = snapshot(predictions);
+        return Math.max(...layerErrors, relativeError(all.flat(), referenceLogits(model, hidden.at(-1)!)));
       });
-      expect(layerErrors).toHaveLength(model.config.layers);
-      expect(predictions.rows).toBe(live);
-      const { all } = snapshot(predictions);
-      return Math.max(...layerErrors, relativeError(all.flat(), referenceLogits(model, hidden.at(-1)!)));
-    });
-    expectSmall(errors, p + s + live);
-  });
+      expectSmall(errors, p + s + live);
+    },
+  );
 
   it('should name the largest logits and log-sum-exp of all of them', () => {
     fill(denoiser, prefix, randomIds(4, 30), 64);
-    const predictions = denoiser.evaluate(prefix, undefined, randomIds(5, canvasSlots));
+    const predictions = denoiser.evaluate(prefix, undefined, randomIds(5, canvasSlots), canvasSlots);
     const { candidates } = predictions;
     const { all, ids, logits, logSumExp } = snapshot(predictions);
     for (const [row, rowLogits] of all.entries()) {
@@ -135,7 +138,7 @@ describe.each(BUILDS)('Denoiser (%s)', async (build) => {
       suffix.truncate(0);
       fill(denoiser, prefix, prefixIds, chunk);
       fill(denoiser, suffix, suffixIds, chunk);
-      return snapshot(denoiser.evaluate(prefix, suffix, canvasIds));
+      return snapshot(denoiser.evaluate(prefix, suffix, canvasIds, canvasSlots));
     });
     for (const result of results) expect(result).toEqual(results[0]);
   });
@@ -145,45 +148,45 @@ describe.each(BUILDS)('Denoiser (%s)', async (build) => {
     const canvasIds = randomIds(11, canvasSlots);
     prefix.truncate(0);
     fill(denoiser, prefix, [...common, ...now], 64);
-    const fresh = snapshot(denoiser.evaluate(prefix, undefined, canvasIds));
+    const fresh = snapshot(denoiser.evaluate(prefix, undefined, canvasIds, canvasSlots));
     prefix.truncate(0);
     fill(denoiser, prefix, [...common, ...before], 64);
     fill(denoiser, prefix, [...common, ...now], 64);
-    expect(snapshot(denoiser.evaluate(prefix, undefined, canvasIds))).toEqual(fresh);
+    expect(snapshot(denoiser.evaluate(prefix, undefined, canvasIds, canvasSlots))).toEqual(fresh);
   });
 
   it('should not let a context see a canvas that was evaluated behind it', () => {
     const [first, second, canvasIds] = [randomIds(12, 30), randomIds(13, 9), randomIds(14, canvasSlots)];
     prefix.truncate(0);
     fill(denoiser, prefix, [...first, ...second], 64);
-    const without = snapshot(denoiser.evaluate(prefix, undefined, canvasIds));
+    const without = snapshot(denoiser.evaluate(prefix, undefined, canvasIds, canvasSlots));
     prefix.truncate(0);
     fill(denoiser, prefix, first, 64);
-    denoiser.evaluate(prefix, undefined, randomIds(15, canvasSlots));
+    denoiser.evaluate(prefix, undefined, randomIds(15, canvasSlots), canvasSlots);
     expect(prefix.length).toBe(first.length);
     fill(denoiser, prefix, [...first, ...second], 64);
-    expect(snapshot(denoiser.evaluate(prefix, undefined, canvasIds))).toEqual(without);
+    expect(snapshot(denoiser.evaluate(prefix, undefined, canvasIds, canvasSlots))).toEqual(without);
   });
 
   it('should not let live slots see dropped ones', () => {
     fill(denoiser, prefix, randomIds(16, 20), 64);
     const ids = randomIds(17, canvasSlots);
-    denoiser.evaluate(prefix, undefined, ids);
-    const dropped = snapshot(denoiser.evaluate(prefix, undefined, ids.slice(0, 5)));
+    denoiser.evaluate(prefix, undefined, ids, canvasSlots);
+    const dropped = snapshot(denoiser.evaluate(prefix, undefined, ids.slice(0, 5), canvasSlots));
     prefix.truncate(0);
     fill(denoiser, prefix, randomIds(16, 20), 64);
-    expect(snapshot(denoiser.evaluate(prefix, undefined, ids.slice(0, 5)))).toEqual(dropped);
+    expect(snapshot(denoiser.evaluate(prefix, undefined, ids.slice(0, 5), canvasSlots))).toEqual(dropped);
   });
 
   it('should decode greedily as the reference does', () => {
     const prompt = randomIds(18, 27);
     const tokens = decodeAutoregressive(denoiser, prefix, prompt, 6, specialTokens);
     const expected = [...prompt];
-    const refused = [specialTokens.mask, specialTokens.pad, specialTokens.prefix, specialTokens.suffix];
+    const { endOfText: _, ...refused } = specialTokens;
     for (let i = 0; i < 6; i++) {
       const hidden = referenceContext(model, expected, 1).hidden.at(-1)!;
       const logits = referenceLogits(model, hidden.slice(-1))[0]!;
-      for (const token of refused) logits[token] = Number.NEGATIVE_INFINITY;
+      for (const token of Object.values(refused)) logits[token] = Number.NEGATIVE_INFINITY;
       expected.push(logits.indexOf(logits.reduce((a, b) => Math.max(a, b))));
     }
     expect(tokens).toEqual(expected.slice(prompt.length));
@@ -191,13 +194,13 @@ describe.each(BUILDS)('Denoiser (%s)', async (build) => {
 
   it('should refuse more tokens than fit and predictions of an earlier pass', () => {
     fill(denoiser, prefix, randomIds(19, 10), 64);
-    const old = denoiser.evaluate(prefix, undefined, randomIds(20, canvasSlots));
+    const old = denoiser.evaluate(prefix, undefined, randomIds(20, canvasSlots), canvasSlots);
     denoiser.extend(prefix, randomIds(21, 1));
     expect(() => old.allLogits(0)).toThrow('earlier pass');
     expect(() => denoiser.extend(prefix, [])).toThrow(RangeError);
     expect(() => denoiser.extend(prefix, randomIds(22, 65))).toThrow(RangeError);
     fill(denoiser, prefix, randomIds(23, prefix.capacity - canvasSlots + 1), 64);
-    expect(() => denoiser.evaluate(prefix, undefined, randomIds(24, canvasSlots))).toThrow(RangeError);
+    expect(() => denoiser.evaluate(prefix, undefined, randomIds(24, canvasSlots), canvasSlots)).toThrow(RangeError);
   });
 });
 
@@ -209,7 +212,7 @@ it('should copy a context', async () => {
   denoiser.copyContext(b!, a!, 43);
   expect(Array.from(b!.tokens)).toEqual(ids.slice(0, 43));
   fill(denoiser, b!, ids, 64);
-  expect(snapshot(denoiser.evaluate(b!, undefined, canvasIds))).toEqual(
-    snapshot(denoiser.evaluate(a!, undefined, canvasIds)),
+  expect(snapshot(denoiser.evaluate(b!, undefined, canvasIds, canvasSlots))).toEqual(
+    snapshot(denoiser.evaluate(a!, undefined, canvasIds, canvasSlots)),
   );
 });

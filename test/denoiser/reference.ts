@@ -35,14 +35,14 @@ export function referenceContext(model: Model, ids: readonly number[], sign: 1 |
   return states;
 }
 
-/** Hidden states behind each layer of a canvas between two streams (the suffix may be missing). */
+/** Hidden states behind each layer of a canvas of `width` between two streams (the suffix may be missing). */
 export function referenceCanvas(
   model: Model,
   ids: readonly number[],
+  width: number,
   prefix: StreamStates,
   suffix: StreamStates | undefined,
 ): Rows[] {
-  const slots = model.config.diffusion.canvasSlots;
   const prefixLength = prefix.keys[0]!.length;
   const suffixTokens = suffix ? suffix.keys[0]!.length - 1 : 0;
   const hidden: Rows[] = [];
@@ -59,7 +59,7 @@ export function referenceCanvas(
         },
       ];
       if (suffix) {
-        const query = rotate(model, row, -suffixTokens + slot - slots);
+        const query = rotate(model, row, -suffixTokens + slot - width);
         segments.push({ query, keys: suffix.keys[index]!, values: suffix.values[index]! });
       }
       return attend(model, segments);

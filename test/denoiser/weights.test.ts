@@ -31,7 +31,7 @@ describe('loading weights', () => {
   it.each([7, 64, 4099, 2 ** 30])('should not depend on chunks of %i bytes', async (chunkBytes) => {
     const logits = async (denoiser: Denoiser) => {
       denoiser.extend(denoiser.prefixContexts[0]!, randomIds(1, 9));
-      return Array.from(denoiser.evaluate(denoiser.prefixContexts[0]!, undefined, randomIds(2, 4)).allLogits(0));
+      return Array.from(denoiser.evaluate(denoiser.prefixContexts[0]!, undefined, randomIds(2, 4), 4).allLogits(0));
     };
     expect(await logits(await load(file, chunkBytes))).toEqual(await logits(await load(file)));
   });

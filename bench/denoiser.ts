@@ -1,0 +1,204 @@
+/**
+ * Milliseconds of the denoiser on one core: a step of a full canvas, reading context, autoregressive decoding on the same weights,
+ * and whole completions: cold, repeated, and after a key stroke.
+ *
+ * Run: `npm run build:kernels`, then `node bench/denoiser.ts [rounds]` (Node 24 or later). Uses models/nano; before it is
+ * exported, random weights of its shape, which take the same time a step but another number of steps. Figures are CPU time.
+ */
+
+import { createReadStream, existsSync, readFileSync } from 'node:fs';
+import { Readable } from 'node:stream';
+import { decodeAutoregressive } from '../src/denoiser/autoregressive.ts';
+import { parseConfig } from '../src/denoiser/config.ts';
+import type { ContextStream } from '../src/denoiser/context.ts';
+import { Denoiser } from '../src/denoiser/denoiser.ts';
+import type { KernelBuild, KernelModules } from '../src/denoiser/kernels.ts';
+import { CHUNK_TOKENS } from '../src/denoiser/memory.ts';
+import { createEngine } from '../src/engine/engine.ts';
+import type { Completion, Engine } from '../src/engine/types.ts';
+import { loadTokenizer } from '../src/tokenizer/tokenizer.ts';
+import { safetensorsBytes, streamOf } from '../test/denoiser/files.ts';
+import { fileTensors, randomModel, SAMPLE_CONFIG } from '../test/denoiser/random-model.ts';
+
+/** The shape of nano, for as long as its weights are not there. */
+const NANO_SHAPE = {
+  ...SAMPLE_CONFIG,
+  ...{ hidden_size: 256, num_hidden_layers: 6, intermediate_size: 704, vocab_size: 4096 },
+  ...{ max_position_embeddings: 1024 },
+  diffusion: { ...SAMPLE_CONFIG.diffusion, canvas_slots: 32, prefix_tokens: 512, suffix_tokens: 512 },
+};
+const MODEL = new URL('../models/nano/', import.meta.url);
+const CONTEXT_TOKENS = 512;
+const COMPLETION_TOKENS = 16;
+const CACHE_BYTES = 48 * 2 ** 20;
+/** Runs before the first that counts: the optimizing compiler replaces the first code meanwhile. */
+const WARM_UP_RUNS = 20;
+
+export interface DenoiserRow {
+  readonly what: string;
+  readonly build: KernelBuild;
+  /** CPU milliseconds. */
+  readonly median: number;
+  readonly p90: number;
+  /** Denoising steps of a completion. */
+  readonly steps?: number;
+}
+
+interface Model {
+  readonly name: string;
+  readonly config: unknown;
+  openWeights(): Promise<ReadableStream<Uint8Array>>;
+}
+
+function readModel(): Model {
+  const weights = new URL('model.safetensors', MODEL);
+  if (existsSync(weights)) {
+    const openWeights = async () => Readable.toWeb(createReadStream(weights)) as ReadableStream<Uint8Array>;
+    return { name: 'nano', config: readJson('config.json'), openWeights };
+  }
+  const bytes = safetensorsBytes(fileTensors(randomModel(1, NANO_SHAPE)));
+  return { name: 'random weights', config: NANO_SHAPE, openWeights: async () => streamOf(bytes, 65_536) };
+}
+
+function readJson(file: string): unknown {
+  return JSON.parse(readFileSync(new URL(file, MODEL), 'utf8'));
+}
+
+function modules(build: KernelBuild): KernelModules {
+  const compile = (name: KernelBuild) =>
+    new WebAssembly.Module(readFileSync(new URL(`../build/kernels.${name}.wasm`, import.meta.url)));
+  return build === 'simd' ? { simd: compile('simd') } : { simd: compile('simd'), relaxed: compile('relaxed') };
+}
+
+/** Source text, as much as is wanted. */
+const source = readFileSync(new URL('../src/denoiser/forward.ts', import.meta.url), 'utf8').repeat(4);
+
+async function cpuMs(work: () => unknown): Promise<number> {
+  const start = process.cpuUsage();
+  await work();
+  const used = process.cpuUsage(start);
+  return (used.user + used.system) / 1000;
+}
+
+async function sample(runs: number, work: (run: number) => unknown): Promise<{ median: number; p90: number }> {
+  const samples: number[] = [];
+  for (let run = 0; run < runs; run++) samples.push(await cpuMs(() => work(run)));
+  samples.sort((a, b) => a - b);
+  return { median: samples[Math.floor(runs / 2)]!, p90: samples[Math.floor(runs * 0.9)]! };
+}
+
+function fill(denoiser: Denoiser, context: ContextStream, tokens: readonly number[]): void {
+  context.truncate(0);
+  while (context.length < tokens.length) {
+    denoiser.extend(context, tokens.slice(context.length, context.length + CHUNK_TOKENS));
+  }
+}
+
+/** Steps, reading and autoregressive decoding of one build. */
+async function benchPasses(model: Model, build: KernelBuild, rounds: number): Promise<DenoiserRow[]> {
+  const config = parseConfig(model.config);
+  const { openWeights } = model;
+  const denoiser = await Denoiser.load({ modules: modules(build), config, openWeights, cacheBytes: 0 });
+  const tokenizer = loadTokenizer(readJson('tokenizer.json'));
+  const tokens = tokenizer.encode(source).slice(0, CONTEXT_TOKENS);
+  const [prefix, suffix] = [denoiser.prefixContexts[0]!, denoiser.suffixContexts[0]!];
+  const { canvasSlots } = config.diffusion;
+  const canvas = new Int32Array(canvasSlots).fill(tokenizer.special.mask);
+  const rows: DenoiserRow[] = [];
+  const row = async (what: string, work: () => unknown, per = 1) => {
+    for (let run = 0; run < WARM_UP_RUNS; run++) work();
+    const { median, p90 } = await sample(rounds, work);
+    rows.push({ what, build, median: median / per, p90: p90 / per });
+  };
+
+  await row(`reading ${tokens.length} tokens`, () => fill(denoiser, prefix, tokens));
+  await row(`step, ${canvasSlots} slots behind ${tokens.length} tokens`, () =>
+    denoiser.evaluate(prefix, undefined, canvas, canvasSlots),
+  );
+  fill(denoiser, prefix, tokens.slice(0, CONTEXT_TOKENS / 2));
+  fill(denoiser, suffix, tokens.slice(CONTEXT_TOKENS / 2));
+  await row(`step, ${canvasSlots} slots between 2 × ${CONTEXT_TOKENS / 2} tokens`, () =>
+    denoiser.evaluate(prefix, suffix, canvas, canvasSlots),
+  );
+  fill(denoiser, prefix, tokens);
+  await row(
+    `autoregressive token behind ${tokens.length} tokens`,
+    () => {
+      // All of the prompt but its last token stays: only decoding is timed.
+      prefix.truncate(tokens.length);
+      decodeAutoregressive(denoiser, prefix, tokens, COMPLETION_TOKENS, tokenizer.special);
+    },
+    COMPLETION_TOKENS,
+  );
+  return rows;
+}
+
+/** Whole completions in the middle of a file: about half of the context on either side. */
+async function benchCompletions(model: Model, build: KernelBuild, rounds: number): Promise<DenoiserRow[]> {
+  const kernels = { simd: modules('simd').simd, relaxed: modules('relaxed').relaxed! };
+  const engine = await createEngine({
+    model: { id: model.name, created: 0 },
+    kernels,
+    config: model.config,
+    tokenizer: readJson('tokenizer.json'),
+    openWeights: model.openWeights,
+    limits: { cacheBytes: CACHE_BYTES },
+  });
+  const rows: DenoiserRow[] = [];
+  const row = async (what: string, text: (run: number) => { prefix: string; suffix: string }) => {
+    let steps = 0;
+    const work = async (run: number) => {
+      steps += (await complete(engine, text(run))).usage.steps;
+    };
+    for (let run = 0; run < WARM_UP_RUNS; run++) await work(run);
+    steps = 0;
+    const { median, p90 } = await sample(rounds, (run) => work(WARM_UP_RUNS + run));
+    rows.push({ what, build, median, p90, steps: steps / rounds });
+  };
+  const around = (cursor: number) => ({
+    prefix: source.slice(cursor - 900, cursor),
+    suffix: source.slice(cursor, cursor + 900),
+  });
+  // 37 characters further each time: another text for the cache from its first token on.
+  await row('completion, cold', (run) => around(1000 + 37 * run));
+  await row('completion, the same again', () => around(2000));
+  const { prefix, suffix } = around(2000);
+  await row('completion, a character typed', (run) => ({
+    prefix: prefix + 'function'.slice(0, 1 + (run % 8)),
+    suffix,
+  }));
+  return rows;
+}
+
+async function complete(engine: Engine, text: { prefix: string; suffix: string }): Promise<Completion> {
+  const request = { ...text, maxTokens: COMPLETION_TOKENS, stop: [], temperature: 0, topP: 1, seed: 0 };
+  const generation = engine.generate(request, new AbortController().signal);
+  for (;;) {
+    const { done, value } = await generation.next();
+    if (done) return value;
+  }
+}
+
+export async function benchDenoiser(rounds = 41): Promise<{ model: string; rows: DenoiserRow[] }> {
+  const model = readModel();
+  const rows = [
+    ...(await benchPasses(model, 'relaxed', rounds)),
+    ...(await benchPasses(model, 'simd', rounds)),
+    ...(await benchCompletions(model, 'relaxed', rounds)),
+  ];
+  return { model: model.name, rows };
+}
+
+export function formatDenoiser({ model, rows }: { model: string; rows: readonly DenoiserRow[] }): string {
+  const lines = rows.map(({ what, build, median, p90, steps }) => {
+    const figures = `${median.toFixed(2)}/${p90.toFixed(2)}`.padStart(16);
+    return `${what.padEnd(44)}${build.padEnd(9)}${figures}${steps === undefined ? '' : `  ${steps.toFixed(1)} steps`}`;
+  });
+  return [`CPU ms, median/p90 (${model}; completions of at most ${COMPLETION_TOKENS} tokens)`, ...lines].join('\n');
+}
+
+if (import.meta.main) {
+  const result = await benchDenoiser(Number(process.argv[2] ?? 41));
+  console.log(formatDenoiser(result));
+  console.log(JSON.stringify(result));
+}
