@@ -17,8 +17,8 @@ import { CHUNK_TOKENS } from '../src/denoiser/memory.ts';
 import { createEngine } from '../src/engine/engine.ts';
 import type { Completion, Engine } from '../src/engine/types.ts';
 import { loadTokenizer } from '../src/tokenizer/tokenizer.ts';
-import { safetensorsBytes, streamOf } from '../test/denoiser/files.ts';
 import { fileTensors, randomModel, SAMPLE_CONFIG } from '../test/denoiser/random-model.ts';
+import { safetensorsBytes, streamOf } from '../test/denoiser/safetensors-file.ts';
 
 /** The shape of nano, for as long as its weights are not there. */
 const NANO_SHAPE = {

@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { Denoiser } from '../../src/denoiser/denoiser.ts';
 import { SafetensorsError } from '../../src/denoiser/safetensors.ts';
-import { type Header, modulesOf, safetensorsBytes, streamOf } from './files.ts';
+import { modulesOf } from './files.ts';
 import { type FileTensor, fileTensors, randomIds, randomModel } from './random-model.ts';
+import { type Header, safetensorsBytes, streamOf } from './safetensors-file.ts';
 
 const model = randomModel(3);
 const tensors = fileTensors(model);

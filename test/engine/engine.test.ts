@@ -3,12 +3,13 @@ import { ConfigError } from '../../src/denoiser/config.ts';
 import { createEngine } from '../../src/engine/engine.ts';
 import type { GenerateRequest } from '../../src/engine/types.ts';
 import { kernelModule } from '../assembly/builds.ts';
-import { streamOf } from '../denoiser/files.ts';
 import { randomModel, SAMPLE_CONFIG } from '../denoiser/random-model.ts';
+import { streamOf } from '../denoiser/safetensors-file.ts';
 import { sampleTokenizer, specialTokens } from '../tokenizer/sample-tokenizer.ts';
 import { CANVAS_SLOTS, ONE_PAIR, request, run, SEVERAL_PAIRS, said, sampleEngine } from './sample-engine.ts';
 
-const engine = await sampleEngine();
+const kernels = { relaxed: kernelModule('relaxed'), simd: kernelModule('simd') };
+const engine = await sampleEngine(kernels);
 
 /** Requests that differ in every way that matters to contexts and canvases. */
 const REQUESTS: Partial<GenerateRequest>[] = [
@@ -22,7 +23,7 @@ const REQUESTS: Partial<GenerateRequest>[] = [
 
 /** What each says when an engine of its own answers it. */
 const alone = await Promise.all(
-  REQUESTS.map(async (changes) => said((await run(await sampleEngine(ONE_PAIR), changes)).completion)),
+  REQUESTS.map(async (changes) => said((await run(await sampleEngine(kernels, ONE_PAIR), changes)).completion)),
 );
 
 describe('completion', () => {
@@ -56,7 +57,7 @@ describe('completion', () => {
   it('should stop at an end token', async () => {
     const model = randomModel(1);
     model.embedding.scales[specialTokens.eom]! *= 2.5;
-    const { completion } = await run(await sampleEngine(ONE_PAIR, model));
+    const { completion } = await run(await sampleEngine(kernels, ONE_PAIR, model));
     expect(completion.finishReason).toBe('stop');
     expect(completion.usage.completionTokens).toBeLessThan(40);
   });
@@ -139,7 +140,7 @@ describe('stop strings', () => {
 describe('prefix cache', () => {
   it('should give the same bytes with and without it', async () => {
     for (const cacheBytes of [ONE_PAIR, SEVERAL_PAIRS]) {
-      const cached = await sampleEngine(cacheBytes);
+      const cached = await sampleEngine(kernels, cacheBytes);
       for (const index of [0, 1, 2, 3, 4, 5, 4, 3, 2, 1, 0]) {
         expect(said((await run(cached, REQUESTS[index])).completion)).toEqual(alone[index]);
       }
@@ -147,7 +148,7 @@ describe('prefix cache', () => {
   });
 
   it('should compute nothing of the same prompt again', async () => {
-    const fresh = await sampleEngine();
+    const fresh = await sampleEngine(kernels);
     const first = (await run(fresh)).completion.usage;
     expect(first.cachedTokens).toBe(0);
     const second = (await run(fresh)).completion.usage;
@@ -155,7 +156,7 @@ describe('prefix cache', () => {
   });
 
   it('should compute only what was typed', async () => {
-    const fresh = await sampleEngine();
+    const fresh = await sampleEngine(kernels);
     const { prefix } = request();
     await run(fresh, { prefix });
     const { usage } = (await run(fresh, { prefix: `${prefix}(1` })).completion;
@@ -163,7 +164,7 @@ describe('prefix cache', () => {
   });
 
   it('should keep contexts of different texts side by side', async () => {
-    const fresh = await sampleEngine();
+    const fresh = await sampleEngine(kernels);
     const texts = ['first = 1\n'.repeat(8), 'second(2)\n'.repeat(8), 'third: 3\n'.repeat(8)];
     for (const prefix of texts) await run(fresh, { prefix });
     for (const prefix of texts) {
@@ -177,7 +178,7 @@ describe('concurrency', () => {
   it.each([ONE_PAIR, SEVERAL_PAIRS])(
     'should not mix up requests that run at once (%i bytes of cache)',
     async (cacheBytes) => {
-      const shared = await sampleEngine(cacheBytes);
+      const shared = await sampleEngine(kernels, cacheBytes);
       const together = await Promise.all(REQUESTS.map((changes) => run(shared, changes)));
       expect(together.map(({ completion }) => said(completion))).toEqual(alone);
     },
@@ -203,7 +204,7 @@ describe('concurrency', () => {
   });
 
   it('should serve the next request after aborts and early ends', async () => {
-    const single = await sampleEngine(ONE_PAIR);
+    const single = await sampleEngine(kernels, ONE_PAIR);
     const expected = said((await run(single)).completion);
     const controller = new AbortController();
     const waiting = run(single, {}, controller.signal);
@@ -223,7 +224,7 @@ describe('createEngine', () => {
     let opened = 0;
     const loading = createEngine({
       model: { id: 'sample', created: 0 },
-      kernels: { relaxed: kernelModule('relaxed'), simd: kernelModule('simd') },
+      kernels,
       config: SAMPLE_CONFIG,
       tokenizer,
       openWeights: async () => {

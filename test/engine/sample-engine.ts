@@ -1,10 +1,9 @@
 /** An engine over the random model and the sample tokenizer, and ways to drive it. */
 
 import { createEngine } from '../../src/engine/engine.ts';
-import type { Completion, Engine, Frame, GenerateRequest } from '../../src/engine/types.ts';
-import { kernelModule } from '../assembly/builds.ts';
-import { safetensorsBytes, streamOf } from '../denoiser/files.ts';
+import type { Completion, Engine, Frame, GenerateRequest, KernelModules } from '../../src/engine/types.ts';
 import { fileTensors, type Model, randomModel, SAMPLE_CONFIG } from '../denoiser/random-model.ts';
+import { safetensorsBytes, streamOf } from '../denoiser/safetensors-file.ts';
 import { sampleTokenizer } from '../tokenizer/sample-tokenizer.ts';
 
 export const CANVAS_SLOTS = SAMPLE_CONFIG.diffusion.canvas_slots;
@@ -12,10 +11,14 @@ export const CANVAS_SLOTS = SAMPLE_CONFIG.diffusion.canvas_slots;
 export const ONE_PAIR = 0;
 export const SEVERAL_PAIRS = 8 * 2 ** 20;
 
-export function sampleEngine(cacheBytes = SEVERAL_PAIRS, model: Model = randomModel(1)): Promise<Engine> {
+export function sampleEngine(
+  kernels: KernelModules,
+  cacheBytes = SEVERAL_PAIRS,
+  model: Model = randomModel(1),
+): Promise<Engine> {
   return createEngine({
     model: { id: 'sample', created: 1_790_000_000 },
-    kernels: { relaxed: kernelModule('relaxed'), simd: kernelModule('simd') },
+    kernels,
     config: SAMPLE_CONFIG,
     tokenizer: sampleTokenizer(),
     openWeights: async () => streamOf(safetensorsBytes(fileTensors(model)), 65_536),
