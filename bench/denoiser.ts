@@ -23,8 +23,11 @@ import { safetensorsBytes, streamOf } from '../test/denoiser/safetensors-file.ts
 /** The shape of nano, for as long as its weights are not there. */
 const NANO_SHAPE = {
   ...SAMPLE_CONFIG,
-  ...{ hidden_size: 256, num_hidden_layers: 6, intermediate_size: 704, vocab_size: 4096 },
-  ...{ max_position_embeddings: 1024 },
+  hidden_size: 256,
+  num_hidden_layers: 6,
+  intermediate_size: 704,
+  vocab_size: 4096,
+  max_position_embeddings: 1024,
   diffusion: { ...SAMPLE_CONFIG.diffusion, canvas_slots: 32, prefix_tokens: 512, suffix_tokens: 512 },
 };
 const MODEL = new URL('../models/nano/', import.meta.url);

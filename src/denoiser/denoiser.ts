@@ -130,8 +130,17 @@ export class Denoiser {
     const { hidden, activations, candidateIds, candidateLogits, logSumExp, head, headBytes } = scratch;
     this.#kernels.rmsNormQuantizeRows(hidden, finalNorm, padded, hiddenSize, normEps, activations);
     this.#kernels.headTopK(
-      ...([activations, padded, hiddenSize, embedding, vocabSize, CANDIDATES] as const),
-      ...([candidateIds, candidateLogits, logSumExp, head, headBytes] as const),
+      activations,
+      padded,
+      hiddenSize,
+      embedding,
+      vocabSize,
+      CANDIDATES,
+      candidateIds,
+      candidateLogits,
+      logSumExp,
+      head,
+      headBytes,
     );
     const pass = ++this.#pass;
     const { buffer } = this.#memory;

@@ -126,8 +126,14 @@ export class ForwardPass {
       const keys = this.#keysOfChunk() + head * headDim * FLOAT_BYTES;
       const values = keys + this.#keyWidth * FLOAT_BYTES;
       this.#kernels.storeKeysValues(
-        ...([keys, values, tokens, this.#qkvWidth, headDim] as const),
-        ...([context.keys(layer, head), context.values(layer, head), offset] as const),
+        keys,
+        values,
+        tokens,
+        this.#qkvWidth,
+        headDim,
+        context.keys(layer, head),
+        context.values(layer, head),
+        offset,
       );
     }
   }
@@ -178,9 +184,15 @@ export class ForwardPass {
   ): void {
     const { headDim } = this.#config;
     this.#kernels.attentionScores(
-      ...([queries + head * headDim * FLOAT_BYTES, queryStride, rows, headDim] as const),
-      ...([context.keys(layer, this.#kvHead(head)), seen, headDim ** -0.5] as const),
-      ...([scores, this.#plan.scoreStride] as const),
+      queries + head * headDim * FLOAT_BYTES,
+      queryStride,
+      rows,
+      headDim,
+      context.keys(layer, this.#kvHead(head)),
+      seen,
+      headDim ** -0.5,
+      scores,
+      this.#plan.scoreStride,
     );
   }
 
@@ -195,8 +207,15 @@ export class ForwardPass {
   ): void {
     const { headDim } = this.#config;
     this.#kernels.attentionMix(
-      ...([scores, this.#plan.scoreStride, rows, context.values(layer, this.#kvHead(head)), seen, headDim] as const),
-      ...([this.#plan.scratch.mixed + head * headDim * FLOAT_BYTES, this.#queryWidth, accumulate] as const),
+      scores,
+      this.#plan.scoreStride,
+      rows,
+      context.values(layer, this.#kvHead(head)),
+      seen,
+      headDim,
+      this.#plan.scratch.mixed + head * headDim * FLOAT_BYTES,
+      this.#queryWidth,
+      accumulate,
     );
   }
 

@@ -146,8 +146,21 @@ export function planMemory(
   const suffixContexts = Array.from({ length: pairs }, () => take(suffixBytes));
 
   return {
-    ...{ embedding, layers, finalNorm, rotaryTable, scratch, staging, stagingBytes, maxRows, scoreStride },
-    ...{ prefixCapacity, suffixCapacity, maxOutputTokens, prefixContexts, suffixContexts, bytes: next },
+    embedding,
+    layers,
+    finalNorm,
+    rotaryTable,
+    scratch,
+    staging,
+    stagingBytes,
+    maxRows,
+    scoreStride,
+    prefixCapacity,
+    suffixCapacity,
+    maxOutputTokens,
+    prefixContexts,
+    suffixContexts,
+    bytes: next,
   };
 }
 

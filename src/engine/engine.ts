@@ -105,7 +105,9 @@ class DiffusionEngine implements Engine {
           const predictions = this.#denoiser.evaluate(prefix, suffix, canvas.tokens, canvas.slots);
           work.step(predictions.rows);
           denoisingStep(canvas, predictions, settings, special, {
-            ...{ step: work.steps, wanted, final: work.steps >= maxSteps },
+            step: work.steps,
+            wanted,
+            final: work.steps >= maxSteps,
           });
         });
         ended = transcript.stopsIn(canvas);
@@ -185,8 +187,12 @@ class Work {
 
   usage({ prefix, suffix, truncatedTokens }: Prompt): Omit<Usage, 'completionTokens'> {
     return {
-      ...{ promptTokens: prefix.length + suffix.length, cachedTokens: this.#cachedTokens ?? 0, truncatedTokens },
-      ...{ steps: this.steps, slotEvaluations: this.#slotEvaluations, cpuMs: this.#cpuMs },
+      promptTokens: prefix.length + suffix.length,
+      cachedTokens: this.#cachedTokens ?? 0,
+      truncatedTokens,
+      steps: this.steps,
+      slotEvaluations: this.#slotEvaluations,
+      cpuMs: this.#cpuMs,
     };
   }
 }

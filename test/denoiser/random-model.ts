@@ -75,7 +75,10 @@ export function randomModel(seed: number, json = SAMPLE_CONFIG): Model {
     Float32Array.from({ length: count }, () => toBfloat16(center * (0.7 + 0.6 * random())));
   // Integers spread evenly over -8…7 have a standard deviation of 4.6: outputs are about as large as inputs.
   const linear = (n: number, k: number): Linear => ({
-    ...{ n, k, values: integers(n * k, -8, 7), scales: around((n * k) / 32, 1 / (4.6 * Math.sqrt(k))) },
+    n,
+    k,
+    values: integers(n * k, -8, 7),
+    scales: around((n * k) / 32, 1 / (4.6 * Math.sqrt(k))),
   });
   // Of full precision: products of bfloat16 and small integers would often lie right between two activations.
   const norm = (size: number) => Float32Array.from({ length: size }, () => 0.7 + 0.6 * random());

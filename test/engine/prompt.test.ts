@@ -5,8 +5,13 @@ import { sampleTokenizer, specialTokens } from '../tokenizer/sample-tokenizer.ts
 
 const tokenizer = loadTokenizer(sampleTokenizer());
 const limits = {
-  ...{ canvasSlots: 12, canvasWidths: [12], prefixTokens: 64, suffixTokens: 48 },
-  ...{ revealThreshold: 0.9, editThreshold: 0.9, maxEditsPerSlot: 2 },
+  canvasSlots: 12,
+  canvasWidths: [12],
+  prefixTokens: 64,
+  suffixTokens: 48,
+  revealThreshold: 0.9,
+  editThreshold: 0.9,
+  maxEditsPerSlot: 2,
 };
 const build = (prefix: string, suffix: string) => buildPrompt(prefix, suffix, tokenizer, limits);
 /** One token a character. */

@@ -28,8 +28,13 @@ export function sampleEngine(
 
 export function request(changes: Partial<GenerateRequest> = {}): GenerateRequest {
   return {
-    ...{ prefix: 'def f(x):\n    return ', suffix: '\n\nprint(f(1))\n', maxTokens: 40, stop: [] },
-    ...{ temperature: 0, topP: 1, seed: 0 },
+    prefix: 'def f(x):\n    return ',
+    suffix: '\n\nprint(f(1))\n',
+    maxTokens: 40,
+    stop: [],
+    temperature: 0,
+    topP: 1,
+    seed: 0,
     ...changes,
   };
 }
