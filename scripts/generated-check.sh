@@ -6,7 +6,10 @@ cd "$(dirname "$0")/.."
 # models/*/manifest.json: sizes and SHA-256 of the files beside it.
 manifests() { node scripts/check-manifests.ts models; }
 
-for check in manifests; do
+# test/golden/*: what the quantized PyTorch reference computes with the shipped weights.
+golden() { python3 -m training.golden --check; }
+
+for check in manifests golden; do
   echo "generated: $check"
   "$check"
 done

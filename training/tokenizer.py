@@ -23,7 +23,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from training.corpus.documents import Document, load_documents
 
 # Ids 0 to 5. Code finds them by content, never by number.
-SPECIAL_TOKENS = ('<|pad|>', '<|mask|>', '<|eom|>', '<|prefix|>', '<|suffix|>', '<|endoftext|>')
+SPECIAL_TOKENS = ("<|pad|>", "<|mask|>", "<|eom|>", "<|prefix|>", "<|suffix|>", "<|endoftext|>")
 
 # One pre-token is, in this order:
 #   a line end with the indentation of the next line    so that the layout of code costs one token a line
@@ -37,12 +37,12 @@ SPECIAL_TOKENS = ('<|pad|>', '<|mask|>', '<|eom|>', '<|prefix|>', '<|suffix|>', 
 # every character, and a JavaScript RegExp with the flag `u` cuts every text in the same way. (But for characters that
 # are newer than the Unicode tables of one of the engines, which takes them for punctuation; nothing is lost by that.)
 PATTERN = (
-    r'\n[ \t]*'
-    r'| ?[\p{L}\p{M}_$]+'
-    r'|\p{N}{1,3}'
-    r'| ?[^ \t\n\r\f\v\p{L}\p{M}\p{N}_$]+'
-    r'|[ \t\r\f\v]+(?![^ \t\n\r\f\v])'
-    r'|[ \t\r\f\v]'
+    r"\n[ \t]*"
+    r"| ?[\p{L}\p{M}_$]+"
+    r"|\p{N}{1,3}"
+    r"| ?[^ \t\n\r\f\v\p{L}\p{M}\p{N}_$]+"
+    r"|[ \t\r\f\v]+(?![^ \t\n\r\f\v])"
+    r"|[ \t\r\f\v]"
 )
 
 SAMPLE_BYTES = 25_000_000  # of train; more changes few merges and takes longer
@@ -54,7 +54,7 @@ def new_tokenizer() -> Tokenizer:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(PATTERN), behavior='isolated'),
+            pre_tokenizers.Split(Regex(PATTERN), behavior="isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
@@ -75,7 +75,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary_size: int) -> Tokenizer:
     )
     tokenizer.train_from_iterator(texts, trainer)
     if tokenizer.get_vocab_size() != vocabulary_size:
-        raise ValueError(f'expected {vocabulary_size} tokens, the texts gave {tokenizer.get_vocab_size()}')
+        raise ValueError(f"expected {vocabulary_size} tokens, the texts gave {tokenizer.get_vocab_size()}")
     tokenizer.encode_special_tokens = True
     return tokenizer
 
@@ -95,11 +95,11 @@ def encode(tokenizer: Tokenizer, text: str) -> list[int]:
 def sample_documents(documents: Sequence[Document], size: int) -> list[Document]:
     """Documents of about `size` bytes in all, the same ones every time, mixed over packages by the hash of the path."""
     chosen = []
-    for document in sorted(documents, key=lambda d: hashlib.sha256(f'{d.package}/{d.path}'.encode()).digest()):
+    for document in sorted(documents, key=lambda d: hashlib.sha256(f"{d.package}/{d.path}".encode()).digest()):
         if size <= 0:
             break
         chosen.append(document)
-        size -= len(document.text.encode('utf-8'))
+        size -= len(document.text.encode("utf-8"))
     return chosen
 
 
@@ -109,8 +109,8 @@ def bytes_per_token(tokenizer: Tokenizer, documents: Iterable[Document]) -> dict
     tokens: defaultdict[str, int] = defaultdict(int)
     for document in documents:
         count = len(encode(tokenizer, document.text))
-        for key in (document.language, 'all'):
-            size[key] += len(document.text.encode('utf-8'))
+        for key in (document.language, "all"):
+            size[key] += len(document.text.encode("utf-8"))
             tokens[key] += count
     return {key: size[key] / tokens[key] for key in sorted(size)}
 
@@ -118,13 +118,13 @@ def bytes_per_token(tokenizer: Tokenizer, documents: Iterable[Document]) -> dict
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Command line of this module."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--vocab', type=int, default=4096, help='vocabulary size, special tokens included')
-    parser.add_argument('--out', type=Path, help='tokenizer.json to write')
-    parser.add_argument('--sample-bytes', type=int, default=SAMPLE_BYTES, help='bytes of train to learn from')
-    parser.add_argument('--evaluate', type=Path, metavar='FILE', help='measure this tokenizer, train none')
+    parser.add_argument("--vocab", type=int, default=4096, help="vocabulary size, special tokens included")
+    parser.add_argument("--out", type=Path, help="tokenizer.json to write")
+    parser.add_argument("--sample-bytes", type=int, default=SAMPLE_BYTES, help="bytes of train to learn from")
+    parser.add_argument("--evaluate", type=Path, metavar="FILE", help="measure this tokenizer, train none")
     options = parser.parse_args(arguments)
     if (options.out is None) == (options.evaluate is None):
-        parser.error('give either --out or --evaluate')
+        parser.error("give either --out or --evaluate")
     return options
 
 
@@ -134,13 +134,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.evaluate:
         tokenizer = load_tokenizer(options.evaluate)
     else:
-        sample = sample_documents(load_documents('train'), options.sample_bytes)
+        sample = sample_documents(load_documents("train"), options.sample_bytes)
         tokenizer = train_tokenizer((document.text for document in sample), options.vocab)
         options.out.parent.mkdir(parents=True, exist_ok=True)
         tokenizer.save(str(options.out))
-    for language, ratio in bytes_per_token(tokenizer, load_documents('validation')).items():
-        print(f'{language:12} {ratio:.3f} bytes per token (validation)')
+    for language, ratio in bytes_per_token(tokenizer, load_documents("validation")).items():
+        print(f"{language:12} {ratio:.3f} bytes per token (validation)")
 
 
-if __name__ == '__main__':
+if __name__ == "__main__":
     main()

@@ -34,7 +34,7 @@ from training.corpus.selection import (
 )
 from training.corpus.statistics import STATISTICS_PATH, describe, write_statistics
 
-TOKENIZER_PATH = Path(__file__).parents[2] / 'models' / 'nano' / 'tokenizer.json'
+TOKENIZER_PATH = Path(__file__).parents[2] / "models" / "nano" / "tokenizer.json"
 MAX_STORED_BYTES = 2 * MAX_BYTES  # a licence header is far smaller than the rest: larger files need not be read
 
 
@@ -48,7 +48,7 @@ class Corpus:
 
 def read_package(package: Package, folder: Path, removed: Counter[str]) -> list[Document]:
     """Readable documents of one unpacked package in path order; counts what is refused."""
-    files = (file for file in folder.rglob('*') if file.is_file() and not file.is_symlink())
+    files = (file for file in folder.rglob("*") if file.is_file() and not file.is_symlink())
     paths = [path for path in (file.relative_to(folder).as_posix() for file in files) if language_of(path)]
     accepted = []
     for path in paths:
@@ -59,7 +59,7 @@ def read_package(package: Package, folder: Path, removed: Counter[str]) -> list[
             removed[reason] += 1
     documents = []
     chosen = one_form_a_module(accepted)
-    removed['other form of a module'] += len(accepted) - len(chosen)
+    removed["other form of a module"] += len(accepted) - len(chosen)
     for path in chosen:
         document, reason = read_document(package.name, folder / path, path)
         if document is None:
@@ -67,19 +67,19 @@ def read_package(package: Package, folder: Path, removed: Counter[str]) -> list[
         else:
             documents.append(document)
     documents, dropped = limit_locales(documents)
-    removed['locale beyond limit'] += len(dropped)
+    removed["locale beyond limit"] += len(dropped)
     documents, dropped = limit_declarations(documents)
-    removed['declaration beyond limit'] += len(dropped)
+    removed["declaration beyond limit"] += len(dropped)
     return documents
 
 
 def read_document(package: str, file: Path, path: str) -> tuple[Document, None] | tuple[None, str]:
     """(document, None), or (None, reason) when the file is refused."""
     if file.stat().st_size > MAX_STORED_BYTES:
-        return None, 'long'
+        return None, "long"
     text = decode(file.read_bytes())
     if text is None:
-        return None, 'not text'
+        return None, "not text"
     text = strip_boilerplate(text)
     language = language_of(path)
     reason = text_refusal(text, language)
@@ -94,15 +94,15 @@ def without_duplicates(corpus: Corpus) -> Iterator[tuple[Split, list[Document]]]
         removed = corpus.removed[split]
         index = SketchIndex()
         kept = []
-        for document in tqdm(documents, desc=f'duplicates in {split}', unit='document', disable=None):
+        for document in tqdm(documents, desc=f"duplicates in {split}", unit="document", disable=None):
             key = exact_key(document.text)
             document_sketch = sketch(document.text)
             if key in seen:
-                removed['exact duplicate'] += 1
+                removed["exact duplicate"] += 1
             elif any(other.best_similarity(document_sketch) >= NEAR_DUPLICATE_ACROSS for other in earlier_splits):
-                removed['near duplicate of another split'] += 1
+                removed["near duplicate of another split"] += 1
             elif index.best_similarity(document_sketch) >= NEAR_DUPLICATE:
-                removed['near duplicate'] += 1
+                removed["near duplicate"] += 1
             else:
                 seen.add(key)
                 index.add(document_sketch)
@@ -114,20 +114,20 @@ def without_duplicates(corpus: Corpus) -> Iterator[tuple[Split, list[Document]]]
 def build_corpus(packages: Sequence[Package], folder: Path) -> Corpus:
     """The corpus of unpacked packages below `folder`. Raises ManifestError on a licence that is not the manifest's."""
     corpus = Corpus()
-    for package in tqdm(packages, desc='filter', unit='package', disable=None):
+    for package in tqdm(packages, desc="filter", unit="package", disable=None):
         check_licence(package, folder / package.folder)
         corpus.splits[package.split] += read_package(package, folder / package.folder, corpus.removed[package.split])
     for split, documents in without_duplicates(corpus):
         corpus.splits[split] = documents
-    corpus.splits['train'], dropped = limit_packages(corpus.splits['train'])
-    corpus.removed['train']['package beyond limit'] += len(dropped)
+    corpus.splits["train"], dropped = limit_packages(corpus.splits["train"])
+    corpus.removed["train"]["package beyond limit"] += len(dropped)
     return corpus
 
 
 def count_tokens(documents: Sequence[Document], tokenizer: Tokenizer) -> list[int]:
     """Tokens of each document, without any special token."""
     counts = []
-    for start in tqdm(range(0, len(documents), 256), desc='count tokens', unit='batch', disable=None):
+    for start in tqdm(range(0, len(documents), 256), desc="count tokens", unit="batch", disable=None):
         texts = [document.text for document in documents[start : start + 256]]
         counts += [len(encoding.ids) for encoding in tokenizer.encode_batch(texts, add_special_tokens=False)]
     return counts
@@ -136,11 +136,11 @@ def count_tokens(documents: Sequence[Document], tokenizer: Tokenizer) -> list[in
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Command line of this module."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--packages', type=Path, default=DATA_FOLDER / 'packages', help='unpacked packages')
-    parser.add_argument('--out', type=Path, default=CORPUS_FOLDER, help='folder of the splits')
-    parser.add_argument('--statistics', type=Path, default=STATISTICS_PATH)
-    parser.add_argument('--tokenizer', type=Path, default=TOKENIZER_PATH, help='tokens are counted when it exists')
-    parser.add_argument('--offline', action='store_true', help='use what is unpacked, download nothing')
+    parser.add_argument("--packages", type=Path, default=DATA_FOLDER / "packages", help="unpacked packages")
+    parser.add_argument("--out", type=Path, default=CORPUS_FOLDER, help="folder of the splits")
+    parser.add_argument("--statistics", type=Path, default=STATISTICS_PATH)
+    parser.add_argument("--tokenizer", type=Path, default=TOKENIZER_PATH, help="tokens are counted when it exists")
+    parser.add_argument("--offline", action="store_true", help="use what is unpacked, download nothing")
     return parser.parse_args(arguments)
 
 
@@ -161,9 +161,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     statistics = describe(corpus.splits, corpus.removed, tokens)
     write_statistics(statistics, options.statistics)
     for split, documents in corpus.splits.items():
-        size = sum(len(document.text.encode('utf-8')) for document in documents)
-        print(f'{split:10} {len(documents):7,} documents {size / 1e6:8.2f} MB')
+        size = sum(len(document.text.encode("utf-8")) for document in documents)
+        print(f"{split:10} {len(documents):7,} documents {size / 1e6:8.2f} MB")
 
 
-if __name__ == '__main__':
+if __name__ == "__main__":
     main()

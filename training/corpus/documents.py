@@ -15,11 +15,11 @@ import zstandard
 
 from training.corpus.manifest import Split
 
-DATA_FOLDER = Path(__file__).parents[1] / '.data'
-CORPUS_FOLDER = DATA_FOLDER / 'corpus'
+DATA_FOLDER = Path(__file__).parents[1] / ".data"
+CORPUS_FOLDER = DATA_FOLDER / "corpus"
 COMPRESSION_LEVEL = 10  # levels above it are several times slower and save a few per cent
 
-Language = Literal['javascript', 'typescript', 'markdown']
+Language = Literal["javascript", "typescript", "markdown"]
 
 
 @dataclass(frozen=True)
@@ -34,23 +34,23 @@ class Document:
 
 def split_path(split: Split, folder: Path = CORPUS_FOLDER) -> Path:
     """Where the documents of a split are kept."""
-    return folder / f'{split}.jsonl.zst'
+    return folder / f"{split}.jsonl.zst"
 
 
 def write_documents(documents: Iterable[Document], split: Split, folder: Path = CORPUS_FOLDER) -> None:
     """Writes a split; the same documents give the same bytes."""
     folder.mkdir(parents=True, exist_ok=True)
     compressor = zstandard.ZstdCompressor(level=COMPRESSION_LEVEL)
-    with split_path(split, folder).open('wb') as file, compressor.stream_writer(file) as stream:
+    with split_path(split, folder).open("wb") as file, compressor.stream_writer(file) as stream:
         for document in documents:
-            stream.write(json.dumps(asdict(document), ensure_ascii=False).encode('utf-8') + b'\n')
+            stream.write(json.dumps(asdict(document), ensure_ascii=False).encode("utf-8") + b"\n")
 
 
 def load_documents(split: Split, folder: Path = CORPUS_FOLDER) -> list[Document]:
     """All documents of a split, packages in manifest order. Raises FileNotFoundError when the corpus is not built."""
     path = split_path(split, folder)
     if not path.exists():
-        raise FileNotFoundError(f'{path} is missing: build the corpus with `python -m training.corpus.build`')
-    with path.open('rb') as file, zstandard.ZstdDecompressor().stream_reader(file) as stream:
+        raise FileNotFoundError(f"{path} is missing: build the corpus with `python -m training.corpus.build`")
+    with path.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as stream:
         # newline='\n': a document may hold a lone U+2028 or CR inside its JSON string; only LF ends a line.
-        return [Document(**json.loads(line)) for line in io.TextIOWrapper(stream, encoding='utf-8', newline='\n')]
+        return [Document(**json.loads(line)) for line in io.TextIOWrapper(stream, encoding="utf-8", newline="\n")]

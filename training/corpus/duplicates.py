@@ -26,18 +26,18 @@ _IS_SPACE[[9, 10, 12, 13, 32]] = True
 
 def exact_key(text: str) -> bytes:
     """Equal for texts that differ in white space only."""
-    return hashlib.sha256(''.join(text.split()).encode('utf-8')).digest()
+    return hashlib.sha256("".join(text.split()).encode("utf-8")).digest()
 
 
 def shingle_hashes(text: str) -> np.ndarray:
     """Polynomial hashes of all shingles, well mixed: uint64 (max(bytes - SHINGLE_BYTES + 1, 1),), with repetitions."""
-    data = np.frombuffer(text.encode('utf-8'), dtype=np.uint8)
+    data = np.frombuffer(text.encode("utf-8"), dtype=np.uint8)
     data = data[~_IS_SPACE[data]]
     if len(data) < SHINGLE_BYTES:
         data = np.pad(data, (0, SHINGLE_BYTES - len(data)))
     hashes = data.astype(np.uint64) + np.uint64(1)
     power, width = _BASE, 1
-    with np.errstate(over='ignore'):  # arithmetic modulo 2^64 is meant
+    with np.errstate(over="ignore"):  # arithmetic modulo 2^64 is meant
         while width < SHINGLE_BYTES:
             # hash of 2w bytes at i = hash of w bytes at i, shifted, + hash of w bytes at i + w
             hashes = hashes[:-width] * power + hashes[width:]

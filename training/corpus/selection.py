@@ -18,24 +18,67 @@ MAX_LOCALE_FILES = 8  # a package; the others repeat them with other words
 
 # Folders that hold one module in several forms (source, CommonJS, ES modules, declarations).
 BUILD_FOLDERS = frozenset(
-    '__cjs _cjs _compiled_ _esm _ts3.4 _types browser build builds cjs cjs-src commonjs debug'
-    ' declarations development dist dist-src dist.webgl-only es es2015 es2020 es6 esm esm5 fesm lib'
-    ' lib-esm lib.commonjs lib.esm module modules node out output production source src src.ts standalone'
-    ' ts3.4 ts4.0 types typescript typings umd'.split()
+    [
+        "__cjs",
+        "_cjs",
+        "_compiled_",
+        "_esm",
+        "_ts3.4",
+        "_types",
+        "browser",
+        "build",
+        "builds",
+        "cjs",
+        "cjs-src",
+        "commonjs",
+        "debug",
+        "declarations",
+        "development",
+        "dist",
+        "dist-src",
+        "dist.webgl-only",
+        "es",
+        "es2015",
+        "es2020",
+        "es6",
+        "esm",
+        "esm5",
+        "fesm",
+        "lib",
+        "lib-esm",
+        "lib.commonjs",
+        "lib.esm",
+        "module",
+        "modules",
+        "node",
+        "out",
+        "output",
+        "production",
+        "source",
+        "src",
+        "src.ts",
+        "standalone",
+        "ts3.4",
+        "ts4.0",
+        "types",
+        "typescript",
+        "typings",
+        "umd",
+    ]
 )
-SOURCE_FOLDERS = frozenset({'src', 'src.ts', 'source'})
-LOCALE = re.compile(r'(^|/)(locales?|lang|langs|i18n|translations|icon-set)/', re.IGNORECASE)
+SOURCE_FOLDERS = frozenset({"src", "src.ts", "source"})
+LOCALE = re.compile(r"(^|/)(locales?|lang|langs|i18n|translations|icon-set)/", re.IGNORECASE)
 
 
 def path_hash(document: Document) -> bytes:
     """A stable pseudo-random key of a document."""
-    return hashlib.sha256(f'{document.package}/{document.path}'.encode()).digest()
+    return hashlib.sha256(f"{document.package}/{document.path}".encode()).digest()
 
 
 def module_key(path: str) -> tuple[bool, tuple[str, ...], str]:
     """Equal for the forms of one module: ('dist/esm/a/b.js', 'src/a/b.ts'); declarations are apart from code."""
     *folders, name = PurePosixPath(path).parts
-    stem = re.sub(r'(\.d)?\.([cm]?[jt]s|[jt]sx)$', '', name)
+    stem = re.sub(r"(\.d)?\.([cm]?[jt]s|[jt]sx)$", "", name)
     return is_declaration(path), tuple(folder for folder in folders if folder not in BUILD_FOLDERS), stem
 
 
@@ -43,8 +86,8 @@ def form_rank(path: str) -> tuple[int, int, int, str]:
     """Order of preference among the forms of a module: source before build, TypeScript before JavaScript."""
     folders = PurePosixPath(path).parts[:-1]
     is_source = bool(SOURCE_FOLDERS.intersection(folders)) and not is_declaration(path)
-    is_typescript = re.search(r'\.[cm]?tsx?$', path) is not None
-    is_build = any('cjs' in folder or 'commonjs' in folder for folder in folders) or path.endswith('.cjs')
+    is_typescript = re.search(r"\.[cm]?tsx?$", path) is not None
+    is_build = any("cjs" in folder or "commonjs" in folder for folder in folders) or path.endswith(".cjs")
     return (0 if is_source else 1, 0 if is_typescript else 1, 1 if is_build else 0, path)
 
 
@@ -53,7 +96,7 @@ def one_form_a_module(paths: Iterable[str]) -> list[str]:
     best: dict[tuple[bool, tuple[str, ...], str], str] = {}
     kept = []
     for path in sorted(paths, key=form_rank):
-        if path.endswith('.md'):
+        if path.endswith(".md"):
             kept.append(path)
             continue
         key = module_key(path)
@@ -61,7 +104,7 @@ def one_form_a_module(paths: Iterable[str]) -> list[str]:
             best[key] = path
     for (declaration, folders, stem), path in best.items():
         code = best.get((False, folders, stem))
-        if not (declaration and code is not None and re.search(r'\.[cm]?tsx?$', code)):
+        if not (declaration and code is not None and re.search(r"\.[cm]?tsx?$", code)):
             kept.append(path)
     return sorted(kept)
 
@@ -82,7 +125,7 @@ def keep_within(
 
 def byte_size(document: Document) -> int:
     """UTF-8 bytes of the text."""
-    return len(document.text.encode('utf-8'))
+    return len(document.text.encode("utf-8"))
 
 
 def limit_locales(documents: Sequence[Document]) -> tuple[list[Document], list[Document]]:

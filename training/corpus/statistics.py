@@ -8,18 +8,18 @@ from pathlib import Path
 from training.corpus.documents import Document
 from training.corpus.manifest import Split
 
-STATISTICS_PATH = Path(__file__).with_name('statistics.json')
+STATISTICS_PATH = Path(__file__).with_name("statistics.json")
 
 
 def count(documents: Sequence[Document], tokens: Sequence[int] | None = None) -> dict[str, int]:
     """Documents, characters, bytes and, where the token count of each document is given, tokens."""
     totals = {
-        'documents': len(documents),
-        'characters': sum(len(document.text) for document in documents),
-        'bytes': sum(len(document.text.encode('utf-8')) for document in documents),
+        "documents": len(documents),
+        "characters": sum(len(document.text) for document in documents),
+        "bytes": sum(len(document.text.encode("utf-8")) for document in documents),
     }
     if tokens is not None:
-        totals['tokens'] = sum(tokens)
+        totals["tokens"] = sum(tokens)
     return totals
 
 
@@ -29,7 +29,7 @@ def describe(
     tokens: Mapping[Split, Sequence[int]] | None = None,
 ) -> dict[str, object]:
     """The content of `statistics.json`. `tokens` holds the token count of each document, in the order of the split."""
-    described: dict[str, object] = {'splits': {}, 'packages': {}, 'removed': {}}
+    described: dict[str, object] = {"splits": {}, "packages": {}, "removed": {}}
     for split, documents in splits.items():
         split_tokens = None if tokens is None else tokens[split]
         positions: defaultdict[str, list[int]] = defaultdict(list)
@@ -42,15 +42,15 @@ def describe(
             )
             for language, of_language in sorted(positions.items())
         }
-        described['splits'][split] = {**count(documents, split_tokens), 'languages': languages}
+        described["splits"][split] = {**count(documents, split_tokens), "languages": languages}
         package_bytes: Counter[str] = Counter()
         for document in documents:
-            package_bytes[document.package] += len(document.text.encode('utf-8'))
-        described['packages'][split] = dict(package_bytes.most_common())
-        described['removed'][split] = dict(sorted(removed[split].items()))
+            package_bytes[document.package] += len(document.text.encode("utf-8"))
+        described["packages"][split] = dict(package_bytes.most_common())
+        described["removed"][split] = dict(sorted(removed[split].items()))
     return described
 
 
 def write_statistics(statistics: Mapping[str, object], path: Path = STATISTICS_PATH) -> None:
     """Writes the counts, readable by people."""
-    path.write_text(json.dumps(statistics, indent=2) + '\n', encoding='utf-8')
+    path.write_text(json.dumps(statistics, indent=2) + "\n", encoding="utf-8")

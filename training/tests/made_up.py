@@ -2,7 +2,25 @@
 
 import random
 
-WORDS = 'user order price total count index list node value name state event query token parse format update'.split()
+WORDS = [
+    "user",
+    "order",
+    "price",
+    "total",
+    "count",
+    "index",
+    "list",
+    "node",
+    "value",
+    "name",
+    "state",
+    "event",
+    "query",
+    "token",
+    "parse",
+    "format",
+    "update",
+]
 
 
 def readable_code(seed: int, functions: int = 12) -> str:
@@ -10,15 +28,15 @@ def readable_code(seed: int, functions: int = 12) -> str:
     draw = random.Random(seed)
     lines = []
     for number in range(functions):
-        a, b, c, d = (f'{draw.choice(WORDS)}{draw.choice(WORDS).title()}' for _ in range(4))
+        a, b, c, d = (f"{draw.choice(WORDS)}{draw.choice(WORDS).title()}" for _ in range(4))
         lines += [
-            f'export function {a}{draw.choice(WORDS).title()}({b}, {c}) {{',
-            f'  const {d} = {b}.{draw.choice(WORDS)}({c});',
-            f'  if ({d} > {number}) {{',
-            f'    return {draw.choice(WORDS)}({d}, {a});',
-            '  }',
-            f'  return {draw.choice(WORDS)}{draw.choice(WORDS).title()};',
-            '}',
-            '',
+            f"export function {a}{draw.choice(WORDS).title()}({b}, {c}) {{",
+            f"  const {d} = {b}.{draw.choice(WORDS)}({c});",
+            f"  if ({d} > {number}) {{",
+            f"    return {draw.choice(WORDS)}({d}, {a});",
+            "  }",
+            f"  return {draw.choice(WORDS)}{draw.choice(WORDS).title()};",
+            "}",
+            "",
         ]
-    return '\n'.join(lines)
+    return "\n".join(lines)

@@ -9,16 +9,16 @@ from training.tests.made_up import readable_code
 
 
 @pytest.mark.parametrize(
-    ('path', 'language'),
+    ("path", "language"),
     [
-        ('a.js', 'javascript'),
-        ('a.mjs', 'javascript'),
-        ('a.jsx', 'javascript'),
-        ('a.d.ts', 'typescript'),
-        ('a.tsx', 'typescript'),
-        ('README.MD', 'markdown'),
-        ('a.json', None),
-        ('LICENSE', None),
+        ("a.js", "javascript"),
+        ("a.mjs", "javascript"),
+        ("a.jsx", "javascript"),
+        ("a.d.ts", "typescript"),
+        ("a.tsx", "typescript"),
+        ("README.MD", "markdown"),
+        ("a.json", None),
+        ("LICENSE", None),
     ],
 )
 def test_language_is_known_by_extension(path, language):
@@ -26,24 +26,24 @@ def test_language_is_known_by_extension(path, language):
 
 
 @pytest.mark.parametrize(
-    ('path', 'reason'),
+    ("path", "reason"),
     [
-        ('node_modules/a/index.js', 'vendored'),
-        ('src/third_party/a.js', 'vendored'),
-        ('lib/ThirdParty/a.js', 'vendored'),
-        ('examples/jsm/libs/a.js', 'vendored'),
-        ('CHANGELOG.md', 'paperwork'),
-        ('changelog/3.0/intro.md', 'paperwork'),
-        ('README_zh.md', 'paperwork'),
-        ('dist/a.min.js', 'minified'),
-        ('min/vs/a.js', 'minified'),
-        ('dist/chunk-TJKZO7EI.js', 'chunk'),
-        ('dist/ws-D-DF_k_T.d.cts', 'chunk'),
-        ('src/shaders/light.js', 'shader'),
-        ('src/vendorList.js', None),
-        ('src/changelog.js', None),
-        ('src/my-elements.js', None),
-        ('README.md', None),
+        ("node_modules/a/index.js", "vendored"),
+        ("src/third_party/a.js", "vendored"),
+        ("lib/ThirdParty/a.js", "vendored"),
+        ("examples/jsm/libs/a.js", "vendored"),
+        ("CHANGELOG.md", "paperwork"),
+        ("changelog/3.0/intro.md", "paperwork"),
+        ("README_zh.md", "paperwork"),
+        ("dist/a.min.js", "minified"),
+        ("min/vs/a.js", "minified"),
+        ("dist/chunk-TJKZO7EI.js", "chunk"),
+        ("dist/ws-D-DF_k_T.d.cts", "chunk"),
+        ("src/shaders/light.js", "shader"),
+        ("src/vendorList.js", None),
+        ("src/changelog.js", None),
+        ("src/my-elements.js", None),
+        ("README.md", None),
     ],
 )
 def test_paths_of_other_peoples_code_paperwork_and_bundles_are_refused(path, reason):
@@ -57,115 +57,115 @@ def test_bytes_that_are_not_utf8_are_no_text():
     assert filters.decode(b'const a = "\xff";') is None
 
 
-@pytest.mark.parametrize('code', [0, 7, 11, 27, 127])
+@pytest.mark.parametrize("code", [0, 7, 11, 27, 127])
 def test_control_characters_are_no_text(code):
-    assert filters.decode(b'const a = 1;' + bytes([code])) is None
+    assert filters.decode(b"const a = 1;" + bytes([code])) is None
 
 
 def test_tab_and_form_feed_are_text():
-    assert filters.decode(b'\ta\fb\n') == '\ta\fb\n'
+    assert filters.decode(b"\ta\fb\n") == "\ta\fb\n"
 
 
 def test_line_ends_become_lf_and_the_byte_order_mark_goes():
-    assert filters.decode(b'\xef\xbb\xbfa\r\nb\rc\n') == 'a\nb\nc\n'
+    assert filters.decode(b"\xef\xbb\xbfa\r\nb\rc\n") == "a\nb\nc\n"
 
 
 def test_readable_code_is_accepted():
-    assert filters.text_refusal(readable_code(1), 'javascript') is None
+    assert filters.text_refusal(readable_code(1), "javascript") is None
 
 
-@pytest.mark.parametrize(('size', 'reason'), [(199, 'short'), (200, None)])
+@pytest.mark.parametrize(("size", "reason"), [(199, "short"), (200, None)])
 def test_texts_below_200_bytes_are_short(size, reason):
-    text = (readable_code(1)[: size - 1] + '\n').ljust(size)
+    text = (readable_code(1)[: size - 1] + "\n").ljust(size)
     assert len(text) == size
-    assert filters.text_refusal(text, 'javascript') == reason
+    assert filters.text_refusal(text, "javascript") == reason
 
 
 def test_texts_above_200_kilobytes_are_long():
     text = readable_code(1, functions=2_000)
     assert len(text) > filters.MAX_BYTES
-    assert filters.text_refusal(text, 'javascript') == 'long'
+    assert filters.text_refusal(text, "javascript") == "long"
 
 
-@pytest.mark.parametrize(('length', 'minified'), [(filters.MAX_LINE, False), (filters.MAX_LINE + 1, True)])
+@pytest.mark.parametrize(("length", "minified"), [(filters.MAX_LINE, False), (filters.MAX_LINE + 1, True)])
 def test_one_very_long_line_is_minified(length, minified):
-    assert filters.is_minified(readable_code(1) + 'a b ' * (length // 4) + 'c' * (length % 4), 'javascript') is minified
+    assert filters.is_minified(readable_code(1) + "a b " * (length // 4) + "c" * (length % 4), "javascript") is minified
 
 
 def test_long_lines_throughout_are_minified():
-    assert filters.is_minified(('let a = b; ' * 10 + '\n') * 20, 'javascript')
+    assert filters.is_minified(("let a = b; " * 10 + "\n") * 20, "javascript")
 
 
 def test_long_lines_are_usual_in_markdown():
-    assert not filters.is_minified(('Some words in one paragraph. ' * 7 + '\n\n') * 20, 'markdown')
+    assert not filters.is_minified(("Some words in one paragraph. " * 7 + "\n\n") * 20, "markdown")
 
 
 def test_code_without_white_space_is_minified():
-    assert filters.is_minified('var a=function(b){return(c+b)*d};\n' * 20, 'javascript')
+    assert filters.is_minified("var a=function(b){return(c+b)*d};\n" * 20, "javascript")
 
 
 @pytest.mark.parametrize(
-    'marker',
+    "marker",
     [
-        '// @generated by a tool',
-        '/* DO NOT EDIT */',
-        '// This file was automatically generated.',
-        '// File generated from our specification',
-        '//# sourceMappingURL=data:application/json;base64,AAAA',
-        '/******/ (() => { // webpackBootstrap',
+        "// @generated by a tool",
+        "/* DO NOT EDIT */",
+        "// This file was automatically generated.",
+        "// File generated from our specification",
+        "//# sourceMappingURL=data:application/json;base64,AAAA",
+        "/******/ (() => { // webpackBootstrap",
         "  typeof exports === 'object' && typeof module !== 'undefined' ? factory(exports) :",
     ],
 )
-@pytest.mark.parametrize('place', ['top', 'end'])
+@pytest.mark.parametrize("place", ["top", "end"])
 def test_markers_of_generators_and_bundlers_are_found_at_both_ends(marker, place):
     code = readable_code(2, functions=60)
-    text = f'{marker}\n{code}' if place == 'top' else f'{code}\n{marker}\n'
-    assert filters.text_refusal(text, 'javascript') == 'generated'
+    text = f"{marker}\n{code}" if place == "top" else f"{code}\n{marker}\n"
+    assert filters.text_refusal(text, "javascript") == "generated"
 
 
 def test_code_that_speaks_of_generated_files_is_kept():
     code = readable_code(2, functions=60)
     assert len(code) > 2 * filters.GENERATED_WINDOW
-    middle = code.index('\n', len(code) // 2) + 1
+    middle = code.index("\n", len(code) // 2) + 1
     text = f"{code[:middle]}const banner = 'DO NOT EDIT';\n{code[middle:]}"
-    assert filters.text_refusal(text, 'javascript') is None
+    assert filters.text_refusal(text, "javascript") is None
 
 
 def test_code_compiled_for_old_engines_is_refused():
-    assert filters.text_refusal(readable_code(3) + '_classCallCheck(this, A);\n', 'javascript') == 'transpiled'
+    assert filters.text_refusal(readable_code(3) + "_classCallCheck(this, A);\n", "javascript") == "transpiled"
 
 
 def test_markdown_may_name_the_helpers_of_compilers():
-    assert filters.text_refusal(readable_code(3) + 'The helper _classCallCheck.\n', 'markdown') is None
+    assert filters.text_refusal(readable_code(3) + "The helper _classCallCheck.\n", "markdown") is None
 
 
 def test_tables_of_numbers_are_refused():
-    rows = '\n'.join('  ' + ', '.join(str(7919 * (row * 8 + k)) for k in range(8)) + ',' for row in range(40))
-    assert filters.text_refusal(f'export const table = [\n{rows}\n];\n', 'javascript') == 'table'
+    rows = "\n".join("  " + ", ".join(str(7919 * (row * 8 + k)) for k in range(8)) + "," for row in range(40))
+    assert filters.text_refusal(f"export const table = [\n{rows}\n];\n", "javascript") == "table"
 
 
 def test_encoded_data_is_refused():
-    assert filters.text_refusal(f"{readable_code(4)}const image = '{'iVBORw0K' * 26}';\n", 'javascript') == 'table'
+    assert filters.text_refusal(f"{readable_code(4)}const image = '{'iVBORw0K' * 26}';\n", "javascript") == "table"
 
 
 def test_repeated_lines_are_refused():
-    assert filters.text_refusal("  define('same', 'line');\n" * 50, 'javascript') == 'table'
+    assert filters.text_refusal("  define('same', 'line');\n" * 50, "javascript") == "table"
 
 
 def test_a_licence_notice_at_the_top_is_removed():
     code = readable_code(5)
-    assert filters.strip_boilerplate('/*\n * Copyright (c) Somebody\n * MIT License\n */\n\n' + code) == code
-    assert filters.strip_boilerplate('// Copyright Somebody\n// MIT\n\n' + code) == code
+    assert filters.strip_boilerplate("/*\n * Copyright (c) Somebody\n * MIT License\n */\n\n" + code) == code
+    assert filters.strip_boilerplate("// Copyright Somebody\n// MIT\n\n" + code) == code
 
 
 def test_the_shebang_before_a_licence_notice_stays():
-    assert filters.strip_boilerplate('#!/usr/bin/env node\n/* @license MIT */\na();\n') == '#!/usr/bin/env node\na();\n'
+    assert filters.strip_boilerplate("#!/usr/bin/env node\n/* @license MIT */\na();\n") == "#!/usr/bin/env node\na();\n"
 
 
 def test_a_comment_at_the_top_that_is_no_licence_notice_stays():
-    text = '/** Sorts a list. */\n' + readable_code(5)
+    text = "/** Sorts a list. */\n" + readable_code(5)
     assert filters.strip_boilerplate(text) == text
 
 
 def test_references_to_source_maps_are_removed():
-    assert filters.strip_boilerplate('a();\n//# sourceMappingURL=a.js.map\n') == 'a();\n'
+    assert filters.strip_boilerplate("a();\n//# sourceMappingURL=a.js.map\n") == "a();\n"

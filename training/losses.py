@@ -1,0 +1,111 @@
+"""One training pass: every token of a window teaches both context streams, every slot of its canvases the denoiser.
+
+1. context pass: the prefix stream and the reversed suffix stream of each window, stacked in one causal batch
+2. next-token loss on the prefix stream, previous-token loss on the suffix stream
+3. noise: masks, and wrong visible tokens, some of them what the prefix stream just guessed
+4. canvas pass over the states of 1, loss on every living slot, all of them to be predicted clean
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from training.config import SpecialTokens, TrainConfig
+from training.denoiser import Denoiser, attend_blocks, attend_dense
+from training.noise import add_noise, mask_rate
+
+
+@dataclass
+class Batch:
+    """window (batch, tokens); x0 (batch, canvases, slots); prefix_seen, suffix_seen (batch, canvases). All int64."""
+
+    window: Tensor
+    x0: Tensor
+    prefix_seen: Tensor
+    suffix_seen: Tensor
+
+    def to(self, device: torch.device) -> "Batch":
+        return Batch(*(t.to(device, non_blocking=True) for t in vars(self).values()))
+
+
+def context_streams(window: Tensor, special: SpecialTokens, both: bool = True) -> tuple[Tensor, Tensor]:
+    """window (batch, n) → tokens (batch or 2·batch, n+1) of the prefix streams, then the suffix streams; their signs."""
+    batch = window.shape[0]
+    streams = F.pad(window, (1, 0), value=special.prefix)
+    sign = torch.ones(batch, dtype=torch.long, device=window.device)
+    if both:
+        streams = torch.cat((streams, F.pad(window.flip(1), (1, 0), value=special.suffix)))
+        sign = torch.cat((sign, -sign))
+    return streams, sign
+
+
+def token_losses(logits: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy of logits (…, vocabulary) against targets (…), in nats, float32, shaped like targets.
+
+    Outside autocast, which would widen the logits first: on a CPU the widening costs four times the loss itself. The
+    kernels sum in float32 all the same; a GPU's compiler fuses the widening away.
+    """
+    with torch.autocast(logits.device.type, enabled=False):
+        logits = logits.float() if logits.is_cuda else logits
+        flat = F.cross_entropy(logits.flatten(0, -2), targets.flatten(), reduction="none")
+    return flat.view_as(targets).float()
+
+
+def ar_loss(model: Denoiser, window: Tensor, special: SpecialTokens) -> Tensor:
+    """Next-token loss of the prefix stream alone, in nats per token: () float."""
+    streams, sign = context_streams(window, special, both=False)
+    hidden, _ = model.context(streams[:, :-1], sign)
+    return token_losses(model.logits(hidden), window).mean()
+
+
+def three_stream_losses(
+    model: Denoiser, batch: Batch, special: SpecialTokens, config: TrainConfig
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The loss to minimise, and its parts in nats: prefix, suffix (a token), canvas (a hidden or wrong slot)."""
+    rows, n = batch.window.shape
+    streams, sign = context_streams(batch.window, special)
+    hidden, states = model.context(streams, sign)
+    targets = streams[:, 1:]
+    logits = model.logits(hidden[:, :-1])
+    prefix_loss, suffix_loss = token_losses(logits, targets).view(2, -1).mean(1)
+
+    with torch.no_grad():
+        # the likeliest wrong token at every place of the window, then those of the slots
+        guesses = logits[:rows].scatter(2, targets[:rows, :, None], -torch.inf).argmax(-1)
+        slots = batch.x0.shape[-1]
+        place = (batch.prefix_seen[..., None] - 1 + torch.arange(slots, device=guesses.device)).clamp(max=n - 1)
+        from_model = guesses.gather(1, place.flatten(1)).view_as(batch.x0)
+        t = mask_rate(batch.prefix_seen.shape, config.all_mask_share, guesses.device)
+        noisy = add_noise(
+            batch.x0,
+            t,
+            special,
+            config.corrupt_share,
+            config.corrupt_rate,
+            from_model,
+            batch.window,
+            model.config.vocab_size,
+        )
+    slot_losses = canvas_losses(model, batch, noisy.xt, noisy.alive, states)
+    to_find = noisy.masked | noisy.wrong
+    count = to_find.sum().clamp(min=1)
+    canvas_loss = (slot_losses * noisy.alive).sum() / count
+    loss = canvas_loss + config.prefix_loss_weight * prefix_loss + config.suffix_loss_weight * suffix_loss
+    parts = {
+        "prefix": prefix_loss.detach(),
+        "suffix": suffix_loss.detach(),
+        "canvas": ((slot_losses * to_find).sum() / count).detach(),
+    }
+    return loss, parts
+
+
+def canvas_losses(model: Denoiser, batch: Batch, xt: Tensor, alive: Tensor, states) -> Tensor:
+    """Cross-entropy of each slot against x0, (batch, canvases, slots), given the states of both stacked streams."""
+    rows = batch.window.shape[0]
+    prefix = [(k[:rows], v[:rows]) for k, v in states]
+    suffix = [(k[rows:], v[rows:]) for k, v in states]
+    attend = attend_blocks if xt.is_cuda else attend_dense
+    hidden = model.canvas(xt, alive, prefix, suffix, batch.prefix_seen, batch.suffix_seen, attend)
+    return token_losses(model.logits(hidden), batch.x0)

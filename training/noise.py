@@ -1,0 +1,83 @@
+"""Noise for canvases: masks, and wrong visible tokens that have to be seen through.
+
+A denoiser trained on masks alone is sure of its own mistakes. So a share of the visible tokens is replaced by wrong
+ones, and the clean token is the target everywhere (GIDD, arXiv 2503.04482; Seed Diffusion, arXiv 2508.02193). Wrong
+tokens come from three places: what the prefix stream would have written there (the likeliest token that is not the
+right one: the mistakes the model itself would make), other tokens of the window, and any token of the vocabulary.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from training.config import SpecialTokens
+
+WRONG_FROM_MODEL, WRONG_FROM_WINDOW = 0.45, 0.35  # the rest: uniform over the vocabulary
+
+
+@dataclass
+class Noisy:
+    """A noisy canvas. All (batch, canvases, slots).
+
+    xt: input tokens; alive: slots that exist (what lies behind a visible <|eom|> has been dropped); masked: slots that
+    are <|mask|>; wrong: visible slots that were replaced.
+    """
+
+    xt: Tensor
+    alive: Tensor
+    masked: Tensor
+    wrong: Tensor
+
+
+def mask_rate(shape: tuple[int, ...], all_mask_share: float, device: torch.device) -> Tensor:
+    """Share of masked slots of each canvas: 1 (pure noise) with probability all_mask_share, else uniform in (0, 1]."""
+    t = 1 - torch.rand(shape, device=device)
+    return torch.where(torch.rand(shape, device=device) < all_mask_share, 1.0, t)
+
+
+def ends_of(tokens: Tensor, special: SpecialTokens) -> Tensor:
+    """Where a completion ends: <|eom|> or <|endoftext|>."""
+    return (tokens == special.eom) | (tokens == special.end_of_text)
+
+
+def behind_first(ends: Tensor) -> Tensor:
+    """Slots that lie behind the first true one of their canvas."""
+    return (ends.int().cumsum(-1) - ends.int()) > 0
+
+
+def add_noise(
+    x0: Tensor,
+    t: Tensor,
+    special: SpecialTokens,
+    corrupt_share: float,
+    corrupt_rate: float,
+    from_model: Tensor,
+    window: Tensor,
+    vocab_size: int,
+) -> Noisy:
+    """x0 (batch, canvases, slots) clean; t (batch, canvases) mask rates; from_model like x0: the model's wrong guesses;
+    window (batch, tokens)."""
+    masked = torch.rand(x0.shape, device=x0.device) < t[..., None]
+    padding = x0 == special.pad
+    # <|pad|> is never revealed: behind a masked end all is noise, behind a visible one nothing exists
+    masked = masked | padding
+    alive = ~behind_first(ends_of(x0, special) & ~masked)
+
+    rate = torch.rand(t.shape, device=x0.device) * corrupt_rate
+    rate = torch.where(torch.rand(t.shape, device=x0.device) < corrupt_share, rate, 0.0)
+    # ends stay right when visible: a wrong end would drop slots whose targets are then lost
+    wrong = (torch.rand(x0.shape, device=x0.device) < rate[..., None]) & ~masked & ~ends_of(x0, special)
+    source = torch.rand(x0.shape, device=x0.device)
+    elsewhere = window.gather(1, torch.randint(window.shape[1], x0.flatten(1).shape, device=x0.device)).reshape(
+        x0.shape
+    )
+    anything = torch.randint(max(vars(special).values()) + 1, vocab_size, x0.shape, device=x0.device)
+    token = torch.where(
+        source < WRONG_FROM_MODEL,
+        from_model,
+        torch.where(source < WRONG_FROM_MODEL + WRONG_FROM_WINDOW, elsewhere, anything),
+    )
+    wrong = wrong & (token != x0) & ~ends_of(token, special)
+    xt = torch.where(masked, special.mask, torch.where(wrong, token, x0))
+    return Noisy(xt, alive, masked & alive, wrong & alive)

@@ -1,0 +1,124 @@
+"""Windows and spans: text is cut at characters, pieces are tokenized by themselves, targets are what a canvas should say."""
+
+import random
+
+import numpy as np
+import pytest
+
+from training.config import SpecialTokens
+from training.tests.made_up import readable_code
+from training.tokenizer import encode, train_tokenizer
+from training.windows import SPAN_KINDS, Window, WindowSampler, canvas_targets, cut_span, word_start
+
+WINDOW, SLOTS, CANVASES = 96, 8, 6
+PACKAGES = [[readable_code(seed, 30) for seed in range(start, start + 3)] for start in (0, 10)]
+
+
+@pytest.fixture(scope="module")
+def sampler():
+    tokenizer = train_tokenizer([text for package in PACKAGES for text in package], 400)
+    tokenizer.encode_special_tokens = True
+    return WindowSampler(PACKAGES, tokenizer, WINDOW)
+
+
+def decode(sampler, ids):
+    return sampler.tokenizer.decode([int(i) for i in ids])
+
+
+def test_windows_are_full_and_have_as_many_spans_as_asked(sampler):
+    rng = random.Random(1)
+    for _ in range(50):
+        window = sampler.draw(rng, CANVASES, SLOTS)
+        assert window.tokens.shape == (WINDOW,)
+        assert window.spans.shape == (CANVASES, 2)
+        starts, ends = window.spans.T
+        assert ((ends == -1) | ((starts < ends) & (ends <= WINDOW))).all()
+
+
+def test_what_lies_around_a_span_is_tokenized_without_it(sampler):
+    """Both sides of a cut are the tokens of their own text, even in the middle of a word."""
+    rng = random.Random(2)
+    inside_words = canonical = spans = 0
+    for _ in range(60):
+        window = sampler.draw(rng, CANVASES, SLOTS)
+        for start, end in window.spans:
+            if end < 0:
+                continue
+            middle = window.tokens[start:end]
+            left, right = decode(sampler, window.tokens[:start]), decode(sampler, window.tokens[end:])
+            text = decode(sampler, middle)
+            canonical += middle.tolist() == encode(sampler.tokenizer, text)
+            spans += 1
+            assert any(left[-40:] + text + right[:40] in document for package in PACKAGES for document in package) or (
+                sampler.special.end_of_text in window.tokens
+            )
+            inside_words += left[-1:].isalnum() and text[:1].isalnum()
+    assert inside_words > 10
+    assert canonical > 0.7 * spans  # the others hold a cut of another canvas
+
+
+def test_documents_are_separated(sampler):
+    rng = random.Random(3)
+    windows = [sampler.draw(rng, CANVASES, SLOTS) for _ in range(40)]
+    starts = sum(int(window.tokens[0] == sampler.special.end_of_text) for window in windows)
+    inside = sum(int((window.tokens[1:] == sampler.special.end_of_text).any()) for window in windows)
+    assert starts > 0
+    assert inside > 0
+
+
+def test_words_start_where_the_tokenizer_cuts():
+    text = "foo(barBaz) + 12\n  x"
+    assert [word_start(text, i) for i in (1, 3, 4, 6, 10, 11, 12, 15, 16, 19)] == [0, 3, 4, 4, 10, 11, 11, 13, 16, 18]
+
+
+@pytest.mark.parametrize("kind", SPAN_KINDS)
+def test_spans_are_what_their_kind_says(kind):
+    rng = random.Random(4)
+    text = PACKAGES[0][0]
+    for _ in range(200):
+        character = rng.randrange(len(text))
+        start, end = cut_span(rng, text, character, kind)
+        assert 0 <= start <= end <= len(text)
+        at_line_end = end == len(text) or text[end] == "\n"
+        if kind == "line_rest":
+            assert start == character
+            assert at_line_end
+            assert "\n" not in text[start:end]
+        elif kind == "line":
+            assert text[:start].rsplit("\n", 1)[-1].strip(" \t") == ""
+            assert at_line_end
+            assert "\n" not in text[start:end]
+        elif kind == "lines":
+            assert at_line_end
+            assert text[start:end].count("\n") >= (1 if text[end:] else 0)
+        elif kind == "random":
+            assert end - start <= 160
+        else:
+            assert start == end or text[start - 1] == "\n" or start == 0
+
+
+SPECIAL = SpecialTokens(pad=0, mask=1, eom=2, prefix=3, suffix=4, end_of_text=5)
+
+
+def targets_of(start: int, end: int, tokens=range(10, 40)):
+    window = Window(np.array(list(tokens), np.int32), np.array([[start, end]], np.int32))
+    x0, prefix_seen, suffix_seen = canvas_targets(window, SLOTS, SPECIAL)
+    return x0[0].tolist(), int(prefix_seen[0]), int(suffix_seen[0])
+
+
+def test_a_short_middle_is_followed_by_its_end_and_padding():
+    assert targets_of(4, 7) == ([14, 15, 16, 2, 0, 0, 0, 0], 5, 24)
+
+
+def test_an_empty_middle_is_its_end_alone():
+    assert targets_of(4, 4)[0] == [2, 0, 0, 0, 0, 0, 0, 0]
+
+
+def test_a_middle_of_all_slots_or_more_fills_the_canvas():
+    assert targets_of(4, 12) == ([14, 15, 16, 17, 18, 19, 20, 21], 5, 19)
+    assert targets_of(4, 25) == ([14, 15, 16, 17, 18, 19, 20, 21], 5, 6)
+
+
+def test_a_continuation_sees_no_suffix_and_ends_only_with_its_document():
+    assert targets_of(4, -1) == ([14, 15, 16, 17, 18, 19, 20, 21], 5, 0)
+    assert targets_of(0, -1, [10, 11, 5, *range(20, 40)])[0] == [10, 11, 5, 0, 0, 0, 0, 0]

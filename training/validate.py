@@ -1,0 +1,54 @@
+"""Validation during training: losses on fixed windows of held-out packages under fixed noise."""
+
+import torch
+
+from training.config import SpecialTokens, TrainConfig
+from training.data import validation_batches
+from training.denoiser import Denoiser
+from training.losses import Batch, canvas_losses, context_streams, token_losses
+from training.noise import behind_first, ends_of
+
+WIDTH = 32
+HALF_SEED = 7
+
+
+class Validator:
+    """Nats a token of the two context streams, nats a slot of canvases: all noise, and half of it revealed."""
+
+    def __init__(self, config: TrainConfig, special: SpecialTokens, device: torch.device):
+        self.special, self.device = special, device
+        self.batches = [batch.to(device) for batch in validation_batches(config, WIDTH)]
+
+    @torch.no_grad()
+    def scores(self, model: Denoiser) -> dict[str, float]:
+        """Losses in nats; `noise` and `noise_text` for all-mask canvases (over all slots, and over those before the
+        end only), `half` for half-masked ones over the masked slots."""
+        sums: dict[str, list[float]] = {}
+
+        def add(name: str, losses: torch.Tensor, where: torch.Tensor) -> None:
+            total = sums.setdefault(name, [0.0, 0])
+            total[0] += (losses * where).sum().item()
+            total[1] += int(where.sum())
+
+        generator = torch.Generator().manual_seed(HALF_SEED)
+        for batch in self.batches:
+            with torch.autocast(self.device.type, dtype=torch.bfloat16):
+                states = self._streams(model, batch, add)
+                for name, rate in (("noise", 1.0), ("half", 0.5)):
+                    drawn = torch.rand(batch.x0.shape, generator=generator).to(self.device)
+                    masked = (drawn < rate) | (batch.x0 == self.special.pad)
+                    alive = ~behind_first(ends_of(batch.x0, self.special) & ~masked)
+                    xt = torch.where(masked, self.special.mask, batch.x0)
+                    losses = canvas_losses(model, batch, xt, alive, states)
+                    add(name, losses, masked & alive)
+                    if name == "noise":
+                        add("noise_text", losses, batch.x0 != self.special.pad)
+        return {name: round(total / max(count, 1), 4) for name, (total, count) in sums.items()}
+
+    def _streams(self, model: Denoiser, batch: Batch, add):
+        streams, sign = context_streams(batch.window, self.special)
+        hidden, states = model.context(streams, sign)
+        losses = token_losses(model.logits(hidden[:, :-1]), streams[:, 1:]).view(2, -1)
+        for name, part in zip(("prefix", "suffix"), losses):
+            add(name, part, torch.ones_like(part, dtype=torch.bool))
+        return states
