@@ -13,6 +13,8 @@ Layer: Qwen3 (RMSNorm, grouped-query attention with QK-norm, RoPE, SwiGLU, tied 
 MDLM, arXiv 2406.07524, shows that masked diffusion needs none).
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -21,6 +23,10 @@ from training.config import DenoiserConfig
 from training.quantization import QuantizableEmbedding, QuantizableLinear
 
 KeysValues = tuple[Tensor, Tensor]  # each (batch, kv_heads, tokens, head_dim), keys rotated
+
+# Attention of the canvases of a window: (q at the prefix, q at the suffix, k, v, prefix state, suffix state) → mixed
+# values. q and the result (batch, canvases, heads, slots, d), k and v (batch, canvases, kv_heads, slots, d).
+Attend = Callable[[Tensor, Tensor, Tensor, Tensor, KeysValues, KeysValues], Tensor]
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -160,7 +166,7 @@ class Denoiser(nn.Module):
         suffix: list[KeysValues],
         prefix_seen: Tensor,
         suffix_seen: Tensor,
-        attend=None,
+        attention: Callable[..., Attend] | None = None,
         width: int | None = None,
         trace: list[Tensor] | None = None,
     ) -> Tensor:
@@ -171,7 +177,8 @@ class Denoiser(nn.Module):
         tokens of each stream a canvas sees, the marker included (0: none of it); width: B, where fewer slots than that
         are left of the canvas. Returns normed hidden states (batch, canvases, slots, hidden).
         """
-        attend = attend or attend_dense
+        seen = (prefix_seen, suffix_seen, alive, prefix[0][0].shape[2], suffix[0][0].shape[2])
+        attend = (attention or dense_attention)(*seen)
         slots = tokens.shape[2]
         slot = torch.arange(slots, device=tokens.device)
         after_prefix = prefix_seen[..., None] + slot  # (batch, canvases, slots): P + 1 + j
@@ -181,20 +188,9 @@ class Denoiser(nn.Module):
         turn_suffix = [part[:, :, None] for part in rotation(before_suffix, head_dim, theta)]
         x = self._embed(tokens)
         for layer, prefix_state, suffix_state in zip(self.layers, prefix, suffix):
-            attention = layer.self_attn
-            q, k, v = attention.project(layer.input_layernorm(x))  # (batch, canvases, heads, slots, d)
-            mixed = attend(
-                rotate(q, *turn_prefix),
-                rotate(q, *turn_suffix),
-                rotate(k, *turn_prefix),
-                v,
-                prefix_state,
-                suffix_state,
-                prefix_seen,
-                suffix_seen,
-                alive,
-            )
-            x = x + attention.merge(mixed)
+            q, k, v = layer.self_attn.project(layer.input_layernorm(x))
+            turned = rotate(q, *turn_prefix), rotate(q, *turn_suffix), rotate(k, *turn_prefix)
+            x = x + layer.self_attn.merge(attend(*turned, v, prefix_state, suffix_state))
             x = x + layer.mlp(layer.post_attention_layernorm(x))
             if trace is not None:
                 trace.append(x)
@@ -218,89 +214,73 @@ def attend_causal(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return (weights.to(v.dtype).flatten(2, 3) @ v).unflatten(2, (group, n)).flatten(1, 2)
 
 
-def attend_dense(q_prefix, q_suffix, k, v, prefix, suffix, prefix_seen, suffix_seen, alive) -> Tensor:
-    """Canvas attention with plain matrix products; softmax over [prefix | suffix | own canvas] at once.
+def dense_attention(prefix_seen: Tensor, suffix_seen: Tensor, alive: Tensor, n_prefix: int, n_suffix: int) -> Attend:
+    """Canvas attention with plain matrix products; softmax over [prefix | suffix | own canvas] at once."""
 
-    q_prefix, q_suffix (batch, canvases, heads, slots, d); k, v (batch, canvases, kv_heads, slots, d).
-    """
-    _, canvases, heads, slots, d = q_prefix.shape
-    kv_heads, tokens = prefix[0].shape[1], prefix[0].shape[2]
-    group = heads // kv_heads
-
-    def grouped(q: Tensor) -> Tensor:  # (batch, kv_heads, canvases · group · slots, d)
-        return q.unflatten(2, (kv_heads, group)).transpose(1, 2).flatten(2, 4)
-
-    def hidden_beyond(seen: Tensor, count: int) -> Tensor:  # (batch, 1, canvases, 1, 1, count)
+    def beyond(seen: Tensor, count: int) -> Tensor:  # (batch, 1, canvases, 1, 1, count)
         return (torch.arange(count, device=seen.device) >= seen[..., None])[:, None, :, None, None]
 
-    def shaped(scores: Tensor) -> Tensor:  # (batch, kv_heads, canvases, group, slots, keys)
-        return scores.unflatten(2, (canvases, group, slots))
-
-    own_q = q_prefix.unflatten(2, (kv_heads, group)).flatten(3, 4)  # (batch, canvases, kv_heads, group · slots, d)
-    own = (own_q @ k.transpose(-1, -2)).transpose(1, 2).unflatten(3, (group, slots))
-    scores = torch.cat(
-        (
-            shaped(grouped(q_prefix) @ prefix[0].transpose(-1, -2)).masked_fill(
-                hidden_beyond(prefix_seen, tokens), -torch.inf
-            ),
-            shaped(grouped(q_suffix) @ suffix[0].transpose(-1, -2)).masked_fill(
-                hidden_beyond(suffix_seen, suffix[0].shape[2]), -torch.inf
-            ),
-            own.masked_fill(~alive[:, None, :, None, None], -torch.inf),
-        ),
-        dim=-1,
+    hidden = torch.cat(
+        (beyond(prefix_seen, n_prefix), beyond(suffix_seen, n_suffix), ~alive[:, None, :, None, None]), dim=-1
     )
-    weights = torch.softmax(scores.float() * d**-0.5, dim=-1).to(v.dtype)
-    on_prefix, on_suffix, on_own = weights.split((tokens, suffix[0].shape[2], slots), dim=-1)
-    context = on_prefix.flatten(2, 4) @ prefix[1] + on_suffix.flatten(2, 4) @ suffix[1]
-    mixed = shaped(context) + (on_own.transpose(1, 2).flatten(3, 4) @ v).unflatten(3, (group, slots)).transpose(1, 2)
-    return mixed.transpose(1, 2).flatten(2, 3)  # (batch, canvases, heads, slots, d)
+
+    def attend(q_prefix: Tensor, q_suffix: Tensor, k: Tensor, v: Tensor, prefix: KeysValues, suffix: KeysValues):
+        _, canvases, heads, slots, d = q_prefix.shape
+        kv_heads = k.shape[2]
+        group = heads // kv_heads
+
+        def grouped(q: Tensor) -> Tensor:  # (batch, kv_heads, canvases · group · slots, d)
+            return q.unflatten(2, (kv_heads, group)).transpose(1, 2).flatten(2, 4)
+
+        def shaped(scores: Tensor) -> Tensor:  # (batch, kv_heads, canvases, group, slots, keys)
+            return scores.unflatten(2, (canvases, group, slots))
+
+        own_q = q_prefix.unflatten(2, (kv_heads, group)).flatten(3, 4)  # (batch, canvases, kv_heads, group · slots, d)
+        own = (own_q @ k.transpose(-1, -2)).transpose(1, 2).unflatten(3, (group, slots))
+        on_prefix = shaped(grouped(q_prefix) @ prefix[0].transpose(-1, -2))
+        on_suffix = shaped(grouped(q_suffix) @ suffix[0].transpose(-1, -2))
+        scores = torch.cat((on_prefix, on_suffix, own), dim=-1).masked_fill(hidden, -torch.inf)
+        weights = torch.softmax(scores.float() * d**-0.5, dim=-1).to(v.dtype)
+        on_prefix, on_suffix, own = weights.split((n_prefix, n_suffix, slots), dim=-1)
+        context = shaped(on_prefix.flatten(2, 4) @ prefix[1] + on_suffix.flatten(2, 4) @ suffix[1])
+        canvas = (own.transpose(1, 2).flatten(3, 4) @ v).unflatten(3, (group, slots)).transpose(1, 2)
+        return (context + canvas).transpose(1, 2).flatten(2, 3)
+
+    return attend
 
 
-def attend_blocks(q_prefix, q_suffix, k, v, prefix, suffix, prefix_seen, suffix_seen, alive) -> Tensor:
+def block_attention(prefix_seen: Tensor, suffix_seen: Tensor, alive: Tensor, n_prefix: int, n_suffix: int) -> Attend:
     """The same with `flex_attention` and a block mask, for GPUs.
 
     Both rotations go through one kernel: queries are [q at the prefix | q at the suffix] (2d wide), prefix and canvas
     keys are [k | 0], suffix keys [0 | k], so that each score is the product with the right rotation.
     """
-    _, canvases, _, slots, d = q_prefix.shape
-    n_prefix, n_suffix = prefix[0].shape[2], suffix[0].shape[2]
-
-    def left(keys: Tensor) -> Tensor:
-        return F.pad(keys, (0, d))
-
-    def flat(own: Tensor) -> Tensor:  # (batch, canvases, h, slots, d) → (batch, h, canvases · slots, d)
-        return own.transpose(1, 2).flatten(2, 3)
-
-    queries = torch.cat((flat(q_prefix), flat(q_suffix)), dim=-1)
-    keys = torch.cat((left(prefix[0]), F.pad(suffix[0], (d, 0)), left(flat(k))), dim=2)
-    values = torch.cat((prefix[1], suffix[1], flat(v)), dim=2)
-    mask = canvas_block_mask(prefix_seen, suffix_seen, alive, n_prefix, n_suffix)
-    mixed = _flex(queries, keys, values, mask, d**-0.5)
-    return mixed.unflatten(2, (canvases, slots)).transpose(1, 2)
-
-
-def canvas_block_mask(prefix_seen: Tensor, suffix_seen: Tensor, alive: Tensor, n_prefix: int, n_suffix: int):
-    """Which of the keys [prefix | suffix | all canvases] each slot of each canvas sees."""
-    from torch.nn.attention.flex_attention import create_block_mask
+    from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
     batch, canvases, slots = alive.shape
-    alive = alive.reshape(batch, canvases * slots)
+    exists = alive.reshape(batch, canvases * slots)
 
     def sees(b, _head, query, key):
         canvas = query // slots
         own = key - n_prefix - n_suffix
         in_prefix = (key < n_prefix) & (key < prefix_seen[b, canvas])
         in_suffix = (key >= n_prefix) & (own < 0) & (key - n_prefix < suffix_seen[b, canvas])
-        in_canvas = (own >= 0) & (own // slots == canvas) & alive[b, own.clamp(min=0)]
+        in_canvas = (own >= 0) & (own // slots == canvas) & exists[b, own.clamp(min=0)]
         return in_prefix | in_suffix | in_canvas
 
     keys = n_prefix + n_suffix + canvases * slots
-    return create_block_mask(sees, batch, None, canvases * slots, keys, device=str(alive.device))
+    mask = create_block_mask(sees, batch, None, canvases * slots, keys, device=str(alive.device))
+    fused = torch.compile(flex_attention, dynamic=False) if alive.is_cuda else flex_attention
 
+    def flat(own: Tensor) -> Tensor:  # (batch, canvases, h, slots, d) → (batch, h, canvases · slots, d)
+        return own.transpose(1, 2).flatten(2, 3)
 
-def _flex(queries: Tensor, keys: Tensor, values: Tensor, mask, scale: float) -> Tensor:
-    from torch.nn.attention.flex_attention import flex_attention
+    def attend(q_prefix: Tensor, q_suffix: Tensor, k: Tensor, v: Tensor, prefix: KeysValues, suffix: KeysValues):
+        d = q_prefix.shape[-1]
+        queries = torch.cat((flat(q_prefix), flat(q_suffix)), dim=-1)
+        keys = torch.cat((F.pad(prefix[0], (0, d)), F.pad(suffix[0], (d, 0)), F.pad(flat(k), (0, d))), dim=2)
+        values = torch.cat((prefix[1], suffix[1], flat(v)), dim=2)
+        mixed = fused(queries, keys, values, block_mask=mask, scale=d**-0.5, enable_gqa=True)
+        return mixed.unflatten(2, (canvases, slots)).transpose(1, 2)
 
-    call = torch.compile(flex_attention, dynamic=False) if queries.is_cuda else flex_attention
-    return call(queries, keys, values, block_mask=mask, scale=scale, enable_gqa=True)
+    return attend

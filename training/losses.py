@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from training.config import SpecialTokens, TrainConfig
-from training.denoiser import Denoiser, attend_blocks, attend_dense
+from training.denoiser import Denoiser, block_attention, dense_attention
 from training.noise import add_noise, mask_rate
 
 
@@ -106,6 +106,6 @@ def canvas_losses(model: Denoiser, batch: Batch, xt: Tensor, alive: Tensor, stat
     rows = batch.window.shape[0]
     prefix = [(k[:rows], v[:rows]) for k, v in states]
     suffix = [(k[rows:], v[rows:]) for k, v in states]
-    attend = attend_blocks if xt.is_cuda else attend_dense
-    hidden = model.canvas(xt, alive, prefix, suffix, batch.prefix_seen, batch.suffix_seen, attend)
+    attention = block_attention if xt.is_cuda else dense_attention
+    hidden = model.canvas(xt, alive, prefix, suffix, batch.prefix_seen, batch.suffix_seen, attention)
     return token_losses(model.logits(hidden), batch.x0)

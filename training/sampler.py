@@ -197,13 +197,14 @@ def _edits(tokens, best, best_p, edits, special: SpecialTokens, thresholds: Thre
 
 
 def _margins(top_p: Tensor, best_p: list[float], changed, undecided: list[int], thresholds: Thresholds):
-    """How far each decision of a step was from another one, in log-probability."""
+    """How far the decisions of a step were from other ones, in log-probability: which token, above or below a threshold,
+    and which slot where only the best one was revealed."""
     yield torch.inf
     for slot in changed:
         yield (top_p[slot, 0] - top_p[slot, 1]).item()
-    for threshold in (thresholds.reveal, thresholds.edit):
-        for probability in best_p:
-            yield abs(probability - _log(threshold))
+    for slot, probability in enumerate(best_p):
+        threshold = thresholds.reveal if slot in undecided else thresholds.edit
+        yield abs(probability - _log(threshold))
     if not any(best_p[slot] >= _log(thresholds.reveal) for slot in undecided) and len(undecided) > 1:
         first, second = sorted((best_p[slot] for slot in undecided), reverse=True)[:2]
         yield first - second

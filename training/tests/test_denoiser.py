@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from training.config import DENOISERS, SpecialTokens, TrainConfig
-from training.denoiser import Denoiser, attend_blocks, attend_dense, rms_norm, rotate, rotation
+from training.denoiser import Denoiser, block_attention, dense_attention, rms_norm, rotate, rotation
 from training.losses import Batch, ar_loss, context_streams, three_stream_losses
 from training.quantization import set_quantized
 from training.sampler import Context, Thresholds, canvas_logits, decode_autoregressively, infill
@@ -33,7 +33,7 @@ def random_ids(*shape: int) -> torch.Tensor:
     return torch.randint(6, CONFIG.vocab_size, shape)
 
 
-def training_logits(model, window, spans, canvases, attend=attend_dense, alive=None):
+def training_logits(model, window, spans, canvases, attention=dense_attention, alive=None):
     """Logits (canvases, slots, vocabulary) as the training pass computes them, for one window."""
     streams, sign = context_streams(window[None], SPECIAL)
     _, states = model.context(streams, sign)
@@ -42,7 +42,7 @@ def training_logits(model, window, spans, canvases, attend=attend_dense, alive=N
     prefix_seen = torch.tensor([[s + 1 for s, _ in spans]])
     suffix_seen = torch.tensor([[WINDOW - e + 1 if e >= 0 else 0 for _, e in spans]])
     alive = torch.ones(1, *canvases.shape, dtype=torch.bool) if alive is None else alive
-    hidden = model.canvas(canvases[None], alive, prefix, suffix, prefix_seen, suffix_seen, attend)
+    hidden = model.canvas(canvases[None], alive, prefix, suffix, prefix_seen, suffix_seen, attention)
     return model.logits(hidden)[0]
 
 
@@ -80,8 +80,8 @@ def test_block_mask_attention_equals_dense_attention(model):
     canvases = random_ids(len(spans), SLOTS)
     alive = torch.ones(1, len(spans), SLOTS, dtype=torch.bool)
     alive[0, 1, 5:] = False
-    dense = training_logits(model, window, spans, canvases, attend_dense, alive)
-    blocks = training_logits(model, window, spans, canvases, attend_blocks, alive)
+    dense = training_logits(model, window, spans, canvases, dense_attention, alive)
+    blocks = training_logits(model, window, spans, canvases, block_attention, alive)
     torch.testing.assert_close(blocks[alive[0]], dense[alive[0]], **CLOSE)
 
 
@@ -92,7 +92,7 @@ def test_a_dropped_slot_is_the_same_as_one_that_never_was(model):
     canvas = random_ids(SLOTS)
     alive = torch.ones(1, 1, SLOTS, dtype=torch.bool)
     alive[..., 3:] = False
-    dropped = training_logits(model, window, [span], canvas[None], attend_dense, alive)[0, :3]
+    dropped = training_logits(model, window, [span], canvas[None], dense_attention, alive)[0, :3]
     torch.testing.assert_close(inference_logits(model, window, span, canvas[:3]), dropped, **CLOSE)
 
 
