@@ -2,11 +2,11 @@
  * Milliseconds of the denoiser on one core: a step of a full canvas, reading context, autoregressive decoding on the same weights,
  * and whole completions: cold, repeated, and after a key stroke.
  *
- * Run: `npm run build:kernels`, then `node bench/denoiser.ts [rounds]` (Node 24 or later). Uses models/nano; before it is
- * exported, random weights of its shape, which take the same time a step but another number of steps. Figures are CPU time.
+ * Run: `npm run build:kernels`, then `node bench/denoiser.ts [rounds]` (Node 24 or later). Figures are CPU time
+ * with the bundled model.
  */
 
-import { createReadStream, existsSync, readFileSync } from 'node:fs';
+import { createReadStream, readFileSync } from 'node:fs';
 import { Readable } from 'node:stream';
 import { decodeAutoregressive } from '../src/denoiser/autoregressive.ts';
 import { parseConfig } from '../src/denoiser/config.ts';
@@ -17,19 +17,7 @@ import { CHUNK_TOKENS } from '../src/denoiser/memory.ts';
 import { createEngine } from '../src/engine/engine.ts';
 import type { Completion, Engine } from '../src/engine/types.ts';
 import { loadTokenizer } from '../src/tokenizer/tokenizer.ts';
-import { fileTensors, randomModel, SAMPLE_CONFIG } from '../test/denoiser/random-model.ts';
-import { safetensorsBytes, streamOf } from '../test/denoiser/safetensors-file.ts';
 
-/** The shape of nano, for as long as its weights are not there. */
-const NANO_SHAPE = {
-  ...SAMPLE_CONFIG,
-  hidden_size: 256,
-  num_hidden_layers: 6,
-  intermediate_size: 704,
-  vocab_size: 4096,
-  max_position_embeddings: 1024,
-  diffusion: { ...SAMPLE_CONFIG.diffusion, canvas_slots: 32, prefix_tokens: 512, suffix_tokens: 512 },
-};
 const MODEL = new URL('../models/nano/', import.meta.url);
 const CONTEXT_TOKENS = 512;
 const COMPLETION_TOKENS = 16;
@@ -47,21 +35,10 @@ export interface DenoiserRow {
   readonly steps?: number;
 }
 
-interface Model {
-  readonly name: string;
-  readonly config: unknown;
-  openWeights(): Promise<ReadableStream<Uint8Array>>;
-}
-
-function readModel(): Model {
-  const weights = new URL('model.safetensors', MODEL);
-  if (existsSync(weights)) {
-    const openWeights = async () => Readable.toWeb(createReadStream(weights)) as ReadableStream<Uint8Array>;
-    return { name: 'nano', config: readJson('config.json'), openWeights };
-  }
-  const bytes = safetensorsBytes(fileTensors(randomModel(1, NANO_SHAPE)));
-  return { name: 'random weights', config: NANO_SHAPE, openWeights: async () => streamOf(bytes, 65_536) };
-}
+const NAME = 'nano';
+const config = parseConfig(readJson('config.json'));
+const openWeights = async () =>
+  Readable.toWeb(createReadStream(new URL('model.safetensors', MODEL))) as ReadableStream<Uint8Array>;
 
 function readJson(file: string): unknown {
   return JSON.parse(readFileSync(new URL(file, MODEL), 'utf8'));
@@ -98,14 +75,12 @@ function fill(denoiser: Denoiser, context: ContextStream, tokens: readonly numbe
 }
 
 /** Steps, reading and autoregressive decoding of one build. */
-async function benchPasses(model: Model, build: KernelBuild, rounds: number): Promise<DenoiserRow[]> {
-  const config = parseConfig(model.config);
-  const { openWeights } = model;
+async function benchPasses(build: KernelBuild, rounds: number): Promise<DenoiserRow[]> {
   const denoiser = await Denoiser.load({ modules: modules(build), config, openWeights, cacheBytes: 0 });
   const tokenizer = loadTokenizer(readJson('tokenizer.json'));
   const tokens = tokenizer.encode(source).slice(0, CONTEXT_TOKENS);
   const [prefix, suffix] = [denoiser.prefixContexts[0]!, denoiser.suffixContexts[0]!];
-  const { canvasSlots } = config.diffusion;
+  const { canvasSlots } = denoiser.config.diffusion;
   const canvas = new Int32Array(canvasSlots).fill(tokenizer.special.mask);
   const rows: DenoiserRow[] = [];
   const row = async (what: string, work: () => unknown, per = 1) => {
@@ -137,14 +112,14 @@ async function benchPasses(model: Model, build: KernelBuild, rounds: number): Pr
 }
 
 /** Whole completions in the middle of a file: about half of the context on either side. */
-async function benchCompletions(model: Model, build: KernelBuild, rounds: number): Promise<DenoiserRow[]> {
+async function benchCompletions(build: KernelBuild, rounds: number): Promise<DenoiserRow[]> {
   const kernels = { simd: modules('simd').simd, relaxed: modules('relaxed').relaxed! };
   const engine = await createEngine({
-    model: { id: model.name, created: 0 },
+    model: { id: NAME, created: 0 },
     kernels,
-    config: model.config,
+    config: readJson('config.json'),
     tokenizer: readJson('tokenizer.json'),
-    openWeights: model.openWeights,
+    openWeights,
     limits: { cacheBytes: CACHE_BYTES },
   });
   const rows: DenoiserRow[] = [];
@@ -183,13 +158,12 @@ async function complete(engine: Engine, text: { prefix: string; suffix: string }
 }
 
 export async function benchDenoiser(rounds = 41): Promise<{ model: string; rows: DenoiserRow[] }> {
-  const model = readModel();
   const rows = [
-    ...(await benchPasses(model, 'relaxed', rounds)),
-    ...(await benchPasses(model, 'simd', rounds)),
-    ...(await benchCompletions(model, 'relaxed', rounds)),
+    ...(await benchPasses('relaxed', rounds)),
+    ...(await benchPasses('simd', rounds)),
+    ...(await benchCompletions('relaxed', rounds)),
   ];
-  return { model: model.name, rows };
+  return { model: NAME, rows };
 }
 
 export function formatDenoiser({ model, rows }: { model: string; rows: readonly DenoiserRow[] }): string {
