@@ -1,0 +1,294 @@
+"""Scores a model on packages it has not seen: diffusion against autoregressive decoding of the same weights and against
+a 5-gram model, on the same examples.
+
+    python -m training.evaluate --model models/nano --split validation --examples 300 --out training/.runs/eval.json
+    python -m training.evaluate --model models/nano --split test --checkpoint training/.runs/nano/last.pt   float weights too
+    python -m training.evaluate --model models/nano --sweep       quality and cost over reveal thresholds and edits
+
+Validation while developing; test once, for the model that ships. Everything runs on one thread of the CPU.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+from tqdm import tqdm
+
+from training.config import SpecialTokens
+from training.data import load_tokenizer, texts_by_package
+from training.denoiser import Denoiser
+from training.export import read_quantized
+from training.held_out_losses import (
+    WINDOW_TOKENS,
+    WINDOWS,
+    canvas_noise_losses,
+    characters_of_tokens,
+    even_windows,
+    ngram_losses,
+    per_token_and_character,
+    prefix_losses,
+)
+from training.infilling_tasks import LINE_TASKS, TASKS, Example, draw_examples
+from training.ngram import NgramModel, decode_greedily, ngram_of_train, split_tokens
+from training.sampler import Context, Thresholds, decode_context, infill_contexts, open_contexts, prompt_ids
+from training.scores import SYSTEMS, Completion, compare, losses_table, summarize, sweep_table, tasks_table
+
+SWEEP_REVEAL = (0.5, 0.7, 0.8, 0.9, 0.95)
+SAMPLES = 4  # completions of each task that are kept in the result, the first ones drawn
+SAMPLE_CONTEXT = 120  # characters of prefix and suffix kept with them
+MAX_TOKENS = 64
+
+NOTES = (
+    "AR is the prefix stream of the same weights, decoded greedily. It cannot see the suffix.",
+    "At the line tasks AR and the 5-gram are stopped at the line end and cut there; diffusion has to end by itself.",
+    "At random spans AR and the 5-gram are given the true length in tokens, as they have no way to know it.",
+    "CPU time is that of this PyTorch reference on one thread, where a pass over a canvas costs little more than one "
+    + "over a single token; it says nothing about the kernels of the service. Slot evaluations carry over.",
+    "The prompt of diffusion is the prefix and the suffix stream, that of AR the prefix stream alone.",
+    f"Next-token losses: {WINDOWS} windows of {WINDOW_TOKENS} tokens, evenly over the split; a token is predicted from "
+    + "what is before it in its window. The 5-gram has the same tokens.",
+    "Intervals are 95 % bootstrap intervals over the examples; differences are taken pair by pair.",
+)
+
+
+def cpu_ms(call: Callable) -> tuple[object, float]:
+    """What a call returns, and the CPU time of the process that it took."""
+    started = time.process_time()
+    return call(), 1000 * (time.process_time() - started)
+
+
+@dataclass
+class Prompt:
+    """An example as the streams of a model, with their keys and values and the time these took."""
+
+    example: Example
+    prefix_ids: list[int]
+    prefix: Context
+    suffix: Context | None
+    prefix_ms: float
+    suffix_ms: float
+
+
+class Completer:
+    """A model that completes examples, by diffusion or from left to right."""
+
+    def __init__(self, model: Denoiser, tokenizer: Tokenizer, max_tokens: int):
+        self.model, self.tokenizer, self.max_tokens = model, tokenizer, max_tokens
+        self.special = SpecialTokens.of(tokenizer)
+        self.line_ends = {id_ for content, id_ in tokenizer.get_vocab().items() if "\n" in tokenizer.decode([id_])}
+
+    def prompt(self, example: Example) -> Prompt:
+        left, right = prompt_ids(example.prefix, example.suffix, self.tokenizer, self.special, self.model.config)
+        (prefix, _), prefix_ms = cpu_ms(lambda: open_contexts(self.model, left, []))
+        suffix, suffix_ms = None, 0.0
+        if right:
+            suffix = Context(self.model, -1)
+            with torch.no_grad():
+                _, suffix_ms = cpu_ms(lambda: suffix.extend(right))
+        return Prompt(example, left, prefix, suffix, prefix_ms, suffix_ms)
+
+    def diffuse(self, prompt: Prompt, thresholds: Thresholds) -> Completion:
+        found, ms = cpu_ms(
+            lambda: infill_contexts(self.model, self.special, prompt.prefix, prompt.suffix, self.max_tokens, thresholds)
+        )
+        tokens = len(found.ids) + found.ended
+        prompt_ms = prompt.prefix_ms + prompt.suffix_ms
+        return Completion(self._text(found.ids), tokens, found.steps, found.slot_evaluations, prompt_ms, ms)
+
+    def decode(self, prompt: Prompt, task: str) -> Completion:
+        limit, stop = self._end(prompt.example, task)
+        found, ms = cpu_ms(lambda: decode_context(self.model, self.special, prompt.prefix, limit, stop))
+        text = self._cut(self._text(found.ids), task)
+        # a token costs one pass, the end token too: it is a step, but not among the ids
+        return Completion(text, found.steps, found.steps, found.slot_evaluations, prompt.prefix_ms, ms)
+
+    def decode_ngram(self, prompt: Prompt, task: str, ngram: NgramModel) -> Completion:
+        limit, stop = self._end(prompt.example, task)
+        found, ms = cpu_ms(lambda: decode_greedily(ngram, prompt.prefix_ids[1:], limit, stop))
+        return Completion(self._cut(self._text(found), task), len(found), 0, 0, 0.0, ms)
+
+    def _end(self, example: Example, task: str) -> tuple[int, Callable[[list[int]], bool]]:
+        """Where a left-to-right decoder ends: at the line end, or after as many tokens as the truth has."""
+        if task in LINE_TASKS:
+            return self.max_tokens, lambda ids: bool(ids) and ids[-1] in self.line_ends
+        return len(self.tokenizer.encode(example.middle, add_special_tokens=False).ids), lambda ids: False
+
+    def _cut(self, text: str, task: str) -> str:
+        return text.split("\n", 1)[0] if task in LINE_TASKS else text
+
+    def _text(self, ids: list[int]) -> str:
+        return self.tokenizer.decode(ids, skip_special_tokens=False)
+
+
+def evaluate_task(
+    task: str, examples: list[Example], completer: Completer, floating: Completer | None, ngram: NgramModel | None,
+    ar: bool, bar: tqdm,
+) -> dict:  # fmt: skip
+    """Scores of every system at one task, differences to diffusion, and the first completions."""
+    thresholds = Thresholds.of(completer.model.config)
+    found: dict[str, list[Completion]] = {}
+    for example in examples:
+        prompt = completer.prompt(example)
+        found.setdefault("diffusion", []).append(completer.diffuse(prompt, thresholds))
+        if ar:
+            found.setdefault("ar", []).append(completer.decode(prompt, task))
+        if ngram:
+            found.setdefault("ngram", []).append(completer.decode_ngram(prompt, task, ngram))
+        if floating:
+            found.setdefault("float", []).append(floating.diffuse(floating.prompt(example), thresholds))
+        bar.update()
+    middles = [example.middle for example in examples]
+    return {
+        "systems": {system: summarize(completions, middles) for system, completions in found.items()},
+        "differences": compare(found, middles),
+        "samples": [
+            {
+                "prefix": example.prefix[-SAMPLE_CONTEXT:],
+                "middle": example.middle,
+                "suffix": example.suffix[:SAMPLE_CONTEXT],
+                "found": {system: completions[i].text for system, completions in found.items()},
+            }
+            for i, example in enumerate(examples[:SAMPLES])
+        ],
+    }
+
+
+def sweep(examples: list[Example], completer: Completer, bar: tqdm) -> list[dict]:
+    """Scores at the rest of a line: for each reveal threshold, edits off and on; for each canvas width, the thresholds
+    being those of the config; for AR."""
+    config, wide = completer.model.config, completer.model.config.canvas_slots
+    settings = [
+        (wide, Thresholds(reveal, edit, config.max_edits_per_slot))
+        for edit in (1.0, config.edit_threshold)
+        for reveal in SWEEP_REVEAL
+    ]
+    settings += [(slots, Thresholds.of(config)) for slots in config.canvas_widths if slots != wide]
+    found: dict[str, list[Completion]] = {}
+    for example in examples:
+        prompt = completer.prompt(example)
+        for slots, thresholds in settings:
+            completer.model.config = replace(config, canvas_slots=slots)
+            edits = "no edits" if thresholds.edit == 1 else f"edit {thresholds.edit}"
+            name = f"canvas {slots}, reveal {thresholds.reveal}, {edits}"
+            found.setdefault(name, []).append(completer.diffuse(prompt, thresholds))
+        completer.model.config = config
+        found.setdefault(SYSTEMS["ar"], []).append(completer.decode(prompt, "line_rest"))
+        bar.update()
+    middles = [example.middle for example in examples]
+    return [{"setting": setting, **summarize(completions, middles)} for setting, completions in found.items()]
+
+
+def held_out_losses(
+    split: str, packages, tokenizer: Tokenizer, models: dict[str, Denoiser], ngram: NgramModel | None, seed: int
+) -> dict:
+    """Losses of each model, see held_out_losses."""
+    special = SpecialTokens.of(tokenizer)
+    windows = even_windows(split_tokens(tokenizer, split), WINDOWS, WINDOW_TOKENS)
+    characters = characters_of_tokens(tokenizer)
+    losses = {}
+    for name, model in models.items():
+        losses[name] = per_token_and_character(prefix_losses(model, special, windows), windows, characters)
+        losses[name] |= canvas_noise_losses(model, special, packages, tokenizer, seed)
+    if ngram:
+        losses["ngram"] = per_token_and_character(ngram_losses(ngram, windows), windows, characters)
+    return losses
+
+
+def report(result: dict) -> str:
+    """The result as text, tables in Markdown."""
+    settings = result["settings"]
+    parts = [
+        f"{settings['model']} on {settings['split']}: {settings['examples']} examples a task, seed {settings['seed']}, "
+        + f"reveal threshold {settings['reveal_threshold']}, edit threshold {settings['edit_threshold']}, canvas of {settings['canvas_slots']} slots, "
+        + f"up to {settings['prefix_tokens']} + {settings['suffix_tokens']} tokens of context."
+    ]
+    if "tasks" in result:
+        parts += [tasks_table(result["tasks"]), losses_table(result["losses"])]
+        parts.append("\n".join(f"- {note}" for note in result["notes"]))
+    if "sweep" in result:
+        parts.append(sweep_table(result["sweep"]))
+    return "\n\n".join(parts)
+
+
+def evaluate(arguments: argparse.Namespace) -> dict:
+    torch.set_num_threads(1)
+    tokenizer_path = arguments.model / "tokenizer.json"
+    tokenizer = load_tokenizer(str(tokenizer_path))
+    model = read_quantized(arguments.model)
+    if arguments.context:
+        model.config = replace(model.config, prefix_tokens=arguments.context, suffix_tokens=arguments.context)
+    if arguments.canvas:
+        model.config = replace(model.config, canvas_slots=arguments.canvas)
+    packages = texts_by_package(arguments.split)
+    completer = Completer(model, tokenizer, arguments.max_tokens)
+    result: dict = {
+        "settings": {
+            "model": arguments.model.name,
+            "split": arguments.split,
+            "examples": arguments.examples,
+            "seed": arguments.seed,
+            "max_tokens": arguments.max_tokens,
+            **{key: getattr(model.config, key) for key in model.config.DIFFUSION_KEYS},
+        },
+    }
+    if arguments.sweep:
+        examples = draw_examples(packages, "line_rest", arguments.examples, arguments.seed)
+        with tqdm(total=len(examples), desc="sweep", unit="example") as bar:
+            result["sweep"] = sweep(examples, completer, bar)
+        return result
+    floating = None
+    if arguments.checkpoint:
+        from training.train import load_denoiser
+
+        floating = Completer(load_denoiser(arguments.checkpoint), tokenizer, arguments.max_tokens)
+        floating.model.config = model.config
+    ngram = ngram_of_train(tokenizer_path) if "ngram" in arguments.baselines else None
+    result["notes"] = list(NOTES)
+    result["tasks"] = {}
+    with tqdm(total=arguments.examples * len(arguments.tasks), unit="example", smoothing=0.05) as bar:
+        for task in arguments.tasks:
+            bar.set_description(TASKS[task])
+            examples = draw_examples(packages, task, arguments.examples, arguments.seed)
+            # float weights: at one task, it is the slowest system and the difference is small
+            at_this = floating if task == arguments.tasks[0] else None
+            result["tasks"][task] = evaluate_task(
+                task, examples, completer, at_this, ngram, "ar" in arguments.baselines, bar
+            )
+    models = {"quantized": model} | ({"float": floating.model} if floating else {})
+    result["losses"] = held_out_losses(arguments.split, packages, tokenizer, models, ngram, arguments.seed)
+    return result
+
+
+def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, default=Path("models/nano"), help="folder of the quantized model")
+    parser.add_argument("--split", choices=("validation", "test"), default="validation")
+    parser.add_argument("--examples", type=int, default=300, help="of each task")
+    parser.add_argument("--tasks", nargs="+", choices=tuple(TASKS), default=list(TASKS))
+    parser.add_argument("--baselines", nargs="*", choices=("ar", "ngram"), default=["ar", "ngram"])
+    parser.add_argument("--checkpoint", type=Path, help="the model before quantization, to compare with")
+    parser.add_argument("--canvas", type=int, help="slots of the canvas (default: that of the config)")
+    parser.add_argument("--context", type=int, help="tokens of prefix and of suffix (default: those of the config)")
+    parser.add_argument("--max-tokens", type=int, default=MAX_TOKENS, help="of a completion")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--sweep", action="store_true", help="only quality and cost over thresholds, rest of the line")
+    parser.add_argument("--out", type=Path, help="JSON file to write")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = parse_arguments(arguments)
+    result = evaluate(options)
+    print(report(result))
+    if options.out:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()
