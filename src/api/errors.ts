@@ -1,15 +1,20 @@
 /** Errors as clients see them: the `{error: {message, type, param, code}}` body that OpenAI and Inception share. */
 import type { Context } from 'hono';
 import { HTTPException } from 'hono/http-exception';
+import { EngineBusy } from '../engine/errors.ts';
 import { ModelUnavailable } from '../engine/provider.ts';
 
 /** Seconds after which a client may ask again for a model whose weights are being put right. */
 const RETRY_AFTER_SECONDS = 5;
 
+/** Seconds in which a full line has moved on by several requests. */
+const BUSY_RETRY_AFTER_SECONDS = 1;
+
 /** Status that servers log for a client that closed the connection before the answer (nginx's 499). */
 const CLIENT_CLOSED_REQUEST = 499;
 
-export type ErrorType = 'invalid_request_error' | 'server_error';
+/** Inception's names of what went wrong; the status decides between them. */
+export type ErrorType = 'invalid_request_error' | 'authentication_error' | 'rate_limit_error' | 'server_error';
 
 export interface ErrorBody {
   error: { message: string; type: ErrorType; param: string | null; code: string | null };
@@ -33,7 +38,7 @@ export class ApiError extends Error {
   constructor(status: number, message: string, { param, code, headers = {} }: ApiErrorOptions = {}) {
     super(message);
     this.status = status;
-    this.type = status >= 500 ? 'server_error' : 'invalid_request_error';
+    this.type = errorTypeOf(status);
     this.param = param ?? null;
     this.code = code ?? null;
     this.headers = headers;
@@ -44,6 +49,12 @@ export class ApiError extends Error {
   }
 }
 
+function errorTypeOf(status: number): ErrorType {
+  if (status >= 500) return 'server_error';
+  if (status === 429) return 'rate_limit_error';
+  return status === 401 || status === 403 ? 'authentication_error' : 'invalid_request_error';
+}
+
 /** Turns anything thrown into what a client may know of it; internals are logged, never sent. */
 export function toApiError(error: unknown, requestId: string): ApiError {
   if (error instanceof ApiError) return error;
@@ -52,6 +63,12 @@ export function toApiError(error: unknown, requestId: string): ApiError {
     return new ApiError(503, error.message, {
       code: 'model_unavailable',
       headers: { 'retry-after': String(RETRY_AFTER_SECONDS) },
+    });
+  }
+  if (error instanceof EngineBusy) {
+    return new ApiError(503, 'Too many requests are waiting. Ask again in a moment.', {
+      code: 'engine_busy',
+      headers: { 'retry-after': String(BUSY_RETRY_AFTER_SECONDS) },
     });
   }
   if (error instanceof HTTPException) return new ApiError(error.status, error.message || 'The request was refused.');

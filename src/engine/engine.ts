@@ -37,7 +37,7 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     openWeights: parts.openWeights,
     cacheBytes: parts.limits?.cacheBytes ?? DEFAULT_CACHE_BYTES,
   });
-  return new DiffusionEngine(parts.model, tokenizer, denoiser);
+  return new DiffusionEngine(parts.model, tokenizer, denoiser, parts.limits?.maxWaiting);
 }
 
 class DiffusionEngine implements Engine {
@@ -48,7 +48,7 @@ class DiffusionEngine implements Engine {
   readonly #suffixes: PrefixCache;
   readonly #line: Line;
 
-  constructor(model: EngineParts['model'], tokenizer: Tokenizer, denoiser: Denoiser) {
+  constructor(model: EngineParts['model'], tokenizer: Tokenizer, denoiser: Denoiser, maxWaiting?: number) {
     const { prefixTokens, suffixTokens, canvasSlots } = denoiser.config.diffusion;
     this.model = {
       ...model,
@@ -59,17 +59,25 @@ class DiffusionEngine implements Engine {
     this.#denoiser = denoiser;
     this.#prefixes = new PrefixCache(denoiser, denoiser.prefixContexts);
     this.#suffixes = new PrefixCache(denoiser, denoiser.suffixContexts);
-    this.#line = new Line(denoiser.prefixContexts.length, (ticket) => {
+    const release = (ticket: Ticket) => {
       this.#prefixes.release(ticket);
       this.#suffixes.release(ticket);
-    });
+    };
+    this.#line = new Line(denoiser.prefixContexts.length, release, maxWaiting);
+  }
+
+  get waiting(): number {
+    return this.#line.waiting;
   }
 
   async *generate(request: GenerateRequest, signal: AbortSignal): AsyncGenerator<Frame, Completion> {
+    const joinedMs = performance.now();
     const ticket = this.#line.join();
     try {
       await this.#line.turn(ticket, signal);
-      return yield* this.#denoise(request, ticket, signal);
+      const queueMs = performance.now() - joinedMs;
+      const completion = yield* this.#denoise(request, ticket, signal);
+      return { ...completion, usage: { ...completion.usage, queueMs } };
     } finally {
       this.#line.leave(ticket);
     }
@@ -141,8 +149,8 @@ class DiffusionEngine implements Engine {
         const prefix = this.#prefixes.claim(prefixStream, prompt.prefix.length, ticket);
         const suffix = hasSuffix ? this.#suffixes.claim(prompt.suffix, prompt.suffix.length, ticket) : undefined;
         work.noteCached(prefix.length + (suffix?.length ?? 0));
-        if (this.#extend(prefix, prefixStream)) return false;
-        if (suffix && this.#extend(suffix, prompt.suffix)) return false;
+        if (work.measurePrefill(() => this.#extend(prefix, prefixStream))) return false;
+        if (suffix && work.measurePrefill(() => this.#extend(suffix, prompt.suffix))) return false;
         use(prefix, suffix);
         return true;
       });
@@ -163,6 +171,7 @@ class Work {
   steps = 0;
   #slotEvaluations = 0;
   #cpuMs = 0;
+  #prefillMs = 0;
   #cachedTokens: number | undefined;
 
   /** Runs a piece of synchronous work. The clock stands still in it where the runtime hides time from code. */
@@ -172,6 +181,16 @@ class Work {
       return piece();
     } finally {
       this.#cpuMs += performance.now() - start;
+    }
+  }
+
+  /** Runs a part of a measured piece that computes context. */
+  measurePrefill<T>(part: () => T): T {
+    const start = performance.now();
+    try {
+      return part();
+    } finally {
+      this.#prefillMs += performance.now() - start;
     }
   }
 
@@ -193,6 +212,7 @@ class Work {
       steps: this.steps,
       slotEvaluations: this.#slotEvaluations,
       cpuMs: this.#cpuMs,
+      prefillMs: this.#prefillMs,
     };
   }
 }

@@ -6,11 +6,15 @@
  * client has gone can stop for good at any await, so whatever it held is given up by the clock, not by its `finally`.
  */
 
+import { EngineBusy } from './errors.ts';
 import { pause } from './pause.ts';
 
 /** A request that has not shown itself for so long is taken for dead; one that was only slow lines up again. */
 const ABANDONED_MS = 10_000;
 const LOOK_AGAIN_MS = 2;
+
+/** So many short completions take a few seconds; whoever waits longer has typed on, or given up. */
+export const DEFAULT_MAX_WAITING = 64;
 
 /** A place in the line. */
 export interface Ticket {
@@ -20,20 +24,35 @@ export interface Ticket {
 export class Line {
   readonly #served: number;
   readonly #release: (ticket: Ticket) => void;
+  readonly #maxWaiting: number;
   #tickets: Ticket[] = [];
 
-  /** Serves `served` tickets at a time; `release` is called with each ticket that leaves or is taken for dead. */
-  constructor(served: number, release: (ticket: Ticket) => void) {
+  /**
+   * Serves `served` tickets at a time and lets `maxWaiting` wait behind them; `release` is called with each ticket that
+   * leaves or is taken for dead.
+   */
+  constructor(served: number, release: (ticket: Ticket) => void, maxWaiting = DEFAULT_MAX_WAITING) {
     this.#served = served;
     this.#release = release;
+    this.#maxWaiting = maxWaiting;
   }
 
   get length(): number {
     return this.#tickets.length;
   }
 
+  /** Tickets that are not served yet. */
+  get waiting(): number {
+    return Math.max(0, this.#tickets.length - this.#served);
+  }
+
+  /** Throws EngineBusy when as many wait as may. */
   join(): Ticket {
-    const ticket = { lastSeenMs: Date.now() };
+    const nowMs = Date.now();
+    // Those who wait look for the dead; when all in the line are dead, nobody else does.
+    this.#leaveAbandoned(nowMs);
+    if (this.#tickets.length >= this.#served + this.#maxWaiting) throw new EngineBusy(this.waiting);
+    const ticket = { lastSeenMs: nowMs };
     this.#tickets.push(ticket);
     return ticket;
   }
@@ -51,11 +70,15 @@ export class Line {
       signal.throwIfAborted();
       ticket.lastSeenMs = Date.now();
       if (!this.#tickets.includes(ticket)) this.#tickets.push(ticket);
-      for (const other of this.#tickets) {
-        if (ticket.lastSeenMs - other.lastSeenMs > ABANDONED_MS) this.leave(other);
-      }
+      this.#leaveAbandoned(ticket.lastSeenMs);
       if (this.#tickets.indexOf(ticket) < this.#served) return;
       await pause(LOOK_AGAIN_MS);
+    }
+  }
+
+  #leaveAbandoned(nowMs: number): void {
+    for (const ticket of this.#tickets) {
+      if (nowMs - ticket.lastSeenMs > ABANDONED_MS) this.leave(ticket);
     }
   }
 }

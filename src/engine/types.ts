@@ -51,6 +51,10 @@ export interface Usage {
   /** Slots computed, summed over the steps: the cost figure that is comparable between samplers. */
   slotEvaluations: number;
   cpuMs: number;
+  /** Time in the line before the first turn, where the engine has a line of its own. */
+  queueMs?: number;
+  /** Part of `cpuMs` in which keys and values of the context were computed, where the engine knows it. */
+  prefillMs?: number;
 }
 
 export interface Completion {
@@ -73,11 +77,13 @@ export interface ModelInfo {
 /** A model that is ready to generate. One engine serves many requests at once and decides itself whose turn it is. */
 export interface Engine {
   readonly model: ModelInfo;
+  /** Requests that wait for their first turn, where the engine has a line of its own. */
+  readonly waiting?: number;
   /**
    * Generates one completion, yielding a frame after each denoising step and returning the completion.
    *
    * Ending the iteration early (`return()`) or aborting `signal` frees the engine for the next request. After an abort
-   * the generator throws `signal.reason`. The engine gives way to the event loop between steps.
+   * the generator throws `signal.reason`; it throws EngineBusy before its first frame when too many wait. The engine gives way to the event loop between steps.
    */
   generate(request: GenerateRequest, signal: AbortSignal): AsyncGenerator<Frame, Completion>;
 }
@@ -107,6 +113,8 @@ export interface KernelModules {
 export interface EngineLimits {
   /** Bound of all cached keys and values. */
   cacheBytes?: number;
+  /** Requests that may wait for their turn; one more is refused with EngineBusy. */
+  maxWaiting?: number;
 }
 
 /** The signature of `createEngine` in engine.ts. Rejects when the parts do not fit together or the weights fail. */

@@ -1,5 +1,6 @@
 import { describe, expect, it, vi } from 'vitest';
 import { createApp, MAX_BODY_BYTES } from '../../src/app.ts';
+import { EngineBusy } from '../../src/engine/errors.ts';
 import { ModelUnavailable } from '../../src/engine/provider.ts';
 import { errorOf, post } from '../support/requests.ts';
 import { helloScript, providerOf, scriptedEngine } from '../support/scripted-engine.ts';
@@ -168,6 +169,20 @@ describe('refusals', () => {
     expect(error.message).not.toContain('secret');
     expect(log).toHaveBeenCalledWith(requestId, expect.objectContaining({ message: 'secret detail' }));
     log.mockRestore();
+  });
+});
+
+describe('a busy engine', () => {
+  it.each([false, true])('should answer 503 and say when to ask again, with stream: %s', async (stream) => {
+    const engine = scriptedEngine({
+      ...helloScript,
+      beforeFrame: () => {
+        throw new EngineBusy(64);
+      },
+    });
+    const response = await post(createApp(providerOf(engine)), COMPLETIONS, { model: 'nano', prompt: 'a', stream });
+    expect(response.headers.get('retry-after')).toMatch(/^\d+$/);
+    expect(await errorOf(response)).toMatchObject({ status: 503, type: 'server_error', code: 'engine_busy' });
   });
 });
 

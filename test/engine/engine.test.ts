@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { ConfigError } from '../../src/denoiser/config.ts';
 import { createEngine } from '../../src/engine/engine.ts';
+import { EngineBusy } from '../../src/engine/errors.ts';
 import type { GenerateRequest } from '../../src/engine/types.ts';
 import { kernelModule } from '../assembly/builds.ts';
 import { randomModel, SAMPLE_CONFIG } from '../denoiser/random-model.ts';
@@ -84,6 +85,9 @@ describe('completion', () => {
     expect(usage.steps).toBe(frames.length);
     expect(usage.slotEvaluations).toBe(usage.steps * CANVAS_SLOTS);
     expect(usage.cpuMs).toBeGreaterThan(0);
+    expect(usage.prefillMs).toBeGreaterThan(0);
+    expect(usage.prefillMs).toBeLessThan(usage.cpuMs);
+    expect(usage.queueMs).toBeGreaterThanOrEqual(0);
     expect(completion.confidence).toBeLessThan(0);
   });
 });
@@ -214,6 +218,18 @@ describe('concurrency', () => {
     await early.next();
     await early.return(undefined as never);
     expect(said((await run(single)).completion)).toEqual(expected);
+  });
+});
+
+describe('a full line', () => {
+  it('should refuse one request more than may wait, and answer the others', async () => {
+    const full = await sampleEngine(kernels, ONE_PAIR, randomModel(1), 2);
+    const answered = [1, 2, 3].map(() => run(full));
+    await expect(run(full)).rejects.toThrow(EngineBusy);
+    expect(full.waiting).toBe(2);
+    await Promise.all(answered);
+    expect(full.waiting).toBe(0);
+    expect((await run(full)).completion.text).not.toBe('');
   });
 });
 

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { EngineBusy } from '../../src/engine/errors.ts';
 import { Line } from '../../src/engine/line.ts';
 
 const never = new AbortController().signal;
@@ -62,6 +63,27 @@ describe('Line', () => {
     expect(back).toBe(false);
     line.leave(next);
     await returning;
+    expect(line.length).toBe(1);
+  });
+
+  it('should refuse whoever comes when as many wait as may', () => {
+    const line = new Line(1, () => {}, 2);
+    const tickets = [line.join(), line.join(), line.join()];
+    expect(line.waiting).toBe(2);
+    expect(() => line.join()).toThrow(EngineBusy);
+    expect(line.length).toBe(3);
+    line.leave(tickets[0]!);
+    expect(line.waiting).toBe(1);
+    expect(() => line.join()).not.toThrow();
+  });
+
+  it('should not count the dead against the bound', () => {
+    const now = vi.spyOn(Date, 'now').mockReturnValue(0);
+    const line = new Line(1, () => {}, 1);
+    line.join();
+    line.join();
+    now.mockReturnValue(20_000);
+    line.join();
     expect(line.length).toBe(1);
   });
 });

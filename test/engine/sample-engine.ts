@@ -15,6 +15,7 @@ export function sampleEngine(
   kernels: KernelModules,
   cacheBytes = SEVERAL_PAIRS,
   model: Model = randomModel(1),
+  maxWaiting?: number,
 ): Promise<Engine> {
   return createEngine({
     model: { id: 'sample', created: 1_790_000_000 },
@@ -22,7 +23,7 @@ export function sampleEngine(
     config: SAMPLE_CONFIG,
     tokenizer: sampleTokenizer(),
     openWeights: async () => streamOf(safetensorsBytes(fileTensors(model)), 65_536),
-    limits: { cacheBytes },
+    limits: { cacheBytes, ...(maxWaiting !== undefined && { maxWaiting }) },
   });
 }
 

@@ -1,0 +1,10 @@
+/** Errors of the engine that a client should hear about. */
+
+/** As many requests wait as may; it is worth asking again in a moment. */
+export class EngineBusy extends Error {
+  override readonly name = 'EngineBusy';
+
+  constructor(waiting: number) {
+    super(`The engine is busy: ${waiting} requests are waiting.`);
+  }
+}
