@@ -3,22 +3,22 @@ a 5-gram model, on the same examples.
 
     python -m training.evaluate --model models/nano --split validation --examples 300 --out training/.runs/eval.json
     python -m training.evaluate --model models/nano --split test --checkpoint training/.runs/nano/last.pt   float weights too
-    python -m training.evaluate --model models/nano --sweep       quality and cost over reveal thresholds and edits
+    python -m training.evaluate --model models/nano --sweep       quality and cost over thresholds and widths, repairs
 
 Validation while developing; test once, for the model that ships. Everything runs on one thread of the CPU.
 """
 
 import argparse
 import json
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+import random
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
+from training.completer import Completer
 from training.config import SpecialTokens
 from training.data import load_tokenizer, texts_by_package
 from training.denoiser import Denoiser
@@ -33,10 +33,20 @@ from training.held_out_losses import (
     per_token_and_character,
     prefix_losses,
 )
-from training.infilling_tasks import LINE_TASKS, TASKS, Example, draw_examples
-from training.ngram import NgramModel, decode_greedily, ngram_of_train, split_tokens
-from training.sampler import Context, Thresholds, decode_context, infill_contexts, open_contexts, prompt_ids
-from training.scores import SYSTEMS, Completion, compare, losses_table, summarize, sweep_table, tasks_table
+from training.infilling_tasks import TASKS, Example, draw_examples
+from training.ngram import NgramModel, ngram_of_train, split_tokens
+from training.repair import EDIT_THRESHOLDS, KINDS, Look, look_at_planted, repair_rates
+from training.sampler import Thresholds
+from training.scores import (
+    SYSTEMS,
+    Completion,
+    compare,
+    losses_table,
+    repair_table,
+    summarize,
+    sweep_table,
+    tasks_table,
+)
 
 SWEEP_REVEAL = (0.5, 0.7, 0.8, 0.9, 0.95)
 SAMPLES = 4  # completions of each task that are kept in the result, the first ones drawn
@@ -54,75 +64,6 @@ NOTES = (
     + "what is before it in its window. The 5-gram has the same tokens.",
     "Intervals are 95 % bootstrap intervals over the examples; differences are taken pair by pair.",
 )
-
-
-def cpu_ms(call: Callable) -> tuple[object, float]:
-    """What a call returns, and the CPU time of the process that it took."""
-    started = time.process_time()
-    return call(), 1000 * (time.process_time() - started)
-
-
-@dataclass
-class Prompt:
-    """An example as the streams of a model, with their keys and values and the time these took."""
-
-    example: Example
-    prefix_ids: list[int]
-    prefix: Context
-    suffix: Context | None
-    prefix_ms: float
-    suffix_ms: float
-
-
-class Completer:
-    """A model that completes examples, by diffusion or from left to right."""
-
-    def __init__(self, model: Denoiser, tokenizer: Tokenizer, max_tokens: int):
-        self.model, self.tokenizer, self.max_tokens = model, tokenizer, max_tokens
-        self.special = SpecialTokens.of(tokenizer)
-        self.line_ends = {id_ for content, id_ in tokenizer.get_vocab().items() if "\n" in tokenizer.decode([id_])}
-
-    def prompt(self, example: Example) -> Prompt:
-        left, right = prompt_ids(example.prefix, example.suffix, self.tokenizer, self.special, self.model.config)
-        (prefix, _), prefix_ms = cpu_ms(lambda: open_contexts(self.model, left, []))
-        suffix, suffix_ms = None, 0.0
-        if right:
-            suffix = Context(self.model, -1)
-            with torch.no_grad():
-                _, suffix_ms = cpu_ms(lambda: suffix.extend(right))
-        return Prompt(example, left, prefix, suffix, prefix_ms, suffix_ms)
-
-    def diffuse(self, prompt: Prompt, thresholds: Thresholds) -> Completion:
-        found, ms = cpu_ms(
-            lambda: infill_contexts(self.model, self.special, prompt.prefix, prompt.suffix, self.max_tokens, thresholds)
-        )
-        tokens = len(found.ids) + found.ended
-        prompt_ms = prompt.prefix_ms + prompt.suffix_ms
-        return Completion(self._text(found.ids), tokens, found.steps, found.slot_evaluations, prompt_ms, ms)
-
-    def decode(self, prompt: Prompt, task: str) -> Completion:
-        limit, stop = self._end(prompt.example, task)
-        found, ms = cpu_ms(lambda: decode_context(self.model, self.special, prompt.prefix, limit, stop))
-        text = self._cut(self._text(found.ids), task)
-        # a token costs one pass, the end token too: it is a step, but not among the ids
-        return Completion(text, found.steps, found.steps, found.slot_evaluations, prompt.prefix_ms, ms)
-
-    def decode_ngram(self, prompt: Prompt, task: str, ngram: NgramModel) -> Completion:
-        limit, stop = self._end(prompt.example, task)
-        found, ms = cpu_ms(lambda: decode_greedily(ngram, prompt.prefix_ids[1:], limit, stop))
-        return Completion(self._cut(self._text(found), task), len(found), 0, 0, 0.0, ms)
-
-    def _end(self, example: Example, task: str) -> tuple[int, Callable[[list[int]], bool]]:
-        """Where a left-to-right decoder ends: at the line end, or after as many tokens as the truth has."""
-        if task in LINE_TASKS:
-            return self.max_tokens, lambda ids: bool(ids) and ids[-1] in self.line_ends
-        return len(self.tokenizer.encode(example.middle, add_special_tokens=False).ids), lambda ids: False
-
-    def _cut(self, text: str, task: str) -> str:
-        return text.split("\n", 1)[0] if task in LINE_TASKS else text
-
-    def _text(self, ids: list[int]) -> str:
-        return self.tokenizer.decode(ids, skip_special_tokens=False)
 
 
 def evaluate_task(
@@ -183,6 +124,20 @@ def sweep(examples: list[Example], completer: Completer, bar: tqdm) -> list[dict
     return [{"setting": setting, **summarize(completions, middles)} for setting, completions in found.items()]
 
 
+def repairs(examples: list[Example], completer: Completer, seed: int, bar: tqdm) -> dict[str, list[dict]]:
+    """Planted wrong tokens that are set right, for each kind of wrong token and each edit threshold."""
+    rng, looks = random.Random(seed), {kind: list[Look]() for kind in KINDS}
+    for example in examples:
+        ids = completer.tokenizer.encode(example.middle, add_special_tokens=False).ids
+        prompt = completer.prompt(example)
+        for kind, found in looks.items():
+            found.append(
+                look_at_planted(kind, ids, completer.model, completer.special, prompt.prefix, prompt.suffix, rng)
+            )
+        bar.update()
+    return {kind: [repair_rates(found, threshold) for threshold in EDIT_THRESHOLDS] for kind, found in looks.items()}
+
+
 def held_out_losses(
     split: str, packages, tokenizer: Tokenizer, models: dict[str, Denoiser], ngram: NgramModel | None, seed: int
 ) -> dict:
@@ -211,7 +166,7 @@ def report(result: dict) -> str:
         parts += [tasks_table(result["tasks"]), losses_table(result["losses"])]
         parts.append("\n".join(f"- {note}" for note in result["notes"]))
     if "sweep" in result:
-        parts.append(sweep_table(result["sweep"]))
+        parts += [sweep_table(result["sweep"]), repair_table(result["repair"])]
     return "\n\n".join(parts)
 
 
@@ -238,7 +193,8 @@ def evaluate(arguments: argparse.Namespace) -> dict:
     }
     if arguments.sweep:
         examples = draw_examples(packages, "line_rest", arguments.examples, arguments.seed)
-        with tqdm(total=len(examples), desc="sweep", unit="example") as bar:
+        with tqdm(total=2 * len(examples), desc="sweep", unit="example") as bar:
+            result["repair"] = repairs(examples, completer, arguments.seed, bar)
             result["sweep"] = sweep(examples, completer, bar)
         return result
     floating = None

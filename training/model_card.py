@@ -20,7 +20,7 @@ from training.curves import draw_curves
 from training.denoiser import Denoiser
 from training.export import quantized_tensors
 from training.infilling_tasks import TASKS
-from training.scores import in_words, losses_table, markdown, sweep_table, tasks_table
+from training.scores import in_words, losses_table, markdown, repair_table, sweep_table, tasks_table
 
 STATISTICS_PATH = MANIFEST_PATH.with_name("statistics.json")
 SAMPLE_LINE_CHARACTERS = 60  # of the text before the cursor
@@ -284,7 +284,7 @@ def model_card(
         data_section(statistics, licences, sum(record.tokens for record in chain)),
         compute_section(chain, hardware),
         scores_section(evaluation),
-        *(["## Thresholds\n\n" + sweep_words(sweep), sweep_table(sweep["sweep"])] if sweep else []),
+        *(thresholds_sections(sweep) if sweep else []),
         quantization_section(errors, evaluation["losses"]),
         use_section(chain, hardware),
         reproduce_section(manifest["name"], chain, settings, hardware),
@@ -292,9 +292,15 @@ def model_card(
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
-def sweep_words(sweep: dict) -> str:
+def thresholds_sections(sweep: dict) -> list[str]:
     settings = sweep["settings"]
-    return f"Rest of the line on the {settings['split']} packages, {settings['examples']} examples."
+    return [
+        "## Thresholds and self-correction",
+        f"Rest of the line on the {settings['split']} packages, {settings['examples']} examples. "
+        + "For the second table one wrong token was planted in a canvas that was right otherwise.",
+        sweep_table(sweep["sweep"]),
+        repair_table(sweep["repair"]),
+    ]
 
 
 def main(arguments: list[str] | None = None) -> None:

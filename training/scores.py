@@ -6,6 +6,7 @@ import numpy as np
 from rapidfuzz.distance import Levenshtein
 
 from training.infilling_tasks import TASKS
+from training.repair import KINDS
 
 RESAMPLES = 2000  # of the bootstrap: the ends of a 95 % interval are then stable to about a tenth of a point
 SYSTEMS = {
@@ -15,6 +16,11 @@ SYSTEMS = {
     "float": "diffusion, float weights",
 }
 SHORT = {"ar": "AR", "ngram": "the 5-gram", "float": "float weights"}  # the same in a sentence
+REPAIR_COLUMNS = {
+    "repaired": "planted tokens set right",
+    "changed_wrongly": "turned into another wrong one",
+    "right_spoiled": "right tokens spoiled",
+}
 SAME_COST = 0.02  # costs closer than this share are called the same
 
 
@@ -205,3 +211,13 @@ def sweep_table(sweep: list[dict]) -> str:
     ]
     names = ("exact_match", "edit_similarity", "slot_evaluations_per_token", "steps", "decode_ms")
     return markdown(["setting", *(MEASURES[name].title for name in names)], rows)
+
+
+def repair_table(repair: dict[str, list[dict]]) -> str:
+    """Planted wrong tokens at each edit threshold, see repair."""
+    rows = [
+        [KINDS[kind], str(row["threshold"]), *(f"{100 * row[name]:.1f} %" for name in REPAIR_COLUMNS)]
+        for kind, rates in repair.items()
+        for row in rates
+    ]
+    return markdown(["planted", "edit threshold", *REPAIR_COLUMNS.values()], rows)

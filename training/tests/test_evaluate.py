@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import random
 from collections import Counter
 
 import numpy as np
@@ -9,13 +10,14 @@ import pytest
 import torch
 
 from training import evaluate, export, held_out_losses, ngram
+from training.completer import Completer
 from training.config import DENOISERS, SpecialTokens
 from training.denoiser import Denoiser
-from training.evaluate import Completer
 from training.held_out_losses import characters_of_tokens, even_windows, prefix_losses
 from training.infilling_tasks import LINE_TASKS, TASKS, Example, draw_examples
 from training.model_card import ModelCardError, RunRecord, code, model_card, train_command
 from training.ngram import NgramModel
+from training.repair import KINDS, Look, look_at_planted, repair_rates, wrong_token
 from training.sampler import Context, Thresholds, infill, prompt_ids
 from training.scores import Completion, compare, edit_similarity, in_words, interval, summarize
 from training.tests.made_up import readable_code
@@ -257,6 +259,36 @@ def test_the_sweep_has_a_row_for_every_setting(model, tokenizer, corpus_of_made_
     rows = [line for line in printed.splitlines() if line.startswith("| canvas 8")]
     assert len(rows) == 2 * len(evaluate.SWEEP_REVEAL)
     assert "| AR, same weights |" in printed
+    assert "| any token | 0.9 |" in printed
+
+
+def test_repair_rates_count_planted_and_right_tokens_apart():
+    looks = [
+        Look(True, 0.95, True, [False, True], [0.99, 0.6]),  # set right; a right token doubted
+        Look(True, 0.95, False, [False, False], [0.9, 0.9]),  # another wrong one
+        Look(True, 0.6, True, [False, True], [0.9, 0.97]),  # too unsure; a right token spoiled
+        Look(False, 0.99, False, [False, False], [0.9, 0.9]),  # believed
+    ]
+    rates = repair_rates(looks, 0.9)
+    assert (rates["repaired"], rates["changed_wrongly"], rates["right_spoiled"]) == (0.25, 0.25, 0.125)
+    assert repair_rates(looks, 0.5) == {
+        "threshold": 0.5,
+        "repaired": 0.5,
+        "changed_wrongly": 0.25,
+        "right_spoiled": 0.25,
+    }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_planted_token_is_wrong_and_not_special(kind, completer, model, special):
+    prompt, rng = completer.prompt(EXAMPLE), random.Random(1)
+    ids = completer.tokenizer.encode(EXAMPLE.middle).ids
+    with torch.no_grad():
+        for slot in range(len(ids)):
+            token = wrong_token(kind, ids, slot, model, special, prompt.prefix, rng)
+            assert token not in {ids[slot], *vars(special).values()}
+    look = look_at_planted(kind, ids[:3], model, special, prompt.prefix, prompt.suffix, rng)
+    assert len(look.right_changes) == 3  # two tokens and the end
 
 
 def test_a_train_command_states_what_is_not_the_default():
