@@ -57,6 +57,8 @@ NOTES = (
     "AR is the prefix stream of the same weights, decoded greedily. It cannot see the suffix.",
     "At the line tasks AR and the 5-gram are stopped at the line end and cut there; diffusion has to end by itself.",
     "At random spans AR and the 5-gram are given the true length in tokens, as they have no way to know it.",
+    "The 5-gram knows canonical tokenization only: a cursor in the middle of a word costs it more than the denoiser, which "
+    + "was trained on text cut at random characters.",
     "CPU time is that of this PyTorch reference on one thread, where a pass over a canvas costs little more than one "
     + "over a single token; it says nothing about the kernels of the service. Slot evaluations carry over.",
     "The prompt of diffusion is the prefix and the suffix stream, that of AR the prefix stream alone.",
