@@ -2,6 +2,7 @@
 import type { Context } from 'hono';
 import type { KeepAlive, ModelProvider } from '../engine/provider.ts';
 import type { Completion, Engine } from '../engine/types.ts';
+import { observed } from '../middleware/observed-engine.ts';
 import { type ChoiceEvent, type CompletionCall, generateChoices } from './completion.ts';
 import { ApiError, toApiError } from './errors.ts';
 import { EVENT_STREAM_HEADERS, eventStream } from './event-stream.ts';
@@ -26,7 +27,7 @@ export async function engineFor(c: Context, models: ModelProvider, name: string)
       code: 'model_not_found',
     });
   }
-  return models.engine(keepAliveOf(c));
+  return observed(c, await models.engine(keepAliveOf(c)));
 }
 
 /**

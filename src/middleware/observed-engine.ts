@@ -1,0 +1,48 @@
+/** The engine as one request sees it: bound by the request's time limit, and reporting what it did. */
+import type { Context } from 'hono';
+import { ApiError } from '../api/errors.ts';
+import { EngineBusy } from '../engine/errors.ts';
+import type { Completion, Engine, Frame, GenerateRequest } from '../engine/types.ts';
+import type { Observation } from './observation.ts';
+
+declare module 'hono' {
+  interface ContextVariableMap {
+    /** Set by `observe`. */
+    observation: Observation | undefined;
+    /** Set by `timeLimit`; aborts with the ApiError that the client gets. */
+    timeLimit: AbortSignal | undefined;
+  }
+}
+
+/** Wraps `engine` for the request of `c`; works without either middleware. */
+export function observed(c: Context, engine: Engine): Engine {
+  const observation = c.get('observation');
+  const timeLimit = c.get('timeLimit');
+  if (observation) observation.engine = engine;
+
+  async function* generate(request: GenerateRequest, signal: AbortSignal): AsyncGenerator<Frame, Completion> {
+    const limited = timeLimit ? AbortSignal.any([signal, timeLimit]) : signal;
+    let ended = false;
+    try {
+      const completion = yield* engine.generate(request, limited);
+      ended = true;
+      observation?.completed(completion);
+      return completion;
+    } catch (error) {
+      ended = true;
+      if (signal.aborted) observation?.ended('cancelled');
+      else observation?.ended('failed', codeOf(error));
+      throw error;
+    } finally {
+      // The iteration was given up: the reader of a stream has gone.
+      if (!ended) observation?.ended('cancelled');
+    }
+  }
+
+  return { model: engine.model, generate };
+}
+
+function codeOf(error: unknown): string {
+  if (error instanceof EngineBusy) return 'engine_busy';
+  return (error instanceof ApiError && error.code) || 'internal_error';
+}
