@@ -1,0 +1,48 @@
+/** Lines of source text, as the rules of what an editor shows look at them. */
+
+/** The text on both sides of the cursor. */
+export interface Cursor {
+  prefix: string;
+  suffix: string;
+}
+
+/** Columns of a tab when indentations are compared; files that mix tabs and spaces mostly mean this. */
+const TAB_COLUMNS = 4;
+
+export function firstLine(text: string): string {
+  const end = text.indexOf('\n');
+  return end < 0 ? text : text.slice(0, end);
+}
+
+export function lastLine(text: string): string {
+  return text.slice(text.lastIndexOf('\n') + 1);
+}
+
+export function isBlank(text: string): boolean {
+  return text.trim() === '';
+}
+
+/** Whether a line says something: a lone bracket or ruler may well stand twice. */
+export function hasWord(line: string): boolean {
+  return /[\p{L}\p{N}]/u.test(line);
+}
+
+/** Columns before the first character that is no space. */
+export function indentOf(line: string): number {
+  let columns = 0;
+  for (const character of line) {
+    if (character === '\t') columns += TAB_COLUMNS;
+    else if (character === ' ') columns++;
+    else break;
+  }
+  return columns;
+}
+
+/** Lines behind the line of the cursor that are not blank. */
+export function linesBelow({ suffix }: Cursor): string[] {
+  return suffix
+    .split('\n')
+    .slice(1)
+    .filter((line) => !isBlank(line))
+    .map((line) => line.trimEnd());
+}

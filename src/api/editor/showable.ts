@@ -1,0 +1,24 @@
+/**
+ * From what the model says to what an editor can show at the cursor. Pure: text and cursor in, text out.
+ *
+ * The rules are those that editors and their users expect of a completion, whatever the model: one line where text follows
+ * the cursor, no further than the scope, nothing that stands there already, nothing blank, no runaway repetition.
+ */
+import { type Cursor, firstLine, isBlank } from './lines.ts';
+import { withoutOverlap } from './overlap.ts';
+import { repeatsLineAbove, withoutRunaway } from './repetition.ts';
+import { withinScope } from './scope.ts';
+
+/** Whether only one line can be shown: more would push the text behind the cursor away from what it belongs to. */
+export function isSingleLine({ suffix }: Cursor): boolean {
+  return !isBlank(firstLine(suffix));
+}
+
+/** What an editor can show of a completion; empty when that is nothing. */
+export function showable(text: string, cursor: Cursor): string {
+  const singleLine = isSingleLine(cursor);
+  const sane = withoutRunaway(singleLine ? firstLine(text) : text);
+  const fresh = withoutOverlap(singleLine ? sane : withinScope(sane, cursor), cursor);
+  const shown = singleLine ? fresh : fresh.trimEnd();
+  return isBlank(shown) || repeatsLineAbove(shown, cursor) ? '' : shown;
+}

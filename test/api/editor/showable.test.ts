@@ -1,0 +1,222 @@
+import { describe, expect, it } from 'vitest';
+import type { Cursor } from '../../../src/api/editor/lines.ts';
+import { isWellFormed } from '../../../src/api/editor/overlap.ts';
+import { showable } from '../../../src/api/editor/showable.ts';
+
+/** A file with the cursor at `█`. */
+function at(file: string): Cursor {
+  const [prefix, suffix] = file.split('█') as [string, string];
+  return { prefix, suffix };
+}
+
+const PYTHON = at(`import json
+from pathlib import Path
+
+def read_manifest(path: Path) -> dict:
+    with path.open() as file:
+        █
+
+def main() -> None:
+    print(read_manifest(Path('manifest.json')))
+`);
+
+const TYPESCRIPT = at(`export class Counter {
+  #count = 0;
+
+  increment(by = 1): number {
+    █
+  }
+
+  reset(): void {
+    this.#count = 0;
+  }
+}
+`);
+
+const GO = at(`package main
+
+func max(values []int) int {
+\tbest := values[0]
+\tfor _, value := range values {
+█
+\t}
+\treturn best
+}
+`);
+
+describe('what an editor shows', () => {
+  it.each([
+    ['a whole line', PYTHON, 'return json.load(file)'],
+    ['several lines', TYPESCRIPT, 'this.#count += by;\n    return this.#count;'],
+    ['a block with tabs', GO, '\t\tif value > best {\n\t\t\tbest = value\n\t\t}'],
+  ])('should leave %s as it is', (_, cursor, text) => {
+    expect(showable(text, cursor)).toBe(text);
+  });
+
+  it.each(['', '\n', '   ', '\n\n    \n', '\t'])('should show nothing for the blank %j', (text) => {
+    expect(showable(text, PYTHON)).toBe('');
+  });
+
+  it('should drop blank lines and spaces at the end', () => {
+    expect(showable('return json.load(file)  \n\n\n', PYTHON)).toBe('return json.load(file)');
+  });
+});
+
+describe('text behind the cursor', () => {
+  it('should allow one line only', () => {
+    const cursor = at('const names = users.map((user) => █);\n');
+    expect(showable('user.name\nconst ages = 1', cursor)).toBe('user.name');
+  });
+
+  it('should show nothing when the first line is empty', () => {
+    expect(showable('\n  return 1;', at('return (█);'))).toBe('');
+  });
+
+  it('should keep the spaces before it', () => {
+    expect(showable('left + ', at('const sum = █right;'))).toBe('left + ');
+  });
+
+  it.each([
+    ['console.log(█);', "'done');", "'done'"],
+    ['console.log(█);', "'done'); // said", "'done'"],
+    ['print("█")', 'hello")', 'hello'],
+    ["if (name === 'a█') {", "bc') {", 'bc'],
+    ['const { a, █} = options;', 'b } = options;', 'b '],
+    ['const total█ = 5;', 'Price = 5;', 'Price'],
+    ['items[█]', 'index]', 'index'],
+  ])('should not be repeated: %s', (file, text, shown) => {
+    expect(showable(text, at(file))).toBe(shown);
+  });
+
+  it.each([
+    ['print(max(█)', 'a, b)'],
+    ['foo(bar(█))', 'baz(1)'],
+    ['  } else if (isLast(█) {', 'node)'],
+    ['const s█', "= 'it is'"],
+    ['user█e', 'nam'],
+    ['the█n', 'n'],
+  ])('should not cost a character that both need: %s', (file, text) => {
+    expect(showable(text, at(file))).toBe(text);
+  });
+});
+
+describe('lines below the cursor', () => {
+  it('should not be repeated when they close the block', () => {
+    expect(showable('this.#count += by;\n    return this.#count;\n  }', TYPESCRIPT)).toBe(
+      'this.#count += by;\n    return this.#count;',
+    );
+  });
+
+  it('should not be repeated in part, when the completion ends in one', () => {
+    const text = 'return json.load(file)\n\ndef main() -> None:\n    print(read_man';
+    expect(showable(text, PYTHON)).toBe('return json.load(file)');
+  });
+
+  it('should not be repeated by the first line of the completion', () => {
+    expect(showable('return best', at('best = 1\n█\nreturn best\n'))).toBe('');
+  });
+
+  it('should not cut a line that only looks like the next one', () => {
+    const cursor = at('def sign(x):\n    █\n    return 0\n');
+    const text = 'if x > 0:\n        return 1\n    if x < 0:\n        return -1';
+    expect(showable(text, cursor)).toBe(text);
+  });
+});
+
+describe('the scope', () => {
+  it('should end where the indentation falls below that of the cursor', () => {
+    expect(showable('return json.load(file)\n\ndef write(path):\n    pass', PYTHON)).toBe('return json.load(file)');
+  });
+
+  it('should end with the block that the line of the cursor opens', () => {
+    const cursor = at('class Stack:\n    def __init__(self):\n        self.items = []\n\n    def push(self, item)█\n');
+    const text = ':\n        self.items.append(item)\n\n    def pop(self):\n        return self.items.pop()';
+    expect(showable(text, cursor)).toBe(':\n        self.items.append(item)');
+  });
+
+  it('should take in the bracket that closes the block, and nothing behind it', () => {
+    const cursor = at('export function add(a: number, b: number)█');
+    const text = ': number {\n  return a + b;\n}\n\nexport function sub() {\n  return 0;\n}';
+    expect(showable(text, cursor)).toBe(': number {\n  return a + b;\n}');
+  });
+
+  it('should take in the further branches of a statement', () => {
+    const cursor = at('def sign(x):\n    if x > 0█\n');
+    const text = ':\n        return 1\n    elif x < 0:\n        return -1\n    else:\n        return 0\n    print(x)';
+    expect(showable(text, cursor)).toBe(text.slice(0, text.lastIndexOf('\n')));
+  });
+
+  it('should go on behind the bracket when it opens again', () => {
+    const cursor = at('function f(a) {\n  if (a)█\n}\n');
+    const text = ' {\n    g();\n  } else {\n    h();\n  }\n  i();';
+    expect(showable(text, cursor)).toBe(' {\n    g();\n  } else {\n    h();\n  }');
+  });
+
+  it('should let statements at the indentation of the cursor follow', () => {
+    const cursor = at('function f() {\n  const a = 1;\n  █\n}\n');
+    const text = 'if (a > 0) {\n    g(a);\n  }';
+    expect(showable(text, cursor)).toBe(text);
+    expect(showable('const b = 2;\n  const c = a + b;\n  return c;', cursor)).toContain('return c;');
+  });
+
+  it('should close the block of the cursor when nothing below does', () => {
+    const cursor = at('class A {\n  f() {\n    █\n}\n');
+    expect(showable('g();\n  }\n\n  h() {', cursor)).toBe('g();\n  }');
+    expect(showable('return 1\nend\nputs 2', at('def one\n  █'))).toBe('return 1\nend');
+  });
+
+  it('should end at a blank line at the top level', () => {
+    expect(showable('x = 1\ny = 2\n\nz = 3', at('import os\n\n█'))).toBe('x = 1\ny = 2');
+  });
+});
+
+describe('repetition', () => {
+  it('should not repeat the line above', () => {
+    expect(
+      showable('self.count = count', at('    def __init__(self, count):\n        self.count = count\n        █')),
+    ).toBe('');
+    expect(showable("\n'use strict';", at("'use strict';█"))).toBe('');
+    expect(showable(' = 1\nb = 2', at('a = 1\na█'))).toBe('');
+  });
+
+  it('should repeat a bracket above', () => {
+    expect(showable(')', at('f(\n  g(\n    1\n  )\n█'))).toBe(')');
+  });
+
+  it('should cut a line that repeats itself after the first', () => {
+    expect(showable(`x = 1\n${'print(x)\n'.repeat(5)}`, at('█'))).toBe('x = 1\nprint(x)');
+  });
+
+  it('should cut a block that repeats itself after the first', () => {
+    const block = 'if a:\n    b()\n';
+    expect(showable(block.repeat(4), at('█'))).toBe(block.trimEnd());
+  });
+
+  it('should cut a phrase that repeats itself within a line', () => {
+    expect(showable('return the value of the value of the value of the value of the value', at('  # █'))).toBe(
+      'return the value of',
+    );
+    expect(showable('f())))))))))', at('█'))).toMatch(/^f\(\)+$/);
+    expect(showable('f())))))))))', at('█')).length).toBeLessThan(6);
+  });
+
+  it.each([
+    '# -----------------------------------',
+    '/**************************************',
+    'mask = 0x00000000',
+    'row = [0, 0, 0, 0]',
+    'case 1:\n  f();\ncase 2:\n  f();',
+    'a.b.c.d(e)(f)(g)',
+  ])('should leave what people write alone: %s', (text) => {
+    expect(showable(text, at('\n█'))).toBe(text);
+  });
+});
+
+describe('isWellFormed', () => {
+  it.each(['f(a[1], {b: 2})', '} else {', ')', "x = 'it\\'s'", '"(" + f("]")', 'f('])('should accept %s', (line) => {
+    expect(isWellFormed(line)).toBe(true);
+  });
+  it.each(['f(a))', 'f(a]', '"a""', "f('a)", 'a)'])('should refuse %s', (line) => {
+    expect(isWellFormed(line)).toBe(false);
+  });
+});
