@@ -96,12 +96,16 @@ class DiffusionEngine implements Engine {
     };
     const maxTokens = Math.min(request.maxTokens, this.model.maxOutputTokens);
     const maxSteps = request.maxSteps ?? Number.POSITIVE_INFINITY;
+    const maxMs = request.deadlineMs ?? Number.POSITIVE_INFINITY;
     const work = new Work();
     const prompt = work.measure(() => buildPrompt(request.prefix, request.suffix, this.#tokenizer, config.diffusion));
     const transcript = new Transcript(this.#tokenizer, request.stop);
+    if (maxTokens === 0) await this.#withContexts(prompt, prompt.prefix, ticket, signal, work, () => {});
 
     let ended = false;
-    while (!ended && transcript.tokens.length < maxTokens && work.steps < maxSteps) {
+    let final = false;
+    let startedMs: number | undefined;
+    while (!ended && !final && transcript.tokens.length < maxTokens) {
       const left = maxTokens - transcript.tokens.length;
       // No wider than needed: a step costs what its slots cost.
       const { canvasSlots, canvasWidths } = config.diffusion;
@@ -110,13 +114,11 @@ class DiffusionEngine implements Engine {
       const prefixStream = [...prompt.prefix, ...transcript.tokens];
       while (!ended && canvas.undecided(wanted).length > 0) {
         await this.#withContexts(prompt, prefixStream, ticket, signal, work, (prefix, suffix) => {
+          startedMs ??= performance.now();
           const predictions = this.#denoiser.evaluate(prefix, suffix, canvas.tokens, canvas.slots);
           work.step(predictions.rows);
-          denoisingStep(canvas, predictions, settings, special, {
-            step: work.steps,
-            wanted,
-            final: work.steps >= maxSteps,
-          });
+          final = work.steps >= maxSteps || performance.now() - startedMs >= maxMs;
+          denoisingStep(canvas, predictions, settings, special, { step: work.steps, wanted, final });
         });
         ended = transcript.stopsIn(canvas);
         yield transcript.frame(canvas, settings);

@@ -9,7 +9,10 @@ export interface GenerateRequest {
   prefix: string;
   /** Text to the right of the cursor; the empty string asks for a plain continuation. */
   suffix: string;
-  /** Upper bound of emitted tokens; at least 1 and at most `model.maxOutputTokens`. */
+  /**
+   * Upper bound of emitted tokens, at most `model.maxOutputTokens`. 0 emits nothing: the text around the cursor is read
+   * into the prefix cache, where the next request finds it.
+   */
   maxTokens: number;
   /** Stop strings: the text ends before the first one found. */
   stop: readonly string[];
@@ -21,6 +24,13 @@ export interface GenerateRequest {
   seed: number;
   /** Denoising steps the whole request may take. */
   maxSteps?: number;
+  /**
+   * Milliseconds from the first denoising step on after which the request ends as if its steps were used up, with what
+   * the canvas says by then; at most one step late. The clock of the deployed Workers runtime stands still between I/O
+   * (https://developers.cloudflare.com/workers/runtime-apis/performance/), so there the deadline can pass unnoticed;
+   * `maxSteps` is the bound that always holds.
+   */
+  deadlineMs?: number;
   /** Confidence at which a slot is revealed, in (0, 1]; the model's own when absent. */
   revealThreshold?: number;
   /** Probability at which a revealed token is edited, in (0, 1]; the model's own when absent. */

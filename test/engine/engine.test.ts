@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { ConfigError } from '../../src/denoiser/config.ts';
 import { createEngine } from '../../src/engine/engine.ts';
 import { EngineBusy } from '../../src/engine/errors.ts';
@@ -74,6 +74,29 @@ describe('completion', () => {
     expect(completion.usage.steps).toBe(maxSteps);
     expect(frames).toHaveLength(maxSteps);
     expect(completion.text).not.toBe('');
+  });
+
+  it('should end with what the canvas says once its deadline has passed', async () => {
+    const clock = vi.spyOn(performance, 'now');
+    let nowMs = 0;
+    clock.mockImplementation(() => nowMs++);
+    const { completion } = await run(engine, { deadlineMs: 20 });
+    clock.mockRestore();
+    const { completion: whole } = await run(engine);
+    expect(completion.usage.steps).toBeLessThan(whole.usage.steps);
+    expect(completion.text).not.toBe('');
+    expect(completion.finishReason).toBe('length');
+  });
+
+  it('should take one step within a deadline that has passed already', async () => {
+    const { completion } = await run(engine, { deadlineMs: 0 });
+    expect(completion.usage.steps).toBe(1);
+    expect(completion.usage.completionTokens).toBeGreaterThan(0);
+  });
+
+  it('should not feel a deadline that is far away', async () => {
+    const { completion } = await run(engine, { deadlineMs: 600_000 });
+    expect(said(completion)).toEqual(said((await run(engine)).completion));
   });
 
   it('should report what it cost', async () => {
@@ -157,6 +180,15 @@ describe('prefix cache', () => {
     expect(first.cachedTokens).toBe(0);
     const second = (await run(fresh)).completion.usage;
     expect(second.cachedTokens).toBe(second.promptTokens);
+  });
+
+  it('should be warmed by a request for no tokens', async () => {
+    const fresh = await sampleEngine(kernels);
+    const { frames, completion } = await run(fresh, { maxTokens: 0 });
+    expect(frames).toEqual([]);
+    expect(completion).toMatchObject({ text: '', finishReason: 'length', usage: { completionTokens: 0, steps: 0 } });
+    const { usage } = (await run(fresh)).completion;
+    expect(usage.cachedTokens).toBe(usage.promptTokens);
   });
 
   it('should compute only what was typed', async () => {
