@@ -81,11 +81,15 @@ export function toApiError(error: unknown, requestId: string): ApiError {
 /** The one error handler of the app. */
 export function onError(error: Error, c: Context): Response {
   // Nobody is listening any more; the status only serves the log.
-  if (c.req.raw.signal.aborted) return new Response(null, { status: CLIENT_CLOSED_REQUEST });
+  if (c.req.raw.signal.aborted) {
+    c.get('observation')?.refused('client_closed_request');
+    return new Response(null, { status: CLIENT_CLOSED_REQUEST });
+  }
   return errorResponse(c, toApiError(error, c.get('requestId')));
 }
 
 export function errorResponse(c: Context, error: ApiError): Response {
+  c.get('observation')?.refused(error.code);
   return new Response(JSON.stringify(error.toBody()), {
     status: error.status,
     headers: { 'content-type': 'application/json', 'x-request-id': c.get('requestId'), ...error.headers },

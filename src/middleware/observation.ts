@@ -19,7 +19,7 @@ export interface Work {
 export type Outcome = Completion['finishReason'] | 'cancelled' | 'failed';
 
 export class Observation {
-  /** Engines asked for this request, for the length of their line. */
+  /** The engine asked for this request; its line has a length. */
   engine: Engine | undefined;
   /** The backend that answered, when it was not the local model. */
   backend: string | undefined;
@@ -36,6 +36,11 @@ export class Observation {
   ended(outcome: 'cancelled' | 'failed', errorCode?: string): void {
     this.outcomes.push(outcome);
     this.errorCode ??= errorCode;
+  }
+
+  /** The answer is an error. */
+  refused(errorCode: string | null): void {
+    this.errorCode = errorCode ?? undefined;
   }
 
   /** Undefined when no completion came to its end. */

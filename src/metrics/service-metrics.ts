@@ -1,0 +1,104 @@
+/** What the service counts. Names and units follow https://prometheus.io/docs/practices/naming/ */
+import type { Engine } from '../engine/types.ts';
+import type { Observation } from '../middleware/observation.ts';
+import { Registry } from './registry.ts';
+
+/** From a cached key stroke to the default time limit. */
+const LATENCY_BOUNDS_S = [0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2.5, 5, 10, 30];
+
+/** A canvas needs at least one step; each further canvas of a long completion adds its own. */
+const STEP_BOUNDS = [1, 2, 4, 6, 8, 12, 16, 24, 32, 64, 128];
+
+/** One answer, with what is known of it at its end. */
+export interface Answer {
+  route: string;
+  status: number;
+  durationMs: number;
+  observation: Observation;
+}
+
+export class ServiceMetrics {
+  readonly #registry = new Registry();
+  readonly #requests = this.#registry.counter('quicksilver_requests_total', 'Answers by route and status.');
+  readonly #errors = this.#registry.counter(
+    'quicksilver_errors_total',
+    'Answers that ended in an error, by route, status and error code; a stream fails with status 200.',
+  );
+  readonly #duration = this.#registry.histogram(
+    'quicksilver_request_duration_seconds',
+    'Time from the request to the last byte of its answer.',
+    LATENCY_BOUNDS_S,
+  );
+  readonly #backendAnswers = this.#registry.counter(
+    'quicksilver_backend_answers_total',
+    'Answers that came from a backend and not from the local model, by backend and status.',
+  );
+  readonly #completions = this.#registry.counter(
+    'quicksilver_completions_total',
+    'Completions of the local model by outcome: stop, length, cancelled or failed.',
+  );
+  readonly #queueTime = this.#registry.histogram(
+    'quicksilver_queue_seconds',
+    'Time a completion waited for its first turn.',
+    LATENCY_BOUNDS_S,
+  );
+  readonly #steps = this.#registry.histogram(
+    'quicksilver_completion_steps',
+    'Denoising steps of a completion.',
+    STEP_BOUNDS,
+  );
+  readonly #slotEvaluations = this.#registry.counter(
+    'quicksilver_slot_evaluations_total',
+    'Canvas slots computed, summed over the steps.',
+  );
+  readonly #promptTokens = this.#registry.counter(
+    'quicksilver_prompt_tokens_total',
+    'Tokens of prompts and suffixes that the model saw.',
+  );
+  readonly #cachedTokens = this.#registry.counter(
+    'quicksilver_cached_tokens_total',
+    'Prompt tokens that were found in the prefix cache.',
+  );
+  readonly #completionTokens = this.#registry.counter('quicksilver_completion_tokens_total', 'Tokens generated.');
+  #inFlight = 0;
+  #engine: Engine | undefined;
+
+  constructor() {
+    this.#registry.gauge('quicksilver_requests_in_flight', 'Requests being answered.', () => this.#inFlight);
+    this.#registry.gauge(
+      'quicksilver_queue_length',
+      'Completions that wait for their first turn.',
+      () => this.#engine?.waiting ?? 0,
+    );
+  }
+
+  began(): void {
+    this.#inFlight++;
+  }
+
+  ended({ route, status, durationMs, observation }: Answer): void {
+    this.#inFlight--;
+    this.#engine = observation.engine ?? this.#engine;
+    const labels = { route, status: String(status) };
+    this.#requests.add(1, labels);
+    this.#duration.observe(durationMs / 1000, { route });
+    if (observation.errorCode !== undefined) this.#errors.add(1, { ...labels, code: observation.errorCode });
+    if (observation.backend !== undefined) {
+      this.#backendAnswers.add(1, { backend: observation.backend, status: String(status) });
+    }
+    for (const outcome of observation.outcomes) this.#completions.add(1, { outcome });
+    for (const { usage } of observation.completions) {
+      if (usage.queueMs !== undefined) this.#queueTime.observe(usage.queueMs / 1000);
+      this.#steps.observe(usage.steps);
+      this.#slotEvaluations.add(usage.slotEvaluations);
+      this.#promptTokens.add(usage.promptTokens);
+      this.#cachedTokens.add(usage.cachedTokens);
+      this.#completionTokens.add(usage.completionTokens);
+    }
+  }
+
+  /** The page of the text format. */
+  text(): string {
+    return this.#registry.text();
+  }
+}

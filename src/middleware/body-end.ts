@@ -1,0 +1,39 @@
+/** Notices the end of an answer, which for a stream comes long after its headers. */
+import type { Context } from 'hono';
+
+const STREAM_TYPES = /^(text\/event-stream|application\/x-ndjson)\b/i;
+
+/** How an answer ended: sent whole, given up by its reader, or broken off by its source. */
+export type BodyEnd = 'sent' | 'cancelled' | 'broken';
+
+/** Whether the answer is sent piece by piece, as it is made. */
+export function isStream(response: Response): boolean {
+  return response.body !== null && STREAM_TYPES.test(response.headers.get('content-type') ?? '');
+}
+
+/** Calls `ended` once: at the end of a stream, and right away for any other answer. To be used after `next()`. */
+export function onBodyEnd(c: Context, ended: (how: BodyEnd) => void): void {
+  if (isStream(c.res)) c.res = new Response(watched(c.res.body!, ended), c.res);
+  else ended('sent');
+}
+
+function watched(body: ReadableStream<Uint8Array>, ended: (how: BodyEnd) => void): ReadableStream<Uint8Array> {
+  const reader = body.getReader();
+  return new ReadableStream({
+    async pull(controller) {
+      try {
+        const { done, value } = await reader.read();
+        if (!done) return controller.enqueue(value);
+        controller.close();
+        ended('sent');
+      } catch (error) {
+        controller.error(error);
+        ended('broken');
+      }
+    },
+    cancel(reason) {
+      ended('cancelled');
+      return reader.cancel(reason);
+    },
+  });
+}

@@ -1,0 +1,105 @@
+/** Looks at every answer from outside: a line for the log, the metrics, and the header Server-Timing. */
+import type { Context, Next } from 'hono';
+import { matchedRoutes } from 'hono/route';
+import type { ServiceMetrics } from '../metrics/service-metrics.ts';
+import { type BodyEnd, isStream, onBodyEnd } from './body-end.ts';
+import { Observation, type Work } from './observation.ts';
+
+/** Route of requests that no route takes; their paths are the client's invention, and may hold anything. */
+const NO_ROUTE = 'none';
+
+/** One request in the log. Names and figures only: no text of a prompt or an answer, no key, no address. */
+export interface LogLine {
+  time: string;
+  level: 'info' | 'error';
+  id: string;
+  method: string;
+  /** The pattern of the route, not the path. */
+  route: string;
+  status: number;
+  ms: number;
+  /** Name of the API key, or `loopback`. */
+  key?: string;
+  backend?: string;
+  error?: string;
+  /** How a stream ended when it was not sent whole. */
+  end?: BodyEnd;
+  prompt_tokens?: number;
+  cached_tokens?: number;
+  completion_tokens?: number;
+  steps?: number;
+  slot_evaluations?: number;
+  queue_ms?: number;
+}
+
+interface ObserveOptions {
+  metrics: ServiceMetrics;
+  /** Takes the line of each request; nothing is logged without it. */
+  log?: ((line: LogLine) => void) | undefined;
+}
+
+export function observe({ metrics, log }: ObserveOptions) {
+  return async function observe(c: Context, next: Next): Promise<void> {
+    const observation = new Observation();
+    const startMs = performance.now();
+    c.set('observation', observation);
+    metrics.began();
+    await next();
+    const route = routeOf(c);
+    const { status } = c.res;
+    if (!isStream(c.res)) c.header('server-timing', serverTiming(observation.work, performance.now() - startMs));
+    onBodyEnd(c, (end) => {
+      const durationMs = performance.now() - startMs;
+      metrics.ended({ route, status, durationMs, observation });
+      log?.(logLine(c, { route, status, durationMs, end, observation }));
+    });
+  };
+}
+
+/** The most specific route that matched; those of middleware match everything. */
+function routeOf(c: Context): string {
+  return matchedRoutes(c).findLast(({ path }) => path !== '/*')?.path ?? NO_ROUTE;
+}
+
+/** https://www.w3.org/TR/server-timing/: what is known of queue, prefill and denoising, and the total, in milliseconds. */
+function serverTiming(work: Work | undefined, totalMs: number): string {
+  const parts = { queue: work?.queueMs, prefill: work?.prefillMs, denoise: work?.denoiseMs, total: totalMs };
+  return Object.entries(parts)
+    .filter(([, ms]) => ms !== undefined)
+    .map(([name, ms]) => `${name};dur=${ms!.toFixed(1)}`)
+    .join(', ');
+}
+
+interface Ending {
+  route: string;
+  status: number;
+  durationMs: number;
+  end: BodyEnd;
+  observation: Observation;
+}
+
+function logLine(c: Context, { route, status, durationMs, end, observation }: Ending): LogLine {
+  const { work, backend, errorCode } = observation;
+  const client = c.get('client');
+  return {
+    time: new Date().toISOString(),
+    level: status >= 500 ? 'error' : 'info',
+    id: c.get('requestId'),
+    method: c.req.method,
+    route,
+    status,
+    ms: Math.round(durationMs),
+    ...(client !== undefined && { key: client }),
+    ...(backend !== undefined && { backend }),
+    ...(errorCode !== undefined && { error: errorCode }),
+    ...(end !== 'sent' && { end }),
+    ...(work && {
+      prompt_tokens: work.promptTokens,
+      cached_tokens: work.cachedTokens,
+      completion_tokens: work.completionTokens,
+      steps: work.steps,
+      slot_evaluations: work.slotEvaluations,
+    }),
+    ...(work?.queueMs !== undefined && { queue_ms: Math.round(work.queueMs) }),
+  };
+}

@@ -1,0 +1,83 @@
+/** What an operator configures: variables and secrets of the worker, as text, made into typed settings. docs/operating.md lists them. */
+import * as z from 'zod';
+import { DEFAULT_MAX_WAITING } from './engine/line.ts';
+import type { ApiKey } from './middleware/api-keys.ts';
+import { DEFAULT_TIME_LIMIT_MS } from './middleware/time-limit.ts';
+
+/** A longer time limit does not fit the timers of JavaScript. */
+const MAX_TIME_LIMIT_MS = 2 ** 31 - 1;
+
+/** A setting that cannot be used. The message names it and never its value, which can be a secret. */
+export class SettingsError extends Error {
+  override readonly name = 'SettingsError';
+}
+
+const list = z
+  .string()
+  .default('')
+  .transform((text) => text.split(/[\s,]+/).filter((entry) => entry !== ''));
+
+const count = (max = Number.MAX_SAFE_INTEGER) =>
+  z.coerce.number({ error: 'must be a number' }).int('must be a whole number').min(1).max(max);
+
+const KEY_LINE = /^([\w.@-]{1,64}):([0-9a-f]{64})$/i;
+
+const keys = list.transform((lines, context): ApiKey[] =>
+  lines.map((line, index) => {
+    const [, name, hash] = KEY_LINE.exec(line) ?? [];
+    if (name !== undefined && hash !== undefined) return { name, hash: fromHex(hash) };
+    context.addIssue({ code: 'custom', message: `entry ${index + 1} is not NAME:SHA256 in hexadecimal digits` });
+    return z.NEVER;
+  }),
+);
+
+const origins = list.refine(
+  (entries) => entries.every((entry) => entry === '*' || URL.parse(entry)?.origin === entry),
+  {
+    error: 'must hold origins such as https://editor.example, without a path, or *',
+  },
+);
+
+const schema = z.object({
+  API_KEYS: keys,
+  ALLOWED_ORIGINS: origins,
+  TIME_LIMIT_MS: count(MAX_TIME_LIMIT_MS).default(DEFAULT_TIME_LIMIT_MS),
+  MAX_WAITING: count().default(DEFAULT_MAX_WAITING),
+  RATE_LIMIT_REQUESTS: count().optional(),
+  RATE_LIMIT_PERIOD_SECONDS: count().optional(),
+});
+
+/** The variables, by the names they have in wrangler.toml; all optional. */
+export type SettingsVariables = { [Name in keyof z.input<typeof schema>]?: string | number | undefined };
+
+export interface Settings {
+  /** None: open on loopback, closed elsewhere. */
+  keys: readonly ApiKey[];
+  origins: readonly string[];
+  timeLimitMs: number;
+  maxWaiting: number;
+  rateLimitRequests: number | undefined;
+  rateLimitPeriodSeconds: number | undefined;
+}
+
+/** Throws SettingsError for the first variable that is wrong. */
+export function readSettings(variables: SettingsVariables): Settings {
+  const result = schema.safeParse(variables);
+  if (!result.success) {
+    const { path, message } = result.error.issues[0]!;
+    throw new SettingsError(`${String(path[0])} ${message}`);
+  }
+  const { data } = result;
+  return {
+    keys: data.API_KEYS,
+    origins: data.ALLOWED_ORIGINS,
+    timeLimitMs: data.TIME_LIMIT_MS,
+    maxWaiting: data.MAX_WAITING,
+    rateLimitRequests: data.RATE_LIMIT_REQUESTS,
+    rateLimitPeriodSeconds: data.RATE_LIMIT_PERIOD_SECONDS,
+  };
+}
+
+function fromHex(hex: string): Uint8Array {
+  return Uint8Array.from(hex.match(/../g)!, (byte) => Number.parseInt(byte, 16));
+}
