@@ -1,19 +1,20 @@
-/** Answers a completion call, whole or as a stream, in the shape that a dialect gives to its choices. */
+/** Answers a completion call, whole or as a stream, in the format of a dialect. */
 import type { Context } from 'hono';
 import type { KeepAlive, ModelProvider } from '../engine/provider.ts';
-import type { Completion, Engine } from '../engine/types.ts';
+import type { Engine } from '../engine/types.ts';
 import { observed } from '../middleware/observed-engine.ts';
-import { type ChoiceEvent, type CompletionCall, generateChoices } from './completion.ts';
+import { type ChoiceEvent, type CompletionCall, type FinishedChoice, generateChoices } from './completion.ts';
 import { ApiError, toApiError } from './errors.ts';
-import { EVENT_STREAM_HEADERS, eventStream } from './event-stream.ts';
-import { usageOf } from './usage.ts';
+import { eventStream, type StreamFormat } from './event-stream.ts';
+import { type Piece, piecesOf } from './pieces.ts';
 
-type FinishReason = Completion['finishReason'] | null;
-
-/** What one dialect makes of a choice: of a finished one, and of one chunk of a stream. */
-export interface ChoiceShape {
-  whole(index: number, text: string, finishReason: FinishReason): object;
-  chunk(index: number, text: string, finishReason: FinishReason): object;
+/** How a dialect writes its answers. */
+export interface AnswerFormat {
+  whole(choices: readonly FinishedChoice[]): object;
+  items(pieces: AsyncIterable<Piece>): AsyncIterable<object>;
+  stream: StreamFormat;
+  /** The last item of a stream that fails. */
+  error(error: ApiError): object;
 }
 
 /**
@@ -35,43 +36,35 @@ export async function engineFor(c: Context, models: ModelProvider, name: string)
  * stream is cancelled. Where workerd serves by itself it notices a closed connection only when it writes to it, so there
  * a whole answer is computed to its end and only a stream is cut short.
  */
-export async function answer(c: Context, engine: Engine, call: CompletionCall, shape: ChoiceShape): Promise<Response> {
+export async function respond(
+  c: Context,
+  engine: Engine,
+  call: CompletionCall,
+  format: AnswerFormat,
+): Promise<Response> {
   const clientGone = new AbortController();
   const signal = AbortSignal.any([c.req.raw.signal, clientGone.signal]);
-  const header = {
-    id: `cmpl-${crypto.randomUUID()}`,
-    object: 'text_completion',
-    created: Math.floor(Date.now() / 1000),
-    model: engine.model.id,
-  };
   const events = generateChoices(engine, call, signal);
   if (!call.stream) {
-    const finished = collect(events, call, shape);
+    const finished = finishedChoices(events);
     keepAliveOf(c)(finished);
-    return c.json({ ...header, ...(await finished) });
+    return c.json(format.whole(await finished));
   }
   // A failure before the first frame is still an HTTP error; after it, an event of the stream.
   const started = primed(events);
   keepAliveOf(c)(started);
-  const chunks = toChunks(await started, call, shape);
-  const { body, finished } = eventStream(withHeader(header, chunks), {
+  const { body, finished } = eventStream(format.items(piecesOf(await started, call)), format.stream, {
     onCancel: () => clientGone.abort(new Error('the client closed the stream')),
-    toErrorEvent: (error) => (signal.aborted ? undefined : toApiError(error, c.get('requestId')).toBody()),
+    toErrorEvent: (error) => (signal.aborted ? undefined : format.error(toApiError(error, c.get('requestId')))),
   });
   keepAliveOf(c)(finished);
-  return c.body(body, 200, EVENT_STREAM_HEADERS);
+  return c.body(body, 200, format.stream.headers);
 }
 
-async function collect(events: AsyncIterable<ChoiceEvent>, call: CompletionCall, shape: ChoiceShape): Promise<object> {
-  const choices: object[] = [];
-  const completions: Completion[] = [];
-  for await (const event of events) {
-    if (event.type === 'frame') continue;
-    const { index, prompt, completion } = event;
-    completions.push(completion);
-    choices.push(shape.whole(index, (call.echo ? prompt : '') + completion.text, completion.finishReason));
-  }
-  return { choices, usage: usageOf(completions, call.n) };
+async function finishedChoices(events: AsyncIterable<ChoiceEvent>): Promise<FinishedChoice[]> {
+  const choices: FinishedChoice[] = [];
+  for await (const event of events) if (event.type === 'end') choices.push(event);
+  return choices;
 }
 
 /** Waits for the first item, and gives back the same items. */
@@ -82,44 +75,6 @@ async function primed<T>(items: AsyncGenerator<T, void>): Promise<AsyncGenerator
     yield first.value;
     yield* items;
   })();
-}
-
-/** Chunks carry what was gained since the last one of their choice or, with `diffusing`, the whole text. */
-async function* toChunks(
-  events: AsyncIterable<ChoiceEvent>,
-  call: CompletionCall,
-  shape: ChoiceShape,
-): AsyncGenerator<object, void> {
-  const usage = call.includeUsage ? { usage: null } : {};
-  const completions: Completion[] = [];
-  let sent = '';
-  for await (const event of events) {
-    const lead = call.echo ? event.prompt : '';
-    if (event.type === 'end') {
-      const { text, finishReason } = event.completion;
-      const last = call.diffusing ? lead + text : gained(sent, lead + text);
-      yield { choices: [shape.chunk(event.index, last, finishReason)], ...usage };
-      completions.push(event.completion);
-      sent = '';
-    } else if (call.diffusing) {
-      yield { choices: [shape.chunk(event.index, lead + event.frame.text, null)], ...usage };
-    } else {
-      const delta = gained(sent, lead + event.frame.settled);
-      if (delta === '') continue;
-      yield { choices: [shape.chunk(event.index, delta, null)], ...usage };
-      sent += delta;
-    }
-  }
-  if (call.includeUsage) yield { choices: [], usage: usageOf(completions, call.n) };
-}
-
-function gained(sent: string, settled: string): string {
-  if (!settled.startsWith(sent)) throw new Error('text that was settled has changed');
-  return settled.slice(sent.length);
-}
-
-async function* withHeader(header: object, chunks: AsyncIterable<object>): AsyncGenerator<object, void> {
-  for await (const chunk of chunks) yield { ...header, ...chunk };
 }
 
 function keepAliveOf(c: Context): KeepAlive {

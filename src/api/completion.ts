@@ -1,11 +1,13 @@
 /** A completion request free of its dialect, and the engine calls that answer it. */
 import type { Completion, Engine, Frame, GenerateRequest } from '../engine/types.ts';
+import { EDITOR_MIN_CONFIDENCE, type EditorRules, forEditor } from './editor/editor.ts';
+import { type Cursor, isSingleLine } from './editor/lines.ts';
 import { ApiError } from './errors.ts';
 import { MAX_CHOICES } from './schema.ts';
 
 /** What a dialect makes of its request. Choice `i` of prompt `p` has index `p * n + i` and seed `seed + i`. */
 export interface CompletionCall {
-  prompts: readonly string[];
+  prompts: readonly PromptText[];
   n: number;
   seed: number;
   /** The prompt is put before each text. */
@@ -13,7 +15,16 @@ export interface CompletionCall {
   stream: boolean;
   diffusing: boolean;
   includeUsage: boolean;
-  decoding: Omit<GenerateRequest, 'prefix' | 'seed'>;
+  /** Makes of each completion what an editor can show, when it is complete: a stream then holds back all but the last chunk. */
+  editor?: EditorRules;
+  /** Temperature of the choices after the first, where several greedy ones would all be the same. */
+  alternativesTemperature?: number;
+  decoding: Omit<GenerateRequest, 'prefix' | 'suffix' | 'seed'>;
+}
+
+/** A prompt as it was sent, and the text on both sides of the cursor that it stands for. */
+export interface PromptText extends Cursor {
+  text: string;
 }
 
 /** Validated fields that every dialect has under the same name. */
@@ -31,29 +42,33 @@ export interface DecodingParams {
   max_steps?: number | undefined;
   reveal_threshold?: number | undefined;
   edit_threshold?: number | undefined;
+  editor: boolean;
+  min_confidence?: number | undefined;
+}
+
+interface CallOptions {
+  echo?: boolean;
+  promptOf?: (prompt: string) => PromptText;
 }
 
 /**
  * Checks what no single field shows, and gathers the call.
- * @throws ApiError 400 for nothing to complete, too many choices, or a canvas stream without a stream.
+ * @param promptOf makes the text around the cursor of one prompt; by default the prompt stands before it.
+ * @throws ApiError 400 for nothing to complete, too many choices, a canvas stream without a stream, or a threshold that
+ *   nothing applies.
  */
-export function toCall(prompt: string | readonly string[], params: DecodingParams, echo = false): CompletionCall {
-  const prompts = typeof prompt === 'string' ? [prompt] : prompt;
-  if (params.suffix === '' && prompts.includes('')) {
-    throw new ApiError(400, 'prompt: is empty and there is no suffix either.', {
-      param: 'prompt',
-      code: 'invalid_parameter',
-    });
+export function toCall(
+  prompt: string | readonly string[],
+  params: DecodingParams,
+  { echo = false, promptOf = prefixOnly(params.suffix) }: CallOptions = {},
+): CompletionCall {
+  const prompts = (typeof prompt === 'string' ? [prompt] : prompt).map(promptOf);
+  if (prompts.some(({ prefix, suffix }) => prefix === '' && suffix === '')) {
+    throw invalid('prompt', 'is empty and there is no suffix either.');
   }
-  if (prompts.length * params.n > MAX_CHOICES) {
-    throw new ApiError(400, `n: at most ${MAX_CHOICES} choices over all prompts.`, {
-      param: 'n',
-      code: 'invalid_parameter',
-    });
-  }
-  if (params.diffusing && !params.stream) {
-    throw new ApiError(400, 'diffusing: needs stream: true.', { param: 'diffusing', code: 'invalid_parameter' });
-  }
+  if (prompts.length * params.n > MAX_CHOICES) throw invalid('n', `at most ${MAX_CHOICES} choices over all prompts.`);
+  if (params.diffusing && !params.stream) throw invalid('diffusing', 'needs stream: true.');
+  if (params.min_confidence !== undefined && !params.editor) throw invalid('min_confidence', 'needs editor: true.');
   return {
     prompts,
     n: params.n,
@@ -62,8 +77,8 @@ export function toCall(prompt: string | readonly string[], params: DecodingParam
     stream: params.stream,
     diffusing: params.diffusing,
     includeUsage: params.stream_options?.include_usage ?? false,
+    ...(params.editor && { editor: { minConfidence: params.min_confidence ?? EDITOR_MIN_CONFIDENCE } }),
     decoding: {
-      suffix: params.suffix,
       maxTokens: params.max_tokens,
       stop: params.stop,
       temperature: params.temperature,
@@ -75,10 +90,24 @@ export function toCall(prompt: string | readonly string[], params: DecodingParam
   };
 }
 
+function prefixOnly(suffix: string) {
+  return (text: string): PromptText => ({ text, prefix: text, suffix });
+}
+
+function invalid(param: string, message: string): ApiError {
+  return new ApiError(400, `${param}: ${message}`, { param, code: 'invalid_parameter' });
+}
+
+/** The end of a choice. */
+export interface FinishedChoice {
+  type: 'end';
+  index: number;
+  prompt: PromptText;
+  completion: Completion;
+}
+
 /** One denoising step of a choice, or its end. */
-export type ChoiceEvent =
-  | { type: 'frame'; index: number; prompt: string; frame: Frame }
-  | { type: 'end'; index: number; prompt: string; completion: Completion };
+export type ChoiceEvent = { type: 'frame'; index: number; prompt: PromptText; frame: Frame } | FinishedChoice;
 
 /** Computes the choices of a call one after the other: there is one thread. Throws the signal's reason after an abort. */
 export async function* generateChoices(
@@ -86,18 +115,39 @@ export async function* generateChoices(
   call: CompletionCall,
   signal: AbortSignal,
 ): AsyncGenerator<ChoiceEvent, void> {
-  // A longer completion than the model can write ends with finish_reason `length`, as any that meets its bound.
-  const maxTokens = Math.min(call.decoding.maxTokens, engine.model.maxOutputTokens);
   for (const [p, prompt] of call.prompts.entries()) {
     for (let i = 0; i < call.n; i++) {
       signal.throwIfAborted();
       const index = p * call.n + i;
-      const request = { ...call.decoding, maxTokens, prefix: prompt, seed: (call.seed + i) >>> 0 };
-      const frames = new CompletionCapture(engine.generate(request, signal));
-      for await (const frame of frames) yield { type: 'frame', index, prompt, frame };
-      yield { type: 'end', index, prompt, completion: frames.completion! };
+      const frames = new CompletionCapture(engine.generate(requestOf(call, prompt, i, engine), signal));
+      for await (const frame of frames) {
+        if (!call.editor || call.diffusing) yield { type: 'frame', index, prompt, frame };
+      }
+      const completion = frames.completion!;
+      yield {
+        type: 'end',
+        index,
+        prompt,
+        completion: call.editor ? forEditor(completion, prompt, call.editor) : completion,
+      };
     }
   }
+}
+
+/** The engine's request for choice `i` of a prompt. */
+function requestOf(call: CompletionCall, { prefix, suffix }: PromptText, i: number, engine: Engine): GenerateRequest {
+  const { decoding } = call;
+  return {
+    ...decoding,
+    prefix,
+    suffix,
+    // A longer completion than the model can write ends with finish_reason `length`, as any that meets its bound.
+    maxTokens: Math.min(decoding.maxTokens, engine.model.maxOutputTokens),
+    seed: (call.seed + i) >>> 0,
+    ...(i > 0 && call.alternativesTemperature !== undefined && { temperature: call.alternativesTemperature }),
+    // What would be cut off need not be computed.
+    ...(call.editor && isSingleLine({ prefix, suffix }) && { stop: [...decoding.stop, '\n'] }),
+  };
 }
 
 /** Iterates frames with `for await`, which would drop the completion that the generator returns. */

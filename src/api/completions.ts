@@ -2,9 +2,11 @@
 import type { Context } from 'hono';
 import * as z from 'zod';
 import type { ModelProvider } from '../engine/provider.ts';
-import { answer, type ChoiceShape, engineFor } from './answer.ts';
+import { engineFor } from './answer.ts';
 import { toCall } from './completion.ts';
+import { promptText } from './fim-markers.ts';
 import { decodingFields, promptField, readBody, unsupportedFields } from './schema.ts';
+import { answer, type ChoiceShape } from './text-completion.ts';
 
 const schema = z.object({
   ...decodingFields,
@@ -27,7 +29,7 @@ const shape: ChoiceShape = { whole: choice, chunk: choice };
 export function completions(models: ModelProvider) {
   return async function completions(c: Context): Promise<Response> {
     const params = await readBody(c, schema);
-    const call = toCall(params.prompt, params, params.echo);
+    const call = toCall(params.prompt, params, { echo: params.echo, promptOf: promptText(params.suffix) });
     return answer(c, await engineFor(c, models, params.model), call, shape);
   };
 }

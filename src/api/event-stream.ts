@@ -1,4 +1,4 @@
-/** Server-sent events as OpenAI's clients read them: https://html.spec.whatwg.org/multipage/server-sent-events.html */
+/** Streams of JSON objects: server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html), or lines. */
 
 /** Headers of an event stream; without `no-cache` and `no-transform` a proxy may hold frames back. */
 export const EVENT_STREAM_HEADERS = {
@@ -6,7 +6,28 @@ export const EVENT_STREAM_HEADERS = {
   'cache-control': 'no-cache, no-transform',
 };
 
-const DONE = 'data: [DONE]\n\n';
+/** How the items of a stream are written. */
+export interface StreamFormat {
+  headers: Record<string, string>;
+  item(item: object): string;
+  /** Written behind the last item. */
+  end: string;
+}
+
+const dataEvent = (item: object) => `data: ${JSON.stringify(item)}\n\n`;
+
+/** What OpenAI's clients read. */
+export const OPENAI_EVENTS: StreamFormat = { headers: EVENT_STREAM_HEADERS, item: dataEvent, end: 'data: [DONE]\n\n' };
+
+/** Events alone, as llama.cpp sends them: its last item says that it is the last. */
+export const PLAIN_EVENTS: StreamFormat = { headers: EVENT_STREAM_HEADERS, item: dataEvent, end: '' };
+
+/** An object a line, as Ollama sends them: https://github.com/ndjson/ndjson-spec */
+export const JSON_LINES: StreamFormat = {
+  headers: { ...EVENT_STREAM_HEADERS, 'content-type': 'application/x-ndjson' },
+  item: (item) => `${JSON.stringify(item)}\n`,
+  end: '',
+};
 
 interface EventStreamOptions {
   /** Called when the reader goes away before the end. */
@@ -16,7 +37,7 @@ interface EventStreamOptions {
 }
 
 /**
- * Writes each item as one `data:` event, then `[DONE]`.
+ * Writes each item as the format has it, then the format's end.
  *
  * The items are drawn as fast as they come and not as fast as they are read: the source holds the engine, and a reader
  * that stalls must not hold it with it. The queue stays small because a completion has a bounded number of frames.
@@ -24,6 +45,7 @@ interface EventStreamOptions {
  */
 export function eventStream(
   items: AsyncIterable<object>,
+  format: StreamFormat,
   { onCancel, toErrorEvent }: EventStreamOptions,
 ): { body: ReadableStream<Uint8Array>; finished: Promise<void> } {
   const encoder = new TextEncoder();
@@ -35,11 +57,11 @@ export function eventStream(
       if (!cancelled) controller.enqueue(encoder.encode(event));
     };
     try {
-      for await (const item of items) write(toEvent(item));
-      write(DONE);
+      for await (const item of items) write(format.item(item));
+      if (format.end !== '') write(format.end);
     } catch (error) {
       const last = toErrorEvent(error);
-      if (last !== undefined) write(toEvent(last));
+      if (last !== undefined) write(format.item(last));
     }
     if (!cancelled) controller.close();
   }
@@ -54,8 +76,4 @@ export function eventStream(
     },
   });
   return { body, finished };
-}
-
-function toEvent(item: object): string {
-  return `data: ${JSON.stringify(item)}\n\n`;
 }

@@ -8,9 +8,10 @@
 import type { Context } from 'hono';
 import * as z from 'zod';
 import type { ModelProvider } from '../engine/provider.ts';
-import { answer, type ChoiceShape, engineFor } from './answer.ts';
+import { engineFor } from './answer.ts';
 import { toCall } from './completion.ts';
 import { decodingFields, promptField, readBody, unsupportedFields } from './schema.ts';
+import { answer, type ChoiceShape } from './text-completion.ts';
 
 const schema = z.object({
   ...decodingFields,

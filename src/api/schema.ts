@@ -63,6 +63,10 @@ export const decodingFields = {
   max_steps: z.int().min(1).optional(),
   reveal_threshold: z.number().gt(0).max(1).optional(),
   edit_threshold: z.number().gt(0).max(1).optional(),
+  /** Answer what an editor can show at the cursor: see src/api/editor/showable.ts. */
+  editor: z.boolean().default(false),
+  /** With `editor`: the text is empty when the geometric mean of its token probabilities is below this. */
+  min_confidence: z.number().min(0).max(1).optional(),
 };
 
 /** Parameters of the dialects that a canvas of diffusion slots cannot honour; refused rather than ignored. */
@@ -85,19 +89,27 @@ export const unsupportedFields = {
  * @throws ApiError 400 whose `param` is the path of the first field that is wrong, 415 for another media type.
  */
 export async function readBody<T extends z.ZodType>(c: Context, schema: T): Promise<z.output<T>> {
+  return checkBody(await readJson(c), schema);
+}
+
+/** Reads the body as JSON, whatever it says. Throws ApiError 400 for no JSON, 415 for another media type. */
+export async function readJson(c: Context): Promise<unknown> {
   const mediaType = c.req.header('content-type');
   if (mediaType !== undefined && !/^application\/([\w.-]+\+)?json\s*(;|$)/i.test(mediaType)) {
     throw new ApiError(415, `Send the body as application/json, not as ${mediaType}.`, {
       code: 'unsupported_media_type',
     });
   }
-  let body: unknown;
   try {
-    body = JSON.parse(await c.req.text());
+    return JSON.parse(await c.req.text());
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
     throw new ApiError(400, 'The body is not valid JSON.', { code: 'invalid_json' });
   }
+}
+
+/** Checks a body that was read. Throws ApiError 400 as `readBody` does. */
+export function checkBody<T extends z.ZodType>(body: unknown, schema: T): z.output<T> {
   const result = schema.safeParse(withoutNulls(body));
   if (result.success) return result.data;
   throw toApiError(result.error.issues[0]!);

@@ -46,3 +46,8 @@ export function linesBelow({ suffix }: Cursor): string[] {
     .filter((line) => !isBlank(line))
     .map((line) => line.trimEnd());
 }
+
+/** Whether only one line can be shown: more would push the text behind the cursor away from what it belongs to. */
+export function isSingleLine({ suffix }: Cursor): boolean {
+  return !isBlank(firstLine(suffix));
+}

@@ -4,15 +4,10 @@
  * The rules are those that editors and their users expect of a completion, whatever the model: one line where text follows
  * the cursor, no further than the scope, nothing that stands there already, nothing blank, no runaway repetition.
  */
-import { type Cursor, firstLine, isBlank } from './lines.ts';
+import { type Cursor, firstLine, isBlank, isSingleLine } from './lines.ts';
 import { withoutOverlap } from './overlap.ts';
 import { repeatsLineAbove, withoutRunaway } from './repetition.ts';
 import { withinScope } from './scope.ts';
-
-/** Whether only one line can be shown: more would push the text behind the cursor away from what it belongs to. */
-export function isSingleLine({ suffix }: Cursor): boolean {
-  return !isBlank(firstLine(suffix));
-}
 
 /** What an editor can show of a completion; empty when that is nothing. */
 export function showable(text: string, cursor: Cursor): string {

@@ -1,0 +1,74 @@
+import { describe, expect, it } from 'vitest';
+import { createApp } from '../../../src/app.ts';
+import { errorOf, eventsOf, post } from '../../support/requests.ts';
+import { helloScript, providerOf, scriptedEngine } from '../../support/scripted-engine.ts';
+
+const TEXT = 'return a + b\n\ndef sub(a, b):';
+
+function setUp(confidence = -0.1) {
+  const frames = [{ text: 'return a', settled: 'return a' }];
+  const completion = { ...helloScript.completion, text: TEXT, confidence, finishReason: 'length' as const };
+  const engine = scriptedEngine({ frames, completion });
+  const app = createApp(providerOf(engine));
+  const body = { model: 'nano', prompt: 'def add(a, b):\n    ' };
+  return { engine, ask: (path: string, fields: object = {}) => post(app, path, { ...body, ...fields }) };
+}
+
+describe.each(['/v1/completions', '/v1/fim/completions'])('editor: true at %s', (path) => {
+  it('should answer what an editor can show', async () => {
+    const { ask } = setUp();
+    expect(await (await ask(path, { editor: true })).json()).toMatchObject({
+      choices: [{ text: 'return a + b', finish_reason: 'stop' }],
+      usage: { completion_tokens: 4, quicksilver: { confidence: -0.1 } },
+    });
+  });
+
+  it('should leave the text alone when it is not asked for', async () => {
+    const { ask } = setUp();
+    expect(await (await ask(path)).json()).toMatchObject({ choices: [{ text: TEXT, finish_reason: 'length' }] });
+  });
+
+  it('should send nothing in a stream that would be taken back', async () => {
+    const { ask } = setUp();
+    const events = await eventsOf<{ choices: object[] }>(await ask(path, { editor: true, stream: true }));
+    expect(events).toMatchObject([{ choices: [{ text: 'return a + b', finish_reason: 'stop' }] }, '[DONE]']);
+  });
+
+  it('should still show the canvas when diffusing, and end with what can be shown', async () => {
+    const { ask } = setUp();
+    const events = await eventsOf<object>(await ask(path, { editor: true, stream: true, diffusing: true }));
+    expect(events).toMatchObject([
+      { choices: [{ text: 'return a' }] },
+      { choices: [{ text: 'return a + b' }] },
+      '[DONE]',
+    ]);
+  });
+
+  it('should show nothing below the confidence that is asked for', async () => {
+    // exp(-0.1) = 0.905
+    const unsure = await setUp().ask(path, { editor: true, min_confidence: 0.91 });
+    expect(await unsure.json()).toMatchObject({ choices: [{ text: '', finish_reason: 'stop' }] });
+    const sure = await setUp().ask(path, { editor: true, min_confidence: 0.9 });
+    expect(await sure.json()).toMatchObject({ choices: [{ text: 'return a + b' }] });
+  });
+
+  it('should show nothing that is mostly guessed, unless told to', async () => {
+    expect(await (await setUp(-3).ask(path, { editor: true })).json()).toMatchObject({ choices: [{ text: '' }] });
+    const all = await setUp(-3).ask(path, { editor: true, min_confidence: 0 });
+    expect(await all.json()).toMatchObject({ choices: [{ text: 'return a + b' }] });
+  });
+
+  it('should stop the engine at the end of the line when text follows the cursor', async () => {
+    const { ask, engine } = setUp();
+    await ask(path, { editor: true, suffix: ')\n', stop: ';' });
+    await ask(path, { editor: true, suffix: '\n)\n', stop: ';' });
+    expect(engine.requests.map(({ stop }) => stop)).toEqual([[';', '\n'], [';']]);
+  });
+
+  it('should refuse a threshold that nothing would apply', async () => {
+    expect(await errorOf(await setUp().ask(path, { min_confidence: 0.5 }))).toMatchObject({
+      status: 400,
+      param: 'min_confidence',
+    });
+  });
+});
