@@ -35,7 +35,7 @@ export class ServiceMetrics {
   );
   readonly #completions = this.#registry.counter(
     'quicksilver_completions_total',
-    'Completions of the local model by outcome: stop, length, cancelled or failed.',
+    'Completions of the local model by outcome: stop, length, aborted or failed.',
   );
   readonly #queueTime = this.#registry.histogram(
     'quicksilver_queue_seconds',

@@ -19,19 +19,24 @@ export function onBodyEnd(c: Context, ended: (how: BodyEnd) => void): void {
 
 function watched(body: ReadableStream<Uint8Array>, ended: (how: BodyEnd) => void): ReadableStream<Uint8Array> {
   const reader = body.getReader();
+  let cancelled = false;
   return new ReadableStream({
     async pull(controller) {
       try {
         const { done, value } = await reader.read();
+        // The read that was under way when the reader went has nobody to give its bytes to.
+        if (cancelled) return;
         if (!done) return controller.enqueue(value);
         controller.close();
         ended('sent');
       } catch (error) {
+        if (cancelled) return;
         controller.error(error);
         ended('broken');
       }
     },
     cancel(reason) {
+      cancelled = true;
       ended('cancelled');
       return reader.cancel(reason);
     },

@@ -15,8 +15,8 @@ export interface Work {
   denoiseMs: number | undefined;
 }
 
-/** How one completion ended. */
-export type Outcome = Completion['finishReason'] | 'cancelled' | 'failed';
+/** How one completion ended; `aborted` by its client or by the time limit. */
+export type Outcome = Completion['finishReason'] | 'aborted' | 'failed';
 
 export class Observation {
   /** The engine asked for this request; its line has a length. */
@@ -25,17 +25,33 @@ export class Observation {
   backend: string | undefined;
   /** Code of the error that ended the answer, also when its status had been sent before. */
   errorCode: string | undefined;
+  /** Completions that came to their end. */
   readonly completions: Completion[] = [];
-  readonly outcomes: Outcome[] = [];
+  readonly #outcomes: Outcome[] = [];
+  #running = 0;
+
+  started(): void {
+    this.#running++;
+  }
 
   completed(completion: Completion): void {
     this.completions.push(completion);
-    this.outcomes.push(completion.finishReason);
+    this.#end(completion.finishReason);
   }
 
-  ended(outcome: 'cancelled' | 'failed', errorCode?: string): void {
-    this.outcomes.push(outcome);
+  ended(outcome: 'aborted' | 'failed', errorCode?: string): void {
     this.errorCode ??= errorCode;
+    this.#end(outcome);
+  }
+
+  #end(outcome: Outcome): void {
+    this.#running--;
+    this.#outcomes.push(outcome);
+  }
+
+  /** The outcome of each completion. One that still runs has outlived its answer and is about to be aborted. */
+  get outcomes(): readonly Outcome[] {
+    return [...this.#outcomes, ...Array<Outcome>(this.#running).fill('aborted')];
   }
 
   /** The answer is an error. */

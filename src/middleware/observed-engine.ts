@@ -23,6 +23,7 @@ export function observed(c: Context, engine: Engine): Engine {
   async function* generate(request: GenerateRequest, signal: AbortSignal): AsyncGenerator<Frame, Completion> {
     const limited = timeLimit ? AbortSignal.any([signal, timeLimit]) : signal;
     let ended = false;
+    observation?.started();
     try {
       const completion = yield* engine.generate(request, limited);
       ended = true;
@@ -30,12 +31,12 @@ export function observed(c: Context, engine: Engine): Engine {
       return completion;
     } catch (error) {
       ended = true;
-      if (signal.aborted) observation?.ended('cancelled');
-      else observation?.ended('failed', codeOf(error));
+      const errorCode = signal.aborted ? undefined : codeOf(error);
+      observation?.ended(limited.aborted ? 'aborted' : 'failed', errorCode);
       throw error;
     } finally {
       // The iteration was given up: the reader of a stream has gone.
-      if (!ended) observation?.ended('cancelled');
+      if (!ended) observation?.ended('aborted');
     }
   }
 
