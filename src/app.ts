@@ -6,18 +6,49 @@ import { type RequestIdVariables, requestId } from 'hono/request-id';
 import { completions } from './api/completions.ts';
 import { ApiError, errorResponse, onError } from './api/errors.ts';
 import { fim } from './api/fim.ts';
-import { about, health, ready } from './api/health.ts';
+import { forwarded } from './api/forwarded.ts';
+import { about, configured, health, ready } from './api/health.ts';
+import { metrics } from './api/metrics.ts';
 import { getModel, listModels } from './api/models.ts';
+import { routed } from './api/routed.ts';
+import { type Gateway, gatewayOf } from './backend/gateway.ts';
 import type { ModelProvider } from './engine/provider.ts';
+import { ServiceMetrics } from './metrics/service-metrics.ts';
+import type { ApiKey } from './middleware/api-keys.ts';
+import { authentication } from './middleware/authentication.ts';
+import { crossOrigin } from './middleware/cross-origin.ts';
+import { type LogLine, observe } from './middleware/observe.ts';
+import { type RateLimitOptions, rateLimit } from './middleware/rate-limit.ts';
+import { timeLimit } from './middleware/time-limit.ts';
 
 /** Larger than any source file that an editor sends; bounds the time that one request can spend in the tokenizer. */
 export const MAX_BODY_BYTES = 256 * 1024;
 
-/** Builds the service around the models it may answer with. */
-export function createApp(models: ModelProvider) {
+/** Routes that only backends answer; their prompts are not read here, and each backend has bounds of its own, of size and of time. */
+const FORWARDED_PATH = /^\/v1\/(chat|edit|apply)\//;
+
+/** What an operator decides; without any of it the service answers its own machine, within the default limits, and logs nothing. */
+export interface Operations {
+  keys?: readonly ApiKey[];
+  /** Web pages that may call the service. */
+  origins?: readonly string[];
+  timeLimitMs?: number;
+  rateLimit?: RateLimitOptions;
+  log?: (line: LogLine) => void;
+}
+
+/** Builds the service around the local model and the backends it may answer with. */
+export function createApp(models: ModelProvider, gateway: Gateway = gatewayOf([]), operations: Operations = {}) {
   const app = new Hono<{ Variables: RequestIdVariables }>();
+  const counted = new ServiceMetrics();
+  const localTime = timeLimit({ limitMs: operations.timeLimitMs });
 
   app.use(requestId());
+  app.use(observe({ metrics: counted, log: operations.log }));
+  app.use(crossOrigin(operations));
+  app.use(authentication(operations));
+  app.use(rateLimit(operations.rateLimit));
+  app.use((c, next) => (FORWARDED_PATH.test(c.req.path) ? next() : localTime(c, next)));
   app.use(
     methodNotAllowed({
       app,
@@ -31,26 +62,34 @@ export function createApp(models: ModelProvider) {
         ),
     }),
   );
-  app.use(
-    bodyLimit({
-      maxSize: MAX_BODY_BYTES,
-      onError: () => {
-        throw new ApiError(413, `The body is larger than ${MAX_BODY_BYTES} bytes.`, { code: 'request_too_large' });
-      },
-    }),
-  );
+  const localLimit = bodyLimitOf(MAX_BODY_BYTES);
+  const backendLimit = bodyLimitOf(Math.max(MAX_BODY_BYTES, gateway.maxRequestBytes));
+  app.use((c, next) => (FORWARDED_PATH.test(c.req.path) ? backendLimit : localLimit)(c, next));
 
   app.get('/', about(models));
   app.get('/health', health);
-  app.get('/ready', ready(models));
-  app.get('/v1/models', listModels(models));
-  app.get('/v1/models/:id', getModel(models));
-  app.post('/v1/completions', completions(models));
-  app.post('/v1/fim/completions', fim(models));
+  app.get('/ready', configured(gateway), ready(models));
+  app.get('/metrics', metrics(counted));
+  app.get('/v1/models', listModels(models, gateway));
+  app.get('/v1/models/:id', getModel(models, gateway));
+  app.post('/v1/completions', routed(completions, models, gateway, 'completions'));
+  app.post('/v1/fim/completions', routed(fim, models, gateway, 'fim'));
+  app.post('/v1/chat/completions', forwarded(gateway, models.id, 'chat'));
+  app.post('/v1/edit/completions', forwarded(gateway, models.id, 'edit'));
+  app.post('/v1/apply/completions', forwarded(gateway, models.id, 'apply'));
 
   app.notFound((c) =>
     errorResponse(c, new ApiError(404, `There is no ${c.req.method} ${c.req.path}.`, { code: 'route_not_found' })),
   );
   app.onError(onError);
   return app;
+}
+
+function bodyLimitOf(maxSize: number) {
+  return bodyLimit({
+    maxSize,
+    onError: () => {
+      throw new ApiError(413, `The body is larger than ${maxSize} bytes.`, { code: 'request_too_large' });
+    },
+  });
 }

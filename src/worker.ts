@@ -3,12 +3,13 @@ import type { ExecutionContext } from 'hono';
 import relaxed from '../build/kernels.relaxed.wasm';
 import simd from '../build/kernels.simd.wasm';
 import { createApp } from './app.ts';
+import { type BackendBindings, configuredGateway } from './backend/gateway.ts';
 import { createEngine } from './engine/engine.ts';
 import { modelLoader } from './weights/model-loader.ts';
 import { type Bucket, r2Source } from './weights/source.ts';
 
 /** The bindings of wrangler.toml. */
-export interface Bindings {
+export interface Bindings extends BackendBindings {
   WEIGHTS: Bucket;
   /** Name of the model, and its folder in the bucket. */
   MODEL: string;
@@ -26,6 +27,7 @@ export default {
         kernels: { relaxed, simd },
         createEngine,
       }),
+      configuredGateway(bindings),
     );
     return app.fetch(request, bindings, context);
   },

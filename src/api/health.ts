@@ -1,5 +1,6 @@
 /** GET /, /health and /ready: what this is, whether it runs, and whether it can answer. */
-import type { Context } from 'hono';
+import type { Context, Next } from 'hono';
+import type { Gateway } from '../backend/gateway.ts';
 import { type ModelProvider, ModelUnavailable } from '../engine/provider.ts';
 import { engineFor } from './answer.ts';
 import { toApiError } from './errors.ts';
@@ -18,6 +19,14 @@ export function about(models: ModelProvider) {
 /** Liveness: the worker runs. Needs no model. */
 export function health(c: Context): Response {
   return c.json({ status: 'ok' });
+}
+
+/** The part of readiness that configuration decides: 503 with every mistake in it, before the model is looked at. */
+export function configured({ problems }: Gateway) {
+  return async function configured(c: Context, next: Next): Promise<Response | undefined> {
+    if (problems.length > 0) return c.json({ status: 'unavailable', reason: 'misconfigured', problems }, 503);
+    await next();
+  };
 }
 
 /** Readiness: the model is loaded, loading it if need be; otherwise 503 with the reason and the files at fault. */

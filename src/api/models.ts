@@ -1,5 +1,6 @@
 /** GET /v1/models and /v1/models/:id: Inception's model object with the fields of OpenAI's. */
 import type { Context } from 'hono';
+import type { Gateway } from '../backend/gateway.ts';
 import type { ModelProvider } from '../engine/provider.ts';
 import type { ModelInfo } from '../engine/types.ts';
 import { engineFor } from './answer.ts';
@@ -21,17 +22,25 @@ function modelObject(model: ModelInfo) {
   };
 }
 
-/** Lists the one model; 503 while it cannot answer, so that no client picks a model that is not there. */
-export function listModels(models: ModelProvider) {
+/** A model of a backend; what it can do is known there. */
+function backendModelObject({ id, backend }: Gateway['models'][number]) {
+  return { id, object: 'model', created: 0, owned_by: backend, name: id };
+}
+
+/** Lists the local model and those of backends; 503 while it cannot answer, so that no client picks what is not there. */
+export function listModels(models: ModelProvider, gateway: Gateway) {
   return async function listModels(c: Context): Promise<Response> {
     const { model } = await engineFor(c, models, models.id);
-    return c.json({ object: 'list', data: [modelObject(model)] });
+    return c.json({ object: 'list', data: [modelObject(model), ...gateway.models.map(backendModelObject)] });
   };
 }
 
-export function getModel(models: ModelProvider) {
+export function getModel(models: ModelProvider, gateway: Gateway) {
   return async function getModel(c: Context): Promise<Response> {
-    const { model } = await engineFor(c, models, c.req.param('id') ?? '');
+    const id = c.req.param('id') ?? '';
+    const remote = gateway.models.find((model) => model.id === id);
+    if (remote !== undefined) return c.json(backendModelObject(remote));
+    const { model } = await engineFor(c, models, id);
     return c.json(modelObject(model));
   };
 }

@@ -1,0 +1,64 @@
+/**
+ * A circuit breaker: a backend that fails again and again is left alone for a while, then tried with one request.
+ * It counts in the isolate it lives in; each isolate learns for itself.
+ */
+
+export interface BreakerOptions {
+  /** Failures in a row that open the circuit. */
+  failures: number;
+  /** How long it stays open before a probe; also how long a probe that never reports keeps others out. */
+  openMs: number;
+  now?: () => number;
+}
+
+/** Leave to send one request, and where to report how it ended. */
+export interface Permit {
+  succeeded(): void;
+  failed(): void;
+  /** The request says nothing of the backend, as when its client left: a probe's place is free again. */
+  abandoned(): void;
+}
+
+export class Breaker {
+  readonly #options: Required<BreakerOptions>;
+  #failures = 0;
+  /** Requests are turned away until then; undefined while the circuit is closed. */
+  #openUntilMs: number | undefined;
+
+  constructor(options: BreakerOptions) {
+    this.#options = { now: Date.now, ...options };
+  }
+
+  /** A permit, or undefined while the circuit is open. When the pause is over one request is let through as a probe. */
+  admit(): Permit | undefined {
+    if (this.waitMs() > 0) return undefined;
+    const isProbe = this.#openUntilMs !== undefined;
+    if (isProbe) this.#pause();
+    return {
+      succeeded: () => this.#close(),
+      failed: () => this.#fail(),
+      abandoned: () => {
+        if (isProbe && this.#openUntilMs !== undefined) this.#openUntilMs = this.#options.now();
+      },
+    };
+  }
+
+  /** Milliseconds until the next probe; 0 when a request may be sent. */
+  waitMs(): number {
+    return this.#openUntilMs === undefined ? 0 : Math.max(0, this.#openUntilMs - this.#options.now());
+  }
+
+  #close(): void {
+    this.#failures = 0;
+    this.#openUntilMs = undefined;
+  }
+
+  #fail(): void {
+    this.#failures++;
+    if (this.#failures >= this.#options.failures) this.#pause();
+  }
+
+  #pause(): void {
+    this.#openUntilMs = this.#options.now() + this.#options.openMs;
+  }
+}

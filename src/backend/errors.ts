@@ -1,0 +1,110 @@
+/** What can go wrong at a backend, and what a client may know of it. */
+
+/** Longest message of a backend that is handed on; more is noise, or a page of HTML. */
+const MAX_DETAIL_CHARS = 1000;
+
+/**
+ * - `unreachable`: no connection, or it broke before the answer was whole
+ * - `timeout`: the first byte, the next byte or the end did not come in time
+ * - `refused`: an HTTP status other than success
+ * - `bad_answer`: a success that is none: wrong content type, no JSON, an empty stream, a redirect
+ * - `too_large`: more bytes than the configured bound
+ * - `circuit_open`: not asked at all, because it failed too often lately
+ */
+export type FailureKind = 'unreachable' | 'timeout' | 'refused' | 'bad_answer' | 'too_large' | 'circuit_open';
+
+interface FailureOptions {
+  /** HTTP status of the backend, for `refused`. */
+  status?: number;
+  /** When the backend wants to be asked again. */
+  retryAfterMs?: number;
+  /** The backend's own words about the request, for `refused`. */
+  detail?: string;
+  cause?: unknown;
+}
+
+/** A backend did not answer a request. The message is for the log; clients get `toClientError`. */
+export class BackendFailure extends Error {
+  override readonly name = 'BackendFailure';
+  readonly backend: string;
+  readonly kind: FailureKind;
+  readonly status: number | undefined;
+  readonly retryAfterMs: number | undefined;
+  readonly detail: string | undefined;
+
+  constructor(backend: string, kind: FailureKind, what: string, options: FailureOptions = {}) {
+    super(`${backend}: ${what}`, { cause: options.cause });
+    this.backend = backend;
+    this.kind = kind;
+    this.status = options.status;
+    this.retryAfterMs = options.retryAfterMs;
+    this.detail = options.detail?.slice(0, MAX_DETAIL_CHARS);
+  }
+
+  /** The request is at fault, so that no other backend need be asked. */
+  get isClientFault(): boolean {
+    if (this.kind !== 'refused' || this.status === undefined) return false;
+    return this.status >= 400 && this.status < 500 && ![401, 402, 403, 407, 408, 429].includes(this.status);
+  }
+
+  /** The backend is in trouble, as its circuit breaker counts it. Refusing a request or a key is not trouble. */
+  get isTrouble(): boolean {
+    if (this.kind === 'refused') return (this.status ?? 0) >= 500 || this.status === 408;
+    return this.kind !== 'circuit_open' && this.kind !== 'too_large';
+  }
+}
+
+/** The error shape that OpenAI and Inception share. */
+export interface ClientError {
+  status: number;
+  headers: Record<string, string>;
+  body: { error: { message: string; type: string; param: string | null; code: string } };
+}
+
+const UNANSWERED: Record<Exclude<FailureKind, 'refused'>, { status: number; code: string; what: string }> = {
+  unreachable: { status: 502, code: 'backend_unreachable', what: 'could not be reached, or closed the connection' },
+  timeout: { status: 504, code: 'backend_timeout', what: 'did not answer in time' },
+  bad_answer: { status: 502, code: 'backend_bad_answer', what: 'sent an answer that cannot be used' },
+  too_large: { status: 502, code: 'backend_answer_too_large', what: 'sent more than may be passed on' },
+  circuit_open: { status: 503, code: 'backend_unavailable', what: 'failed too often lately; it is given a pause' },
+};
+
+/**
+ * Translates a failure. The words of the backend are handed on only where they speak of the request (4xx): what it says
+ * of itself, of our key or of our bill is for the operator's log.
+ */
+export function toClientError(failure: BackendFailure): ClientError {
+  const name = `The backend '${failure.backend}'`;
+  if (failure.kind !== 'refused') {
+    const { status, code, what } = UNANSWERED[failure.kind];
+    return clientError(failure, status, 'server_error', code, `${name} ${what}.`);
+  }
+  const status = failure.status ?? 0;
+  if (status === 429) {
+    return clientError(failure, 429, 'rate_limit_error', 'rate_limit_exceeded', `${name} takes no more requests now.`);
+  }
+  if (failure.isClientFault) {
+    const message = failure.detail ?? `${name} refused the request with status ${status}.`;
+    return clientError(failure, status, 'invalid_request_error', 'backend_refused_request', message);
+  }
+  if (status === 401 || status === 402 || status === 403) {
+    const message = `${name} refused the key of this service. Its operator has to put that right.`;
+    return clientError(failure, 502, 'server_error', 'backend_refused_key', message);
+  }
+  return clientError(failure, 502, 'server_error', 'backend_error', `${name} failed with status ${status}.`);
+}
+
+function clientError(
+  { retryAfterMs }: BackendFailure,
+  status: number,
+  type: string,
+  code: string,
+  message: string,
+): ClientError {
+  const mayRetry = (status === 429 || status === 503) && retryAfterMs !== undefined;
+  return {
+    status,
+    headers: mayRetry ? { 'retry-after': String(Math.ceil(retryAfterMs / 1000)) } : {},
+    body: { error: { message, type, param: null, code } },
+  };
+}
