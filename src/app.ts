@@ -8,6 +8,7 @@ import { ApiError, errorResponse, onError } from './api/errors.ts';
 import { fim } from './api/fim.ts';
 import { forwarded } from './api/forwarded.ts';
 import { about, configured, health, ready } from './api/health.ts';
+import { infill } from './api/infill.ts';
 import { metrics } from './api/metrics.ts';
 import { getModel, listModels } from './api/models.ts';
 import { routed } from './api/routed.ts';
@@ -74,6 +75,7 @@ export function createApp(models: ModelProvider, gateway: Gateway = gatewayOf([]
   app.get('/v1/models/:id', getModel(models, gateway));
   app.post('/v1/completions', routed(completions, models, gateway, 'completions'));
   app.post('/v1/fim/completions', routed(fim, models, gateway, 'fim'));
+  app.post('/infill', infill(models));
   app.post('/v1/chat/completions', forwarded(gateway, models.id, 'chat'));
   app.post('/v1/edit/completions', forwarded(gateway, models.id, 'edit'));
   app.post('/v1/apply/completions', forwarded(gateway, models.id, 'apply'));

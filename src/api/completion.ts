@@ -3,7 +3,7 @@ import type { Completion, Engine, Frame, GenerateRequest } from '../engine/types
 import { EDITOR_MIN_CONFIDENCE, type EditorRules, forEditor } from './editor/editor.ts';
 import { type Cursor, isSingleLine } from './editor/lines.ts';
 import { ApiError } from './errors.ts';
-import { MAX_CHOICES } from './schema.ts';
+import { MAX_CHOICES, randomSeed } from './schema.ts';
 
 /** What a dialect makes of its request. Choice `i` of prompt `p` has index `p * n + i` and seed `seed + i`. */
 export interface CompletionCall {
@@ -72,7 +72,7 @@ export function toCall(
   return {
     prompts,
     n: params.n,
-    seed: params.seed ?? crypto.getRandomValues(new Uint32Array(1))[0]!,
+    seed: params.seed ?? randomSeed(),
     echo,
     stream: params.stream,
     diffusing: params.diffusing,

@@ -37,7 +37,7 @@ export const stopField = z
   .transform((stop) => (typeof stop === 'string' ? [stop] : stop));
 
 /** A parameter that is accepted only while it asks for nothing. */
-function neutral(isNeutral: (value: unknown) => boolean, reason: string) {
+export function neutral(isNeutral: (value: unknown) => boolean, reason: string) {
   return z
     .unknown()
     .refine((value) => value === undefined || isNeutral(value), { error: reason, params: UNSUPPORTED })
@@ -45,6 +45,11 @@ function neutral(isNeutral: (value: unknown) => boolean, reason: string) {
 }
 
 const isZero = (value: unknown) => value === 0;
+
+/** A seed for a request that names none. */
+export function randomSeed(): number {
+  return crypto.getRandomValues(new Uint32Array(1))[0]!;
+}
 
 /** Decoding parameters of every dialect. Defaults: greedy, one choice, 64 tokens. */
 export const decodingFields = {
