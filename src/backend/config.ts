@@ -117,9 +117,7 @@ export function readBackends(json: string | undefined, bindings: Readonly<Record
   }
   const result = named.safeParse(value);
   if (!result.success) {
-    throw new BackendConfigError(
-      result.error.issues.map(({ path, message }) => `${['BACKENDS', ...path].join('.')}: ${message}`),
-    );
+    throw new BackendConfigError(result.error.issues.map(problemOf));
   }
   const problems: string[] = [];
   const backends = Object.entries(result.data).map(([name, { key: binding, ...rest }]): Backend => {
@@ -132,6 +130,12 @@ export function readBackends(json: string | undefined, bindings: Readonly<Record
   problems.push(...contradictions(backends));
   if (problems.length > 0) throw new BackendConfigError(problems);
   return backends;
+}
+
+function problemOf(issue: z.core.$ZodIssue): string {
+  // Zod keeps what is wrong with a name apart from the issue that says that there is something.
+  const { message } = (issue.code === 'invalid_key' && issue.issues[0]) || issue;
+  return `${['BACKENDS', ...issue.path].join('.')}: ${message}`;
 }
 
 /** What no single setting shows. */

@@ -31,7 +31,8 @@ export function retryAfterMs(headers: Headers, nowMs: number): number | undefine
   const after = headers.get('retry-after');
   if (after === null) return undefined;
   if (isNumber(after)) return Number(after) * 1000;
-  const dateMs = Date.parse(after);
+  // Date.parse finds a date even in a negative number.
+  const dateMs = /^[a-z]{3}/i.test(after) ? Date.parse(after) : Number.NaN;
   return Number.isNaN(dateMs) ? undefined : Math.max(0, dateMs - nowMs);
 }
 
