@@ -1,13 +1,14 @@
 /**
- * Serves the worker on this machine: `npm start [-- --port 8787 --state .wrangler/state --models models]`.
- * Needs no account and no network: the runtime is workerd, and the bucket is a folder.
+ * Serves the worker on this machine: `npm start [-- --port 8787 --host 127.0.0.1 --state .wrangler/state --models models]`.
+ * Needs no account and no network: the runtime is workerd, and the bucket is a folder. Settings and keys are read from
+ * .dev.vars, or from the files given with `--env-file`.
  */
 import { spawn } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 
-const HOST = '127.0.0.1';
+const LOOPBACK = /^(127\.|localhost$|::1$)/;
 const POLL_INTERVAL_MS = 200;
 
 /** Stops every call that wrangler would make to the outside on its own account. */
@@ -23,16 +24,25 @@ const root = join(import.meta.dirname, '..');
 const { values: options } = parseArgs({
   options: {
     port: { type: 'string', default: '8787' },
+    host: { type: 'string', default: '127.0.0.1' },
+    'env-file': { type: 'string', multiple: true },
     state: { type: 'string', default: join(root, '.wrangler/state') },
     models: { type: 'string', default: join(root, 'models') },
   },
 });
-const url = `http://${HOST}:${options.port}`;
+const url = `http://${options.host.includes(':') ? `[${options.host}]` : options.host}:${options.port}`;
+const envFiles = options['env-file'];
 const configPath = join(root, 'wrangler.toml');
 
 Object.assign(process.env, OFFLINE);
 // wrangler reads its environment when it is imported.
 const { storeModels } = await import('./local-bucket.ts');
+const { accessOf, readLocalSettings } = await import('./local-settings.ts');
+const settings = await readLocalSettings(configPath, envFiles).catch(cannotStart);
+if (settings.keys.length === 0 && !LOOPBACK.test(options.host)) {
+  cannotStart(new Error(`--host ${options.host} can be reached by others and needs API_KEYS, see docs/operating.md`));
+}
+console.log(accessOf(settings));
 const models = await storeModels(options.models, options.state, configPath);
 console.log(models.length > 0 ? `models: ${models.join(', ')}` : `no model in ${options.models}: answers will be 503`);
 
@@ -42,7 +52,8 @@ const server = spawn(
   [
     wrangler,
     'dev',
-    ...['--config', configPath, '--ip', HOST, '--port', options.port, '--inspector-port', '0'],
+    ...['--config', configPath, '--ip', options.host, '--port', options.port, '--inspector-port', '0'],
+    ...(envFiles ?? []).flatMap((file) => ['--env-file', file]),
     ...['--persist-to', options.state, '--show-interactive-dev-session=false', '--log-level', 'warn'],
   ],
   { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] },
@@ -56,6 +67,11 @@ console.log(
   `  curl ${url}/v1/completions -H 'content-type: application/json' ` +
     `-d '{"model":"${models[0] ?? 'nano'}","prompt":"def add(a, b):\\n    return "}'`,
 );
+
+function cannotStart(error: unknown): never {
+  console.error(`cannot start: ${error instanceof Error ? error.message : error}`);
+  process.exit(1);
+}
 
 async function answering(address: string): Promise<void> {
   for (;;) {

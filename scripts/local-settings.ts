@@ -1,0 +1,24 @@
+/** The settings that the local runtime will have: wrangler.toml, and the secrets of .dev.vars or of other files. */
+import { getPlatformProxy } from 'wrangler';
+import { readSettings, type Settings, type SettingsVariables } from '../src/settings.ts';
+
+/** Rejects with SettingsError. */
+export async function readLocalSettings(configPath: string, envFiles: string[] | undefined): Promise<Settings> {
+  const { env, dispose } = await getPlatformProxy<SettingsVariables>({
+    configPath,
+    persist: false,
+    remoteBindings: false,
+    ...(envFiles && { envFiles }),
+  });
+  try {
+    return readSettings(env);
+  } finally {
+    await dispose();
+  }
+}
+
+/** Who will be answered, in one line. */
+export function accessOf({ keys }: Settings): string {
+  if (keys.length > 0) return `API keys: ${keys.map(({ name }) => name).join(', ')}`;
+  return 'no API keys: open to this machine, closed to all others (npm run keys:new -- NAME makes a key)';
+}
