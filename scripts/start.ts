@@ -1,7 +1,7 @@
 /**
  * Serves the worker on this machine: `npm start [-- --port 8787 --host 127.0.0.1 --state .wrangler/state --models models]`.
  * Needs no account and no network: the runtime is workerd, and the bucket is a folder. Settings and keys are read from
- * .dev.vars, or from the files given with `--env-file`.
+ * .dev.vars, or from the files given with `--env-file`. `--log-level log` shows the line that is logged for each request.
  */
 import { spawn } from 'node:child_process';
 import { createRequire } from 'node:module';
@@ -26,6 +26,7 @@ const { values: options } = parseArgs({
     port: { type: 'string', default: '8787' },
     host: { type: 'string', default: '127.0.0.1' },
     'env-file': { type: 'string', multiple: true },
+    'log-level': { type: 'string', default: 'warn' },
     state: { type: 'string', default: join(root, '.wrangler/state') },
     models: { type: 'string', default: join(root, 'models') },
   },
@@ -54,7 +55,7 @@ const server = spawn(
     'dev',
     ...['--config', configPath, '--ip', options.host, '--port', options.port, '--inspector-port', '0'],
     ...(envFiles ?? []).flatMap((file) => ['--env-file', file]),
-    ...['--persist-to', options.state, '--show-interactive-dev-session=false', '--log-level', 'warn'],
+    ...['--persist-to', options.state, '--show-interactive-dev-session=false', '--log-level', options['log-level']],
   ],
   { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] },
 );

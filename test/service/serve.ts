@@ -16,13 +16,13 @@ export interface Service {
   stop(): Promise<void>;
 }
 
-/** Serves the models of a folder. Rejects with the output of the process when it does not start. */
-export async function serve(modelsFolder: string): Promise<Service> {
+/** Serves the models of a folder. Rejects with the output of the process when it does not start. `args` go to `npm start`. */
+export async function serve(modelsFolder: string, args: readonly string[] = []): Promise<Service> {
   const port = await freePort();
   const state = await mkdtemp(join(tmpdir(), 'quicksilver-'));
   const child = spawn(
     process.execPath,
-    ['scripts/start.ts', '--port', String(port), '--state', state, '--models', modelsFolder],
+    ['scripts/start.ts', '--port', String(port), '--state', state, '--models', modelsFolder, ...args],
     { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] },
   );
   const stop = async () => {
