@@ -1,11 +1,15 @@
-/** POST /v1/completions: OpenAI's legacy completions, https://platform.openai.com/docs/api-reference/completions */
+/**
+ * POST /v1/completions: OpenAI's legacy completions, https://platform.openai.com/docs/api-reference/completions
+ * Tabby's clients use the same path; DeepSeek's FIM (POST /beta/completions) is the same request under another.
+ */
 import type { Context } from 'hono';
 import * as z from 'zod';
 import type { ModelProvider } from '../engine/provider.ts';
 import { engineFor } from './answer.ts';
 import { toCall } from './completion.ts';
 import { promptText } from './fim-markers.ts';
-import { decodingFields, promptField, readBody, unsupportedFields } from './schema.ts';
+import { checkBody, decodingFields, promptField, readJson, unsupportedFields } from './schema.ts';
+import { isTabby, tabbyCompletion } from './tabby.ts';
 import { answer, type ChoiceShape } from './text-completion.ts';
 
 const schema = z.object({
@@ -25,10 +29,12 @@ const choice = (index: number, text: string, finishReason: string | null) => ({
 /** Full answers and chunks share one shape. */
 const shape: ChoiceShape = { whole: choice, chunk: choice };
 
-/** Answers OpenAI's completion request. */
+/** Answers OpenAI's completion request, or Tabby's. */
 export function completions(models: ModelProvider) {
   return async function completions(c: Context): Promise<Response> {
-    const params = await readBody(c, schema);
+    const body = await readJson(c);
+    if (isTabby(body)) return tabbyCompletion(c, models, body);
+    const params = checkBody(body, schema);
     const call = toCall(params.prompt, params, { echo: params.echo, promptOf: promptText(params.suffix) });
     return answer(c, await engineFor(c, models, params.model), call, shape);
   };

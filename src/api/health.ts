@@ -11,7 +11,19 @@ export function about(models: ModelProvider) {
       name: 'quicksilver',
       description: 'An open diffusion language model service for text and code',
       model: models.id,
-      endpoints: ['/v1/completions', '/v1/fim/completions', '/v1/models', '/health', '/ready'],
+      endpoints: [
+        '/v1/completions',
+        '/v1/fim/completions',
+        '/v1/chat/completions',
+        '/v1/edit/completions',
+        '/v1/apply/completions',
+        '/beta/completions',
+        '/infill',
+        '/api/generate',
+        '/v1/models',
+        '/health',
+        '/ready',
+      ],
     });
   };
 }
