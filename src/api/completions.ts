@@ -8,7 +8,7 @@ import type { ModelProvider } from '../engine/provider.ts';
 import { engineFor } from './answer.ts';
 import { toCall } from './completion.ts';
 import { promptText } from './fim-markers.ts';
-import { checkBody, decodingFields, promptField, readJson, unsupportedFields } from './schema.ts';
+import { checkBody, decodingFields, editorInAddress, promptField, readJson, unsupportedFields } from './schema.ts';
 import { isTabby, tabbyCompletion } from './tabby.ts';
 import { answer, type ChoiceShape } from './text-completion.ts';
 
@@ -35,6 +35,7 @@ export function completions(models: ModelProvider) {
     const body = await readJson(c);
     if (isTabby(body)) return tabbyCompletion(c, models, body);
     const params = checkBody(body, schema);
+    params.editor ||= editorInAddress(c);
     const call = toCall(params.prompt, params, { echo: params.echo, promptOf: promptText(params.suffix) });
     return answer(c, await engineFor(c, models, params.model), call, shape);
   };

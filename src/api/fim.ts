@@ -10,7 +10,7 @@ import * as z from 'zod';
 import type { ModelProvider } from '../engine/provider.ts';
 import { engineFor } from './answer.ts';
 import { toCall } from './completion.ts';
-import { decodingFields, promptField, readBody, unsupportedFields } from './schema.ts';
+import { decodingFields, editorInAddress, promptField, readBody, unsupportedFields } from './schema.ts';
 import { answer, type ChoiceShape } from './text-completion.ts';
 
 const schema = z.object({
@@ -35,6 +35,7 @@ const shape: ChoiceShape = {
 export function fim(models: ModelProvider) {
   return async function fim(c: Context): Promise<Response> {
     const params = await readBody(c, schema);
+    params.editor ||= editorInAddress(c);
     const call = toCall(params.prompt, { ...params, seed: params.random_seed ?? params.seed });
     return answer(c, await engineFor(c, models, params.model), call, shape);
   };

@@ -120,6 +120,17 @@ export function checkBody<T extends z.ZodType>(body: unknown, schema: T): z.outp
   throw toApiError(result.error.issues[0]!);
 }
 
+/**
+ * Whether the address asks for what an editor can show, `?editor=true`: for clients that can set the address and not the
+ * body. Throws ApiError 400 for another value.
+ */
+export function editorInAddress(c: Context): boolean {
+  const value = c.req.query('editor');
+  if (value === undefined || value === 'false') return false;
+  if (value === 'true') return true;
+  throw new ApiError(400, 'editor: must be true or false.', { param: 'editor', code: 'invalid_parameter' });
+}
+
 function withoutNulls(body: unknown): unknown {
   if (typeof body !== 'object' || body === null || Array.isArray(body)) return body;
   return Object.fromEntries(Object.entries(body).filter(([, value]) => value !== null));

@@ -23,6 +23,13 @@ describe.each(['/v1/completions', '/v1/fim/completions'])('editor: true at %s', 
     });
   });
 
+  it('should be asked for in the address as well', async () => {
+    const shown = await setUp().ask(`${path}?editor=true`, { min_confidence: 0.5 });
+    expect(await shown.json()).toMatchObject({ choices: [{ text: 'return a + b' }] });
+    expect(await (await setUp().ask(`${path}?editor=false`)).json()).toMatchObject({ choices: [{ text: TEXT }] });
+    expect(await errorOf(await setUp().ask(`${path}?editor=yes`))).toMatchObject({ status: 400, param: 'editor' });
+  });
+
   it('should leave the text alone when it is not asked for', async () => {
     const { ask } = setUp();
     expect(await (await ask(path)).json()).toMatchObject({ choices: [{ text: TEXT, finish_reason: 'length' }] });
