@@ -1,5 +1,6 @@
 /**
- * The backends of the variable `BACKENDS`: a JSON object of settings by name.
+ * The backends of the variable `BACKENDS`: a JSON object of settings by name, as text or, from a table of wrangler.toml,
+ * as an object.
  *
  *     {"mercury": {"base_url": "https://api.example/v1", "key": "MERCURY_KEY", "models": ["mercury-*"], "default": true}}
  *
@@ -107,15 +108,9 @@ export class BackendConfigError extends Error {
  * @param bindings where the secrets are, by the names in `key`
  * @throws BackendConfigError with everything that is wrong.
  */
-export function readBackends(json: string | undefined, bindings: Readonly<Record<string, unknown>>): Backend[] {
-  if (json === undefined || json.trim() === '') return [];
-  let value: unknown;
-  try {
-    value = JSON.parse(json);
-  } catch {
-    throw new BackendConfigError(['BACKENDS: is not valid JSON']);
-  }
-  const result = named.safeParse(value);
+export function readBackends(variable: unknown, bindings: Readonly<Record<string, unknown>>): Backend[] {
+  if (variable === undefined || (typeof variable === 'string' && variable.trim() === '')) return [];
+  const result = named.safeParse(typeof variable === 'string' ? parsed(variable) : variable);
   if (!result.success) {
     throw new BackendConfigError(result.error.issues.map(problemOf));
   }
@@ -130,6 +125,14 @@ export function readBackends(json: string | undefined, bindings: Readonly<Record
   problems.push(...contradictions(backends));
   if (problems.length > 0) throw new BackendConfigError(problems);
   return backends;
+}
+
+function parsed(json: string): unknown {
+  try {
+    return JSON.parse(json);
+  } catch {
+    throw new BackendConfigError(['BACKENDS: is not valid JSON']);
+  }
 }
 
 function problemOf(issue: z.core.$ZodIssue): string {

@@ -45,10 +45,10 @@ export function gatewayOf(
 
 /** The variables of the worker that configure backends, beside the secrets that `BACKENDS` names. */
 export interface BackendBindings {
-  /** JSON, see config.ts. */
-  BACKENDS?: string;
+  /** JSON or an object, see config.ts. */
+  BACKENDS?: unknown;
   /** A number of at most 0, see `Gateway.minConfidence`. */
-  AUTO_MIN_CONFIDENCE?: string;
+  AUTO_MIN_CONFIDENCE?: string | number;
 }
 
 /** Makes the gateway of the worker's variables. A mistake in them must not stop the local model, so it is only noted. */
@@ -65,9 +65,9 @@ export function configuredGateway(bindings: BackendBindings): Gateway {
   }
 }
 
-function readMinConfidence(text: string | undefined): number {
-  if (text === undefined || text.trim() === '') return DEFAULT_MIN_CONFIDENCE;
-  const value = Number(text);
+function readMinConfidence(variable: string | number = ''): number {
+  if (String(variable).trim() === '') return DEFAULT_MIN_CONFIDENCE;
+  const value = Number(variable);
   if (value <= 0) return value;
   throw new BackendConfigError(['AUTO_MIN_CONFIDENCE: must be a number of at most 0, a mean log-probability']);
 }

@@ -32,6 +32,12 @@ describe('BACKENDS', () => {
     });
   });
 
+  it('should be read as text and as the object that a table of wrangler.toml makes', () => {
+    const value = { gpu: { base_url, models: ['m'] } };
+    expect(readBackends(value, {})).toEqual(readBackends(JSON.stringify(value), {}));
+    expect(readBackends(value, {})).toHaveLength(1);
+  });
+
   it('should take the key from the binding that it names', () => {
     expect(read({ gpu: { base_url, key: 'GPU_KEY' } }, { GPU_KEY: 'sk-1' })[0]?.key).toBe('sk-1');
     expect(problemsOf({ gpu: { base_url, key: 'GPU_KEY' } })).toEqual([
