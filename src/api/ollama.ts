@@ -58,7 +58,8 @@ export function ollama(models: ModelProvider) {
   routes.post('/generate', generate(models));
   routes.get('/tags', tags(models));
   routes.onError((error, c) => {
-    const { status, message, headers } = toApiError(error, c.get('requestId'));
+    const { status, message, code, headers } = toApiError(error, c.get('requestId'));
+    c.get('observation')?.refused(code);
     return new Response(JSON.stringify({ error: message }), {
       status,
       headers: { 'content-type': 'application/json', ...headers },

@@ -9,6 +9,9 @@ const MAX_AGE_SECONDS = 86_400;
 const EXPOSED_HEADERS = [
   'retry-after',
   'server-timing',
+  'x-quicksilver-attempts',
+  'x-quicksilver-backend',
+  'x-quicksilver-route',
   'x-ratelimit-limit-requests',
   'x-ratelimit-remaining-requests',
   'x-ratelimit-reset-requests',

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { EngineBusy } from '../../src/engine/errors.ts';
 import { ServiceMetrics } from '../../src/metrics/service-metrics.ts';
 import { type LogLine, observe } from '../../src/middleware/observe.ts';
+import { post } from '../support/requests.ts';
 import { helloScript, usage } from '../support/scripted-engine.ts';
 import { keysOf, PROMPT, serviceWith } from './support.ts';
 
@@ -75,6 +76,18 @@ describe('the log', () => {
       ['none', 404, 'route_not_found', 'info'],
       ['/v1/completions', 404, 'model_not_found', 'info'],
       ['/v1/completions', 503, 'engine_busy', 'error'],
+    ]);
+  });
+
+  it('should name the error in a dialect with an error shape of its own, and the cost of its streams', async () => {
+    const { app, lines } = serviceWith({}, timed);
+    await post(app, '/api/generate', { model: 'other', prompt: 'a' });
+    await (await post(app, '/api/generate', { model: 'nano', prompt: 'a' })).text();
+    await (await post(app, '/infill', { input_prefix: 'a', input_suffix: 'b', stream: true })).text();
+    expect(lines).toMatchObject([
+      { route: '/api/generate', status: 404, error: 'model_not_found' },
+      { route: '/api/generate', status: 200, completion_tokens: 4 },
+      { route: '/infill', status: 200, completion_tokens: 4 },
     ]);
   });
 
