@@ -44,7 +44,10 @@ function withoutRepeatedBlock(text: string): string {
 
 function withoutRepeatedPhrase(text: string): string {
   for (const { 0: run, 1: phrase, index } of text.matchAll(/([^\n]{1,24}?)\1{3,}/g)) {
-    if (isRunaway(run, phrase!)) return text.slice(0, index + phrase!.length);
+    if (!isRunaway(run, phrase!)) continue;
+    // A text that begins with it and says no word has nothing to keep.
+    const before = text.slice(0, index);
+    return isBlank(before) && !hasWord(phrase!) ? '' : before + phrase;
   }
   return text;
 }

@@ -200,6 +200,10 @@ describe('repetition', () => {
     expect(showable('f())))))))))', at('█')).length).toBeLessThan(6);
   });
 
+  it('should show nothing of a text that is nothing but runaway punctuation', () => {
+    expect(showable(',,,,,,,,,,(,,,,,,,,', at('return █\n'))).toBe('');
+  });
+
   it.each([
     '# -----------------------------------',
     '/**************************************',
