@@ -3,6 +3,7 @@ import type { Context } from 'hono';
 import { HTTPException } from 'hono/http-exception';
 import { EngineBusy } from '../engine/errors.ts';
 import { ModelUnavailable } from '../engine/provider.ts';
+import { logError } from '../log.ts';
 
 /** Seconds after which a client may ask again for a model whose weights are being put right. */
 const RETRY_AFTER_SECONDS = 5;
@@ -59,7 +60,7 @@ function errorTypeOf(status: number): ErrorType {
 export function toApiError(error: unknown, requestId: string): ApiError {
   if (error instanceof ApiError) return error;
   if (error instanceof ModelUnavailable) {
-    console.error(requestId, error);
+    logError(requestId, error);
     return new ApiError(503, error.message, {
       code: 'model_unavailable',
       headers: { 'retry-after': String(RETRY_AFTER_SECONDS) },
@@ -72,7 +73,7 @@ export function toApiError(error: unknown, requestId: string): ApiError {
     });
   }
   if (error instanceof HTTPException) return new ApiError(error.status, error.message || 'The request was refused.');
-  console.error(requestId, error);
+  logError(requestId, error);
   return new ApiError(500, `The server had an error. Quote the request id ${requestId} when reporting it.`, {
     code: 'internal_error',
   });

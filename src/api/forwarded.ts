@@ -11,6 +11,7 @@ import { toClientError } from '../backend/errors.ts';
 import type { Outcome } from '../backend/forward.ts';
 import type { Gateway } from '../backend/gateway.ts';
 import type { Route } from '../backend/routing.ts';
+import { logWarning } from '../log.ts';
 import { ApiError } from './errors.ts';
 import { EVENT_STREAM_HEADERS } from './event-stream.ts';
 import { decodingFields, readBody } from './schema.ts';
@@ -54,7 +55,7 @@ export function forward(c: Context, gateway: Gateway, route: Route, call: Call):
   const timeLimit = c.get('timeLimit');
   return gateway.forward(route, call, {
     signal: timeLimit === undefined ? c.req.raw.signal : AbortSignal.any([c.req.raw.signal, timeLimit]),
-    log: (failure) => console.warn(requestId, failure.message),
+    log: (failure) => logWarning(requestId, failure.message),
   });
 }
 

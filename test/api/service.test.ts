@@ -167,7 +167,7 @@ describe('refusals', () => {
     expect(error).toMatchObject({ status: 500, type: 'server_error', code: 'internal_error' });
     expect(error.message).toContain(requestId);
     expect(error.message).not.toContain('secret');
-    expect(log).toHaveBeenCalledWith(requestId, expect.objectContaining({ message: 'secret detail' }));
+    expect(JSON.parse(log.mock.calls[0]![0])).toMatchObject({ id: requestId, message: 'secret detail' });
     log.mockRestore();
   });
 });
