@@ -1,4 +1,5 @@
 /** One request to one backend, with its clocks and bounds. */
+import { concat } from './bytes.ts';
 import { BackendFailure, toClientError } from './errors.ts';
 import { retryAfterMs } from './retry.ts';
 import type { Target } from './routing.ts';
@@ -149,13 +150,7 @@ async function readAll(
     if (length > maxBytes) throw failure('too_large', `sent more than ${maxBytes} bytes`);
     chunks.push(read.value);
   }
-  const body = new Uint8Array(length);
-  let offset = 0;
-  for (const chunk of chunks) {
-    body.set(chunk, offset);
-    offset += chunk.length;
-  }
-  return body;
+  return concat(chunks);
 }
 
 /** The failure that an HTTP error stands for. Its words may name our key, as those of several services do. */

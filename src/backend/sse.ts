@@ -1,5 +1,7 @@
 /** Server-sent events passed through: https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream */
 
+import { concat } from './bytes.ts';
+
 const CR = 13;
 const LF = 10;
 
@@ -8,13 +10,15 @@ const LF = 10;
  * is written next (a comment, an error event) stands on its own and never inside half an event.
  */
 export class EventFramer {
-  #held: Uint8Array<ArrayBufferLike> = new Uint8Array(0);
+  /** Joined only when their event ends: an event of many small chunks would otherwise be copied with each of them. */
+  #held: Uint8Array[] = [];
+  #heldBytes = 0;
   #lineIsEmpty = true;
   #afterCr = false;
 
   /** Bytes of an event that has not ended. */
   get heldBytes(): number {
-    return this.#held.length;
+    return this.#heldBytes;
   }
 
   /** Takes a chunk and gives back all bytes that end in a whole event; possibly none. */
@@ -25,7 +29,7 @@ export class EventFramer {
       if (byte === LF && this.#afterCr) {
         // The second half of a line end that already counted.
         this.#afterCr = false;
-        if (end === i || (i === 0 && this.#lineIsEmpty && this.#held.length === 0)) end = i + 1;
+        if (end === i || (i === 0 && this.#lineIsEmpty && this.#heldBytes === 0)) end = i + 1;
         continue;
       }
       this.#afterCr = byte === CR;
@@ -37,12 +41,20 @@ export class EventFramer {
       this.#lineIsEmpty = true;
     }
     if (end < 0) {
-      this.#held = concat(this.#held, chunk);
+      this.#hold(chunk);
       return new Uint8Array(0);
     }
-    const whole = concat(this.#held, chunk.subarray(0, end));
-    this.#held = chunk.slice(end);
+    const whole = concat([...this.#held, chunk.subarray(0, end)]);
+    this.#held = [];
+    this.#heldBytes = 0;
+    this.#hold(chunk.subarray(end));
     return whole;
+  }
+
+  #hold(chunk: Uint8Array): void {
+    if (chunk.length === 0) return;
+    this.#held.push(chunk);
+    this.#heldBytes += chunk.length;
   }
 }
 
@@ -145,12 +157,4 @@ async function orSilence<T>(read: Promise<T>, limitMs: number): Promise<T | 'sil
   } finally {
     clearTimeout(timer);
   }
-}
-
-function concat(a: Uint8Array, b: Uint8Array): Uint8Array {
-  if (a.length === 0) return b;
-  const whole = new Uint8Array(a.length + b.length);
-  whole.set(a);
-  whole.set(b, a.length);
-  return whole;
 }
