@@ -172,7 +172,9 @@ def report(result: dict) -> str:
     return "\n\n".join(parts)
 
 
+@torch.inference_mode()
 def evaluate(arguments: argparse.Namespace) -> dict:
+    """Runs what the command line asks for. Returns what goes into the JSON file."""
     torch.set_num_threads(1)
     tokenizer_path = arguments.model / "tokenizer.json"
     tokenizer = load_tokenizer(str(tokenizer_path))
