@@ -127,9 +127,9 @@ class DiffusionEngine implements Engine {
       transcript.commit(canvas, ended ? canvas.decidedRun() : wanted);
     }
 
-    const { text, completionTokens, confidence } = transcript.finish();
-    const usage = { ...work.usage(prompt), completionTokens };
-    return { text, finishReason: ended ? 'stop' : 'length', usage, confidence };
+    const { text, tokens, confidence } = transcript.finish();
+    const usage = { ...work.usage(prompt), completionTokens: tokens.length };
+    return { text, finishReason: ended ? 'stop' : 'length', usage, confidence, tokens };
   }
 
   /**

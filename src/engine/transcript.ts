@@ -4,7 +4,7 @@ import type { Canvas } from '../diffusion/canvas.ts';
 import { isSettled, type SamplerSettings } from '../diffusion/sampler.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { findStop, lengthBeforePartialStop } from './stop-strings.ts';
-import type { Frame } from './types.ts';
+import type { EmittedToken, Frame } from './types.ts';
 
 export class Transcript {
   readonly #tokenizer: Tokenizer;
@@ -47,16 +47,22 @@ export class Transcript {
     return { text: this.#settled + text.slice(this.#settled.length).replaceAll('\ufffd', ''), settled: this.#settled };
   }
 
-  /** The finished text, its tokens counted and their mean log-probability; `canvas` adds nothing any more. */
-  finish(): { text: string; completionTokens: number; confidence: number } {
+  /** The finished text with its tokens, and their mean log-probability; `canvas` adds nothing any more. */
+  finish(): { text: string; tokens: EmittedToken[]; confidence: number } {
     const text = this.#cut(this.#decode([]));
     const decoder = this.#tokenizer.decoder();
-    let completionTokens = 0;
-    for (let length = 0; length < text.length; completionTokens++) {
-      length += decoder.push([this.#tokens[completionTokens]!]).length;
+    const tokens: EmittedToken[] = [];
+    for (let length = 0; length < text.length; ) {
+      const piece = decoder.push([this.#tokens[tokens.length]!]);
+      // A stop string may begin within the last token.
+      tokens.push({
+        text: text.slice(length, length + piece.length),
+        logProbability: this.#logProbabilities[tokens.length]!,
+      });
+      length += piece.length;
     }
-    const sum = this.#logProbabilities.slice(0, completionTokens).reduce((a, b) => a + b, 0);
-    return { text, completionTokens, confidence: completionTokens === 0 ? 0 : sum / completionTokens };
+    const sum = tokens.reduce((total, { logProbability }) => total + logProbability, 0);
+    return { text, tokens, confidence: tokens.length === 0 ? 0 : sum / tokens.length };
   }
 
   #settle(text: string): void {

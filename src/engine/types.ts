@@ -73,6 +73,15 @@ export interface Completion {
   usage: Usage;
   /** Mean log-probability (natural logarithm) of the emitted tokens; 0 when none was emitted. */
   confidence: number;
+  /** The text token by token, where the engine knows it. Together they are `text`. */
+  tokens?: readonly EmittedToken[];
+}
+
+export interface EmittedToken {
+  /** Whole characters: the empty string while bytes of one are missing. */
+  text: string;
+  /** Natural logarithm of its probability over the vocabulary, as of its reveal or last edit. */
+  logProbability: number;
 }
 
 export interface ModelInfo {

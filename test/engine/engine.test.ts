@@ -99,6 +99,19 @@ describe('completion', () => {
     expect(said(completion)).toEqual(said((await run(engine)).completion));
   });
 
+  it.each([{}, { stop: ['zz', 'Q', ' '] }, { temperature: 1, seed: 3 }])(
+    'should tell its tokens, which together are the text: %j',
+    async (changes) => {
+      const { completion } = await run(engine, changes);
+      const tokens = completion.tokens!;
+      expect(tokens.map(({ text }) => text).join('')).toBe(completion.text);
+      expect(tokens).toHaveLength(completion.usage.completionTokens);
+      const sum = tokens.reduce((total, { logProbability }) => total + logProbability, 0);
+      expect(sum / tokens.length).toBeCloseTo(completion.confidence, 10);
+      for (const { logProbability } of tokens) expect(logProbability).toBeLessThanOrEqual(0);
+    },
+  );
+
   it('should report what it cost', async () => {
     const { frames, completion } = await run(engine, { prefix: 'x = 1', suffix: 'y' });
     const { usage } = completion;
