@@ -94,8 +94,8 @@ function prefixOnly(suffix: string) {
   return (text: string): PromptText => ({ text, prefix: text, suffix });
 }
 
-function invalid(param: string, message: string): ApiError {
-  return new ApiError(400, `${param}: ${message}`, { param, code: 'invalid_parameter' });
+export function invalid(param: string, message: string, code = 'invalid_parameter'): ApiError {
+  return new ApiError(400, `${param}: ${message}`, { param, code });
 }
 
 /** The end of a choice. */

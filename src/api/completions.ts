@@ -6,9 +6,18 @@ import type { Context } from 'hono';
 import * as z from 'zod';
 import type { ModelProvider } from '../engine/provider.ts';
 import { engineFor } from './answer.ts';
-import { toCall } from './completion.ts';
+import { invalid, toCall } from './completion.ts';
 import { promptText } from './fim-markers.ts';
-import { checkBody, decodingFields, editorInAddress, promptField, readJson, unsupportedFields } from './schema.ts';
+import type { LogProbs } from './log-probs.ts';
+import {
+  checkBody,
+  decodingFields,
+  editorInAddress,
+  MAX_CHOICES_PER_PROMPT,
+  promptField,
+  readJson,
+  unsupportedFields,
+} from './schema.ts';
 import { isTabby, tabbyCompletion } from './tabby.ts';
 import { answer, type ChoiceShape } from './text-completion.ts';
 
@@ -17,12 +26,16 @@ const schema = z.object({
   ...unsupportedFields,
   prompt: promptField,
   echo: z.boolean().default(false),
+  best_of: z.int().min(1).max(MAX_CHOICES_PER_PROMPT).optional(),
+  logprobs: z.union([z.int().min(0), z.literal(false)]).optional(),
 });
 
-const choice = (index: number, text: string, finishReason: string | null) => ({
+type Params = z.output<typeof schema>;
+
+const choice = (index: number, text: string, finishReason: string | null, logProbs: LogProbs | null = null) => ({
   text,
   index,
-  logprobs: null,
+  logprobs: logProbs,
   finish_reason: finishReason,
 });
 
@@ -36,7 +49,30 @@ export function completions(models: ModelProvider) {
     if (isTabby(body)) return tabbyCompletion(c, models, body);
     const params = checkBody(body, schema);
     params.editor ||= editorInAddress(c);
-    const call = toCall(params.prompt, params, { echo: params.echo, promptOf: promptText(params.suffix) });
-    return answer(c, await engineFor(c, models, params.model), call, shape);
+    const { n, echo } = params;
+    const options = { keep: n, logProbs: typeof params.logprobs === 'number' };
+    const fields = { ...params, n: choicesOf(params) };
+    checkLogProbs(params);
+    const call = toCall(params.prompt, fields, { echo, promptOf: promptText(params.suffix) });
+    return answer(c, await engineFor(c, models, params.model), call, shape, options);
   };
+}
+
+/** Choices to compute for a prompt. Throws ApiError 400 when they are fewer than asked for, or in a stream. */
+function choicesOf({ n, best_of = n, stream }: Params): number {
+  if (best_of < n) throw invalid('best_of', `must be at least n, which is ${n}.`);
+  if (best_of > n && stream) throw invalid('best_of', 'needs stream: false; which is best shows at the end.');
+  return best_of;
+}
+
+/** Throws ApiError 400 for log-probabilities that are not known: of prompts, of alternatives, of tokens not yet settled. */
+function checkLogProbs({ logprobs, echo, stream, temperature }: Params): void {
+  if (typeof logprobs !== 'number') return;
+  const refused = (message: string) => invalid('logprobs', message, 'unsupported_parameter');
+  if (stream) throw refused('needs stream: false; a token can be edited until its canvas is done.');
+  if (echo) throw refused('needs echo: false; the prompt has no probabilities.');
+  // A greedy token is the most probable one.
+  if (logprobs > (temperature === 0 ? 1 : 0)) {
+    throw refused('alternatives of a token are not kept; send 0, or 1 with temperature 0.');
+  }
 }

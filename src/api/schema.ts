@@ -12,7 +12,7 @@ export const MAX_STOP_STRINGS = 16;
 /** Choices of one request, over all its prompts; they are computed one after the other. */
 export const MAX_CHOICES = 16;
 
-const MAX_CHOICES_PER_PROMPT = 8;
+export const MAX_CHOICES_PER_PROMPT = 8;
 
 /** Issue parameter that marks a well-formed value which this model cannot honour. */
 const UNSUPPORTED = { code: 'unsupported_parameter' };

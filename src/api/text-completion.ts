@@ -2,8 +2,9 @@
 import type { Context } from 'hono';
 import type { Completion, Engine } from '../engine/types.ts';
 import { respond } from './answer.ts';
-import type { CompletionCall } from './completion.ts';
+import type { CompletionCall, FinishedChoice } from './completion.ts';
 import { OPENAI_EVENTS } from './event-stream.ts';
+import { type LogProbs, logProbsOf } from './log-probs.ts';
 import type { Piece } from './pieces.ts';
 import { usageOf } from './usage.ts';
 
@@ -11,12 +12,26 @@ type FinishReason = Completion['finishReason'] | null;
 
 /** What one dialect makes of a choice: of a finished one, and of one chunk of a stream. */
 export interface ChoiceShape {
-  whole(index: number, text: string, finishReason: FinishReason): object;
+  whole(index: number, text: string, finishReason: FinishReason, logProbs: LogProbs | null): object;
   chunk(index: number, text: string, finishReason: FinishReason): object;
 }
 
+/** What only a whole answer can have. */
+export interface WholeOptions {
+  /** Choices of each prompt that are answered: of the `n` of the call those with the highest confidence. */
+  keep?: number;
+  /** Whether the choices tell the log-probabilities of their tokens. */
+  logProbs?: boolean;
+}
+
 /** Runs the call and answers it. */
-export function answer(c: Context, engine: Engine, call: CompletionCall, shape: ChoiceShape): Promise<Response> {
+export function answer(
+  c: Context,
+  engine: Engine,
+  call: CompletionCall,
+  shape: ChoiceShape,
+  { keep = call.n, logProbs = false }: WholeOptions = {},
+): Promise<Response> {
   const header = {
     id: `cmpl-${crypto.randomUUID()}`,
     object: 'text_completion',
@@ -26,9 +41,11 @@ export function answer(c: Context, engine: Engine, call: CompletionCall, shape: 
   return respond(c, engine, call, {
     whole: (finished) => ({
       ...header,
-      choices: finished.map(({ index, prompt, completion: { text, finishReason } }) =>
-        shape.whole(index, call.echo ? prompt.text + text : text, finishReason),
-      ),
+      choices: mostConfident(finished, call.n, keep).map(({ prompt, completion }, index) => {
+        const { text, finishReason } = completion;
+        const tokens = logProbs ? logProbsOf(completion) : null;
+        return shape.whole(index, call.echo ? prompt.text + text : text, finishReason, tokens);
+      }),
       usage: usageOf(
         finished.map(({ completion }) => completion),
         call.n,
@@ -38,6 +55,15 @@ export function answer(c: Context, engine: Engine, call: CompletionCall, shape: 
     stream: OPENAI_EVENTS,
     error: (error) => error.toBody(),
   });
+}
+
+/** Of each `n` choices, which are those of one prompt, the `keep` most confident ones; all in their order when all are kept. */
+function mostConfident(choices: readonly FinishedChoice[], n: number, keep: number): readonly FinishedChoice[] {
+  if (keep === n) return choices;
+  const prompts = Map.groupBy(choices, ({ index }) => Math.floor(index / n));
+  return [...prompts.values()].flatMap((ofPrompt) =>
+    ofPrompt.toSorted((a, b) => b.completion.confidence - a.completion.confidence).slice(0, keep),
+  );
 }
 
 async function* chunks(

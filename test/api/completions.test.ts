@@ -127,6 +127,50 @@ describe('POST /v1/completions', () => {
     expect(body.usage).toMatchObject({ prompt_tokens: 10, completion_tokens: 16 });
   });
 
+  it('should answer the most confident choices of best_of, and count all of them', async () => {
+    const { engine, app } = setUp();
+    const confidences = [-0.5, -0.1, -0.9, -0.2];
+    const generate = engine.generate;
+    engine.generate = async function* (request, signal) {
+      const completion = yield* generate(request, signal);
+      const text = String(engine.requests.length);
+      return { ...completion, text, confidence: confidences[engine.requests.length - 1]! };
+    };
+    const response = await post(app, PATH, { model: 'nano', prompt: 'a', n: 2, best_of: 4, editor: true });
+    expect(await response.json()).toMatchObject({
+      choices: [
+        { index: 0, text: '2' },
+        { index: 1, text: '4' },
+      ],
+      usage: { prompt_tokens: 5, completion_tokens: 16 },
+    });
+  });
+
+  it.each([0, 1])('should tell the confidence of each token when logprobs is %i', async (logprobs) => {
+    const tokens = [
+      { text: 'hello ', logProbability: -0.25 },
+      { text: 'world!', logProbability: -0.75 },
+    ];
+    const { app } = setUp({ ...helloScript, completion: { ...helloScript.completion, tokens } });
+    const whole = await post(app, PATH, { model: 'nano', prompt: 'say ', logprobs });
+    expect(await whole.json()).toMatchObject({
+      choices: [
+        {
+          logprobs: {
+            tokens: ['hello ', 'world!'],
+            token_logprobs: [-0.25, -0.75],
+            top_logprobs: [{ 'hello ': -0.25 }, { 'world!': -0.75 }],
+            text_offset: [0, 6],
+          },
+        },
+      ],
+    });
+    const shown = await post(app, PATH, { model: 'nano', prompt: 'say ', suffix: 'ld!', logprobs, editor: true });
+    expect(await shown.json()).toMatchObject({ choices: [{ logprobs: { tokens: ['hello ', 'world!'] } }] });
+    const cut = await post(app, PATH, { model: 'nano', prompt: 'say ', suffix: ' world!', logprobs, editor: true });
+    expect(await cut.json()).toMatchObject({ choices: [{ text: 'hello', logprobs: { tokens: ['hello'] } }] });
+  });
+
   it('should put the prompt before the text when asked to echo', async () => {
     const { app } = setUp();
     const response = await post(app, PATH, { model: 'nano', prompt: 'say ', echo: true });
@@ -164,8 +208,6 @@ describe('POST /v1/completions', () => {
 
   it.each([
     ['logprobs', 5],
-    ['logprobs', 0],
-    ['best_of', 2],
     ['logit_bias', { 50: -100 }],
     ['presence_penalty', 1.5],
     ['frequency_penalty', -0.1],
@@ -211,6 +253,15 @@ describe('POST /v1/completions', () => {
     ['reveal_threshold', { reveal_threshold: 0 }],
     ['edit_threshold', { edit_threshold: 1.1 }],
     ['echo', { echo: 1 }],
+    ['best_of', { best_of: 1, n: 2 }],
+    ['best_of', { best_of: 2, stream: true }],
+    ['best_of', { best_of: 9 }],
+    ['n', { best_of: 8, prompt: ['a', 'b', 'c'] }],
+    ['logprobs', { logprobs: -1 }],
+    ['logprobs', { logprobs: true }],
+    ['logprobs', { logprobs: 0, stream: true }],
+    ['logprobs', { logprobs: 0, echo: true }],
+    ['logprobs', { logprobs: 1, temperature: 0.5 }],
   ])('should answer 400 naming %s for %j', async (param, fields) => {
     const { app, engine } = setUp();
     const response = await post(app, PATH, { model: 'nano', prompt: 'a', ...fields });

@@ -1,5 +1,5 @@
 /** A completion as an editor can show it, or an empty one where the model was not sure enough. */
-import type { Completion } from '../../engine/types.ts';
+import type { Completion, EmittedToken } from '../../engine/types.ts';
 import type { Cursor } from './lines.ts';
 import { showable } from './showable.ts';
 
@@ -15,5 +15,19 @@ export interface EditorRules {
 export function forEditor(completion: Completion, cursor: Cursor, { minConfidence }: EditorRules): Completion {
   const sure = Math.exp(completion.confidence) >= minConfidence;
   const text = sure ? showable(completion.text, cursor) : '';
-  return text === completion.text ? completion : { ...completion, text, finishReason: 'stop' };
+  if (text === completion.text) return completion;
+  const tokens = completion.tokens && { tokens: tokensOf(text, completion.tokens) };
+  return { ...completion, ...tokens, text, finishReason: 'stop' };
+}
+
+/** The tokens of a beginning of their text; what can be shown is always one. */
+function tokensOf(text: string, tokens: readonly EmittedToken[]): EmittedToken[] {
+  const shown: EmittedToken[] = [];
+  let left = text.length;
+  for (const token of tokens) {
+    if (left <= 0) break;
+    shown.push({ ...token, text: token.text.slice(0, left) });
+    left -= token.text.length;
+  }
+  return shown;
 }

@@ -1,0 +1,28 @@
+/** Log-probabilities of tokens in the shape of OpenAI's text completions. */
+import type { Completion } from '../engine/types.ts';
+
+export interface LogProbs {
+  tokens: string[];
+  /** Natural logarithms over the whole vocabulary: the confidence with which each token was revealed. */
+  token_logprobs: number[];
+  /** Of each place only the token that was taken is kept. */
+  top_logprobs: Record<string, number>[];
+  /** Characters of the completion before the token. */
+  text_offset: number[];
+}
+
+/** Undefined tokens, of an engine that does not tell them, give null. */
+export function logProbsOf({ tokens }: Completion): LogProbs | null {
+  if (tokens === undefined) return null;
+  let length = 0;
+  return {
+    tokens: tokens.map(({ text }) => text),
+    token_logprobs: tokens.map(({ logProbability }) => logProbability),
+    top_logprobs: tokens.map(({ text, logProbability }) => ({ [text]: logProbability })),
+    text_offset: tokens.map(({ text }) => {
+      const offset = length;
+      length += text.length;
+      return offset;
+    }),
+  };
+}
