@@ -50,6 +50,8 @@ const settings = z.strictObject({
   dialect: z.enum(['openai', 'inception']).default('openai'),
   /** Names, or patterns in which `*` stands for any text. */
   models: z.array(z.string().min(1).max(256)).default([]),
+  /** Further names, each with the name that the backend itself has for the model, often a path. */
+  aliases: z.record(z.string().regex(/^[^*]+$/, 'an alias is a name, not a pattern'), z.string().min(1)).default({}),
   /** Asked for where the name in the request is not this backend's own; by default its first exact name. */
   default_model: z.string().min(1).optional(),
   /** Takes every request that no other backend takes. */
@@ -88,6 +90,8 @@ const named = z.record(
 /** The settings of one backend, with its secret. */
 export type Backend = Omit<z.output<typeof settings>, 'key'> & {
   name: string;
+  /** Aliases included. */
+  models: string[];
   key: string | undefined;
   paths: Partial<Record<Operation, string>>;
 };
@@ -120,7 +124,13 @@ export function readBackends(variable: unknown, bindings: Readonly<Record<string
     if (binding !== undefined && (typeof secret !== 'string' || secret === '')) {
       problems.push(`BACKENDS.${name}.key: there is no secret named ${binding}`);
     }
-    return { ...rest, name, key: typeof secret === 'string' ? secret : undefined, paths: PATHS[rest.dialect] };
+    return {
+      ...rest,
+      name,
+      models: [...rest.models, ...Object.keys(rest.aliases)],
+      key: typeof secret === 'string' ? secret : undefined,
+      paths: PATHS[rest.dialect],
+    };
   });
   problems.push(...contradictions(backends));
   if (problems.length > 0) throw new BackendConfigError(problems);

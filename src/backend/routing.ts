@@ -40,7 +40,7 @@ export function routeOf(backends: readonly Backend[], request: RouteRequest): Ro
     chain: chain.map((backend) => ({
       backend,
       path: backend.paths[request.operation]!,
-      model: modelFor(backend, request, backend === first),
+      model: ownName(backend, modelFor(backend, request, backend === first)),
     })),
   };
 }
@@ -59,6 +59,11 @@ function modelFor(backend: Backend, { model, localModel }: RouteRequest, isFirst
   if (serves(backend.models, model) && !isOurs) return model;
   if (isFirst && !isOurs) return model;
   return backend.default_model ?? exactNames(backend.models)[0] ?? model;
+}
+
+function ownName({ aliases }: Backend, model: string): string {
+  // A model may be named like a property that every object has.
+  return Object.hasOwn(aliases, model) ? aliases[model]! : model;
 }
 
 function exactNames(models: readonly string[]): string[] {

@@ -66,6 +66,16 @@ describe('BACKENDS', () => {
       { a: { base_url, models: ['m'] }, b: { base_url, models: ['m'] } },
       /m is already one of a/,
     ],
+    [
+      'an alias that is a model elsewhere',
+      { a: { base_url, models: ['m'] }, b: { base_url, aliases: { m: 'x' } } },
+      /m is already/,
+    ],
+    [
+      'an alias that is a pattern',
+      { a: { base_url, aliases: { 'm*': 'x' } } },
+      /^BACKENDS\.a\.aliases\.m\*: .*not a pattern/,
+    ],
     ['two defaults', { a: { base_url, default: true }, b: { base_url, default: true } }, /a and b/],
     ['a model named auto', { a: { base_url, models: ['auto'] } }, /a\.models: auto is not a model/],
     ['a list', [], /^BACKENDS: /],

@@ -75,6 +75,14 @@ describe('a route', () => {
     expect(performance.now() - startMs).toBeLessThan(200);
   });
 
+  it('should ask for a model behind an alias by the name that the backend has for it', () => {
+    const { to, listed } = routes({ engine: { aliases: { tiny: '/models/tiny' }, default: true } });
+    expect(to('tiny')).toEqual(['model', 'engine/chat/completions?/models/tiny']);
+    expect(to('auto')).toEqual(['default', 'engine/chat/completions?/models/tiny']);
+    expect(to('constructor')?.[1]).toBe('engine/chat/completions?constructor');
+    expect(listed).toEqual([{ id: 'tiny', backend: 'engine' }]);
+  });
+
   it('should list exact names only', () => {
     expect(listed).toEqual([
       { id: 'coder', backend: 'mercury' },
