@@ -8,6 +8,7 @@ import type { ContextStream } from '../denoiser/context.ts';
 import { Denoiser } from '../denoiser/denoiser.ts';
 import { CHUNK_TOKENS } from '../denoiser/memory.ts';
 import { Canvas } from '../diffusion/canvas.ts';
+import { type Penalties, withPenalties } from '../diffusion/penalties.ts';
 import { denoisingStep, type SamplerSettings } from '../diffusion/sampler.ts';
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts';
 import { Line, type Ticket } from './line.ts';
@@ -94,6 +95,7 @@ class DiffusionEngine implements Engine {
       editThreshold: request.editThreshold ?? config.diffusion.editThreshold,
       maxEditsPerSlot: config.diffusion.maxEditsPerSlot,
     };
+    const penalties = penaltiesOf(request);
     const maxTokens = Math.min(request.maxTokens, this.model.maxOutputTokens);
     const maxSteps = request.maxSteps ?? Number.POSITIVE_INFINITY;
     const maxMs = request.deadlineMs ?? Number.POSITIVE_INFINITY;
@@ -115,7 +117,10 @@ class DiffusionEngine implements Engine {
       while (!ended && canvas.undecided(wanted).length > 0) {
         await this.#withContexts(prompt, prefixStream, ticket, signal, work, (prefix, suffix) => {
           startedMs ??= performance.now();
-          const predictions = this.#denoiser.evaluate(prefix, suffix, canvas.tokens, canvas.slots);
+          const evaluated = this.#denoiser.evaluate(prefix, suffix, canvas.tokens, canvas.slots);
+          const predictions = penalties
+            ? withPenalties(evaluated, canvas.tokens, transcript.tokens, penalties, special)
+            : evaluated;
           work.step(predictions.rows);
           final = work.steps >= maxSteps || performance.now() - startedMs >= maxMs;
           denoisingStep(canvas, predictions, settings, special, { step: work.steps, wanted, final });
@@ -166,6 +171,12 @@ class DiffusionEngine implements Engine {
     this.#denoiser.extend(context, tokens.slice(context.length, context.length + CHUNK_TOKENS));
     return true;
   }
+}
+
+/** Undefined when there are none: to penalize takes all logits of every slot. */
+function penaltiesOf({ presencePenalty = 0, frequencyPenalty = 0 }: GenerateRequest): Penalties | undefined {
+  if (presencePenalty === 0 && frequencyPenalty === 0) return undefined;
+  return { presence: presencePenalty, frequency: frequencyPenalty };
 }
 
 /** What a request has cost so far. */

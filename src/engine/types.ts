@@ -22,6 +22,9 @@ export interface GenerateRequest {
   topP: number;
   /** Unsigned 32-bit integer. The same seed and request give the same text. */
   seed: number;
+  /** Penalties on the logits of tokens that have been written, as in OpenAI's API, in [-2, 2]; none when absent. */
+  presencePenalty?: number;
+  frequencyPenalty?: number;
   /** Denoising steps the whole request may take. */
   maxSteps?: number;
   /**

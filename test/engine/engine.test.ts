@@ -2,7 +2,7 @@ import { describe, expect, it, vi } from 'vitest';
 import { ConfigError } from '../../src/denoiser/config.ts';
 import { createEngine } from '../../src/engine/engine.ts';
 import { EngineBusy } from '../../src/engine/errors.ts';
-import type { GenerateRequest } from '../../src/engine/types.ts';
+import type { Completion, GenerateRequest } from '../../src/engine/types.ts';
 import { kernelModule } from '../assembly/builds.ts';
 import { randomModel, SAMPLE_CONFIG } from '../denoiser/random-model.ts';
 import { streamOf } from '../denoiser/safetensors-file.ts';
@@ -111,6 +111,14 @@ describe('completion', () => {
       for (const { logProbability } of tokens) expect(logProbability).toBeLessThanOrEqual(0);
     },
   );
+
+  it('should repeat less under a penalty, and give the same bytes without one', async () => {
+    const distinct = ({ tokens }: Completion) => new Set(tokens!.map(({ text }) => text)).size;
+    const plain = (await run(engine)).completion;
+    const penalized = (await run(engine, { presencePenalty: 2, frequencyPenalty: 2 })).completion;
+    expect(distinct(penalized)).toBeGreaterThan(distinct(plain));
+    expect(said((await run(engine, { presencePenalty: 0, frequencyPenalty: 0 })).completion)).toEqual(said(plain));
+  });
 
   it('should report what it cost', async () => {
     const { frames, completion } = await run(engine, { prefix: 'x = 1', suffix: 'y' });

@@ -1,0 +1,73 @@
+/**
+ * Presence and frequency penalties as OpenAI defines them, on a canvas: what is decided elsewhere on it or written before it
+ * counts as said. Slots that are revealed in the same step do not see each other.
+ * https://platform.openai.com/docs/api-reference/completions (logit - count · frequency - (count > 0) · presence)
+ */
+
+import type { Predictions } from '../denoiser/denoiser.ts';
+import type { SpecialTokens } from '../tokenizer/tokenizer.ts';
+
+export interface Penalties {
+  /** Taken once from the logit of each token that has been said; negative values favour it. */
+  presence: number;
+  /** Taken from the logit for each time that the token has been said. */
+  frequency: number;
+}
+
+/**
+ * The predictions with penalized logits, exact over the vocabulary.
+ * @param canvas (rows) tokens of the canvas that was evaluated; the token of a slot does not count in its own row.
+ * @param written tokens before the canvas
+ */
+export function withPenalties(
+  predictions: Predictions,
+  canvas: Int32Array,
+  written: readonly number[],
+  { presence, frequency }: Penalties,
+  special: SpecialTokens,
+): Predictions {
+  const { rows, candidates } = predictions;
+  const unsaid = new Set(Object.values(special));
+  const said = new Map<number, number>();
+  for (const token of [...written, ...canvas]) if (!unsaid.has(token)) said.set(token, (said.get(token) ?? 0) + 1);
+
+  const ids = new Int32Array(rows * candidates);
+  const logits = new Float32Array(rows * candidates);
+  const logSumExp = new Float32Array(rows);
+  const all: Float32Array[] = [];
+  for (let row = 0; row < rows; row++) {
+    const penalized = predictions.allLogits(row).slice(); // (vocabulary)
+    for (const [token, times] of said) {
+      const count = canvas[row] === token ? times - 1 : times;
+      if (count > 0) penalized[token]! -= presence + count * frequency;
+    }
+    const best = bestIds(penalized, candidates);
+    ids.set(best, row * candidates);
+    logits.set(
+      best.map((id) => penalized[id]!),
+      row * candidates,
+    );
+    logSumExp[row] = logSumExpOf(penalized, penalized[best[0]!]!);
+    all.push(penalized);
+  }
+  return { rows, candidates, ids, logits, logSumExp, allLogits: (row) => all[row]! };
+}
+
+/** Indices of the `count` largest values, largest first; the lower index first where they are equal. */
+function bestIds(values: Float32Array, count: number): number[] {
+  const best: number[] = [];
+  for (let id = 0; id < values.length; id++) {
+    if (best.length === count && values[id]! <= values[best[count - 1]!]!) continue;
+    let at = best.length;
+    while (at > 0 && values[best[at - 1]!]! < values[id]!) at--;
+    best.splice(at, 0, id);
+    if (best.length > count) best.pop();
+  }
+  return best;
+}
+
+function logSumExpOf(values: Float32Array, max: number): number {
+  let sum = 0;
+  for (const value of values) sum += Math.exp(value - max);
+  return max + Math.log(sum);
+}
