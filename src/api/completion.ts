@@ -27,8 +27,13 @@ export interface PromptText extends Cursor {
   text: string;
 }
 
+interface PenaltyParams {
+  presence_penalty?: number;
+  frequency_penalty?: number;
+}
+
 /** Validated fields that every dialect has under the same name. */
-export interface DecodingParams {
+export interface DecodingParams extends PenaltyParams {
   suffix: string;
   max_tokens: number;
   temperature: number;
@@ -83,10 +88,19 @@ export function toCall(
       stop: params.stop,
       temperature: params.temperature,
       topP: params.top_p,
+      ...penaltiesOf(params),
       ...(params.max_steps !== undefined && { maxSteps: params.max_steps }),
       ...(params.reveal_threshold !== undefined && { revealThreshold: params.reveal_threshold }),
       ...(params.edit_threshold !== undefined && { editThreshold: params.edit_threshold }),
     },
+  };
+}
+
+/** The penalties that are asked for. */
+export function penaltiesOf({ presence_penalty, frequency_penalty }: PenaltyParams) {
+  return {
+    ...(presence_penalty && { presencePenalty: presence_penalty }),
+    ...(frequency_penalty && { frequencyPenalty: frequency_penalty }),
   };
 }
 

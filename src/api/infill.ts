@@ -2,8 +2,8 @@
  * POST /infill: llama.cpp's fill in the middle, as llama.vim and llama.vscode call it.
  * https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md
  *
- * Without effect, because they steer what this model does not have: `top_k`, `min_p`, `samplers` and other samplers,
- * `id_slot`, `cache_prompt` (always on), `t_max_prompt_ms`. `n_indent` is what the editor rules find in the text. Unlike in
+ * Without effect, because they steer what this model does not have: `top_k`, `min_p`, `repeat_penalty`, `samplers` and other
+ * samplers, `id_slot`, `cache_prompt` (always on), `t_max_prompt_ms`. `n_indent` is what the editor rules find in the text. Unlike in
  * llama.cpp the temperature is 0 unless given, and the first of several choices is always the greedy one.
  */
 import type { Context } from 'hono';
@@ -11,7 +11,7 @@ import * as z from 'zod';
 import type { ModelProvider } from '../engine/provider.ts';
 import type { Engine } from '../engine/types.ts';
 import { type AnswerFormat, engineFor, respond } from './answer.ts';
-import type { CompletionCall, FinishedChoice } from './completion.ts';
+import { type CompletionCall, type FinishedChoice, penaltiesOf } from './completion.ts';
 import { EDITOR_MIN_CONFIDENCE } from './editor/editor.ts';
 import { PLAIN_EVENTS } from './event-stream.ts';
 import type { Piece } from './pieces.ts';
@@ -25,7 +25,7 @@ const MAX_CHOICES = 8;
 /** Makes the further choices differ from the greedy one without leaving what is likely. */
 const ALTERNATIVES_TEMPERATURE = 0.6;
 
-const { temperature, top_p, stop, stream, min_confidence } = decodingFields;
+const { temperature, top_p, presence_penalty, frequency_penalty, stop, stream, min_confidence } = decodingFields;
 
 const schema = z.object({
   model: z.string().default(''),
@@ -46,6 +46,8 @@ const schema = z.object({
   lora: neutral((value) => Array.isArray(value) && value.length === 0, 'adapters are not supported'),
   temperature,
   top_p,
+  presence_penalty,
+  frequency_penalty,
   stop,
   stream,
   /** Our own: false for the text as the model wrote it. */
@@ -83,6 +85,7 @@ function toCall(params: Params): CompletionCall {
       stop: params.stop,
       temperature: params.temperature,
       topP: params.top_p,
+      ...penaltiesOf(params),
       ...(t_max_predict_ms > 0 && { deadlineMs: t_max_predict_ms / n_cmpl }),
     },
   };

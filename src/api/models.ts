@@ -17,7 +17,16 @@ function modelObject(model: ModelInfo) {
     context_length: model.contextLength,
     max_output_length: model.maxOutputTokens,
     pricing: { prompt: '0', completion: '0' },
-    supported_sampling_parameters: ['temperature', 'top_p', 'seed', 'stop', 'max_tokens'],
+    supported_sampling_parameters: [
+      'temperature',
+      'top_p',
+      'presence_penalty',
+      'frequency_penalty',
+      'seed',
+      'stop',
+      'max_tokens',
+      'logprobs',
+    ],
     supported_features: ['fim', 'diffusing'],
   };
 }

@@ -2,7 +2,8 @@
  * Ollama's POST /api/generate and GET /api/tags: https://github.com/ollama/ollama/blob/main/docs/api.md
  *
  * `raw` changes nothing: there is no template. Without effect, as unknown options are in Ollama: `keep_alive`, and of the
- * options all but num_predict, temperature (0 unless given), top_p, seed and stop.
+ * options all but num_predict, temperature (0 unless given), top_p, presence_penalty,
+ * frequency_penalty, seed and stop.
  */
 import { type Context, Hono } from 'hono';
 import * as z from 'zod';
@@ -20,7 +21,7 @@ const LATEST = ':latest';
 
 const NANOSECONDS_PER_MS = 1e6;
 
-const { temperature, top_p, stop } = decodingFields;
+const { temperature, top_p, presence_penalty, frequency_penalty, stop } = decodingFields;
 
 const isEmpty = (value: unknown) => value === '' || (Array.isArray(value) && value.length === 0);
 
@@ -35,6 +36,8 @@ const schema = z.object({
       num_predict: z.int().min(-2).default(DEFAULT_MAX_TOKENS),
       temperature,
       top_p,
+      presence_penalty,
+      frequency_penalty,
       seed: z.int().optional(),
       stop,
     })

@@ -7,7 +7,10 @@ import { ApiError } from './errors.ts';
 export const DEFAULT_MAX_TOKENS = 64;
 
 /** OpenAI allows 4 stop strings; editors that stop at every kind of block end send more. */
-export const MAX_STOP_STRINGS = 16;
+export const MAX_STOP_STRINGS = 32;
+
+/** What Continue's Inception provider sends for an empty suffix, where a model with this token reads the end of the file. */
+const END_OF_FILE = '<|endoftext|>';
 
 /** Choices of one request, over all its prompts; they are computed one after the other. */
 export const MAX_CHOICES = 16;
@@ -46,6 +49,8 @@ export function neutral(isNeutral: (value: unknown) => boolean, reason: string) 
 
 const isZero = (value: unknown) => value === 0;
 
+const penalty = z.number().min(-2).max(2).default(0);
+
 /** A seed for a request that names none. */
 export function randomSeed(): number {
   return crypto.getRandomValues(new Uint32Array(1))[0]!;
@@ -54,10 +59,15 @@ export function randomSeed(): number {
 /** Decoding parameters of every dialect. Defaults: greedy, one choice, 64 tokens. */
 export const decodingFields = {
   model: z.string({ error: 'is required: the name of a model, see /v1/models' }),
-  suffix: z.string().default(''),
+  suffix: z
+    .string()
+    .default('')
+    .transform((suffix) => (suffix === END_OF_FILE ? '' : suffix)),
   max_tokens: z.int().min(1).default(DEFAULT_MAX_TOKENS),
   temperature: z.number().min(0).max(2).default(0),
   top_p: z.number().gt(0).max(1).default(1),
+  presence_penalty: penalty,
+  frequency_penalty: penalty,
   n: z.int().min(1).max(MAX_CHOICES_PER_PROMPT).default(1),
   seed: z.int().optional(),
   stop: stopField,
@@ -82,9 +92,7 @@ export const unsupportedFields = {
     (value) => typeof value === 'object' && value !== null && Object.keys(value).length === 0,
     'token biases are not supported',
   ),
-  presence_penalty: neutral(isZero, 'penalties are not supported; leave it out or send 0'),
-  frequency_penalty: neutral(isZero, 'penalties are not supported; leave it out or send 0'),
-  repetition_penalty: neutral((value) => value === 1, 'penalties are not supported; leave it out or send 1'),
+  repetition_penalty: neutral((value) => value === 1, 'is not supported; use presence_penalty or frequency_penalty'),
   top_k: neutral((value) => value === -1 || value === 0, 'is not supported; use top_p, or leave it out'),
   min_tokens: neutral(isZero, 'a minimum length is not supported; leave it out or send 0'),
 };

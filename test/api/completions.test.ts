@@ -60,6 +60,8 @@ describe('POST /v1/completions', () => {
       stop: '\n',
       temperature: 0.7,
       top_p: 0.9,
+      presence_penalty: 1.5,
+      frequency_penalty: -0.5,
       seed: 42,
       max_steps: 3,
       reveal_threshold: 0.8,
@@ -75,6 +77,8 @@ describe('POST /v1/completions', () => {
         stop: ['\n'],
         temperature: 0.7,
         topP: 0.9,
+        presencePenalty: 1.5,
+        frequencyPenalty: -0.5,
         seed: 42,
         maxSteps: 3,
         revealThreshold: 0.8,
@@ -171,6 +175,24 @@ describe('POST /v1/completions', () => {
     expect(await cut.json()).toMatchObject({ choices: [{ text: 'hello', logprobs: { tokens: ['hello'] } }] });
   });
 
+  it('should answer the request of Continue with the Inception provider', async () => {
+    const { app, engine } = setUp();
+    const response = await post(app, PATH, {
+      model: 'nano',
+      prompt: 'def f():',
+      // What it sends for a blank suffix.
+      suffix: '<|endoftext|>',
+      max_tokens: 150,
+      temperature: 0,
+      presence_penalty: 1.5,
+      stop: ['<|endoftext|>', '\n\n', '\n \n'],
+      stream: true,
+    });
+    expect(response.status).toBe(200);
+    await response.text();
+    expect(engine.requests).toMatchObject([{ prefix: 'def f():', suffix: '', presencePenalty: 1.5 }]);
+  });
+
   it('should put the prompt before the text when asked to echo', async () => {
     const { app } = setUp();
     const response = await post(app, PATH, { model: 'nano', prompt: 'say ', echo: true });
@@ -209,8 +231,6 @@ describe('POST /v1/completions', () => {
   it.each([
     ['logprobs', 5],
     ['logit_bias', { 50: -100 }],
-    ['presence_penalty', 1.5],
-    ['frequency_penalty', -0.1],
     ['repetition_penalty', 1.2],
     ['top_k', 40],
     ['min_tokens', 1],
@@ -244,7 +264,9 @@ describe('POST /v1/completions', () => {
     ['n', { n: 8, prompt: ['a', 'b', 'c'] }],
     ['seed', { seed: 0.5 }],
     ['stop', { stop: '' }],
-    ['stop', { stop: Array(17).fill('x') }],
+    ['stop', { stop: Array(33).fill('x') }],
+    ['presence_penalty', { presence_penalty: 2.1 }],
+    ['frequency_penalty', { frequency_penalty: '1' }],
     ['stop.0', { stop: [''] }],
     ['stream', { stream: 'yes' }],
     ['stream_options.include_usage', { stream_options: { include_usage: 1 } }],

@@ -55,10 +55,17 @@ describe('POST /v1/fim/completions', () => {
     expect(engine.requests[0]?.stop).toEqual([]);
   });
 
-  it('should refuse a penalty that is given', async () => {
+  it('should hand the penalties of Inception to the engine', async () => {
+    const { app, engine } = setUp();
+    await post(app, PATH, { model: 'nano', prompt: 'a', presence_penalty: 1.5, frequency_penalty: 0 });
+    expect(engine.requests[0]).toMatchObject({ presencePenalty: 1.5 });
+    expect(engine.requests[0]).not.toHaveProperty('frequencyPenalty');
+  });
+
+  it('should refuse a penalty of another kind', async () => {
     const { app } = setUp();
-    const response = await post(app, PATH, { model: 'nano', prompt: 'a', presence_penalty: 1.5 });
-    expect(await errorOf(response)).toMatchObject({ status: 400, param: 'presence_penalty' });
+    const response = await post(app, PATH, { model: 'nano', prompt: 'a', repetition_penalty: 1.1 });
+    expect(await errorOf(response)).toMatchObject({ status: 400, param: 'repetition_penalty' });
   });
 
   it('should accept a minimum length of 0 only', async () => {

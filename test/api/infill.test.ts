@@ -214,8 +214,8 @@ describe('POST /infill', () => {
 
   it('should write as much as the model can when n_predict is -1', async () => {
     const { ask, engine } = setUp();
-    await ask({ input_prefix: 'a', n_predict: -1, t_max_predict_ms: 0 });
-    expect(engine.requests[0]).toMatchObject({ maxTokens: engine.model.maxOutputTokens });
+    await ask({ input_prefix: 'a', n_predict: -1, t_max_predict_ms: 0, frequency_penalty: 0.5 });
+    expect(engine.requests[0]).toMatchObject({ maxTokens: engine.model.maxOutputTokens, frequencyPenalty: 0.5 });
     expect(engine.requests[0]).not.toHaveProperty('deadlineMs');
   });
 

@@ -56,10 +56,28 @@ describe('POST /api/generate', () => {
 
   it('should hand the options to the engine', async () => {
     const { ask, engine } = setUp();
-    const options = { num_predict: 9, temperature: 0.5, top_p: 0.9, seed: 3, stop: ['\n'], top_k: 40, num_ctx: 4096 };
+    const options = {
+      num_predict: 9,
+      temperature: 0.5,
+      top_p: 0.9,
+      seed: 3,
+      stop: ['\n'],
+      presence_penalty: 1,
+      top_k: 40,
+      num_ctx: 9,
+    };
     await ask({ prompt: 'a', suffix: 'b', raw: true, keep_alive: '5m', options });
     expect(engine.requests).toEqual([
-      { prefix: 'a', suffix: 'b', maxTokens: 9, temperature: 0.5, topP: 0.9, seed: 3, stop: ['\n'] },
+      {
+        prefix: 'a',
+        suffix: 'b',
+        maxTokens: 9,
+        temperature: 0.5,
+        topP: 0.9,
+        presencePenalty: 1,
+        seed: 3,
+        stop: ['\n'],
+      },
     ]);
   });
 
