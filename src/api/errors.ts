@@ -1,4 +1,4 @@
-/** Errors as clients see them: the `{error: {message, type, param, code}}` body that OpenAI and Inception share. */
+/** Errors as clients see them: the `{error: {message, type, param, code}}` body that OpenAI and Inception share, or Ollama's. */
 import type { Context } from 'hono';
 import { HTTPException } from 'hono/http-exception';
 import { EngineBusy } from '../engine/errors.ts';
@@ -13,6 +13,9 @@ const BUSY_RETRY_AFTER_SECONDS = 1;
 
 /** Status that servers log for a client that closed the connection before the answer (nginx's 499). */
 const CLIENT_CLOSED_REQUEST = 499;
+
+/** Where clients read Ollama's errors, `{"error": "message"}`, whatever refused the request. */
+const OLLAMA_PATH = /^\/api\//;
 
 /** Inception's names of what went wrong; the status decides between them. */
 export type ErrorType = 'invalid_request_error' | 'authentication_error' | 'rate_limit_error' | 'server_error';
@@ -91,7 +94,8 @@ export function onError(error: Error, c: Context): Response {
 
 export function errorResponse(c: Context, error: ApiError): Response {
   c.get('observation')?.refused(error.code);
-  return new Response(JSON.stringify(error.toBody()), {
+  const body = OLLAMA_PATH.test(c.req.path) ? { error: error.message } : error.toBody();
+  return new Response(JSON.stringify(body), {
     status: error.status,
     headers: { 'content-type': 'application/json', 'x-request-id': c.get('requestId'), ...error.headers },
   });

@@ -11,7 +11,6 @@ import type { ModelProvider } from '../engine/provider.ts';
 import type { Engine } from '../engine/types.ts';
 import { type AnswerFormat, engineFor, respond } from './answer.ts';
 import { type CompletionCall, type FinishedChoice, toCall } from './completion.ts';
-import { toApiError } from './errors.ts';
 import { JSON_LINES } from './event-stream.ts';
 import { promptText } from './fim-markers.ts';
 import { DEFAULT_MAX_TOKENS, decodingFields, neutral, readBody } from './schema.ts';
@@ -55,19 +54,11 @@ const schema = z.object({
 
 type Params = z.output<typeof schema>;
 
-/** The routes under /api. Errors are Ollama's: `{"error": "…"}`. */
+/** The routes under /api; src/api/errors.ts gives their errors Ollama's shape. */
 export function ollama(models: ModelProvider) {
   const routes = new Hono();
   routes.post('/generate', generate(models));
   routes.get('/tags', tags(models));
-  routes.onError((error, c) => {
-    const { status, message, code, headers } = toApiError(error, c.get('requestId'));
-    c.get('observation')?.refused(code);
-    return new Response(JSON.stringify({ error: message }), {
-      status,
-      headers: { 'content-type': 'application/json', ...headers },
-    });
-  });
   return routes;
 }
 

@@ -1,5 +1,5 @@
 import { describe, expect, it, vi } from 'vitest';
-import { createApp } from '../../src/app.ts';
+import { createApp, MAX_BODY_BYTES } from '../../src/app.ts';
 import { post } from '../support/requests.ts';
 import { helloScript, providerOf, type Script, scriptedEngine, usage } from '../support/scripted-engine.ts';
 
@@ -128,6 +128,16 @@ describe('POST /api/generate', () => {
     expect(response.status).toBe(param === 'model' ? 404 : 400);
     expect(await response.json()).toEqual({ error: expect.stringContaining(param === 'model' ? 'llama3' : param) });
     expect(engine.requests).toEqual([]);
+  });
+
+  it.each([
+    ['a body that is too large', '/api/generate', { method: 'POST', body: 'x'.repeat(MAX_BODY_BYTES + 1) }, 413],
+    ['another method', '/api/generate', {}, 405],
+    ['a path that is not served', '/api/chat', { method: 'POST', body: '{}' }, 404],
+  ])('should refuse %s in the way of Ollama', async (_, path, init, status) => {
+    const response = await createApp(providerOf(scriptedEngine())).request(path, init);
+    expect(response.status).toBe(status);
+    expect(await response.json()).toEqual({ error: expect.any(String) });
   });
 
   it('should accept parameters that ask for nothing', async () => {
