@@ -3,8 +3,15 @@ import { type Cursor, firstLine, isBlank, lastLine, linesBelow } from './lines.t
 
 const CLOSING = { '(': ')', '[': ']', '{': '}' } as const;
 
+/** Characters of a line before the cursor that are looked at: a line of minified code is a whole file. */
+const MAX_LINE_CONTEXT = 1000;
+
+/** So much of a line is not there twice by chance, whatever its brackets and words say. */
+const MIN_CERTAIN_REST = 6;
+
 /** The text without what repeats the suffix: the lines below, or the rest of the line of the cursor. */
-export function withoutOverlap(text: string, cursor: Cursor): string {
+export function withoutOverlap(text: string, { prefix, suffix }: Cursor): string {
+  const cursor = { prefix: lastLine(prefix).slice(-MAX_LINE_CONTEXT), suffix };
   return withoutTail(withoutRestOfLine(withoutLinesBelow(text, cursor), cursor), cursor);
 }
 
@@ -28,6 +35,7 @@ function withoutLinesBelow(text: string, cursor: Cursor): string {
 /** A model that has not seen the end of its part writes the rest of the line and goes on: `x); // done` before `);`. */
 function withoutRestOfLine(text: string, { prefix, suffix }: Cursor): string {
   const rest = firstLine(suffix).trimEnd();
+  if (rest.length >= MIN_CERTAIN_REST && text.endsWith(rest)) return text.slice(0, -rest.length);
   const at = rest === '' ? -1 : text.indexOf(rest);
   if (at < 0 || isWellFormed(lastLine(prefix + text) + rest)) return text;
   const cut = text.slice(0, at);
@@ -40,7 +48,7 @@ function withoutTail(text: string, { prefix, suffix }: Cursor): string {
     const overlap = suffix.slice(0, length);
     if (!text.endsWith(overlap)) continue;
     const kept = text.slice(0, -length);
-    if (splitsWord(prefix + kept, overlap)) continue;
+    if (splitsToken(prefix + kept, overlap) || splitsToken(overlap, suffix.slice(length))) continue;
     const pairs = !overlap.includes('\n') && /[()[\]{}"'`]/.test(overlap);
     if (pairs && isWellFormed(lastLine(prefix + text) + firstLine(suffix))) continue;
     return kept;
@@ -48,8 +56,10 @@ function withoutTail(text: string, { prefix, suffix }: Cursor): string {
   return text;
 }
 
-function splitsWord(before: string, after: string): boolean {
-  return /[\p{L}\p{N}_]$/u.test(before) && /^[\p{L}\p{N}_]/u.test(after);
+/** Whether the place between two texts lies within a word or an operator: `na|me`, `=|=`. */
+function splitsToken(before: string, after: string): boolean {
+  const pair = before.slice(-1) + after.slice(0, 1);
+  return /^[\p{L}\p{N}_]{2}$/u.test(pair) || /^([=.<>&|+\-*:?!])[=>]$|^([=.<>&|+\-*:?!])\2$/.test(pair);
 }
 
 /** Whether a line with its brackets and quotes can stand as it is: every bracket it closes was opened in it. */

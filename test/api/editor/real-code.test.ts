@@ -1,0 +1,88 @@
+/**
+ * The rules against code that people wrote: holes are cut into this project's own sources, and filled with what stood there.
+ * Rules that look at text alone are wrong now and then; the bounds say how often that may be.
+ */
+import { globSync, readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { showable } from '../../../src/api/editor/showable.ts';
+import { uniform } from '../../../src/diffusion/random.ts';
+
+const FILES = globSync(['src/**/*.ts', 'assembly/*.ts', 'training/*.py'], {
+  cwd: new URL('../../..', import.meta.url),
+}).sort();
+const HOLES_PER_FILE = 60;
+
+interface Hole {
+  prefix: string;
+  middle: string;
+  suffix: string;
+}
+
+/** Holes from somewhere in a line, to its end or to somewhere later in it. */
+function holes(toEnd: boolean): Hole[] {
+  return FILES.flatMap((file, f) => {
+    const text = readFileSync(new URL(`../../../${file}`, import.meta.url), 'utf8');
+    const lines = text.split('\n');
+    return Array.from({ length: HOLES_PER_FILE }, (_, h): Hole[] => {
+      const random = (kind: number, below: number) => Math.floor(uniform(f, h, kind) * below);
+      const number = random(0, lines.length);
+      const line = lines[number]!;
+      const indent = line.length - line.trimStart().length;
+      if (line.trim().length < 4) return [];
+      const lineStart = lines.slice(0, number).join('\n').length + (number > 0 ? 1 : 0);
+      const from = indent + random(1, line.length - indent);
+      const to = toEnd ? line.length : from + 1 + random(2, line.length - from);
+      const [start, end] = [lineStart + from, lineStart + to];
+      return [{ prefix: text.slice(0, start), middle: text.slice(start, end), suffix: text.slice(end) }];
+    }).flat();
+  });
+}
+
+/** Share of the holes in which the rules make something else of `text` than what stood there. */
+function wrongShare(some: readonly Hole[], text: (hole: Hole) => string): number {
+  const told = some.filter(({ middle }) => middle.trim() !== '');
+  const wrong = told.filter((hole) => {
+    const atLineEnd = hole.suffix === '' || hole.suffix.startsWith('\n');
+    return showable(text(hole), hole) !== (atLineEnd ? hole.middle.trimEnd() : hole.middle);
+  });
+  return wrong.length / told.length;
+}
+
+const nextLines = (suffix: string, count: number) =>
+  suffix
+    .split('\n')
+    .slice(0, count + 1)
+    .join('\n');
+
+describe('real code', () => {
+  const toEnd = holes(true);
+  const within = holes(false);
+
+  it('should be a good deal of it', () => {
+    expect(toEnd.length).toBeGreaterThan(1000);
+    expect(within.length).toBeGreaterThan(1000);
+  });
+
+  it('should be left as it is', () => {
+    expect(wrongShare(toEnd, ({ middle }) => middle)).toBeLessThan(0.005);
+    expect(wrongShare(within, ({ middle }) => middle)).toBeLessThan(0.01);
+  });
+
+  it('should be shown without the lines below when a model goes on with them', () => {
+    for (const count of [1, 2, 3]) {
+      const share = wrongShare(toEnd, ({ middle, suffix }) => middle + nextLines(suffix, count));
+      expect(share).toBeLessThan(0.05);
+    }
+  });
+
+  it('should be shown without the rest of the line when a model writes it again', () => {
+    expect(wrongShare(within, ({ middle, suffix }) => middle + nextLines(suffix, 0))).toBeLessThan(0.2);
+  });
+
+  it('should only ever be cut at its end', () => {
+    for (const { prefix, middle, suffix } of [...toEnd, ...within]) {
+      const text = middle + nextLines(suffix, 2) + middle;
+      expect(text.startsWith(showable(text, { prefix, suffix }))).toBe(true);
+    }
+  });
+});
