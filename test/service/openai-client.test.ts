@@ -1,21 +1,17 @@
 /** The shipped model in the real runtime, driven through the client that most programs use. */
-import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import OpenAI, { type APIError, BadRequestError, InternalServerError, NotFoundError } from 'openai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { MODELS, noModelYet } from './model.ts';
 import { type Service, serve } from './serve.ts';
 
-const MODELS = join(import.meta.dirname, '../../models');
 const PROMPT = 'def add(a, b):\n    return ';
 
 function clientOf({ url }: Service): OpenAI {
   return new OpenAI({ baseURL: `${url}/v1`, apiKey: 'none', maxRetries: 0 });
 }
-
-/** Only a working copy whose model is still being trained may leave these out. */
-const noModelYet = !existsSync(join(MODELS, 'nano/model.safetensors')) && process.env.CI !== 'true';
 
 describe.skipIf(noModelYet)('the service with its model', () => {
   let service: Service;
