@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { errorOf, post } from '../support/requests.ts';
 import { ANSWER, answerJson, refuse, stallForever } from './server.ts';
-import { appWith, CHAT, KEY, open, quick, serviceWith, tidyUp } from './support.ts';
+import { appWith, CHAT, KEY, open, PATIENT, quick, serviceWith, tidyUp } from './support.ts';
 
 tidyUp();
 
@@ -261,7 +261,7 @@ describe('timeouts', () => {
     const client = new AbortController();
     const { chat, server } = await serviceWith(() => {
       setTimeout(() => client.abort(), 10);
-    });
+    }, PATIENT);
     await chat({}, { signal: client.signal });
     await server.received[0]?.closed;
     expect(server.received).toHaveLength(1);
@@ -336,6 +336,24 @@ describe('the circuit', () => {
     isWell = true;
     await new Promise((resolve) => setTimeout(resolve, 170));
     for (const _ of [1, 2]) expect((await chat()).status).toBe(200);
+  });
+
+  it('should stay as it is when the client of a probe leaves', async () => {
+    const client = new AbortController();
+    const { chat, server } = await serviceWith(
+      (response, n) => {
+        if (n === 1) response.destroy();
+        else if (n === 2) client.abort();
+        else setTimeout(() => answerJson(response), 50);
+      },
+      { ...PATIENT, retries: 0, breaker_failures: 1, breaker_open_ms: 60 },
+    );
+    await chat();
+    await new Promise((resolve) => setTimeout(resolve, 70));
+    await chat({}, { signal: client.signal });
+    const statuses = (await Promise.all([chat(), chat()])).map(({ status }) => status);
+    expect(statuses.sort()).toEqual([200, 503]);
+    expect(server.received).toHaveLength(3);
   });
 
   it('should stay closed through refusals of requests', async () => {

@@ -54,6 +54,11 @@ describe('a route', () => {
     expect(to('org/a')?.slice(1)).toEqual(['sglang/chat/completions?org/a', 'mercury/chat/completions?mercury-2']);
   });
 
+  it('should ask a fall-back that has the model too for that model', () => {
+    const { to } = routes({ a: { models: ['m-1'], fallback: ['b'] }, b: { models: ['other', 'm-*'] } });
+    expect(to('m-1')).toEqual(['model', 'a/chat/completions?m-1', 'b/chat/completions?m-1']);
+  });
+
   it('should leave out backends whose dialect does not have the operation', () => {
     expect(to('org/a', 'edit')).toEqual(['default', 'mercury/edit/completions?org/a']);
     expect(routes({ sglang: { models: ['m'], default: true } }).to('m', 'edit')).toBeUndefined();

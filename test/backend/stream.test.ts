@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { errorOf, post } from '../support/requests.ts';
 import { answerJson, refuse, STREAM, writeEvents } from './server.ts';
-import { appWith, CHAT, open, quick, serviceWith, tidyUp } from './support.ts';
+import { appWith, CHAT, open, PATIENT, quick, serviceWith, tidyUp } from './support.ts';
 
 tidyUp();
 
@@ -105,6 +105,7 @@ describe('a stream that breaks', () => {
 
   it('should end with an error event when it stalls, and the backend is let go', async () => {
     const { chat, server } = await serviceWith((response) => writeEvents(response, [STREAM[1]!]), {
+      ...PATIENT,
       idle_timeout_ms: 40,
     });
     const { before, error } = lastError(await (await chat(streamed)).text());
@@ -188,7 +189,7 @@ describe('a client that leaves a stream', () => {
   };
 
   it('should take the connection to the backend with it, and not count against the circuit', async () => {
-    const { chat, server } = await serviceWith(endless, { breaker_failures: 1 });
+    const { chat, server } = await serviceWith(endless, { ...PATIENT, breaker_failures: 1 });
     const reader = (await chat(streamed)).body!.getReader();
     await reader.read();
     await reader.cancel();
@@ -198,7 +199,7 @@ describe('a client that leaves a stream', () => {
 
   it('should do so too when only its request is aborted', async () => {
     const client = new AbortController();
-    const { chat, server } = await serviceWith(endless);
+    const { chat, server } = await serviceWith(endless, PATIENT);
     await (await chat(streamed, { signal: client.signal })).body!.getReader().read();
     client.abort();
     await server.received[0]?.closed;

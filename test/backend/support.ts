@@ -19,6 +19,9 @@ const QUICK = {
   total_timeout_ms: 2_000,
 };
 
+/** Longer than any test: what ends then was ended by something else. */
+export const PATIENT = { first_byte_timeout_ms: 60_000, idle_timeout_ms: 60_000, total_timeout_ms: 60_000 };
+
 export interface Setup {
   app: ReturnType<typeof createApp>;
   server: Server;
