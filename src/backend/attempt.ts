@@ -54,7 +54,9 @@ export async function attempt(target: Target, call: Call, options: AttemptOption
     if (options.signal.aborted) return options.signal.reason;
     if (cut.signal.aborted) return cut.signal.reason;
     if (error instanceof BackendFailure) return error;
-    return new BackendFailure(backend.name, 'unreachable', 'the connection failed', { cause: error });
+    return new BackendFailure(backend.name, 'unreachable', `the connection failed: ${reasonOf(error)}`, {
+      cause: error,
+    });
   };
 
   try {
@@ -100,6 +102,12 @@ export async function attempt(target: Target, call: Call, options: AttemptOption
     cut.abort(reason);
     throw reason;
   }
+}
+
+/** Node wraps the error of a socket in one that only says that fetch failed. */
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return error.cause instanceof Error ? error.cause.message : error.message;
 }
 
 function requestHeaders(key: string | undefined, stream: boolean): Record<string, string> {
@@ -160,7 +168,9 @@ async function refusal(backend: string, key: string | undefined, response: Respo
   const said = await refusalMessage(response);
   const detail = key === undefined ? said : said?.replaceAll(key, '***');
   const after = retryAfterMs(headers, Date.now());
-  return new BackendFailure(backend, 'refused', `answered ${status}`, {
+  // The operator has to know what is wrong with the key. Other reasons may quote the prompt, which belongs in no log.
+  const why = [401, 402, 403].includes(status) && detail !== undefined ? `: ${detail}` : '';
+  return new BackendFailure(backend, 'refused', `answered ${status}${why}`, {
     status,
     ...(after !== undefined && { retryAfterMs: after }),
     ...(detail !== undefined && { detail }),

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { errorOf, post } from '../support/requests.ts';
 import { ANSWER, answerJson, refuse, stallForever } from './server.ts';
 import { appWith, CHAT, KEY, open, PATIENT, quick, serviceWith, tidyUp } from './support.ts';
@@ -180,6 +180,20 @@ describe('retries', () => {
     expect(error).toMatchObject({ status: 502, code: 'backend_refused_key' });
     expect(error.message).not.toContain(`said ${status}`);
     expect(server.received).toHaveLength(1);
+  });
+
+  it('should tell the operator what was wrong with the key or the connection, and nothing that may quote a prompt', async () => {
+    const { chat } = await serviceWith(
+      (response, n) => (n < 3 ? refuse(response, [401, 400][n - 1]!) : void response.destroy()),
+      { retries: 0 },
+    );
+    for (const _ of [1, 2, 3]) await chat();
+    const lines = vi.mocked(console.warn).mock.calls.map(([line]) => JSON.parse(line) as { message: string });
+    expect(lines.map(({ message }) => message)).toEqual([
+      'big: answered 401: said 401',
+      'big: answered 400',
+      expect.stringMatching(/^big: the connection failed: ./),
+    ]);
   });
 
   it('should keep our key out of a reason that names it', async () => {
