@@ -42,12 +42,12 @@ class DenoiserConfig:
     head_dim: int = 64
     rms_norm_eps: float = 1e-6
     rope_theta: float = 10_000.0
-    max_position_embeddings: int = 1024
+    max_position_embeddings: int = 640  # prefix and output: little more than a training window of 512 has
     # the `diffusion` block
     canvas_slots: int = 32
     canvas_widths: tuple[int, ...] = (8, 16, 32)  # the service opens the narrowest that holds what is asked for
-    prefix_tokens: int = 256
-    suffix_tokens: int = 256
+    prefix_tokens: int = 256  # together well inside a training window, so that a middle of any length is still possible
+    suffix_tokens: int = 128
     reveal_threshold: float = 0.9
     edit_threshold: float = 0.9
     max_edits_per_slot: int = 2
@@ -128,11 +128,11 @@ class TrainConfig:
     processes: int = 2  # data-parallel processes, one thread each: on a CPU two of them beat two threads in one
     compile: bool = False  # on a GPU: yes; on two CPU cores it gains a tenth and costs minutes for each canvas width
 
-    batch_windows: int = 8  # of each process
-    window_tokens: int = 256
-    window_slots: int = 128  # canvas slots a window: 128 / width canvases
-    canvas_widths: tuple[int, ...] = (8, 16, 32, 32)  # drawn uniformly for each batch
-    ar_share: float = 0.0  # first share of the run that trains the prefix stream alone
+    batch_windows: int = 2  # of each process
+    window_tokens: int = 512
+    window_slots: int = 512  # canvas slots a window: 512 / width canvases
+    canvas_widths: tuple[int, ...] = (8, 16, 32, 32, 32)  # drawn uniformly for each batch
+    ar_share: float = 0.3  # first share of the run that trains the prefix stream alone
     qat_share: float = 0.15  # last share of the run with weights and activations fake-quantized
 
     optimizer: str = "muon"  # muon (layers' matrices) + adamw (the rest) | adamw

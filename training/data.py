@@ -24,7 +24,8 @@ def collate(windows: list[Window], slots: int, special: SpecialTokens) -> Batch:
     targets = [canvas_targets(window, slots, special) for window in windows]
     stacked = [np.stack([t[i] for t in targets]) for i in range(3)]
     window = np.stack([w.tokens for w in windows])
-    return Batch(*(torch.from_numpy(a.astype(np.int64)) for a in (window, *stacked)))
+    horizon = np.array([w.horizon for w in windows])
+    return Batch(*(torch.from_numpy(a.astype(np.int64)) for a in (window, horizon, *stacked)))
 
 
 class WindowBatches(IterableDataset):

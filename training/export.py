@@ -8,6 +8,7 @@ tensors stand in the order in which a stream of them is needed: embedding, layer
 """
 
 import argparse
+import dataclasses
 import hashlib
 import json
 import struct
@@ -139,10 +140,12 @@ def describe(path: Path) -> dict:
     return {"path": path.name, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
-def export(checkpoint: Path, folder: Path) -> None:
+def export(checkpoint: Path, folder: Path, settings: dict) -> None:
+    """settings replace fields of the denoiser's config: thresholds and context lengths are chosen after training."""
     from training.train import load_denoiser
 
     model = load_denoiser(checkpoint)
+    model.config = dataclasses.replace(model.config, **settings)
     tensors, errors = quantized_tensors(model)
     folder.mkdir(parents=True, exist_ok=True)
     write_safetensors(folder / "model.safetensors", tensors)
@@ -158,5 +161,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--settings", type=json.loads, default={}, help='JSON, such as {"reveal_threshold": 0.8}')
     arguments = parser.parse_args()
-    export(arguments.checkpoint, arguments.out)
+    export(arguments.checkpoint, arguments.out, arguments.settings)

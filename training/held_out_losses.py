@@ -15,7 +15,7 @@ from tokenizers.pre_tokenizers import ByteLevel
 from training.config import SpecialTokens
 from training.data import collate
 from training.denoiser import Denoiser
-from training.losses import canvas_losses, context_streams, token_losses
+from training.losses import canvas_losses, context_streams, prefix_streams, token_losses
 from training.ngram import NgramModel
 from training.scores import interval
 from training.windows import WindowSampler
@@ -77,7 +77,7 @@ def prefix_losses(model: Denoiser, special: SpecialTokens, windows: np.ndarray) 
     found = []
     for rows in np.array_split(windows, max(1, len(windows) // BATCH)):
         tokens = torch.from_numpy(rows.astype(np.int64))
-        streams, sign = context_streams(tokens, special, both=False)
+        streams, sign = prefix_streams(tokens, special)
         hidden, _ = model.context(streams[:, :-1], sign)
         found.append(token_losses(model.logits(hidden[:, 1:]), tokens[:, 1:]).numpy())
     return np.concatenate(found).astype(np.float64)
@@ -100,7 +100,7 @@ def canvas_noise_losses(
     all_slots, text_slots = [], []
     for i in range(0, len(windows), BATCH):
         batch = collate(windows[i : i + BATCH], slots, special)
-        streams, sign = context_streams(batch.window, special)
+        streams, sign = context_streams(batch.window, batch.horizon, special)
         _, states = model.context(streams, sign)
         noise = torch.full_like(batch.x0, special.mask)
         losses = canvas_losses(model, batch, noise, torch.ones_like(noise, dtype=torch.bool), states)

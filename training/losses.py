@@ -19,9 +19,11 @@ from training.noise import add_noise, mask_rate
 
 @dataclass
 class Batch:
-    """window (batch, tokens); x0 (batch, canvases, slots); prefix_seen, suffix_seen (batch, canvases). All int64."""
+    """window (batch, tokens); horizon (batch,); x0 (batch, canvases, slots); prefix_seen, suffix_seen (batch, canvases).
+    All int64."""
 
     window: Tensor
+    horizon: Tensor
     x0: Tensor
     prefix_seen: Tensor
     suffix_seen: Tensor
@@ -30,15 +32,19 @@ class Batch:
         return Batch(*(t.to(device, non_blocking=True) for t in vars(self).values()))
 
 
-def context_streams(window: Tensor, special: SpecialTokens, both: bool = True) -> tuple[Tensor, Tensor]:
-    """window (batch, n) → tokens (batch or 2·batch, n+1) of the prefix streams, then the suffix streams; their signs."""
-    batch = window.shape[0]
-    streams = F.pad(window, (1, 0), value=special.prefix)
-    sign = torch.ones(batch, dtype=torch.long, device=window.device)
-    if both:
-        streams = torch.cat((streams, F.pad(window.flip(1), (1, 0), value=special.suffix)))
-        sign = torch.cat((sign, -sign))
-    return streams, sign
+def prefix_streams(window: Tensor, special: SpecialTokens) -> tuple[Tensor, Tensor]:
+    """window (batch, n) → tokens (batch, n+1) of the prefix streams, and their signs."""
+    sign = torch.ones(window.shape[0], dtype=torch.long, device=window.device)
+    return F.pad(window, (1, 0), value=special.prefix), sign
+
+
+def context_streams(window: Tensor, horizon: Tensor, special: SpecialTokens) -> tuple[Tensor, Tensor]:
+    """Tokens (2·batch, n+1) of the prefix streams of windows (batch, n), then of the suffix streams, which read backwards
+    from the horizons (batch,) and are filled up with <|pad|>; and the signs of all."""
+    prefix, sign = prefix_streams(window, special)
+    index = horizon[:, None] - 1 - torch.arange(window.shape[1], device=window.device)
+    backwards = torch.where(index >= 0, window.gather(1, index.clamp(min=0)), special.pad)
+    return torch.cat((prefix, F.pad(backwards, (1, 0), value=special.suffix))), torch.cat((sign, -sign))
 
 
 def token_losses(logits: Tensor, targets: Tensor) -> Tensor:
@@ -55,7 +61,7 @@ def token_losses(logits: Tensor, targets: Tensor) -> Tensor:
 
 def ar_loss(model: Denoiser, window: Tensor, special: SpecialTokens) -> Tensor:
     """Next-token loss of the prefix stream alone, in nats per token: () float."""
-    streams, sign = context_streams(window, special, both=False)
+    streams, sign = prefix_streams(window, special)
     hidden, _ = model.context(streams[:, :-1], sign)
     return token_losses(model.logits(hidden), window).mean()
 
@@ -65,11 +71,13 @@ def three_stream_losses(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss to minimise, and its parts in nats: prefix, suffix (a token), canvas (a hidden or wrong slot)."""
     rows, n = batch.window.shape
-    streams, sign = context_streams(batch.window, special)
+    streams, sign = context_streams(batch.window, batch.horizon, special)
     hidden, states = model.context(streams, sign)
     targets = streams[:, 1:]
     logits = model.logits(hidden[:, :-1])
-    prefix_loss, suffix_loss = token_losses(logits, targets).view(2, -1).mean(1)
+    losses = token_losses(logits, targets)
+    prefix_loss = losses[:rows].mean()
+    suffix_loss = losses[rows:][targets[rows:] != special.pad].mean()
 
     with torch.no_grad():
         # the likeliest wrong token at every place of the window, then those of the slots

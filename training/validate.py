@@ -46,9 +46,10 @@ class Validator:
         return {name: round(total / max(count, 1), 4) for name, (total, count) in sums.items()}
 
     def _streams(self, model: Denoiser, batch: Batch, add):
-        streams, sign = context_streams(batch.window, self.special)
+        streams, sign = context_streams(batch.window, batch.horizon, self.special)
         hidden, states = model.context(streams, sign)
-        losses = token_losses(model.logits(hidden[:, :-1]), streams[:, 1:]).view(2, -1)
-        for name, part in zip(("prefix", "suffix"), losses):
-            add(name, part, torch.ones_like(part, dtype=torch.bool))
+        targets = streams[:, 1:]
+        losses = token_losses(model.logits(hidden[:, :-1]), targets)
+        for name, part, target in zip(("prefix", "suffix"), losses.chunk(2), targets.chunk(2)):
+            add(name, part, target != self.special.pad)
         return states

@@ -1,6 +1,8 @@
 """Training windows: text cut at random characters, tokenized piece by piece, with the spans that canvases will cover.
 
-A window is a run of tokens from consecutive documents of one package, documents being separated by <|endoftext|>.
+A window is a run of tokens from consecutive documents of one package, documents being separated by <|endoftext|>. Its
+suffix stream begins at a random place of it, the horizon: were it always the window's end, prefix, middle and suffix
+would always add up to the window, and a canvas would know the length of its middle without having to read.
 Both ends of every span are cuts in the *text*: the pieces around them are tokenized by themselves, as they are when a
 cursor stands in the middle of a word. Each cut inside a word is also one that the context streams have to read over,
 and a prompt has only one of them: so most cuts are moved to where a word begins.
@@ -28,16 +30,21 @@ LINES_MAX = 5  # of a "lines" span, beyond the first
 RANDOM_CHARACTERS_MAX = 160
 CHARACTERS_PER_TOKEN = 5.0  # generous: so many are cut out for a window that its tokens surely suffice
 SPAN_CHARACTERS_PER_TOKEN = 2.6  # careful: spans lie in so much of the text that the window surely covers it
+NEAR_HORIZON_SHARE = 0.35  # windows whose horizon lies in their first half: short prompts
+HORIZON_MIN = 16  # tokens
+TOKENS_PER_SPAN = 10  # within the horizon; where there is room for fewer spans than canvases, canvases share spans
 INSIDE_WORD_SHARE = 0.35  # cursors that may stand inside a word
 DOCUMENT_START_SHARE = 0.1  # windows that begin at the start of a document
 
 
 @dataclass
 class Window:
-    """tokens (window,) int32; spans (canvases, 2) int32 [start, end) in tokens; end −1: continuation, no suffix."""
+    """tokens (window,) int32; spans (canvases, 2) int32 [start, end) in tokens; end −1: continuation, no suffix;
+    horizon: the suffix stream starts before this token, and every span ends there at the latest."""
 
     tokens: np.ndarray
     spans: np.ndarray
+    horizon: int
 
 
 class WindowSampler:
@@ -71,7 +78,11 @@ class WindowSampler:
             document += 1
             texts.append(documents[document][:wanted])
 
-        spans = self._spans(rng, texts, canvases)
+        half = self.window_tokens // 2
+        near = rng.random() < NEAR_HORIZON_SHARE
+        horizon = rng.randint(HORIZON_MIN, half) if near else rng.randint(half, self.window_tokens)
+        distinct = max(1, min(canvases, horizon // TOKENS_PER_SPAN))
+        spans = self._spans(rng, texts, distinct, horizon)
         cuts: list[set[int]] = [set() for _ in texts]
         for text, start, end, _ in spans:
             cuts[text] |= {start, end}
@@ -103,16 +114,19 @@ class WindowSampler:
             if continuation:
                 if s + slots <= self.window_tokens:
                     found.append((s, -1))
-            elif e is not None and s < e <= self.window_tokens:
+            elif e is not None and s < e <= horizon:
                 found.append((s, e))
-        if len(found) < canvases:
+        if len(found) < distinct:
             return None
-        return Window(np.array(tokens[: self.window_tokens], np.int32), np.array(found[:canvases], np.int32))
+        spans = [found[canvas % distinct] for canvas in range(canvases)]
+        return Window(np.array(tokens[: self.window_tokens], np.int32), np.array(spans, np.int32), horizon)
 
-    def _spans(self, rng: random.Random, texts: list[str], canvases: int) -> list[tuple[int, int, int, bool]]:
-        """Candidates (text, start, end, continuation) in characters, more of them than needed."""
-        reach = int(self.window_tokens * SPAN_CHARACTERS_PER_TOKEN)
-        count = canvases + canvases // 4 + 1  # some will be empty or lie beyond the window
+    def _spans(
+        self, rng: random.Random, texts: list[str], count: int, horizon: int
+    ) -> list[tuple[int, int, int, bool]]:
+        """Candidates (text, start, end, continuation) in characters, more than `count` of them."""
+        reach = int(horizon * SPAN_CHARACTERS_PER_TOKEN)
+        count += count // 4 + 1  # some will be empty or lie beyond the horizon
         kinds = rng.choices(list(SPAN_KINDS), weights=list(SPAN_KINDS.values()), k=count)
         spans = []
         for kind in kinds:
@@ -180,5 +194,5 @@ def canvas_targets(window: Window, slots: int, special: SpecialTokens) -> tuple[
         if end >= 0 and len(middle) < slots:
             x0[canvas, len(middle)] = special.eom
     prefix_seen = window.spans[:, 0] + 1
-    suffix_seen = np.where(window.spans[:, 1] < 0, 0, len(window.tokens) - window.spans[:, 1] + 1)
+    suffix_seen = np.where(window.spans[:, 1] < 0, 0, window.horizon - window.spans[:, 1] + 1)
     return x0, prefix_seen.astype(np.int64), suffix_seen.astype(np.int64)

@@ -7,7 +7,7 @@ import torch
 
 from training.config import DENOISERS, SpecialTokens, TrainConfig
 from training.denoiser import Denoiser, block_attention, dense_attention, rms_norm, rotate, rotation
-from training.losses import Batch, ar_loss, context_streams, three_stream_losses
+from training.losses import Batch, ar_loss, context_streams, prefix_streams, three_stream_losses
 from training.quantization import set_quantized
 from training.sampler import Context, Thresholds, canvas_logits, decode_autoregressively, infill
 
@@ -35,7 +35,7 @@ def random_ids(*shape: int) -> torch.Tensor:
 
 def training_logits(model, window, spans, canvases, attention=dense_attention, alive=None):
     """Logits (canvases, slots, vocabulary) as the training pass computes them, for one window."""
-    streams, sign = context_streams(window[None], SPECIAL)
+    streams, sign = context_streams(window[None], torch.tensor([WINDOW]), SPECIAL)
     _, states = model.context(streams, sign)
     prefix = [(k[:1], v[:1]) for k, v in states]
     suffix = [(k[1:], v[1:]) for k, v in states]
@@ -120,7 +120,7 @@ def test_the_canvas_and_what_it_covers_never_leak_into_the_context(model):
 
 
 def streams_of(window):
-    return context_streams(window[None], SPECIAL, both=False)[0]
+    return prefix_streams(window[None], SPECIAL)[0]
 
 
 @torch.no_grad()
@@ -129,11 +129,17 @@ def test_the_prefix_stream_is_causal_and_the_suffix_stream_is_anti_causal(model)
     window = random_ids(WINDOW)
     changed = window.clone()
     changed[10] = 6 if window[10] != 6 else 7
-    hidden, _ = model.context(*context_streams(torch.stack((window, changed)), SPECIAL))
+    hidden, _ = model.context(*context_streams(torch.stack((window, changed)), torch.tensor([WINDOW] * 2), SPECIAL))
     prefix_same = torch.isclose(hidden[0], hidden[1], atol=1e-6).all(-1)
     suffix_same = torch.isclose(hidden[2], hidden[3], atol=1e-6).all(-1)
     assert prefix_same.tolist() == [True] * 11 + [False] * 14  # marker and tokens 0…9, then all that follow
     assert suffix_same.tolist() == [True] * 14 + [False] * 11  # marker and tokens 23…11, then all to the left
+
+
+def test_the_suffix_stream_reads_backwards_from_the_horizon():
+    streams, sign = context_streams(torch.arange(10, 15)[None], torch.tensor([3]), SPECIAL)
+    assert streams.tolist() == [[3, 10, 11, 12, 13, 14], [4, 12, 11, 10, 0, 0]]
+    assert sign.tolist() == [1, -1]
 
 
 @torch.no_grad()
@@ -145,7 +151,7 @@ def test_a_slot_cannot_see_the_length_of_the_missing_middle(model):
     for middle in (1, 12):
         window = torch.cat((left, random_ids(middle), right, random_ids(WINDOW - 12 - middle)))
         cut = torch.cat((window[: 5 + middle], right))  # nothing behind the right text
-        streams, sign = context_streams(cut[None], SPECIAL)
+        streams, sign = context_streams(cut[None], torch.tensor([len(cut)]), SPECIAL)
         _, states = model.context(streams, sign)
         prefix, suffix = [(k[:1], v[:1]) for k, v in states], [(k[1:], v[1:]) for k, v in states]
         alive = torch.ones(1, 1, SLOTS, dtype=torch.bool)
@@ -178,7 +184,11 @@ def test_every_parameter_learns_from_a_three_stream_pass():
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     batch = Batch(
-        random_ids(2, WINDOW), random_ids(2, 3, SLOTS), torch.tensor([[1, 5, 9]] * 2), torch.tensor([[4, 0, 9]] * 2)
+        random_ids(2, WINDOW),
+        torch.tensor([WINDOW, 18]),
+        random_ids(2, 3, SLOTS),
+        torch.tensor([[1, 5, 9]] * 2),
+        torch.tensor([[4, 0, 9]] * 2),
     )
     loss, parts = three_stream_losses(network, batch, SPECIAL, TrainConfig())
     loss.backward()
@@ -190,7 +200,13 @@ def test_a_few_steps_on_one_batch_lower_all_losses():
     torch.manual_seed(9)
     network = Denoiser(CONFIG)
     window = random_ids(1, WINDOW).repeat(2, 1)
-    batch = Batch(window, window[:, None, 4:12].contiguous(), torch.tensor([[5]] * 2), torch.tensor([[13]] * 2))
+    batch = Batch(
+        window,
+        torch.tensor([WINDOW, WINDOW]),
+        window[:, None, 4:12].contiguous(),
+        torch.tensor([[5]] * 2),
+        torch.tensor([[13]] * 2),
+    )
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-2)
     history = []
     for _ in range(60):

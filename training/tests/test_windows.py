@@ -32,7 +32,22 @@ def test_windows_are_full_and_have_as_many_spans_as_asked(sampler):
         assert window.tokens.shape == (WINDOW,)
         assert window.spans.shape == (CANVASES, 2)
         starts, ends = window.spans.T
-        assert ((ends == -1) | ((starts < ends) & (ends <= WINDOW))).all()
+        assert ((ends == -1) | ((starts < ends) & (ends <= window.horizon))).all()
+        assert window.horizon <= WINDOW
+
+
+def test_prefix_middle_and_suffix_do_not_add_up_to_the_window(sampler):
+    """Else a canvas could tell the length of its middle from what it sees around it."""
+    rng = random.Random(5)
+    sums = []
+    for _ in range(200):
+        window = sampler.draw(rng, CANVASES, SLOTS)
+        _, prefix_seen, suffix_seen = canvas_targets(window, SLOTS, sampler.special)
+        middles = window.spans[:, 1] - window.spans[:, 0]
+        sums += (prefix_seen + suffix_seen + middles)[suffix_seen > 0].tolist()
+    assert min(sums) < 0.3 * WINDOW
+    assert max(sums) > 0.9 * WINDOW
+    assert len(set(sums)) > 0.5 * WINDOW
 
 
 def test_what_lies_around_a_span_is_tokenized_without_it(sampler):
@@ -59,7 +74,7 @@ def test_what_lies_around_a_span_is_tokenized_without_it(sampler):
 
 def test_documents_are_separated(sampler):
     rng = random.Random(3)
-    windows = [sampler.draw(rng, CANVASES, SLOTS) for _ in range(40)]
+    windows = [sampler.draw(rng, CANVASES, SLOTS) for _ in range(200)]
     starts = sum(int(window.tokens[0] == sampler.special.end_of_text) for window in windows)
     inside = sum(int((window.tokens[1:] == sampler.special.end_of_text).any()) for window in windows)
     assert starts > 0
@@ -101,7 +116,7 @@ SPECIAL = SpecialTokens(pad=0, mask=1, eom=2, prefix=3, suffix=4, end_of_text=5)
 
 
 def targets_of(start: int, end: int, tokens=range(10, 40)):
-    window = Window(np.array(list(tokens), np.int32), np.array([[start, end]], np.int32))
+    window = Window(np.array(list(tokens), np.int32), np.array([[start, end]], np.int32), 30)
     x0, prefix_seen, suffix_seen = canvas_targets(window, SLOTS, SPECIAL)
     return x0[0].tolist(), int(prefix_seen[0]), int(suffix_seen[0])
 
