@@ -12,6 +12,7 @@ import { infill } from './api/infill.ts';
 import { metrics } from './api/metrics.ts';
 import { getModel, listModels } from './api/models.ts';
 import { ollama } from './api/ollama.ts';
+import { openapi } from './api/openapi/openapi.ts';
 import { routed } from './api/routed.ts';
 import { tabbyEvent, tabbyHealth, tabbySetting } from './api/tabby.ts';
 import { type Gateway, gatewayOf } from './backend/gateway.ts';
@@ -44,6 +45,8 @@ export interface Operations {
 export function createApp(models: ModelProvider, gateway: Gateway = gatewayOf([]), operations: Operations = {}) {
   const app = new Hono<{ Variables: RequestIdVariables }>();
   const counted = new ServiceMetrics();
+  const hasKeys = (operations.keys ?? []).length > 0;
+  const description = openapi({ hasKeys, hasBackends: gateway.maxRequestBytes > 0 });
   const localTime = timeLimit({ limitMs: operations.timeLimitMs });
 
   app.use(requestId());
@@ -73,6 +76,8 @@ export function createApp(models: ModelProvider, gateway: Gateway = gatewayOf([]
   app.get('/health', health);
   app.get('/ready', configured(gateway), ready(models));
   app.get('/metrics', metrics(counted));
+  app.get('/openapi.json', description.json);
+  app.get('/docs', description.docs);
   app.get('/v1/models', listModels(models, gateway));
   app.get('/v1/models/:id', getModel(models, gateway));
   app.post('/v1/completions', routed(completions, models, gateway, 'completions'));

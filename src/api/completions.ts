@@ -21,7 +21,7 @@ import {
 import { isTabby, tabbyCompletion } from './tabby.ts';
 import { answer, type ChoiceShape } from './text-completion.ts';
 
-const schema = z.object({
+export const completionsRequest = z.object({
   ...decodingFields,
   ...unsupportedFields,
   prompt: promptField,
@@ -30,7 +30,7 @@ const schema = z.object({
   logprobs: z.union([z.int().min(0), z.literal(false)]).optional(),
 });
 
-type Params = z.output<typeof schema>;
+type Params = z.output<typeof completionsRequest>;
 
 const choice = (index: number, text: string, finishReason: string | null, logProbs: LogProbs | null = null) => ({
   text,
@@ -47,7 +47,7 @@ export function completions(models: ModelProvider) {
   return async function completions(c: Context): Promise<Response> {
     const body = await readJson(c);
     if (isTabby(body)) return tabbyCompletion(c, models, body);
-    const params = checkBody(body, schema);
+    const params = checkBody(body, completionsRequest);
     params.editor ||= editorInAddress(c);
     const { n, echo } = params;
     const options = { keep: n, logProbs: typeof params.logprobs === 'number' };

@@ -13,7 +13,7 @@ import { toCall } from './completion.ts';
 import { decodingFields, editorInAddress, promptField, readBody, unsupportedFields } from './schema.ts';
 import { answer, type ChoiceShape } from './text-completion.ts';
 
-const schema = z.object({
+export const fimRequest = z.object({
   ...decodingFields,
   ...unsupportedFields,
   prompt: promptField,
@@ -34,7 +34,7 @@ const shape: ChoiceShape = {
 /** Answers a fill-in-the-middle request of either dialect. */
 export function fim(models: ModelProvider) {
   return async function fim(c: Context): Promise<Response> {
-    const params = await readBody(c, schema);
+    const params = await readBody(c, fimRequest);
     params.editor ||= editorInAddress(c);
     const call = toCall(params.prompt, { ...params, seed: params.random_seed ?? params.seed });
     return answer(c, await engineFor(c, models, params.model), call, shape);

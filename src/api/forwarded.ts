@@ -20,7 +20,10 @@ import { decodingFields, readBody } from './schema.ts';
 const MAX_MODEL_CHARS = 256;
 
 /** What routing has to know; everything else is between the client and whoever answers. */
-const schema = z.object({ model: decodingFields.model.max(MAX_MODEL_CHARS), stream: z.unknown().optional() });
+export const forwardedRequest = z.object({
+  model: decodingFields.model.max(MAX_MODEL_CHARS),
+  stream: z.unknown().optional(),
+});
 
 /** Answers an operation that only backends offer. */
 export function forwarded(gateway: Gateway, localModel: string, operation: Operation) {
@@ -38,7 +41,7 @@ export function forwarded(gateway: Gateway, localModel: string, operation: Opera
  * @throws ApiError 400 for what is no JSON object or names no model, 415 for another media type.
  */
 async function readCall(c: Context): Promise<Call> {
-  const { model, stream } = await readBody(c, schema);
+  const { model, stream } = await readBody(c, forwardedRequest);
   return { model, stream: stream === true, text: await c.req.text() };
 }
 

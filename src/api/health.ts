@@ -23,6 +23,8 @@ export function about(models: ModelProvider) {
         '/v1/models',
         '/health',
         '/ready',
+        '/openapi.json',
+        '/docs',
       ],
     });
   };

@@ -27,7 +27,7 @@ const ALTERNATIVES_TEMPERATURE = 0.6;
 
 const { temperature, top_p, presence_penalty, frequency_penalty, stop, stream, min_confidence } = decodingFields;
 
-const schema = z.object({
+export const infillRequest = z.object({
   model: z.string().default(''),
   input_prefix: z.string().default(''),
   input_suffix: z.string().default(''),
@@ -43,7 +43,7 @@ const schema = z.object({
   /** -1 is any. */
   seed: z.int().default(-1),
   response_fields: z.array(z.string()).default([]),
-  lora: neutral((value) => Array.isArray(value) && value.length === 0, 'adapters are not supported'),
+  lora: neutral(z.array(z.unknown()).max(0), 'adapters are not supported'),
   temperature,
   top_p,
   presence_penalty,
@@ -55,12 +55,12 @@ const schema = z.object({
   min_confidence,
 });
 
-type Params = z.output<typeof schema>;
+type Params = z.output<typeof infillRequest>;
 
 /** Answers the request of llama.vim and llama.vscode. */
 export function infill(models: ModelProvider) {
   return async function infill(c: Context): Promise<Response> {
-    const params = await readBody(c, schema);
+    const params = await readBody(c, infillRequest);
     const engine = await engineFor(c, models, params.model || models.id);
     return respond(c, engine, toCall(params), formatOf(params, engine));
   };

@@ -22,9 +22,9 @@ const NANOSECONDS_PER_MS = 1e6;
 
 const { temperature, top_p, presence_penalty, frequency_penalty, stop } = decodingFields;
 
-const isEmpty = (value: unknown) => value === '' || (Array.isArray(value) && value.length === 0);
+const empty = z.union([z.literal(''), z.array(z.unknown()).max(0)]);
 
-const schema = z.object({
+export const generateRequest = z.object({
   model: z.string({ error: 'is required: the name of a model, see /api/tags' }),
   prompt: z.string().default(''),
   suffix: z.string().default(''),
@@ -41,18 +41,18 @@ const schema = z.object({
       stop,
     })
     .prefault({}),
-  system: neutral(isEmpty, 'is not supported: this model completes text and takes no instructions'),
-  template: neutral(isEmpty, 'templates are not supported'),
-  images: neutral(isEmpty, 'images are not supported'),
-  context: neutral(isEmpty, 'is not supported: send the text in prompt'),
-  format: neutral(isEmpty, 'structured outputs are not supported'),
-  think: neutral((value) => value === false, 'thinking is not supported'),
-  logprobs: neutral((value) => value === false, 'log-probabilities of tokens are not available'),
+  system: neutral(empty, 'is not supported: this model completes text and takes no instructions'),
+  template: neutral(empty, 'templates are not supported'),
+  images: neutral(empty, 'images are not supported'),
+  context: neutral(empty, 'is not supported: send the text in prompt'),
+  format: neutral(empty, 'structured outputs are not supported'),
+  think: neutral(z.literal(false), 'thinking is not supported'),
+  logprobs: neutral(z.literal(false), 'log-probabilities of tokens are not available'),
   editor: decodingFields.editor,
   min_confidence: decodingFields.min_confidence,
 });
 
-type Params = z.output<typeof schema>;
+type Params = z.output<typeof generateRequest>;
 
 /** The routes under /api; src/api/errors.ts gives their errors Ollama's shape. */
 export function ollama(models: ModelProvider) {
@@ -64,7 +64,7 @@ export function ollama(models: ModelProvider) {
 
 function generate(models: ModelProvider) {
   return async function generate(c: Context): Promise<Response> {
-    const params = await readBody(c, schema);
+    const params = await readBody(c, generateRequest);
     const name = params.model === models.id + LATEST ? models.id : params.model;
     const engine = await engineFor(c, models, name);
     // Ollama's way to load a model.

@@ -39,15 +39,21 @@ export const stopField = z
   .default([])
   .transform((stop) => (typeof stop === 'string' ? [stop] : stop));
 
-/** A parameter that is accepted only while it asks for nothing. */
-export function neutral(isNeutral: (value: unknown) => boolean, reason: string) {
+/** A parameter that is accepted only while it asks for nothing, which is when it has one of the values of `allowed`. */
+export function neutral(allowed: z.ZodType, reason: string) {
   return z
     .unknown()
-    .refine((value) => value === undefined || isNeutral(value), { error: reason, params: UNSUPPORTED })
-    .optional();
+    .refine((value) => value === undefined || allowed.safeParse(value).success, { error: reason, params: UNSUPPORTED })
+    .optional()
+    .meta({
+      description: `Refused with any other value: ${reason}.`,
+      // The refinement does not show in a JSON schema.
+      override: ({ jsonSchema }) => {
+        const { $schema: _, ...described } = z.toJSONSchema(allowed, { io: 'input' });
+        Object.assign(jsonSchema, described);
+      },
+    });
 }
-
-const isZero = (value: unknown) => value === 0;
 
 const penalty = z.number().min(-2).max(2).default(0);
 
@@ -73,28 +79,33 @@ export const decodingFields = {
   stop: stopField,
   stream: z.boolean().default(false),
   stream_options: z.object({ include_usage: z.boolean().default(false) }).optional(),
-  /** Stream the whole canvas at each denoising step: the text of a chunk replaces that of the chunk before it. */
-  diffusing: z.boolean().default(false),
-  max_steps: z.int().min(1).optional(),
-  reveal_threshold: z.number().gt(0).max(1).optional(),
-  edit_threshold: z.number().gt(0).max(1).optional(),
-  /** Answer what an editor can show at the cursor: see src/api/editor/showable.ts. */
-  editor: z.boolean().default(false),
-  /** With `editor`: the text is empty when the geometric mean of its token probabilities is below this. */
-  min_confidence: z.number().min(0).max(1).optional(),
+  diffusing: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Streams the whole canvas at each denoising step: the text of a chunk replaces that of the chunk before.',
+    ),
+  max_steps: z.int().min(1).optional().describe('Denoising steps that the whole request may take.'),
+  reveal_threshold: z.number().gt(0).max(1).optional().describe('Confidence at which a slot is revealed.'),
+  edit_threshold: z.number().gt(0).max(1).optional().describe('Probability at which a revealed token is edited.'),
+  /** See src/api/editor/showable.ts. */
+  editor: z.boolean().default(false).describe('Answer what an editor can show at the cursor.'),
+  min_confidence: z
+    .number()
+    .min(0)
+    .max(1)
+    .optional()
+    .describe('With `editor`: the text is empty when the geometric mean of its token probabilities is below this.'),
 };
 
 /** Parameters of the dialects that a canvas of diffusion slots cannot honour; refused rather than ignored. */
 export const unsupportedFields = {
-  logprobs: neutral((value) => value === false, 'log-probabilities of tokens are not available'),
-  best_of: neutral((value) => value === 1, 'only 1 is supported; use n'),
-  logit_bias: neutral(
-    (value) => typeof value === 'object' && value !== null && Object.keys(value).length === 0,
-    'token biases are not supported',
-  ),
-  repetition_penalty: neutral((value) => value === 1, 'is not supported; use presence_penalty or frequency_penalty'),
-  top_k: neutral((value) => value === -1 || value === 0, 'is not supported; use top_p, or leave it out'),
-  min_tokens: neutral(isZero, 'a minimum length is not supported; leave it out or send 0'),
+  logprobs: neutral(z.literal(false), 'log-probabilities of tokens are not available'),
+  best_of: neutral(z.literal(1), 'only 1 is supported; use n'),
+  logit_bias: neutral(z.strictObject({}), 'token biases are not supported'),
+  repetition_penalty: neutral(z.literal(1), 'is not supported; use presence_penalty or frequency_penalty'),
+  top_k: neutral(z.literal([-1, 0]), 'is not supported; use top_p, or leave it out'),
+  min_tokens: neutral(z.literal(0), 'a minimum length is not supported; leave it out or send 0'),
 };
 
 /**

@@ -28,21 +28,18 @@ const segments = z.object({
   relevant_snippets_from_recently_opened_files: snippets,
 });
 
-const schema = z.object({
+export const tabbyRequest = z.object({
   segments,
   temperature: decodingFields.temperature,
   seed: z.int().optional(),
-  mode: neutral(
-    (mode) => mode === 'standard',
-    'only the standard mode is supported: this model does not predict edits',
-  ),
+  mode: neutral(z.literal('standard'), 'only the standard mode is supported: this model does not predict edits'),
   debug_options: neutral(
-    (options) => typeof options === 'object' && options !== null && !Object.values(options).some(Boolean),
+    z.record(z.string(), z.union([z.literal(false), z.null()])),
     'debug options are not supported',
   ),
 });
 
-const eventSchema = z.object({
+export const tabbyEventRequest = z.object({
   type: z.string(),
   completion_id: z.string(),
   choice_index: z.int(),
@@ -55,7 +52,7 @@ export function isTabby(body: unknown): boolean {
 
 /** Answers a completion request of Tabby: one choice, as the editor can show it. */
 export async function tabbyCompletion(c: Context, models: ModelProvider, body: unknown): Promise<Response> {
-  const { segments, temperature, seed } = checkBody(body, schema);
+  const { segments, temperature, seed } = checkBody(body, tabbyRequest);
   const engine = await engineFor(c, models, models.id);
   const prefix = withSnippets(
     segments.prefix,
@@ -113,7 +110,7 @@ export function tabbyHealth(models: ModelProvider) {
 
 /** POST /v1/events: what became of a completion. Checked and not kept: there is no store of what people accept. */
 export async function tabbyEvent(c: Context): Promise<Response> {
-  await readBody(c, eventSchema);
+  await readBody(c, tabbyEventRequest);
   return c.body(null, 204);
 }
 

@@ -6,8 +6,8 @@ import type { Context, Next } from 'hono';
 import { ApiError } from '../api/errors.ts';
 import { type ApiKey, findKey } from './api-keys.ts';
 
-/** What anybody may ask: what this is, whether it runs, and whether it can answer. */
-export const PUBLIC_PATHS: readonly string[] = ['/', '/health', '/ready'];
+/** What anybody may ask: what this is and how to ask it, whether it runs, and whether it can answer. */
+export const PUBLIC_PATHS: readonly string[] = ['/', '/health', '/ready', '/openapi.json', '/docs'];
 
 /** Name under which requests without a key are counted. */
 export const LOOPBACK_CLIENT = 'loopback';

@@ -35,7 +35,7 @@ describe('a service with keys', async () => {
     expect((await app.request(`http://localhost${path}`)).status).toBe(401);
   });
 
-  it.each(['/', '/health', '/ready'])('should answer %s to anybody, from anywhere', async (path) => {
+  it.each(['/', '/health', '/ready', '/openapi.json', '/docs'])('should answer %s to anybody, from anywhere', async (path) => {
     expect((await app.request(`https://service.example${path}`)).status).toBe(200);
   });
 

@@ -1,0 +1,184 @@
+/** Shapes of the answers to completion requests. They describe; the handlers write. */
+import * as z from 'zod';
+import type { LogProbs } from '../log-probs.ts';
+import type { UsageBody } from '../usage.ts';
+
+const count = z.int().min(0);
+const milliseconds = z.number().min(0);
+const confidence = z.number().max(0).nullable().meta({
+  description: 'Mean log-probability (natural logarithm) of the emitted tokens; null when there are none.',
+});
+
+export const usage = z
+  .object({
+    prompt_tokens: count,
+    completion_tokens: count,
+    total_tokens: count,
+    cached_input_tokens: count,
+    reasoning_tokens: count,
+    prompt_tokens_details: z.object({ cached_tokens: count }),
+    quicksilver: z.object({
+      truncated_tokens: count.meta({
+        description:
+          'Tokens of prompt and suffix that did not fit the context; the text far from the cursor goes first.',
+      }),
+      steps: count.meta({ description: 'Denoising steps.' }),
+      slot_evaluations: count.meta({ description: 'Slots of the canvas computed, summed over the steps.' }),
+      confidence,
+    }),
+  })
+  .meta({ id: 'Usage' }) satisfies z.ZodType<UsageBody>;
+
+const logProbs = z
+  .object({
+    tokens: z.array(z.string()),
+    token_logprobs: z.array(z.number()),
+    top_logprobs: z.array(z.record(z.string(), z.number())),
+    text_offset: z.array(count),
+  })
+  .meta({ id: 'LogProbs' }) satisfies z.ZodType<LogProbs>;
+
+const finishReason = z.enum(['stop', 'length']);
+
+const header = {
+  id: z.string().startsWith('cmpl-'),
+  object: z.literal('text_completion'),
+  created: z.int(),
+  model: z.string(),
+};
+
+const completionChoice = z.object({
+  text: z.string(),
+  index: count,
+  logprobs: logProbs.nullable(),
+  finish_reason: finishReason,
+});
+
+const fimChoice = z.object({
+  index: count,
+  text: z.string(),
+  message: z.object({ role: z.literal('assistant'), content: z.string() }),
+  finish_reason: finishReason,
+});
+
+/** Chunks end with one whose `choices` is empty when `include_usage` asks for the usage. */
+const chunkUsage = usage.nullable().optional();
+
+export const completion = z.object({ ...header, choices: z.array(completionChoice), usage }).meta({ id: 'Completion' });
+
+export const completionChunk = z
+  .object({
+    ...header,
+    choices: z.array(completionChoice.extend({ logprobs: z.null(), finish_reason: finishReason.nullable() })),
+    usage: chunkUsage,
+  })
+  .meta({ id: 'CompletionChunk' });
+
+export const fimCompletion = z.object({ ...header, choices: z.array(fimChoice), usage }).meta({ id: 'FimCompletion' });
+
+export const fimCompletionChunk = z
+  .object({
+    ...header,
+    choices: z.array(
+      fimChoice
+        .omit({ message: true })
+        .extend({ delta: z.object({ content: z.string() }), finish_reason: finishReason.nullable() }),
+    ),
+    usage: chunkUsage,
+  })
+  .meta({ id: 'FimCompletionChunk' });
+
+export const tabbyCompletion = z
+  .object({
+    id: z.string().startsWith('cmpl-'),
+    choices: z.array(z.object({ index: count, text: z.string(), confidence })),
+  })
+  .meta({ id: 'TabbyCompletion' });
+
+const infillAnswer = z
+  .object({
+    content: z.string(),
+    index: count,
+    tokens: z.array(z.never()),
+    id_slot: z.literal(0),
+    stop: z.literal(true),
+    model: z.string(),
+    tokens_predicted: count,
+    tokens_evaluated: count,
+    has_new_line: z.boolean(),
+    truncated: z.boolean(),
+    stop_type: z.enum(['eos', 'limit']),
+    stopping_word: z.string(),
+    tokens_cached: count,
+    timings: z.object({
+      prompt_n: count,
+      prompt_ms: milliseconds,
+      prompt_per_token_ms: milliseconds,
+      prompt_per_second: z.number().min(0),
+      predicted_n: count,
+      predicted_ms: milliseconds,
+      predicted_per_token_ms: milliseconds,
+      predicted_per_second: z.number().min(0),
+    }),
+    quicksilver: z.object({ confidence, truncated_tokens: count, steps: count }),
+    generation_settings: z.object({
+      n_ctx: count,
+      n_predict: z.int(),
+      seed: z.int(),
+      temperature: z.number(),
+      top_p: z.number(),
+      stop: z.array(z.string()),
+      stream: z.boolean(),
+    }),
+  })
+  .meta({ id: 'Infill' });
+
+/** `response_fields` picks fields of the answer, each under its path. */
+const pickedFields = z
+  .record(z.string(), z.unknown())
+  .meta({ id: 'InfillFields', description: 'With response_fields: the fields at these paths, each under its path.' });
+
+const infillChoice = z.union([infillAnswer, pickedFields]);
+
+/** One choice is an object, several are an array. */
+export const infill = z.union([infillChoice, z.array(infillChoice).min(2)]);
+
+export const infillChunk = z
+  .union([
+    z.object({
+      content: z.string(),
+      index: count,
+      tokens: z.array(z.never()),
+      stop: z.literal(false),
+      id_slot: z.literal(0),
+    }),
+    infillAnswer,
+  ])
+  .meta({ id: 'InfillChunk' });
+
+const generated = { model: z.string(), created_at: z.iso.datetime(), response: z.string() };
+const nanoseconds = count;
+
+const generateEnd = z
+  .object({
+    ...generated,
+    done: z.literal(true),
+    done_reason: finishReason,
+    total_duration: nanoseconds,
+    load_duration: nanoseconds,
+    prompt_eval_count: count,
+    prompt_eval_duration: nanoseconds,
+    eval_count: count,
+    eval_duration: nanoseconds,
+  })
+  .meta({ id: 'Generated' });
+
+/** An empty prompt and suffix load the model. */
+export const generate = z.union([
+  generateEnd,
+  z.object({ ...generated, done: z.literal(true), done_reason: z.literal('load') }).meta({ id: 'Loaded' }),
+]);
+
+export const generateChunk = z
+  .union([generateEnd, z.object({ ...generated, done: z.literal(false) })])
+  .meta({ id: 'GenerateChunk' });

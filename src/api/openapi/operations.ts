@@ -1,0 +1,226 @@
+/** Every route of src/app.ts, described. A test compares the two lists. */
+import * as z from 'zod';
+import type { ZodOpenApiResponsesObject } from 'zod-openapi';
+import { CONTENT_TYPE } from '../../metrics/registry.ts';
+import { completionsRequest } from '../completions.ts';
+import { fimRequest } from '../fim.ts';
+import { forwardedRequest } from '../forwarded.ts';
+import { infillRequest } from '../infill.ts';
+import { generateRequest } from '../ollama.ts';
+import { tabbyEventRequest, tabbyRequest } from '../tabby.ts';
+import * as answers from './answers.ts';
+import { type Content, type ErrorStatus, errors, events, json, lines } from './responses.ts';
+import * as shapes from './service-answers.ts';
+
+/** Sections of the description, in their order. */
+export const TAGS = ['Completions', 'Editors', 'Backends', 'Models', 'Service'] as const;
+
+export interface Operation {
+  method: 'get' | 'post';
+  /** With parameters in braces. */
+  path: string;
+  id: string;
+  tag: (typeof TAGS)[number];
+  summary: string;
+  description?: string;
+  body?: z.ZodType;
+  params?: { path?: z.ZodObject; query?: z.ZodObject };
+  responses: ZodOpenApiResponsesObject;
+}
+
+const ok = (...content: Content[]): ZodOpenApiResponsesObject => ({
+  '200': { description: 'The answer.', content: Object.assign({}, ...content) as Content },
+});
+
+/** Beside those that every operation has: see document.ts. */
+const LOCAL_MODEL: readonly ErrorStatus[] = [404, 503];
+const BACKEND: readonly ErrorStatus[] = [429, 502, 503, 504];
+
+const editorQuery = z.object({
+  editor: z
+    .enum(['true', 'false'])
+    .optional()
+    .meta({ description: 'As `editor` in the body, for clients that can set the address only.' }),
+});
+
+const openAiCompletion = {
+  method: 'post',
+  tag: 'Completions',
+  body: z.union([completionsRequest, tabbyRequest]),
+  params: { query: editorQuery },
+  responses: {
+    ...ok(
+      json(z.union([answers.completion, answers.tabbyCompletion])),
+      events(answers.completionChunk, { done: true }),
+    ),
+    ...errors([...LOCAL_MODEL, ...BACKEND]),
+  },
+} as const;
+
+const forwarded = {
+  method: 'post',
+  tag: 'Backends',
+  description:
+    'The local model does not do this. The request goes to a backend as it is; see the documentation of the backend for what it takes.',
+  body: forwardedRequest.meta({ description: 'With whatever else the backend takes.' }),
+  responses: {
+    ...ok(json(shapes.passedOn), { 'text/event-stream': { schema: { description: 'The events of the backend.' } } }),
+    ...errors([501, ...BACKEND]),
+  },
+} as const;
+
+const tabbyHealth = {
+  path: '/v1/health',
+  tag: 'Editors',
+  summary: 'What Tabby shows of a server',
+  responses: ok(json(shapes.tabbyHealth)),
+} as const;
+
+export const OPERATIONS: readonly Operation[] = [
+  {
+    ...openAiCompletion,
+    path: '/v1/completions',
+    id: 'createCompletion',
+    summary: 'Complete a prompt, or fill in between it and a suffix (OpenAI); with `segments` as Tabby asks for it',
+    description:
+      'With `stream: true` the answer is an event stream; with `diffusing: true` as well, the text of each chunk replaces that of the chunk before.',
+  },
+  {
+    ...openAiCompletion,
+    path: '/beta/completions',
+    id: 'createBetaCompletion',
+    summary: "The same under the path of DeepSeek's FIM",
+  },
+  {
+    method: 'post',
+    path: '/v1/fim/completions',
+    id: 'createFimCompletion',
+    tag: 'Completions',
+    summary: 'Fill in between a prompt and a suffix (Inception, Mistral)',
+    body: fimRequest,
+    params: { query: editorQuery },
+    responses: {
+      ...ok(json(answers.fimCompletion), events(answers.fimCompletionChunk, { done: true })),
+      ...errors([...LOCAL_MODEL, ...BACKEND]),
+    },
+  },
+  {
+    method: 'post',
+    path: '/infill',
+    id: 'infill',
+    tag: 'Editors',
+    summary: 'Fill in at the cursor (llama.cpp: llama.vim, llama.vscode)',
+    body: infillRequest,
+    responses: { ...ok(json(answers.infill), events(answers.infillChunk, { done: false })), ...errors(LOCAL_MODEL) },
+  },
+  {
+    method: 'post',
+    path: '/api/generate',
+    id: 'ollamaGenerate',
+    tag: 'Editors',
+    summary: 'Complete a prompt (Ollama)',
+    body: generateRequest,
+    responses: {
+      ...ok(json(answers.generate), lines(answers.generateChunk)),
+      ...errors([400, ...LOCAL_MODEL, 415, 500], shapes.ollamaError),
+    },
+  },
+  {
+    method: 'get',
+    path: '/api/tags',
+    id: 'ollamaTags',
+    tag: 'Editors',
+    summary: 'The models (Ollama)',
+    responses: { ...ok(json(shapes.tags)), ...errors([500, 503], shapes.ollamaError) },
+  },
+  { ...tabbyHealth, method: 'get', id: 'tabbyHealth' },
+  { ...tabbyHealth, method: 'post', id: 'tabbyHealthByPost' },
+  {
+    method: 'post',
+    path: '/v1/events',
+    id: 'tabbyEvent',
+    tag: 'Editors',
+    summary: 'Tell what became of a completion (Tabby); checked and not kept',
+    body: tabbyEventRequest,
+    responses: { '204': { description: 'Taken note of.' } },
+  },
+  {
+    method: 'get',
+    path: '/v1beta/server_setting',
+    id: 'tabbySetting',
+    tag: 'Editors',
+    summary: "Settings for Tabby's clients",
+    responses: ok(json(shapes.tabbySetting)),
+  },
+  { ...forwarded, path: '/v1/chat/completions', id: 'createChatCompletion', summary: 'Chat' },
+  { ...forwarded, path: '/v1/edit/completions', id: 'createEditCompletion', summary: 'Rewrite a region (Inception)' },
+  { ...forwarded, path: '/v1/apply/completions', id: 'createApplyCompletion', summary: 'Apply an edit (Inception)' },
+  {
+    method: 'get',
+    path: '/v1/models',
+    id: 'listModels',
+    tag: 'Models',
+    summary: 'The local model, and those of backends',
+    responses: { ...ok(json(shapes.modelList)), ...errors([503]) },
+  },
+  {
+    method: 'get',
+    path: '/v1/models/{id}',
+    id: 'getModel',
+    tag: 'Models',
+    summary: 'One model',
+    params: { path: z.object({ id: z.string().min(1) }) },
+    responses: { ...ok(json(shapes.model)), ...errors(LOCAL_MODEL) },
+  },
+  {
+    method: 'get',
+    path: '/',
+    id: 'about',
+    tag: 'Service',
+    summary: 'What this is',
+    responses: ok(json(shapes.about)),
+  },
+  {
+    method: 'get',
+    path: '/health',
+    id: 'health',
+    tag: 'Service',
+    summary: 'Liveness: the worker runs',
+    responses: ok(json(shapes.health)),
+  },
+  {
+    method: 'get',
+    path: '/ready',
+    id: 'ready',
+    tag: 'Service',
+    summary: 'Readiness: the model is loaded',
+    responses: {
+      ...ok(json(shapes.ready)),
+      '503': { description: 'What is missing, damaged or configured wrongly.', content: json(shapes.unready) },
+    },
+  },
+  {
+    method: 'get',
+    path: '/metrics',
+    id: 'metrics',
+    tag: 'Service',
+    summary: 'Counters and histograms for Prometheus',
+    responses: ok({ [CONTENT_TYPE]: { schema: z.string() } }),
+  },
+  {
+    method: 'get',
+    path: '/openapi.json',
+    id: 'describe',
+    tag: 'Service',
+    summary: 'This description',
+    responses: ok(json(z.record(z.string(), z.unknown()))),
+  },
+  {
+    method: 'get',
+    path: '/docs',
+    id: 'docs',
+    tag: 'Service',
+    summary: 'This description, to be read',
+    responses: ok({ 'text/html; charset=utf-8': { schema: z.string() } }),
+  },
+];
