@@ -31,8 +31,12 @@ const CODESTRAL = { suffix: '[SUFFIX]', prefix: '[PREFIX]' };
 /** What stands before the prefix of a repository-level prompt: names and files, parted by these. */
 const REPOSITORY_MARKERS = /<\|?(?:repo_name|reponame|file_sep|filename)\|?>/g;
 
+/** What Continue sends for a blank suffix to Inception, whose model knows it as the end of the file. */
+const END_OF_FILE = '<|endoftext|>';
+
 /** Makes the text around the cursor of a prompt; markers count only where the request has no suffix of its own. */
-export function promptText(suffix: string) {
+export function promptText(suffixSent: string) {
+  const suffix = suffixSent === END_OF_FILE ? '' : suffixSent;
   return (text: string): PromptText => {
     const parts = suffix === '' ? splitAtMarkers(text) : undefined;
     return { text, prefix: text, suffix, ...parts };

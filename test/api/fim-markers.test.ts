@@ -88,4 +88,10 @@ describe('POST /v1/completions with markers in the prompt', () => {
     await post(app, '/v1/completions', { model: 'nano', prompt, suffix: 'x' });
     expect(engine.requests).toMatchObject([{ prefix: prompt, suffix: 'x' }]);
   });
+
+  it('should take the marker of the end of the file for no suffix', async () => {
+    const { app, engine } = setUp();
+    await post(app, '/v1/completions', { model: 'nano', prompt: 'plain', suffix: '<|endoftext|>' });
+    expect(engine.requests).toMatchObject([{ prefix: 'plain', suffix: '' }]);
+  });
 });
