@@ -72,6 +72,15 @@ class Run:
         for optimizer, saved in zip(self.optimizers, state["optimizers"]):
             optimizer.load_state_dict(saved)
         self.step, self.tokens, self.seconds = state["step"], state["tokens"], state["seconds"]
+        if self.rank == 0:
+            self._forget_after(self.step)
+
+    def _forget_after(self, step: int) -> None:
+        """Drops metrics of steps that are not in the checkpoint: they will be taken again."""
+        metrics = self.folder / "metrics.jsonl"
+        if metrics.exists():
+            lines = metrics.read_text().splitlines(keepends=True)
+            metrics.write_text("".join(line for line in lines if json.loads(line)["step"] <= step))
 
     def save(self) -> None:
         state = {

@@ -1,7 +1,9 @@
 """The training loop on made-up text: it learns, stops on time, resumes where it was."""
 
 import dataclasses
+import itertools
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -40,6 +42,9 @@ def config(tmp_path, monkeypatch) -> TrainConfig:
     tokenizer = train_tokenizer(texts, DENOISERS["tiny"].vocab_size)
     tokenizer.save(str(tmp_path / "tokenizer.json"))
     monkeypatch.setattr(data, "texts_by_package", lambda _split: [texts])
+    # a clock that says a step takes 50 ms, however busy the machine is
+    ticks = itertools.count()
+    monkeypatch.setattr(train, "time", SimpleNamespace(perf_counter=lambda: next(ticks) * 0.05))
     return TrainConfig(
         model="tiny",
         tokenizer=str(tmp_path / "tokenizer.json"),
@@ -72,7 +77,10 @@ def test_a_run_learns_logs_and_leaves_a_checkpoint_that_goes_on(config):
     assert scores.keys() == {"prefix", "suffix", "noise", "noise_text", "half"}
     assert (run.folder / "curves.png").stat().st_size > 1000
 
+    with open(run.folder / "metrics.jsonl", "a") as file:  # as if it had been stopped between two checkpoints
+        file.write(json.dumps({"step": run.step + 10, "tokens": 0, "minutes": 0}) + "\n")
     resumed = train.Run(dataclasses.replace(config, minutes=0.05))
+    assert json.loads((run.folder / "metrics.jsonl").read_text().splitlines()[-1])["step"] == run.step
     assert (resumed.step, resumed.tokens, resumed.seconds) == (run.step, run.tokens, run.seconds)
     for old, new in zip(run.model.parameters(), resumed.model.parameters(), strict=True):
         assert torch.equal(old, new)
