@@ -1,0 +1,33 @@
+"""Completions through OpenAI's client. See README.md beside this file."""
+
+import os
+
+from openai import NotFoundError, OpenAI
+
+client = OpenAI(
+    base_url=os.environ.get("QUICKSILVER_URL", "http://127.0.0.1:8787") + "/v1",
+    api_key=os.environ.get("QUICKSILVER_KEY", "none"),
+)
+
+# What goes between? `editor`, which OpenAI does not have, asks for what an editor can show.
+completion = client.completions.create(
+    model="nano",
+    prompt="def area(width, height):\n    return ",
+    suffix="\n\nprint(area(2, 3))\n",
+    extra_body={"editor": True},
+)
+print("completion:", repr(completion.choices[0].text), "tokens:", completion.usage.completion_tokens)
+
+# Piece by piece, until enough was read: closing the stream stops the model too.
+text = ""
+with client.completions.create(model="nano", prompt="import ", max_tokens=256, stream=True) as stream:
+    for chunk in stream:
+        text += chunk.choices[0].text
+        if len(text) > 80:
+            break
+print("stream:", repr(text))
+
+try:
+    client.completions.create(model="unknown", prompt="a")
+except NotFoundError as error:
+    print("error:", error.code, error.message)

@@ -1,0 +1,32 @@
+/** Completions through OpenAI's client. See README.md beside this file. */
+import OpenAI, { NotFoundError } from 'openai';
+
+const client = new OpenAI({
+  baseURL: `${process.env.QUICKSILVER_URL ?? 'http://127.0.0.1:8787'}/v1`,
+  apiKey: process.env.QUICKSILVER_KEY ?? 'none',
+});
+
+// What goes between? `editor`, which OpenAI does not have, asks for what an editor can show.
+const { choices, usage } = await client.completions.create({
+  model: 'nano',
+  prompt: 'def area(width, height):\n    return ',
+  suffix: '\n\nprint(area(2, 3))\n',
+  ...{ editor: true },
+});
+console.log('completion:', JSON.stringify(choices[0]?.text), 'tokens:', usage?.completion_tokens);
+
+// Piece by piece, until enough was read: leaving the loop stops the model too.
+const stream = await client.completions.create({ model: 'nano', prompt: 'import ', max_tokens: 256, stream: true });
+let text = '';
+for await (const chunk of stream) {
+  text += chunk.choices[0]?.text ?? '';
+  if (text.length > 80) break;
+}
+console.log('stream:', JSON.stringify(text));
+
+try {
+  await client.completions.create({ model: 'unknown', prompt: 'a' });
+} catch (error) {
+  if (!(error instanceof NotFoundError)) throw error;
+  console.log('error:', error.code, error.message);
+}

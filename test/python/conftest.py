@@ -1,0 +1,52 @@
+"""A running service for the tests of Python's clients, started as `npm start` starts it."""
+
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Timer
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+# Bundling, starting workerd and storing the model on a machine that does other things as well.
+START_TIMEOUT_S = 90
+
+# Only a working copy whose model is still being trained may leave these tests out.
+NO_MODEL_YET = not (ROOT / "models/nano/model.safetensors").exists() and os.environ.get("CI") != "true"
+
+
+@pytest.fixture(scope="session")
+def service_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of the service with the models of this repository."""
+    if NO_MODEL_YET:
+        pytest.skip("there is no model yet")
+    port = free_port()
+    node = str(ROOT / "node_modules/.bin/node")
+    state = str(tmp_path_factory.mktemp("state"))
+    command = [node, "scripts/start.ts", "--port", str(port), "--state", state]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            wait_until_serving(server)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()
+
+
+def wait_until_serving(server: subprocess.Popen[str]) -> None:
+    """Raises RuntimeError when the process ends, or is ended after a while, before it serves."""
+    timer = Timer(START_TIMEOUT_S, server.terminate)
+    timer.start()
+    try:
+        if not any("serving on" in line for line in server.stdout):
+            raise RuntimeError("the service did not start")
+    finally:
+        timer.cancel()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

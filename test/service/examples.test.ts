@@ -1,0 +1,48 @@
+/** The examples of the repository, run as their README says; test/python runs the one in Python. */
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { MODELS, noModelYet } from './model.ts';
+import { type Service, serve } from './serve.ts';
+
+const ROOT = join(import.meta.dirname, '../..');
+
+describe.skipIf(noModelYet)('the examples', () => {
+  let service: Service;
+
+  beforeAll(async () => {
+    service = await serve(MODELS);
+  });
+
+  afterAll(() => service?.stop());
+
+  /** What the program prints. Rejects when it fails. */
+  async function run(program: string, ...args: string[]): Promise<string> {
+    const env = { ...process.env, QUICKSILVER_URL: service.url };
+    const { stdout, stderr } = await promisify(execFile)(program, args, { cwd: ROOT, env });
+    expect(stderr).toBe('');
+    return stdout;
+  }
+
+  it('should complete with curl', async () => {
+    const answers = (await run('examples/curl.sh')).split(/^# .*\n/m).slice(1);
+    expect(answers).toHaveLength(4);
+    for (const whole of answers.slice(0, 2)) {
+      expect(JSON.parse(whole)).toMatchObject({ choices: [{ text: expect.any(String) }] });
+    }
+    for (const stream of answers.slice(2)) {
+      expect(stream).toMatch(/^data: \{/);
+      expect(stream.trimEnd()).toMatch(/\ndata: \[DONE\]$/);
+    }
+  });
+
+  it("should complete with OpenAI's client", async () => {
+    const lines = (await run(process.execPath, 'examples/complete.ts')).trimEnd().split('\n');
+    expect(lines).toEqual([
+      expect.stringMatching(/^completion: ".*" tokens: \d+$/),
+      expect.stringMatching(/^stream: ".*"$/),
+      expect.stringMatching(/^error: model_not_found .*'unknown'/),
+    ]);
+  });
+});
