@@ -103,13 +103,13 @@ describe('the log', () => {
   it('should say that a stream was given up by its reader', async () => {
     const { app, complete, engine, lines } = serviceWith(
       {},
-      { ...helloScript, beforeFrame: (frame) => new Promise((resolve) => setTimeout(resolve, frame === 0 ? 0 : 20)) },
+      { ...helloScript, beforeFrame: (frame) => new Promise((resolve) => setTimeout(resolve, frame === 0 ? 0 : 300)) },
     );
     const reader = (await complete({ stream: true })).body!.getReader();
     await reader.read();
     await reader.cancel();
+    await expect.poll(() => engine.endings, { timeout: 10_000 }).toEqual(['aborted']);
     expect(lines).toMatchObject([{ status: 200, end: 'cancelled' }]);
-    await expect.poll(() => engine.endings).toEqual(['aborted']);
     const counted = await metricsOf(app);
     expect(counted).toContain('quicksilver_requests_total{route="/v1/completions",status="200"} 1');
     expect(counted).toContain('quicksilver_completions_total{outcome="aborted"} 1');
