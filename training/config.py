@@ -48,8 +48,8 @@ class DenoiserConfig:
     canvas_widths: tuple[int, ...] = (8, 16, 32)  # the service opens the narrowest that holds what is asked for
     prefix_tokens: int = 256  # together well inside a training window, so that a middle of any length is still possible
     suffix_tokens: int = 128
-    reveal_threshold: float = 0.9
-    edit_threshold: float = 0.9
+    reveal_threshold: float = 0.5
+    edit_threshold: float = 0.8
     max_edits_per_slot: int = 2
 
     DIFFUSION_KEYS = (

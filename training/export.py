@@ -1,6 +1,6 @@
 """Writes what the service runs: quantized weights, config, manifest; prints the error of every tensor.
 
-    python -m training.export --checkpoint training/.runs/nano/last.pt --out models/nano
+    python -m training.export --checkpoint training/.runs/nano/last.pt --out models/nano --keep training/checkpoints/nano.pt
 
 Names and layouts follow compressed-tensors (`pack-quantized`): *.weight_packed int32 with eight 4-bit values a word,
 *.weight_scale bfloat16 for each group of 32 inputs, *.weight_shape; the embedding is int8 with one scale a row. The
@@ -157,10 +157,22 @@ def export(checkpoint: Path, folder: Path, settings: dict) -> None:
         print(f"{name:<44}{relative:>20.4f}{largest:>16.4f}")
 
 
+def keep(checkpoint: Path, kept: Path) -> None:
+    """A checkpoint without its optimizers, small enough for the repository; `training.train --init` begins with it."""
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    del state["optimizers"]
+    state["model"] = {name: tensor.bfloat16() for name, tensor in state["model"].items()}
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(state, kept)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--keep", type=Path, help="also keep the float weights here, in bfloat16, to train on from")
     parser.add_argument("--settings", type=json.loads, default={}, help='JSON, such as {"reveal_threshold": 0.8}')
     arguments = parser.parse_args()
     export(arguments.checkpoint, arguments.out, arguments.settings)
+    if arguments.keep:
+        keep(arguments.checkpoint, arguments.keep)

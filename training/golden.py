@@ -29,7 +29,7 @@ FOLDER = Path("test/golden")
 LOGIT_ROWS = 2  # of each stream, from its end
 TRACE_ROWS = 8
 TOLERANCE = 2e-3  # absolute, for --check: another machine may sum in another order
-MARGIN = 0.004  # log-probability
+MARGIN = 0.02  # log-probability: an activation at a rounding boundary moves logits by about 1 %
 MAX_TOKENS = 64  # a multiple of the canvas: in a narrower last block the service decides fewer slots
 
 CASES = {
@@ -48,6 +48,15 @@ COMPLETIONS = [
     ("class Point {\n  constructor(x, y) {\n    this.x = x;\n    ", "\n  }\n}\n"),
     ("if (typeof value !== 'string') {\n  throw new ", "\n}\n"),
     ("'use strict';\n\nmodule.exports = function (options) {\n", ""),
+    ("const path = require(", ");\nconst fs = require('fs');\n"),
+    ("export default class Queue {\n  constructor() {\n    this.items = ", ";\n  }\n}\n"),
+    ("function isString(value) {\n  return typeof value === ", ";\n}\n"),
+    ("try {\n  await run();\n} catch (", ") {\n  console.error(error);\n}\n"),
+    ("module.exports = {\n  add,\n  ", ",\n};\n"),
+    ("export interface Options {\n  name: string;\n  ", "\n}\n"),
+    ("  it('should return the value', () => {\n    expect(", ").toEqual(2);\n  });\n"),
+    ("import fs from ", ";\nimport path from 'path';\n"),
+    ("let result = [];\nfor (const key of Object.keys(", ")) {\n  result.push(key);\n}\nreturn result;\n"),
     ("/**\n * Returns the sum of ", "\n */\nexport function sum(values: number[]): number {\n"),
 ]
 TEXTS = [

@@ -5,7 +5,7 @@ import { MistralError } from '@mistralai/mistralai/models/errors';
 import { APICallError, generateText, streamText } from 'ai';
 import { Ollama } from 'ollama';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { MODELS, noModelYet } from './model.ts';
+import { MODELS } from './model.ts';
 import { type Service, serve } from './serve.ts';
 
 const PROMPT = 'def add(a, b):\n    return ';
@@ -19,7 +19,7 @@ function expectAbort(error: unknown): void {
   expect(String(error)).toMatch(/abort/i);
 }
 
-describe.skipIf(noModelYet)('the service with its model', () => {
+describe('the service with its model', () => {
   let service: Service;
 
   beforeAll(async () => {

@@ -4,7 +4,7 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import * as z from 'zod';
-import { MODELS, noModelYet } from './model.ts';
+import { MODELS } from './model.ts';
 import { type Service, serve } from './serve.ts';
 
 const PREFIX = 'import json\n\n\ndef read(path):\n    with open(path) as file:\n        ';
@@ -13,7 +13,7 @@ const SUFFIX = '\n\n\nprint(read("settings.json"))\n';
 const count = z.int().min(0);
 const finishReason = z.enum(['stop', 'length']).nullable();
 
-describe.skipIf(noModelYet)('the service with its model', () => {
+describe('the service with its model', () => {
   let service: Service;
 
   beforeAll(async () => {

@@ -3,12 +3,12 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { MODELS, noModelYet } from './model.ts';
+import { MODELS } from './model.ts';
 import { type Service, serve } from './serve.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 
-describe.skipIf(noModelYet)('the examples', () => {
+describe('the examples', () => {
   let service: Service;
 
   beforeAll(async () => {

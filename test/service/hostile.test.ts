@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { MODELS, noModelYet } from './model.ts';
+import { MODELS } from './model.ts';
 import { chunk, exchange, head, LAST_CHUNK } from './raw-socket.ts';
 import { type Service, serve } from './serve.ts';
 
@@ -13,7 +13,7 @@ const TIME_LIMIT_MS = 3_000;
 const PATH = '/v1/completions';
 const body = (fields: object = {}) => JSON.stringify({ model: 'nano', prompt: 'a = ', max_tokens: 4, ...fields });
 
-describe.skipIf(noModelYet)('the service under attack', () => {
+describe('the service under attack', () => {
   let folder: string;
   let service: Service;
 

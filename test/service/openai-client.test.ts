@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import OpenAI, { type APIError, BadRequestError, InternalServerError, NotFoundError } from 'openai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { MODELS, noModelYet } from './model.ts';
+import { MODELS } from './model.ts';
 import { type Service, serve } from './serve.ts';
 
 const PROMPT = 'def add(a, b):\n    return ';
@@ -13,7 +13,7 @@ function clientOf({ url }: Service): OpenAI {
   return new OpenAI({ baseURL: `${url}/v1`, apiKey: 'none', maxRetries: 0 });
 }
 
-describe.skipIf(noModelYet)('the service with its model', () => {
+describe('the service with its model', () => {
   let service: Service;
   let client: OpenAI;
 

@@ -1,0 +1,148 @@
+/** The shipped model against vectors that the quantized PyTorch reference computed from the same files (training/golden.py). */
+
+import { createReadStream, readFileSync } from 'node:fs';
+import { Readable } from 'node:stream';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { parseConfig } from '../../src/denoiser/config.ts';
+import type { ContextStream } from '../../src/denoiser/context.ts';
+import { Denoiser } from '../../src/denoiser/denoiser.ts';
+import { createEngine } from '../../src/engine/engine.ts';
+import type { Engine } from '../../src/engine/types.ts';
+import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';
+import { BUILDS, kernelModule } from '../assembly/builds.ts';
+import { run } from '../engine/sample-engine.ts';
+import { modulesOf } from './files.ts';
+
+interface Golden {
+  model: string;
+  cases: { name: string; prefixIds: number[]; suffixIds: number[]; canvasIds: number[] }[];
+  completions: {
+    prefix: string;
+    suffix: string;
+    maxTokens: number;
+    ids: number[];
+    text: string;
+    ended: boolean;
+    steps: number;
+    slotEvaluations: number;
+  }[];
+}
+
+const folder = new URL('../golden/', import.meta.url);
+const golden: Golden = readJson(new URL('denoiser.json', folder));
+const texts: { text: string; ids: number[] }[] = readJson(new URL('tokenizer.json', folder));
+const tensors = readFloatTensors(readFileSync(new URL('denoiser.safetensors', folder)));
+const model = new URL(`../../models/${golden.model}/`, import.meta.url);
+const openWeights = async () =>
+  Readable.toWeb(createReadStream(new URL('model.safetensors', model))) as ReadableStream<Uint8Array>;
+
+/**
+ * Root-mean-square error over root-mean-square value. Float additions in another order give 1e-6; an activation that falls on the
+ * other side of an int8 rounding boundary is off by 1/127 of the largest of its row, and what follows by up to 2 %.
+ */
+const TOLERANCE = 0.04;
+/** A chunk that does not leave a single last token, for two rows of logits are compared. */
+const CHUNK = 61;
+
+function expectClose(actual: readonly number[], name: string): void {
+  const expected = tensors.get(name)!;
+  const rows = actual.slice(-expected.length);
+  expect(rows.length).toBe(expected.length);
+  const squares = (values: readonly number[]) => values.reduce((sum, value) => sum + value * value, 0);
+  const error = Math.sqrt(squares(rows.map((value, i) => value - expected[i]!)) / squares(expected));
+  expect(error, name).toBeLessThan(TOLERANCE);
+}
+
+describe.each(BUILDS)('shipped denoiser (%s)', (build) => {
+  let denoiser: Denoiser;
+  beforeAll(async () => {
+    const config = parseConfig(readJson(new URL('config.json', model)));
+    denoiser = await Denoiser.load({ modules: modulesOf(build), config, openWeights, cacheBytes: 0 });
+  });
+
+  it.each(golden.cases)('should agree with the PyTorch reference on case $name', ({ name, ...streams }) => {
+    const prefix = denoiser.prefixContexts[0]!;
+    const suffix = denoiser.suffixContexts[0]!;
+    compareContext(prefix, streams.prefixIds, `${name}.prefix`);
+    if (streams.suffixIds.length > 0) compareContext(suffix, streams.suffixIds, `${name}.suffix`);
+
+    const { canvasSlots } = denoiser.config.diffusion;
+    const shown = streams.suffixIds.length > 0 ? suffix : undefined;
+    const predictions = denoiser.evaluate(prefix, shown, streams.canvasIds, canvasSlots, (layer, hidden) =>
+      expectClose(Array.from(hidden), `${name}.canvas.layer.${layer}`),
+    );
+    const logits = [predictions.rows - 2, predictions.rows - 1].map((row) => Array.from(predictions.allLogits(row)));
+    expectClose(logits.flat(), `${name}.canvas.logits`);
+  });
+
+  function compareContext(context: ContextStream, ids: readonly number[], name: string): void {
+    const layers: number[][] = Array.from({ length: denoiser.config.layers }, () => []);
+    context.truncate(0);
+    let logits: number[][] = [];
+    while (context.length < ids.length) {
+      const chunk = ids.slice(context.length, context.length + CHUNK);
+      const predictions = denoiser.extendAndPredict(context, chunk, (layer, hidden) => layers[layer]!.push(...hidden));
+      const rows = [chunk.length - 2, chunk.length - 1].filter((row) => row >= 0);
+      logits = rows.map((row) => Array.from(predictions.allLogits(row)));
+    }
+    for (const [layer, hidden] of layers.entries()) expectClose(hidden, `${name}.layer.${layer}`);
+    expectClose(logits.flat(), `${name}.logits`);
+  }
+});
+
+describe('shipped model', () => {
+  let engine: Engine;
+  beforeAll(async () => {
+    engine = await createEngine({
+      model: { id: golden.model, created: 0 },
+      kernels: { relaxed: kernelModule('relaxed'), simd: kernelModule('simd') },
+      config: readJson(new URL('config.json', model)),
+      tokenizer: readJson(new URL('tokenizer.json', model)),
+      openWeights,
+    });
+  });
+
+  it('should come with completions to compare', () => {
+    expect(golden.completions.length).toBeGreaterThan(0);
+  });
+
+  it.each(golden.completions)('should complete $prefix as the reference does', async (expected) => {
+    const { prefix, suffix, maxTokens } = expected;
+    const { completion } = await run(engine, { prefix, suffix, maxTokens });
+    expect(completion.text).toBe(expected.text);
+    expect(completion.finishReason).toBe(expected.ended ? 'stop' : 'length');
+    expect(completion.usage).toMatchObject({
+      completionTokens: expected.ids.length,
+      steps: expected.steps,
+      slotEvaluations: expected.slotEvaluations,
+    });
+  });
+});
+
+describe('shipped tokenizer', () => {
+  const tokenizer = loadTokenizer(readJson(new URL('tokenizer.json', model)));
+
+  it.each(texts)('should encode $text as the Rust library does', ({ text, ids }) => {
+    expect(tokenizer.encode(text)).toEqual(ids);
+    expect(tokenizer.decode(ids)).toBe(text);
+  });
+});
+
+function readJson<T>(url: URL): T {
+  return JSON.parse(readFileSync(url, 'utf8'));
+}
+
+function readFloatTensors(file: Buffer): ReadonlyMap<string, number[]> {
+  const headerBytes = Number(file.readBigUInt64LE(0));
+  const header: Record<string, { dtype?: string; data_offsets: [number, number] }> = JSON.parse(
+    file.toString('utf8', 8, 8 + headerBytes),
+  );
+  const floats = Object.entries(header).filter(([, { dtype }]) => dtype === 'F32');
+  return new Map(
+    floats.map(([name, { data_offsets }]) => {
+      const [begin, end] = data_offsets.map((offset) => 8 + headerBytes + offset);
+      const values = new Float32Array(file.buffer.slice(file.byteOffset + begin!, file.byteOffset + end!));
+      return [name, Array.from(values)];
+    }),
+  );
+}
