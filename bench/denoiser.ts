@@ -93,9 +93,10 @@ async function benchPasses(build: KernelBuild, rounds: number): Promise<Denoiser
   await row(`step, ${canvasSlots} slots behind ${tokens.length} tokens`, () =>
     denoiser.evaluate(prefix, undefined, canvas, canvasSlots),
   );
-  fill(denoiser, prefix, tokens.slice(0, CONTEXT_TOKENS / 2));
-  fill(denoiser, suffix, tokens.slice(CONTEXT_TOKENS / 2));
-  await row(`step, ${canvasSlots} slots between 2 × ${CONTEXT_TOKENS / 2} tokens`, () =>
+  const right = Math.min(CONTEXT_TOKENS / 2, denoiser.config.diffusion.suffixTokens);
+  fill(denoiser, prefix, tokens.slice(0, CONTEXT_TOKENS - right));
+  fill(denoiser, suffix, tokens.slice(CONTEXT_TOKENS - right));
+  await row(`step, ${canvasSlots} slots between ${CONTEXT_TOKENS - right} and ${right} tokens`, () =>
     denoiser.evaluate(prefix, suffix, canvas, canvasSlots),
   );
   fill(denoiser, prefix, tokens);
