@@ -35,9 +35,12 @@ describe('a service with keys', async () => {
     expect((await app.request(`http://localhost${path}`)).status).toBe(401);
   });
 
-  it.each(['/', '/health', '/ready', '/openapi.json', '/docs'])('should answer %s to anybody, from anywhere', async (path) => {
-    expect((await app.request(`https://service.example${path}`)).status).toBe(200);
-  });
+  it.each(['/', '/health', '/ready', '/openapi.json', '/docs'])(
+    'should answer %s to anybody, from anywhere',
+    async (path) => {
+      expect((await app.request(`https://service.example${path}`)).status).toBe(200);
+    },
+  );
 
   it('should answer with a key from anywhere', async () => {
     const response = await app.request('https://service.example/v1/models', { headers: { 'x-api-key': texts[0]! } });
