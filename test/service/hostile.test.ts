@@ -125,8 +125,10 @@ describe('the service under attack', () => {
     it('should refuse a prompt of 10 MB that does not say how large it is', async () => {
       const sent = [head(PATH, { 'transfer-encoding': 'chunked' }), chunk(large), LAST_CHUNK];
       const { status, text } = await exchange(service.url, sent);
-      // The connection may be gone before the answer is read, since the rest of the body is not.
-      if (status !== undefined) expect(text).toContain('"code":"request_too_large"');
+      // The connection may be gone before the answer is read, since the rest of the body is not: for the client, or for the
+      // proxy of wrangler's development server, which then answers 500 by itself.
+      const answered = status !== undefined && !text.includes('Network connection lost');
+      if (answered) expect(text).toContain('"code":"request_too_large"');
     });
 
     it('should refuse a header of 1 MB', async () => {
