@@ -50,6 +50,7 @@ function described(
 ): ZodOpenApiOperationObject {
   const isPublic = PUBLIC_PATHS.includes(path);
   const asksBackends = '502' in responses;
+  const shape = path.startsWith('/api/') ? shapes.ollamaError : shapes.error;
   return {
     operationId: id,
     tags: [tag],
@@ -59,9 +60,9 @@ function described(
     ...(params && { requestParams: params }),
     ...(body && { requestBody: { required: true, content: json(body) } }),
     responses: {
-      ...errors([500, 504]),
-      ...(!isPublic && errors([hasKeys ? 401 : 403, 429])),
-      ...(body && errors([400, 413, 415])),
+      ...errors([500, 504], shape),
+      ...(!isPublic && errors([hasKeys ? 401 : 403, 429], shape)),
+      ...(body && errors([400, 413, 415], shape)),
       ...(asksBackends &&
         hasBackends && {
           '4XX': { description: 'The backend refuses the request.', content: json(shapes.error) },

@@ -122,7 +122,7 @@ export const OPERATIONS: readonly Operation[] = [
     body: generateRequest,
     responses: {
       ...ok(json(answers.generate), lines(answers.generateChunk)),
-      ...errors([400, ...LOCAL_MODEL, 415, 500], shapes.ollamaError),
+      ...errors(LOCAL_MODEL, shapes.ollamaError),
     },
   },
   {
@@ -131,7 +131,7 @@ export const OPERATIONS: readonly Operation[] = [
     id: 'ollamaTags',
     tag: 'Editors',
     summary: 'The models (Ollama)',
-    responses: { ...ok(json(shapes.tags)), ...errors([500, 503], shapes.ollamaError) },
+    responses: { ...ok(json(shapes.tags)), ...errors([503], shapes.ollamaError) },
   },
   { ...tabbyHealth, method: 'get', id: 'tabbyHealth' },
   { ...tabbyHealth, method: 'post', id: 'tabbyHealthByPost' },
