@@ -20,6 +20,8 @@ export class ContextStream {
   readonly #headBytes: number;
   readonly #kvHeads: number;
   #length = 0;
+  #canvas: object | undefined;
+  #heldSlots = 0;
 
   constructor(kind: StreamKind, base: Pointer, capacity: number, config: DenoiserConfig) {
     this.kind = kind;
@@ -59,13 +61,27 @@ export class ContextStream {
 
   /** Forgets all tokens from `length` on. */
   truncate(length: number): void {
-    this.#length = Math.min(this.#length, length);
+    if (length >= this.#length) return;
+    this.#length = length;
+    this.hold(undefined, 0);
+  }
+
+  /** Notes that the keys and values of the first `slots` slots of a canvas lie behind the tokens. */
+  hold(canvas: object | undefined, slots: number): void {
+    this.#heldSlots = canvas !== undefined && canvas === this.#canvas ? Math.max(this.#heldSlots, slots) : slots;
+    this.#canvas = canvas;
+  }
+
+  /** Slots of a canvas whose keys and values lie behind the tokens. */
+  held(canvas: object | undefined): number {
+    return canvas !== undefined && canvas === this.#canvas ? this.#heldSlots : 0;
   }
 
   /** Notes tokens whose keys and values have just been stored behind the others. */
   append(tokens: ArrayLike<number>): void {
     this.#tokens.set(tokens, this.#length);
     this.#length += tokens.length;
+    this.hold(undefined, 0);
   }
 
   /** Becomes a copy of the first `length` tokens of another context of the same kind. */
@@ -80,5 +96,6 @@ export class ContextStream {
     }
     this.#tokens.set(other.tokens.subarray(0, copied));
     this.#length = copied;
+    this.hold(undefined, 0);
   }
 }

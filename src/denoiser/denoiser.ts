@@ -1,11 +1,12 @@
 /**
  * The denoiser: a small transformer over three streams. `extend` computes the keys and values of a context once; `evaluate` looks
- * at a canvas between two contexts, any number of times. Both run to their end: whoever calls them yields in between.
+ * at a canvas between two contexts, any number of times; `pass` does both for several requests at once. All run to their end:
+ * whoever calls them yields in between.
  */
 
 import type { DenoiserConfig } from './config.ts';
 import { ContextStream, type StreamKind } from './context.ts';
-import { ForwardPass, type LayerTrace, paddedRows } from './forward.ts';
+import { type CanvasRows, type ContextRows, ForwardPass, type LayerTrace, paddedRows } from './forward.ts';
 import { instantiateKernels, type KernelBuild, type KernelModules, type Kernels } from './kernels.ts';
 import { CANDIDATES, CHUNK_TOKENS, growMemory, type MemoryPlan, planMemory } from './memory.ts';
 import { rotaryTable } from './rotary-table.ts';
@@ -25,6 +26,30 @@ export interface Predictions {
   allLogits(row: number): Float32Array;
 }
 
+/** Tokens to append to a context. */
+export interface Reading {
+  readonly context: ContextStream;
+  /** At most CHUNK_TOKENS. */
+  readonly ids: ArrayLike<number>;
+}
+
+/** A canvas to look at, between contexts that are as long as the readings of the same pass leave them. */
+export interface View {
+  readonly prefix: ContextStream;
+  readonly suffix: ContextStream | undefined;
+  /** Tokens of the first slots; the others have been dropped and are seen by nobody. */
+  readonly ids: ArrayLike<number>;
+  /** Slots that the canvas was opened with. */
+  readonly width: number;
+  /**
+   * The slots to compute, ascending; all of `ids` when absent. The others are seen with the keys and values that an earlier
+   * pass gave them: the last one over this prefix must have been of the same `canvas`.
+   */
+  readonly slots?: readonly number[];
+  /** What the canvas is known by from one pass to the next. */
+  readonly canvas?: object;
+}
+
 export interface DenoiserParts {
   modules: KernelModules;
   config: DenoiserConfig;
@@ -40,6 +65,8 @@ export class Denoiser {
   readonly suffixContexts: readonly ContextStream[];
   /** Tokens of output that fit behind a full prefix. */
   readonly maxOutputTokens: number;
+  /** Rows of one pass: canvases and readings together. */
+  readonly maxRows: number;
   readonly build: KernelBuild;
   readonly memoryBytes: number;
   readonly #kernels: Kernels;
@@ -67,6 +94,7 @@ export class Denoiser {
     this.prefixContexts = contexts('prefix', plan.prefixContexts, plan.prefixCapacity);
     this.suffixContexts = contexts('suffix', plan.suffixContexts, plan.suffixCapacity);
     this.maxOutputTokens = plan.maxOutputTokens;
+    this.maxRows = plan.maxRows;
     this.build = kernels.build;
     this.memoryBytes = memory.buffer.byteLength;
     this.#kernels = kernels;
@@ -80,9 +108,9 @@ export class Denoiser {
    * Throws RangeError when they do not fit.
    */
   extend(context: ContextStream, ids: ArrayLike<number>, trace?: LayerTrace): void {
-    this.#admit(context, ids, CHUNK_TOKENS);
+    const { readings } = this.#layOut([], [{ context, ids }]);
     this.#pass++;
-    this.#forward.context(context, ids, paddedRows(ids.length), trace !== undefined, trace);
+    this.#forward.run([], readings, trace !== undefined, trace);
   }
 
   /**
@@ -90,10 +118,10 @@ export class Denoiser {
    * is computed as a single row, the fastest way, whose keys may differ from those of `extend` in their last bits.
    */
   extendAndPredict(context: ContextStream, ids: ArrayLike<number>, trace?: LayerTrace): Predictions {
-    this.#admit(context, ids, CHUNK_TOKENS);
+    const { readings } = this.#layOut([], [{ context, ids }]);
     const rows = ids.length === 1 ? 1 : paddedRows(ids.length);
-    this.#forward.context(context, ids, rows, true, trace);
-    return this.#predict(ids.length, rows);
+    this.#forward.run([], [{ ...readings[0]!, rows }], true, trace);
+    return this.#predict([{ firstRow: 0, predicted: ids.length }], rows)[0]!;
   }
 
   /**
@@ -107,9 +135,27 @@ export class Denoiser {
     width: number,
     trace?: LayerTrace,
   ): Predictions {
-    this.#admit(prefix, ids, Math.min(width, this.config.diffusion.canvasSlots));
-    this.#forward.canvas(prefix, suffix, ids, width, trace);
-    return this.#predict(ids.length, paddedRows(ids.length));
+    return this.pass([{ prefix, suffix, ids, width }], [], trace)[0]!;
+  }
+
+  /** Rows that a view or a reading of `count` slots or tokens takes of the `maxRows` of a pass. */
+  rowsOf(count: number): number {
+    return paddedRows(count);
+  }
+
+  /**
+   * Appends the tokens of `reads` and predicts the computed slots of each view, a row for each. The result has the same bits as if
+   * each were computed alone. Throws RangeError when something does not fit or a context stands twice where it is written.
+   */
+  pass(views: readonly View[], reads: readonly Reading[], trace?: LayerTrace): Predictions[] {
+    const { canvases, readings } = this.#layOut(views, reads);
+    this.#pass++;
+    this.#forward.run(canvases, readings, false, trace);
+    for (const { prefix, canvas, ids } of views) prefix.hold(canvas, ids.length);
+    const last = canvases.at(-1);
+    if (last === undefined) return [];
+    const parts = canvases.map(({ firstRow, slots }) => ({ firstRow, predicted: slots.length }));
+    return this.#predict(parts, last.firstRow + last.rows);
   }
 
   /** Makes `target` a copy of the first `length` tokens of `source`, a context of the same kind. */
@@ -117,14 +163,39 @@ export class Denoiser {
     target.copyFrom(source, length, this.#memory, this.config.layers);
   }
 
-  #admit(context: ContextStream, ids: ArrayLike<number>, limit: number): void {
-    if (ids.length < 1 || ids.length > limit) throw new RangeError(`${ids.length} tokens, expected 1 to ${limit}`);
-    if (context.length + ids.length > context.capacity) {
-      throw new RangeError(`${context.length} + ${ids.length} tokens in a context of ${context.capacity}`);
+  /** Gives every part its rows, canvases first. */
+  #layOut(views: readonly View[], reads: readonly Reading[]): { canvases: CanvasRows[]; readings: ContextRows[] } {
+    let next = 0;
+    const take = (count: number) => {
+      const rows = { firstRow: next, rows: paddedRows(count) };
+      next += rows.rows;
+      return rows;
+    };
+    const grown = new Map<ContextStream, number>();
+    for (const { context, ids } of reads) {
+      if (grown.has(context)) throw new RangeError('a context is read into twice');
+      admit(ids.length, CHUNK_TOKENS, context.length + ids.length, context);
+      grown.set(context, ids.length);
     }
+    const seen = new Set<ContextStream>();
+    const canvases = views.map((view) => {
+      const { prefix, suffix, ids, width, slots = [...Array(ids.length).keys()] } = view;
+      if (seen.has(prefix)) throw new RangeError('two canvases behind one prefix');
+      seen.add(prefix);
+      const length = prefix.length + (grown.get(prefix) ?? 0);
+      admit(ids.length, Math.min(width, this.config.diffusion.canvasSlots), length + ids.length, prefix);
+      if (slots.length < 1) throw new RangeError('no slot to compute');
+      if (slots.length < ids.length && (grown.has(prefix) || prefix.held(view.canvas) < ids.length)) {
+        throw new RangeError(`${slots.length} of ${ids.length} slots, but the others were never computed`);
+      }
+      return { prefix, suffix, ids, width, slots, ...take(slots.length) };
+    });
+    const readings = reads.map((reading) => ({ ...reading, ...take(reading.ids.length) }));
+    if (next > this.maxRows) throw new RangeError(`${next} rows, a pass has at most ${this.maxRows}`);
+    return { canvases, readings };
   }
 
-  #predict(rows: number, padded: number): Predictions {
+  #predict(parts: readonly { firstRow: number; predicted: number }[], padded: number): Predictions[] {
     const { scratch, finalNorm, embedding } = this.#plan;
     const { hiddenSize, vocabSize, normEps } = this.config;
     const { hidden, activations, candidateIds, candidateLogits, logSumExp, head, headBytes } = scratch;
@@ -144,17 +215,20 @@ export class Denoiser {
     );
     const pass = ++this.#pass;
     const { buffer } = this.#memory;
-    return {
-      rows,
+    return parts.map(({ firstRow, predicted }) => ({
+      rows: predicted,
       candidates: CANDIDATES,
-      ids: new Int32Array(buffer, candidateIds, rows * CANDIDATES),
-      logits: new Float32Array(buffer, candidateLogits, rows * CANDIDATES),
-      logSumExp: new Float32Array(buffer, logSumExp, rows),
+      ids: new Int32Array(buffer, candidateIds).subarray(firstRow * CANDIDATES, (firstRow + predicted) * CANDIDATES),
+      logits: new Float32Array(buffer, candidateLogits).subarray(
+        firstRow * CANDIDATES,
+        (firstRow + predicted) * CANDIDATES,
+      ),
+      logSumExp: new Float32Array(buffer, logSumExp).subarray(firstRow, firstRow + predicted),
       allLogits: (row) => {
         if (pass !== this.#pass) throw new Error('predictions of an earlier pass');
-        return this.#allLogits(row);
+        return this.#allLogits(firstRow + row);
       },
-    };
+    }));
   }
 
   /** One row through the head again, all of it: (vocabulary). */
@@ -166,4 +240,9 @@ export class Denoiser {
     this.#kernels.matmulU7(scratch.activations, 1, hiddenSize, embedding, vocabSize, scratch.logits, vocabSize);
     return new Float32Array(this.#memory.buffer, scratch.logits, vocabSize);
   }
+}
+
+function admit(count: number, limit: number, needed: number, { capacity }: ContextStream): void {
+  if (count < 1 || count > limit) throw new RangeError(`${count} tokens, expected 1 to ${limit}`);
+  if (needed > capacity) throw new RangeError(`${needed} tokens in a context of ${capacity}`);
 }

@@ -1,6 +1,7 @@
 /**
- * One forward pass over the kernels: a chunk of a context stream, or a canvas. Qwen3's layer; activations are quantized
- * before every linear layer, keys and values stay float32.
+ * One forward pass over the kernels: chunks of context streams and canvases, of one request or of several, whose rows go
+ * through the linear layers together. Qwen3's layer; activations are quantized before every linear layer, row by row, so
+ * that no row depends on what it is computed with. Keys and values stay float32.
  */
 
 import type { DenoiserConfig } from './config.ts';
@@ -19,6 +20,31 @@ export type LayerTrace = (layer: number, hidden: Float32Array) => void;
  */
 export function paddedRows(rows: number): number {
   return Math.ceil(rows / 4) * 4;
+}
+
+/** Rows of one pass, a multiple of four unless a single one is all there is. */
+interface PassRows {
+  readonly firstRow: number;
+  /** With padding; its rows are computed and not used. */
+  readonly rows: number;
+}
+
+/** Tokens that a pass appends to a context. */
+export interface ContextRows extends PassRows {
+  readonly context: ContextStream;
+  readonly ids: ArrayLike<number>;
+}
+
+/** Slots of a canvas that a pass computes. */
+export interface CanvasRows extends PassRows {
+  readonly prefix: ContextStream;
+  readonly suffix: ContextStream | undefined;
+  /** Tokens of the slots that exist; the others have been dropped and are seen by nobody. */
+  readonly ids: ArrayLike<number>;
+  /** Slots that the canvas was opened with. */
+  readonly width: number;
+  /** The slots to compute, ascending. The others keep the keys and values that they have behind the prefix. */
+  readonly slots: readonly number[];
 }
 
 export class ForwardPass {
@@ -41,63 +67,60 @@ export class ForwardPass {
   }
 
   /**
-   * Stores keys and values of `ids` behind `context`. The hidden states are needed by nobody but the head and a trace, so
-   * the last layer ends at its keys and values unless `whole`. `rows` is how many are computed: `paddedRows`, or 1.
+   * Computes all rows of a pass together, layer by layer; only attention is each one's own. The tokens of `reads` are appended
+   * to their contexts, and canvases see them. Hidden states of canvases lie in `scratch.hidden` afterwards, each from
+   * `firstRow` on; those of reads only if `whole`, for nobody but the head and a trace needs them.
    */
-  context(context: ContextStream, ids: ArrayLike<number>, rows: number, whole: boolean, trace?: LayerTrace): void {
-    const { scratch } = this.#plan;
-    const start = context.length;
-    const sign = context.kind === 'prefix' ? 1 : -1;
-    this.#writeInts(scratch.positions, rows, (row) => sign * (start + Math.min(row, ids.length - 1)));
-    this.#embed(ids, rows);
+  run(canvases: readonly CanvasRows[], reads: readonly ContextRows[], whole: boolean, trace?: LayerTrace): void {
+    const rows = endOf(reads.at(-1) ?? canvases.at(-1));
+    const canvasRows = endOf(canvases.at(-1));
+    for (const { context, ids } of reads) context.append(ids);
+    for (const canvas of canvases) this.#placeCanvas(canvas);
+    for (const read of reads) this.#placeRead(read);
+    this.#kernels.embedRows(
+      this.#plan.scratch.ids,
+      rows,
+      this.#plan.embedding,
+      this.#config.vocabSize,
+      this.#config.hiddenSize,
+      this.#plan.scratch.hidden,
+    );
     for (const [index, layer] of this.#plan.layers.entries()) {
       this.#project(layer, rows);
-      this.#storeKeysValues(context, index, ids.length, start);
-      if (!whole && index === this.#plan.layers.length - 1) break;
-      this.#rotateQueries(rows, scratch.positions, scratch.qkv, this.#qkvWidth);
-      this.#attendCausally(context, index, ids.length, rows);
-      this.#finishLayer(layer, rows);
-      trace?.(index, this.#hidden(ids.length));
+      for (const read of reads) this.#storeRead(read, index);
+      for (const canvas of canvases) this.#storeCanvas(canvas, index);
+      const isLast = index === this.#plan.layers.length - 1;
+      // What a context needs of its last layer are keys and values.
+      const left = isLast && !whole ? canvasRows : rows;
+      if (left === 0) break;
+      for (const canvas of canvases) this.#rotateToSuffix(canvas);
+      this.#rotateQueries(0, left, this.#plan.scratch.positions, this.#plan.scratch.qkv, this.#qkvWidth);
+      for (const canvas of canvases) this.#attendAll(canvas, index);
+      if (left === rows) for (const read of reads) this.#attendCausally(read, index);
+      this.#finishLayer(layer, left);
+      trace?.(index, this.#hidden(canvases[0]?.slots.length ?? reads[0]!.ids.length));
     }
-    context.append(ids);
   }
 
-  /**
-   * Hidden states of a canvas of `width` slots, of which the first `ids.length` exist. Its keys and values lie behind those of
-   * the prefix for the time of the pass: both are seen through the same rotation of a query.
-   */
-  canvas(
-    prefix: ContextStream,
-    suffix: ContextStream | undefined,
-    ids: ArrayLike<number>,
-    width: number,
-    trace?: LayerTrace,
-  ): void {
+  /** Ids and positions of a canvas: its keys and values lie behind those of the prefix, seen through the same rotation. */
+  #placeCanvas({ prefix, suffix, ids, width, slots, firstRow, rows }: CanvasRows): void {
     const { scratch } = this.#plan;
-    const rows = paddedRows(ids.length);
+    // Rows of padding repeat the last one: any finite row does.
+    const slotOf = (row: number) => slots[Math.min(row, slots.length - 1)]!;
+    this.#writeInts(scratch.ids, firstRow, rows, (row) => ids[slotOf(row)]!);
     // prefix.length is P + 1 with its marker, suffix.length S + 1.
-    this.#writeInts(scratch.positions, rows, (row) => prefix.length + Math.min(row, width - 1));
+    this.#writeInts(scratch.positions, firstRow, rows, (row) => prefix.length + slotOf(row));
     if (suffix) {
-      this.#writeInts(scratch.suffixPositions, rows, (row) => 1 - suffix.length + Math.min(row, width - 1) - width);
-    }
-    this.#embed(ids, rows);
-    for (const [index, layer] of this.#plan.layers.entries()) {
-      this.#project(layer, rows);
-      this.#storeKeysValues(prefix, index, ids.length, prefix.length);
-      if (suffix) this.#rotateQueries(rows, scratch.suffixPositions, scratch.suffixQueries, this.#queryWidth);
-      this.#rotateQueries(rows, scratch.positions, scratch.qkv, this.#qkvWidth);
-      this.#attendAll(prefix, suffix, index, ids.length, rows);
-      this.#finishLayer(layer, rows);
-      trace?.(index, this.#hidden(ids.length));
+      this.#writeInts(scratch.suffixPositions, firstRow, rows, (row) => 1 - suffix.length + slotOf(row) - width);
     }
   }
 
-  #embed(ids: ArrayLike<number>, rows: number): void {
-    const { scratch, embedding } = this.#plan;
-    const { vocabSize, hiddenSize } = this.#config;
-    // Rows of padding repeat the last token: any finite row does.
-    this.#writeInts(scratch.ids, rows, (row) => ids[Math.min(row, ids.length - 1)]!);
-    this.#kernels.embedRows(scratch.ids, rows, embedding, vocabSize, hiddenSize, scratch.hidden);
+  #placeRead({ context, ids, firstRow, rows }: ContextRows): void {
+    const { scratch } = this.#plan;
+    const start = context.length - ids.length;
+    const sign = context.kind === 'prefix' ? 1 : -1;
+    this.#writeInts(scratch.ids, firstRow, rows, (row) => ids[Math.min(row, ids.length - 1)]!);
+    this.#writeInts(scratch.positions, firstRow, rows, (row) => sign * (start + Math.min(row, ids.length - 1)));
   }
 
   /** hidden → normed queries, normed and rotated keys, values in `scratch.qkv` (rows, q | k | v). */
@@ -113,17 +136,46 @@ export class ForwardPass {
     this.#kernels.rotateHeads(keys, rows, width, kvHeads, headDim, scratch.positions, rotaryTable, keys, width);
   }
 
-  #rotateQueries(rows: number, positions: Pointer, target: Pointer, targetStride: number): void {
+  #rotateQueries(firstRow: number, rows: number, positions: Pointer, target: Pointer, targetStride: number): void {
     const { scratch, rotaryTable } = this.#plan;
     const { heads, headDim } = this.#config;
     const width = this.#qkvWidth;
-    this.#kernels.rotateHeads(scratch.qkv, rows, width, heads, headDim, positions, rotaryTable, target, targetStride);
+    this.#kernels.rotateHeads(
+      rowOf(scratch.qkv, firstRow, width),
+      rows,
+      width,
+      heads,
+      headDim,
+      rowOf(positions, firstRow, 1),
+      rotaryTable,
+      rowOf(target, firstRow, targetStride),
+      targetStride,
+    );
   }
 
-  #storeKeysValues(context: ContextStream, layer: number, tokens: number, offset: number): void {
+  #rotateToSuffix({ suffix, firstRow, rows }: CanvasRows): void {
+    const { suffixPositions, suffixQueries } = this.#plan.scratch;
+    if (suffix) this.#rotateQueries(firstRow, rows, suffixPositions, suffixQueries, this.#queryWidth);
+  }
+
+  #storeRead({ context, ids, firstRow }: ContextRows, layer: number): void {
+    this.#storeKeysValues(context, layer, firstRow, ids.length, context.length - ids.length);
+  }
+
+  /** Slots that are not computed keep the keys and values of the pass before. */
+  #storeCanvas({ prefix, slots, firstRow }: CanvasRows, layer: number): void {
+    for (let from = 0; from < slots.length; ) {
+      let to = from + 1;
+      while (to < slots.length && slots[to] === slots[from]! + to - from) to++;
+      this.#storeKeysValues(prefix, layer, firstRow + from, to - from, prefix.length + slots[from]!);
+      from = to;
+    }
+  }
+
+  #storeKeysValues(context: ContextStream, layer: number, firstRow: number, tokens: number, offset: number): void {
     const { kvHeads, headDim } = this.#config;
     for (let head = 0; head < kvHeads; head++) {
-      const keys = this.#keysOfChunk() + head * headDim * FLOAT_BYTES;
+      const keys = rowOf(this.#keysOfChunk(), firstRow, this.#qkvWidth) + head * headDim * FLOAT_BYTES;
       const values = keys + this.#keyWidth * FLOAT_BYTES;
       this.#kernels.storeKeysValues(
         keys,
@@ -139,36 +191,33 @@ export class ForwardPass {
   }
 
   /** Each token sees itself and what was before it; the chunk's own keys are stored already. */
-  #attendCausally(context: ContextStream, layer: number, tokens: number, rows: number): void {
+  #attendCausally({ context, ids, firstRow, rows }: ContextRows, layer: number): void {
     const { scratch, scoreStride } = this.#plan;
-    const seen = context.length + tokens;
+    const seen = context.length;
+    const queries = rowOf(scratch.qkv, firstRow, this.#qkvWidth);
     for (let head = 0; head < this.#config.heads; head++) {
-      this.#scores(head, scratch.qkv, this.#qkvWidth, rows, context, layer, seen, scratch.scores);
-      this.#kernels.softmaxRows(scratch.scores, tokens, scoreStride, context.length + 1, 1, 1, seen);
-      this.#mix(head, scratch.scores, rows, context, layer, seen, 0);
+      this.#scores(head, queries, this.#qkvWidth, rows, context, layer, seen, scratch.scores);
+      this.#kernels.softmaxRows(scratch.scores, ids.length, scoreStride, seen - ids.length + 1, 1, 1, seen);
+      this.#mix(head, scratch.scores, firstRow, rows, context, layer, seen, 0);
     }
   }
 
   /** Each slot sees suffix, prefix and canvas: one softmax over the scores of all three, side by side without a gap. */
-  #attendAll(
-    prefix: ContextStream,
-    suffix: ContextStream | undefined,
-    layer: number,
-    slots: number,
-    rows: number,
-  ): void {
+  #attendAll({ prefix, suffix, ids, slots, firstRow, rows }: CanvasRows, layer: number): void {
     const { scratch, scoreStride } = this.#plan;
-    const seen = prefix.length + slots;
+    const seen = prefix.length + ids.length;
     const suffixSeen = suffix?.length ?? 0;
     const beside = scratch.scores + suffixSeen * FLOAT_BYTES;
+    const queries = rowOf(scratch.qkv, firstRow, this.#qkvWidth);
+    const suffixQueries = rowOf(scratch.suffixQueries, firstRow, this.#queryWidth);
     for (let head = 0; head < this.#config.heads; head++) {
       if (suffix) {
-        this.#scores(head, scratch.suffixQueries, this.#queryWidth, rows, suffix, layer, suffixSeen, scratch.scores);
+        this.#scores(head, suffixQueries, this.#queryWidth, rows, suffix, layer, suffixSeen, scratch.scores);
       }
-      this.#scores(head, scratch.qkv, this.#qkvWidth, rows, prefix, layer, seen, beside);
-      this.#kernels.softmaxRows(scratch.scores, slots, scoreStride, suffixSeen + seen, 0, 1, suffixSeen + seen);
-      if (suffix) this.#mix(head, scratch.scores, rows, suffix, layer, suffixSeen, 0);
-      this.#mix(head, beside, rows, prefix, layer, seen, suffix ? 1 : 0);
+      this.#scores(head, queries, this.#qkvWidth, rows, prefix, layer, seen, beside);
+      this.#kernels.softmaxRows(scratch.scores, slots.length, scoreStride, suffixSeen + seen, 0, 1, suffixSeen + seen);
+      if (suffix) this.#mix(head, scratch.scores, firstRow, rows, suffix, layer, suffixSeen, 0);
+      this.#mix(head, beside, firstRow, rows, prefix, layer, seen, suffix ? 1 : 0);
     }
   }
 
@@ -199,6 +248,7 @@ export class ForwardPass {
   #mix(
     head: number,
     scores: Pointer,
+    firstRow: number,
     rows: number,
     context: ContextStream,
     layer: number,
@@ -213,7 +263,7 @@ export class ForwardPass {
       context.values(layer, this.#kvHead(head)),
       seen,
       headDim,
-      this.#plan.scratch.mixed + head * headDim * FLOAT_BYTES,
+      rowOf(this.#plan.scratch.mixed, firstRow, this.#queryWidth) + head * headDim * FLOAT_BYTES,
       this.#queryWidth,
       accumulate,
     );
@@ -244,8 +294,18 @@ export class ForwardPass {
     return new Float32Array(this.#memory.buffer, this.#plan.scratch.hidden, rows * this.#config.hiddenSize);
   }
 
-  #writeInts(target: Pointer, count: number, value: (row: number) => number): void {
-    const ints = new Int32Array(this.#memory.buffer, target, count);
+  #writeInts(target: Pointer, firstRow: number, count: number, value: (row: number) => number): void {
+    const ints = new Int32Array(this.#memory.buffer, rowOf(target, firstRow, 1), count);
     for (let row = 0; row < count; row++) ints[row] = value(row);
   }
+}
+
+/** Row `row` of a tensor of 4-byte elements, `width` a row. */
+function rowOf(tensor: Pointer, row: number, width: number): Pointer {
+  return tensor + row * width * FLOAT_BYTES;
+}
+
+/** First row behind a part of a pass. */
+function endOf(part: { firstRow: number; rows: number } | undefined): number {
+  return part === undefined ? 0 : part.firstRow + part.rows;
 }

@@ -8,6 +8,8 @@ import type { KernelExports, Pointer } from './kernels.ts';
 
 /** Context tokens that one call to `Denoiser.extend` computes at most: enough rows for the matmuls to run at full speed. */
 export const CHUNK_TOKENS = 64;
+/** Rows that the canvases and chunks of one pass may have together, if a canvas and a chunk do not have more. */
+const PASS_ROWS = 128;
 /** Best candidates kept of each slot: the best one that may stand in a text is among them, behind up to five special ones. */
 export const CANDIDATES = 8;
 
@@ -44,7 +46,7 @@ export interface ScratchPointers {
   readonly activations: Pointer; // activation block of the widest input
   readonly qkv: Pointer; // (rows, (heads + 2 · kvHeads) · headDim)
   readonly suffixQueries: Pointer; // (rows, heads · headDim)
-  readonly scores: Pointer; // (rows, scoreStride), of one head
+  readonly scores: Pointer; // (rows of one canvas or chunk, scoreStride), of one head
   readonly mixed: Pointer; // (rows, heads · headDim)
   readonly gateUp: Pointer; // (rows, 2 · ffn)
   readonly candidateIds: Pointer; // i32 (rows, CANDIDATES)
@@ -63,6 +65,7 @@ export interface MemoryPlan {
   readonly scratch: ScratchPointers;
   readonly staging: Pointer;
   readonly stagingBytes: number;
+  /** Rows of one pass: at least a canvas and a chunk. */
   readonly maxRows: number;
   readonly scoreStride: number;
   /** Tokens of a prefix context: marker, text, output and canvas. */
@@ -113,7 +116,8 @@ export function planMemory(
   const maxOutputTokens = Math.floor((maxPositions - 1 - prefixTokens) / canvasSlots) * canvasSlots;
   const prefixCapacity = roundUp(1 + prefixTokens + maxOutputTokens, KEY_TILE);
   const suffixCapacity = roundUp(1 + suffixTokens, KEY_TILE);
-  const maxRows = roundUp(Math.max(CHUNK_TOKENS, canvasSlots), 4);
+  const attendedRows = roundUp(Math.max(CHUNK_TOKENS, canvasSlots), 4);
+  const maxRows = Math.max(PASS_ROWS, CHUNK_TOKENS + roundUp(canvasSlots, 4));
   // Suffix, prefix and canvas side by side; the last tile may be written beyond the last key.
   const scoreStride = suffixCapacity + prefixCapacity + KEY_TILE;
   const widest = Math.max(hiddenSize, queryWidth, ffnSize);
@@ -125,7 +129,7 @@ export function planMemory(
     activations: take(kernels.activationBytes(maxRows, widest)),
     qkv: floats(maxRows * qkvWidth),
     suffixQueries: floats(maxRows * queryWidth),
-    scores: floats(maxRows * scoreStride),
+    scores: floats(attendedRows * scoreStride),
     mixed: floats(maxRows * queryWidth),
     gateUp: floats(maxRows * 2 * ffnSize),
     candidateIds: floats(maxRows * CANDIDATES),
