@@ -19,12 +19,16 @@ export interface CompletionCall {
   editor?: EditorRules;
   /** Temperature of the choices after the first, where several greedy ones would all be the same. */
   alternativesTemperature?: number;
-  decoding: Omit<GenerateRequest, 'prefix' | 'suffix' | 'seed'>;
+  /** Milliseconds that all choices together may take; each has its share of what is left. */
+  deadlineMs?: number;
+  decoding: Omit<GenerateRequest, 'prefix' | 'prefixTokens' | 'suffix' | 'seed' | 'deadlineMs'>;
 }
 
 /** A prompt as it was sent, and the text on both sides of the cursor that it stands for. */
 export interface PromptText extends Cursor {
   text: string;
+  /** Token ids of the prefix, where it was sent as such. */
+  tokens?: readonly number[];
 }
 
 interface PenaltyParams {
@@ -45,6 +49,7 @@ export interface DecodingParams extends PenaltyParams {
   stream_options?: { include_usage: boolean } | undefined;
   diffusing: boolean;
   max_steps?: number | undefined;
+  deadline_ms?: number | undefined;
   reveal_threshold?: number | undefined;
   edit_threshold?: number | undefined;
   editor: boolean;
@@ -53,21 +58,21 @@ export interface DecodingParams extends PenaltyParams {
 
 interface CallOptions {
   echo?: boolean;
-  promptOf?: (prompt: string) => PromptText;
+  logitBias?: ReadonlyMap<number, number>;
+  /** Most probable tokens to tell of each place. */
+  alternatives?: number;
 }
 
 /**
  * Checks what no single field shows, and gathers the call.
- * @param promptOf makes the text around the cursor of one prompt; by default the prompt stands before it.
  * @throws ApiError 400 for nothing to complete, too many choices, a canvas stream without a stream, or a threshold that
  *   nothing applies.
  */
 export function toCall(
-  prompt: string | readonly string[],
+  prompts: readonly PromptText[],
   params: DecodingParams,
-  { echo = false, promptOf = prefixOnly(params.suffix) }: CallOptions = {},
+  { echo = false, logitBias, alternatives = 0 }: CallOptions = {},
 ): CompletionCall {
-  const prompts = (typeof prompt === 'string' ? [prompt] : prompt).map(promptOf);
   if (prompts.some(({ prefix, suffix }) => prefix === '' && suffix === '')) {
     throw invalid('prompt', 'is empty and there is no suffix either.');
   }
@@ -83,12 +88,15 @@ export function toCall(
     diffusing: params.diffusing,
     includeUsage: params.stream_options?.include_usage ?? false,
     ...(params.editor && { editor: { minConfidence: params.min_confidence ?? EDITOR_MIN_CONFIDENCE } }),
+    ...(params.deadline_ms !== undefined && { deadlineMs: params.deadline_ms }),
     decoding: {
       maxTokens: params.max_tokens,
       stop: params.stop,
       temperature: params.temperature,
       topP: params.top_p,
       ...penaltiesOf(params),
+      ...(logitBias && logitBias.size > 0 && { logitBias }),
+      ...(alternatives > 0 && { alternatives }),
       ...(params.max_steps !== undefined && { maxSteps: params.max_steps }),
       ...(params.reveal_threshold !== undefined && { revealThreshold: params.reveal_threshold }),
       ...(params.edit_threshold !== undefined && { editThreshold: params.edit_threshold }),
@@ -102,10 +110,6 @@ export function penaltiesOf({ presence_penalty, frequency_penalty }: PenaltyPara
     ...(presence_penalty && { presencePenalty: presence_penalty }),
     ...(frequency_penalty && { frequencyPenalty: frequency_penalty }),
   };
-}
-
-function prefixOnly(suffix: string) {
-  return (text: string): PromptText => ({ text, prefix: text, suffix });
 }
 
 export function invalid(param: string, message: string, code = 'invalid_parameter'): ApiError {
@@ -129,11 +133,18 @@ export async function* generateChoices(
   call: CompletionCall,
   signal: AbortSignal,
 ): AsyncGenerator<ChoiceEvent, void> {
+  const startMs = performance.now();
+  const choices = call.prompts.length * call.n;
   for (const [p, prompt] of call.prompts.entries()) {
     for (let i = 0; i < call.n; i++) {
       signal.throwIfAborted();
       const index = p * call.n + i;
-      const frames = new CompletionCapture(engine.generate(requestOf(call, prompt, i, engine), signal));
+      const request = requestOf(call, prompt, i, engine);
+      if (call.deadlineMs !== undefined) {
+        const leftMs = call.deadlineMs - (performance.now() - startMs);
+        request.deadlineMs = Math.max(0, leftMs) / (choices - index);
+      }
+      const frames = new CompletionCapture(engine.generate(request, signal));
       for await (const frame of frames) {
         if (!call.editor || call.diffusing) yield { type: 'frame', index, prompt, frame };
       }
@@ -149,11 +160,17 @@ export async function* generateChoices(
 }
 
 /** The engine's request for choice `i` of a prompt. */
-function requestOf(call: CompletionCall, { prefix, suffix }: PromptText, i: number, engine: Engine): GenerateRequest {
+function requestOf(
+  call: CompletionCall,
+  { prefix, suffix, tokens }: PromptText,
+  i: number,
+  engine: Engine,
+): GenerateRequest {
   const { decoding } = call;
   return {
     ...decoding,
     prefix,
+    ...(tokens && { prefixTokens: tokens }),
     suffix,
     // A longer completion than the model can write ends with finish_reason `length`, as any that meets its bound.
     maxTokens: Math.min(decoding.maxTokens, engine.model.maxOutputTokens),

@@ -13,13 +13,16 @@ import {
   checkBody,
   decodingFields,
   editorInAddress,
+  logitBiasField,
   MAX_CHOICES_PER_PROMPT,
+  MAX_LOG_PROBS,
   promptField,
   readJson,
   unsupportedFields,
 } from './schema.ts';
 import { isTabby, tabbyCompletion } from './tabby.ts';
 import { answer, type ChoiceShape } from './text-completion.ts';
+import { biasesOf, promptsOf } from './token-ids.ts';
 
 export const completionsRequest = z.object({
   ...decodingFields,
@@ -27,7 +30,11 @@ export const completionsRequest = z.object({
   prompt: promptField,
   echo: z.boolean().default(false),
   best_of: z.int().min(1).max(MAX_CHOICES_PER_PROMPT).optional(),
-  logprobs: z.union([z.int().min(0), z.literal(false)]).optional(),
+  logit_bias: logitBiasField,
+  logprobs: z
+    .union([z.int().min(0).max(MAX_LOG_PROBS), z.literal(false)])
+    .optional()
+    .describe('Log-probabilities of the tokens, and so many of the most probable ones of each place.'),
 });
 
 type Params = z.output<typeof completionsRequest>;
@@ -49,12 +56,16 @@ export function completions(models: ModelProvider) {
     if (isTabby(body)) return tabbyCompletion(c, models, body);
     const params = checkBody(body, completionsRequest);
     params.editor ||= editorInAddress(c);
-    const { n, echo } = params;
-    const options = { keep: n, logProbs: typeof params.logprobs === 'number' };
+    const { n, echo, logprobs, suffix } = params;
+    const options = { keep: n, logProbs: typeof logprobs === 'number' };
     const fields = { ...params, n: choicesOf(params) };
     checkLogProbs(params);
-    const call = toCall(params.prompt, fields, { echo, promptOf: promptText(params.suffix) });
-    return answer(c, await engineFor(c, models, params.model), call, shape, options);
+    const engine = await engineFor(c, models, params.model);
+    const { vocabulary } = engine;
+    const prompts = promptsOf(params.prompt, { vocabulary, suffix, promptOf: promptText(suffix) });
+    const logitBias = biasesOf(params.logit_bias, vocabulary);
+    const call = toCall(prompts, fields, { echo, logitBias, alternatives: logprobs || 0 });
+    return answer(c, engine, call, shape, options);
   };
 }
 
@@ -65,14 +76,10 @@ function choicesOf({ n, best_of = n, stream }: Params): number {
   return best_of;
 }
 
-/** Throws ApiError 400 for log-probabilities that are not known: of prompts, of alternatives, of tokens not yet settled. */
-function checkLogProbs({ logprobs, echo, stream, temperature }: Params): void {
+/** Throws ApiError 400 for log-probabilities that are not known: of prompts, and of tokens not yet settled. */
+function checkLogProbs({ logprobs, echo, stream }: Params): void {
   if (typeof logprobs !== 'number') return;
   const refused = (message: string) => invalid('logprobs', message, 'unsupported_parameter');
   if (stream) throw refused('needs stream: false; a token can be edited until its canvas is done.');
   if (echo) throw refused('needs echo: false; the prompt has no probabilities.');
-  // A greedy token is the most probable one.
-  if (logprobs > (temperature === 0 ? 1 : 0)) {
-    throw refused('alternatives of a token are not kept; send 0, or 1 with temperature 0.');
-  }
 }

@@ -10,13 +10,25 @@ import * as z from 'zod';
 import type { ModelProvider } from '../engine/provider.ts';
 import { engineFor } from './answer.ts';
 import { toCall } from './completion.ts';
-import { decodingFields, editorInAddress, promptField, readBody, unsupportedFields } from './schema.ts';
+import {
+  decodingFields,
+  editorInAddress,
+  logitBiasField,
+  neutral,
+  promptField,
+  readBody,
+  unsupportedFields,
+} from './schema.ts';
 import { answer, type ChoiceShape } from './text-completion.ts';
+import { biasesOf, promptsOf } from './token-ids.ts';
 
 export const fimRequest = z.object({
   ...decodingFields,
   ...unsupportedFields,
   prompt: promptField,
+  logit_bias: logitBiasField,
+  logprobs: neutral(z.literal(false), 'log-probabilities have no place in these answers; ask /v1/completions'),
+  best_of: neutral(z.literal(1), 'only 1 is supported; use n'),
   /** Mistral's name of `seed`. */
   random_seed: z.int().optional(),
 });
@@ -36,7 +48,15 @@ export function fim(models: ModelProvider) {
   return async function fim(c: Context): Promise<Response> {
     const params = await readBody(c, fimRequest);
     params.editor ||= editorInAddress(c);
-    const call = toCall(params.prompt, { ...params, seed: params.random_seed ?? params.seed });
-    return answer(c, await engineFor(c, models, params.model), call, shape);
+    const { suffix } = params;
+    const engine = await engineFor(c, models, params.model);
+    const { vocabulary } = engine;
+    const promptOf = (text: string) => ({ text, prefix: text, suffix });
+    const call = toCall(
+      promptsOf(params.prompt, { vocabulary, suffix, promptOf }),
+      { ...params, seed: params.random_seed ?? params.seed },
+      { logitBias: biasesOf(params.logit_bias, vocabulary) },
+    );
+    return answer(c, engine, call, shape);
   };
 }

@@ -15,9 +15,20 @@ import { type CompletionCall, type FinishedChoice, penaltiesOf } from './complet
 import { EDITOR_MIN_CONFIDENCE } from './editor/editor.ts';
 import { PLAIN_EVENTS } from './event-stream.ts';
 import type { Piece } from './pieces.ts';
-import { DEFAULT_MAX_TOKENS, decodingFields, neutral, randomSeed, readBody } from './schema.ts';
+import {
+  BAN,
+  biasField,
+  DEFAULT_MAX_TOKENS,
+  decodingFields,
+  logitBiasField,
+  MAX_BIASES,
+  neutral,
+  randomSeed,
+  readBody,
+} from './schema.ts';
 import { withSnippets } from './snippets.ts';
 import { timingsOf } from './timings.ts';
+import { biasesOf } from './token-ids.ts';
 
 /** More than an editor shows of choices; they are computed one after the other. */
 const MAX_CHOICES = 8;
@@ -25,7 +36,22 @@ const MAX_CHOICES = 8;
 /** Makes the further choices differ from the greedy one without leaving what is likely. */
 const ALTERNATIVES_TEMPERATURE = 0.6;
 
-const { temperature, top_p, presence_penalty, frequency_penalty, stop, stream, min_confidence } = decodingFields;
+const {
+  temperature,
+  top_p,
+  presence_penalty,
+  frequency_penalty,
+  stop,
+  stream,
+  max_steps,
+  deadline_ms,
+  min_confidence,
+} = decodingFields;
+
+const biasPairs = z
+  .array(z.tuple([z.int().min(0), z.union([biasField, z.literal(false)])]))
+  .max(MAX_BIASES)
+  .transform((pairs) => Object.fromEntries(pairs.map(([id, bias]) => [String(id), bias === false ? -BAN : bias])));
 
 export const infillRequest = z.object({
   model: z.string().default(''),
@@ -44,12 +70,20 @@ export const infillRequest = z.object({
   seed: z.int().default(-1),
   response_fields: z.array(z.string()).default([]),
   lora: neutral(z.array(z.unknown()).max(0), 'adapters are not supported'),
+  /** Also as a list of pairs, in which false bans a token. */
+  logit_bias: z.union([logitBiasField, biasPairs]),
+  grammar: neutral(z.literal(''), 'grammars are not supported'),
+  json_schema: neutral(z.strictObject({}), 'structured outputs are not supported'),
+  n_probs: neutral(z.literal(0), 'log-probabilities have no place in these answers; ask /v1/completions'),
+  ignore_eos: neutral(z.literal(false), 'is not supported; ban the end tokens with logit_bias'),
   temperature,
   top_p,
   presence_penalty,
   frequency_penalty,
   stop,
   stream,
+  max_steps,
+  deadline_ms,
   /** Our own: false for the text as the model wrote it. */
   editor: z.boolean().default(true),
   min_confidence,
@@ -62,12 +96,13 @@ export function infill(models: ModelProvider) {
   return async function infill(c: Context): Promise<Response> {
     const params = await readBody(c, infillRequest);
     const engine = await engineFor(c, models, params.model || models.id);
-    return respond(c, engine, toCall(params), formatOf(params, engine));
+    return respond(c, engine, toCall(params, engine), formatOf(params, engine));
   };
 }
 
-function toCall(params: Params): CompletionCall {
-  const { n_predict, n_cmpl, t_max_predict_ms } = params;
+function toCall(params: Params, { vocabulary }: Engine): CompletionCall {
+  const { n_predict, n_cmpl, t_max_predict_ms, max_steps, deadline_ms } = params;
+  const logitBias = biasesOf(params.logit_bias, vocabulary);
   const before = params.input_extra.map(({ text, filename }) => ({ text, path: filename }));
   const prefix = withSnippets(params.input_prefix + params.prompt, before);
   return {
@@ -80,13 +115,16 @@ function toCall(params: Params): CompletionCall {
     includeUsage: false,
     ...(params.editor && { editor: { minConfidence: params.min_confidence ?? EDITOR_MIN_CONFIDENCE } }),
     alternativesTemperature: params.temperature || ALTERNATIVES_TEMPERATURE,
+    ...(deadline_ms !== undefined && { deadlineMs: deadline_ms }),
     decoding: {
       maxTokens: n_predict === -1 ? Number.MAX_SAFE_INTEGER : n_predict,
       stop: params.stop,
       temperature: params.temperature,
       topP: params.top_p,
       ...penaltiesOf(params),
-      ...(t_max_predict_ms > 0 && { deadlineMs: t_max_predict_ms / n_cmpl }),
+      ...(logitBias.size > 0 && { logitBias }),
+      ...(max_steps !== undefined && { maxSteps: max_steps }),
+      ...(t_max_predict_ms > 0 && { maxDenoisingMs: t_max_predict_ms / n_cmpl }),
     },
   };
 }

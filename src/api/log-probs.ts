@@ -5,7 +5,7 @@ export interface LogProbs {
   tokens: string[];
   /** Natural logarithms over the whole vocabulary: the confidence with which each token was revealed. */
   token_logprobs: number[];
-  /** Of each place only the token that was taken is kept. */
+  /** The most probable tokens of each place, and the one that was taken; a token that a stop string cuts has its whole name. */
   top_logprobs: Record<string, number>[];
   /** Characters of the completion before the token. */
   text_offset: number[];
@@ -18,7 +18,9 @@ export function logProbsOf({ tokens }: Completion): LogProbs | null {
   return {
     tokens: tokens.map(({ text }) => text),
     token_logprobs: tokens.map(({ logProbability }) => logProbability),
-    top_logprobs: tokens.map(({ text, logProbability }) => ({ [text]: logProbability })),
+    top_logprobs: tokens.map(({ text, logProbability, alternatives = [{ name: text, logProbability }] }) =>
+      Object.fromEntries(alternatives.map(({ name, logProbability }) => [name, logProbability])),
+    ),
     text_offset: tokens.map(({ text }) => {
       const offset = length;
       length += text.length;

@@ -26,6 +26,7 @@ function modelObject(model: ModelInfo) {
       'stop',
       'max_tokens',
       'logprobs',
+      'logit_bias',
     ],
     supported_features: ['fim', 'diffusing'],
   };

@@ -47,7 +47,10 @@ export const generateRequest = z.object({
   context: neutral(empty, 'is not supported: send the text in prompt'),
   format: neutral(empty, 'structured outputs are not supported'),
   think: neutral(z.literal(false), 'thinking is not supported'),
-  logprobs: neutral(z.literal(false), 'log-probabilities of tokens are not available'),
+  logprobs: neutral(z.literal(false), 'log-probabilities are not available here; ask /v1/completions'),
+  top_logprobs: neutral(z.literal(0), 'log-probabilities are not available here; ask /v1/completions'),
+  max_steps: decodingFields.max_steps,
+  deadline_ms: decodingFields.deadline_ms,
   editor: decodingFields.editor,
   min_confidence: decodingFields.min_confidence,
 });
@@ -78,7 +81,7 @@ function generate(models: ModelProvider) {
 function callOf({ prompt, options, ...params }: Params): CompletionCall {
   const { num_predict, ...decoding } = options;
   const fields = { ...params, ...decoding, max_tokens: num_predict, n: 1, diffusing: false };
-  const call = toCall(prompt, fields, { promptOf: promptText(params.suffix) });
+  const call = toCall([promptText(params.suffix)(prompt)], fields);
   if (num_predict >= 0) return call;
   return { ...call, decoding: { ...call.decoding, maxTokens: Number.MAX_SAFE_INTEGER } };
 }

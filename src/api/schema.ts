@@ -20,15 +20,41 @@ export const MAX_CHOICES_PER_PROMPT = 8;
 /** Issue parameter that marks a well-formed value which this model cannot honour. */
 const UNSUPPORTED = { code: 'unsupported_parameter' };
 
-const prompt = z.string({ error: 'a prompt is text; token ids are not accepted' });
+const tokens = z.array(z.int().min(0)).min(1);
 
-/** One text, or several for one request. */
-export const promptField = z.union([prompt, z.array(prompt).min(1).max(MAX_CHOICES)], {
-  error: (issue) =>
-    issue.input === undefined
-      ? 'is required'
-      : 'must be a string or an array of strings; token ids are not accepted, send the text',
-});
+/** One text, or several for one request; or the token ids of such. */
+export const promptField = z.union(
+  [z.string(), z.array(z.string()).min(1).max(MAX_CHOICES), tokens, z.array(tokens).min(1).max(MAX_CHOICES)],
+  {
+    error: (issue) =>
+      issue.input === undefined
+        ? 'is required'
+        : `must be a string, an array of token ids, or an array of at most ${MAX_CHOICES} of either`,
+  },
+);
+
+/** DeepSeek's bound; OpenAI's is 5. */
+export const MAX_LOG_PROBS = 20;
+
+/** As many as OpenAI takes. Each is looked up for every slot of every step. */
+export const MAX_BIASES = 300;
+
+/** What bans a token, and leaves none but it with the other sign: far more than logits differ by. */
+export const BAN = 100;
+
+/** Bias of a logit. */
+export const biasField = z.number().min(-BAN).max(BAN);
+
+/** Biases by token id; -100 bans a token, 100 leaves no other. */
+export const logitBiasField = z
+  .record(z.string().regex(/^(0|[1-9]\d{0,8})$/, 'must have token ids as names'), biasField)
+  .refine((biases) => Object.keys(biases).length <= MAX_BIASES, { error: `must have at most ${MAX_BIASES} entries` })
+  .default({})
+  .meta({
+    maxProperties: MAX_BIASES,
+    description:
+      'Added to the logits of tokens, by their ids in tokenizer.json: -100 bans a token, 100 leaves no other.',
+  });
 
 const stopString = z.string().min(1, 'a stop string cannot be empty').max(256);
 
@@ -85,7 +111,16 @@ export const decodingFields = {
     .describe(
       'Streams the whole canvas at each denoising step: the text of a chunk replaces that of the chunk before.',
     ),
-  max_steps: z.int().min(1).optional().describe('Denoising steps that the whole request may take.'),
+  max_steps: z
+    .int()
+    .min(1)
+    .optional()
+    .describe('Denoising steps that each choice may take; the answer is what the canvas says by then.'),
+  deadline_ms: z
+    .number()
+    .gt(0)
+    .optional()
+    .describe('Milliseconds that the choices together may take; the answer is what the canvas says by then.'),
   reveal_threshold: z.number().gt(0).max(1).optional().describe('Confidence at which a slot is revealed.'),
   edit_threshold: z.number().gt(0).max(1).optional().describe('Probability at which a revealed token is edited.'),
   /** See src/api/editor/showable.ts. */
@@ -98,11 +133,8 @@ export const decodingFields = {
     .describe('With `editor`: the text is empty when the geometric mean of its token probabilities is below this.'),
 };
 
-/** Parameters of the dialects that a canvas of diffusion slots cannot honour; refused rather than ignored. */
+/** Parameters that this model cannot honour; refused rather than ignored. */
 export const unsupportedFields = {
-  logprobs: neutral(z.literal(false), 'log-probabilities of tokens are not available'),
-  best_of: neutral(z.literal(1), 'only 1 is supported; use n'),
-  logit_bias: neutral(z.strictObject({}), 'token biases are not supported'),
   repetition_penalty: neutral(z.literal(1), 'is not supported; use presence_penalty or frequency_penalty'),
   top_k: neutral(z.literal([-1, 0]), 'is not supported; use top_p, or leave it out'),
   min_tokens: neutral(z.literal(0), 'a minimum length is not supported; leave it out or send 0'),

@@ -32,6 +32,8 @@ export const tabbyRequest = z.object({
   segments,
   temperature: decodingFields.temperature,
   seed: z.int().optional(),
+  max_steps: decodingFields.max_steps,
+  deadline_ms: decodingFields.deadline_ms,
   mode: neutral(z.literal('standard'), 'only the standard mode is supported: this model does not predict edits'),
   debug_options: neutral(
     z.record(z.string(), z.union([z.literal(false), z.null()])),
@@ -52,7 +54,7 @@ export function isTabby(body: unknown): boolean {
 
 /** Answers a completion request of Tabby: one choice, as the editor can show it. */
 export async function tabbyCompletion(c: Context, models: ModelProvider, body: unknown): Promise<Response> {
-  const { segments, temperature, seed } = checkBody(body, tabbyRequest);
+  const { segments, temperature, seed, max_steps, deadline_ms } = checkBody(body, tabbyRequest);
   const engine = await engineFor(c, models, models.id);
   const prefix = withSnippets(
     segments.prefix,
@@ -72,7 +74,14 @@ export async function tabbyCompletion(c: Context, models: ModelProvider, body: u
     diffusing: false,
     includeUsage: false,
     editor: { minConfidence: EDITOR_MIN_CONFIDENCE },
-    decoding: { maxTokens: DEFAULT_MAX_TOKENS, stop: [], temperature, topP: 1 },
+    ...(deadline_ms !== undefined && { deadlineMs: deadline_ms }),
+    decoding: {
+      maxTokens: DEFAULT_MAX_TOKENS,
+      stop: [],
+      temperature,
+      topP: 1,
+      ...(max_steps !== undefined && { maxSteps: max_steps }),
+    },
   };
   return respond(c, engine, call, {
     whole: (choices) => ({

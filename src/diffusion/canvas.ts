@@ -4,6 +4,7 @@
  */
 
 import type { SpecialTokens } from '../tokenizer/tokenizer.ts';
+import type { Choice } from './choice.ts';
 
 export class Canvas {
   readonly slots: number;
@@ -11,6 +12,7 @@ export class Canvas {
   readonly #tokens: Int32Array; // (slots); <|mask|> where undecided
   readonly #logProbabilities: Float64Array; // (slots), natural logarithm, as of the reveal or the last edit
   readonly #edits: Uint16Array; // (slots); kept when a slot is dropped, so that editing ends
+  readonly #alternatives: (readonly Choice[])[]; // (slots), as old as the log-probabilities
   #live: number;
 
   constructor(slots: number, special: SpecialTokens) {
@@ -19,6 +21,7 @@ export class Canvas {
     this.#tokens = new Int32Array(slots).fill(special.mask);
     this.#logProbabilities = new Float64Array(slots);
     this.#edits = new Uint16Array(slots);
+    this.#alternatives = Array(slots).fill([]);
     this.#live = slots;
   }
 
@@ -44,6 +47,11 @@ export class Canvas {
     return this.#logProbabilities[slot]!;
   }
 
+  /** What the slot could have said instead, as far as it was asked for. */
+  alternativesOf(slot: number): readonly Choice[] {
+    return this.#alternatives[slot]!;
+  }
+
   /** The undecided ones of the first `wanted` slots. */
   undecided(wanted: number): number[] {
     const slots: number[] = [];
@@ -62,13 +70,14 @@ export class Canvas {
     return Array.from(this.tokens.subarray(0, count)).filter((id) => id !== this.#special.mask && !this.#isEnd(id));
   }
 
-  reveal(slot: number, token: number, logProbability: number): void {
+  reveal(slot: number, { token, logProbability }: Choice, alternatives: readonly Choice[] = []): void {
     this.#tokens[slot] = token;
     this.#logProbabilities[slot] = logProbability;
+    this.#alternatives[slot] = alternatives;
   }
 
-  edit(slot: number, token: number, logProbability: number): void {
-    this.reveal(slot, token, logProbability);
+  edit(slot: number, choice: Choice, alternatives?: readonly Choice[]): void {
+    this.reveal(slot, choice, alternatives);
     this.#edits[slot]!++;
   }
 

@@ -9,6 +9,34 @@ export interface Choice {
   logProbability: number;
 }
 
+/** The `count` most probable tokens of a row that may stand on a canvas, best first: exact over the vocabulary. */
+export function mostProbable(
+  predictions: Predictions,
+  row: number,
+  count: number,
+  { mask, prefix, suffix }: SpecialTokens,
+): Choice[] {
+  const never = [mask, prefix, suffix];
+  const logits = predictions.allLogits(row);
+  return bestIds(logits, count + never.length)
+    .filter((id) => !never.includes(id))
+    .slice(0, count)
+    .map((token) => ({ token, logProbability: logits[token]! - predictions.logSumExp[row]! }));
+}
+
+/** Indices of the `count` largest values, largest first; the lower index first where they are equal. */
+export function bestIds(values: Float32Array, count: number): number[] {
+  const best: number[] = [];
+  for (let id = 0; id < values.length; id++) {
+    if (best.length === count && values[id]! <= values[best[count - 1]!]!) continue;
+    let at = best.length;
+    while (at > 0 && values[best[at - 1]!]! < values[id]!) at--;
+    best.splice(at, 0, id);
+    if (best.length > count) best.pop();
+  }
+  return best;
+}
+
 /** The best candidate of a row for which `allowed` holds. */
 export function bestChoice(predictions: Predictions, row: number, allowed: (token: number) => boolean): Choice {
   const { candidates, ids, logits, logSumExp } = predictions;

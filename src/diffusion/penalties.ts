@@ -1,21 +1,24 @@
 /**
- * Presence and frequency penalties as OpenAI defines them, on a canvas: what is decided elsewhere on it or written before it
- * counts as said. Slots that are revealed in the same step do not see each other.
- * https://platform.openai.com/docs/api-reference/completions (logit - count · frequency - (count > 0) · presence)
+ * Presence and frequency penalties and biases as OpenAI defines them, on a canvas: what is decided elsewhere on it or written
+ * before it counts as said. Slots that are revealed in the same step do not see each other.
+ * https://platform.openai.com/docs/api-reference/completions (logit + bias - count · frequency - (count > 0) · presence)
  */
 
 import type { Predictions } from '../denoiser/denoiser.ts';
 import type { SpecialTokens } from '../tokenizer/tokenizer.ts';
+import { bestIds } from './choice.ts';
 
 export interface Penalties {
   /** Taken once from the logit of each token that has been said; negative values favour it. */
   presence: number;
   /** Taken from the logit for each time that the token has been said. */
   frequency: number;
+  /** Added to the logit of each of these tokens. */
+  bias?: ReadonlyMap<number, number>;
 }
 
 /**
- * The predictions with penalized logits, exact over the vocabulary.
+ * The predictions with penalized and biased logits, exact over the vocabulary: a token that was no candidate can become one.
  * @param canvas (rows) tokens of the canvas that was evaluated; the token of a slot does not count in its own row.
  * @param written tokens before the canvas
  */
@@ -23,7 +26,7 @@ export function withPenalties(
   predictions: Predictions,
   canvas: Int32Array,
   written: readonly number[],
-  { presence, frequency }: Penalties,
+  { presence, frequency, bias = new Map() }: Penalties,
   special: SpecialTokens,
 ): Predictions {
   const { rows, candidates } = predictions;
@@ -41,6 +44,7 @@ export function withPenalties(
       const count = canvas[row] === token ? times - 1 : times;
       if (count > 0) penalized[token]! -= presence + count * frequency;
     }
+    for (const [token, amount] of bias) penalized[token]! += amount;
     const best = bestIds(penalized, candidates);
     ids.set(best, row * candidates);
     logits.set(
@@ -51,19 +55,6 @@ export function withPenalties(
     all.push(penalized);
   }
   return { rows, candidates, ids, logits, logSumExp, allLogits: (row) => all[row]! };
-}
-
-/** Indices of the `count` largest values, largest first; the lower index first where they are equal. */
-function bestIds(values: Float32Array, count: number): number[] {
-  const best: number[] = [];
-  for (let id = 0; id < values.length; id++) {
-    if (best.length === count && values[id]! <= values[best[count - 1]!]!) continue;
-    let at = best.length;
-    while (at > 0 && values[best[at - 1]!]! < values[id]!) at--;
-    best.splice(at, 0, id);
-    if (best.length > count) best.pop();
-  }
-  return best;
 }
 
 function logSumExpOf(values: Float32Array, max: number): number {

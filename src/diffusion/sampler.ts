@@ -10,7 +10,7 @@
 import type { Predictions } from '../denoiser/denoiser.ts';
 import type { SpecialTokens } from '../tokenizer/tokenizer.ts';
 import type { Canvas } from './canvas.ts';
-import { bestChoice, type Choice, sampledChoice } from './choice.ts';
+import { bestChoice, type Choice, mostProbable, sampledChoice } from './choice.ts';
 import { uniform } from './random.ts';
 
 export interface SamplerSettings {
@@ -23,6 +23,8 @@ export interface SamplerSettings {
   /** Probability from which on another token replaces a revealed one; 1 turns editing off. */
   editThreshold: number;
   maxEditsPerSlot: number;
+  /** Most probable tokens that are noted of each slot when it is revealed or edited; none when absent. */
+  alternatives?: number;
 }
 
 export interface StepOptions {
@@ -48,10 +50,11 @@ export function denoisingStep(
   options: StepOptions,
 ): void {
   const edits = findEdits(canvas, predictions, settings, special, options);
-  for (const [slot, { token, logProbability }] of findReveals(canvas, predictions, settings, special, options)) {
-    canvas.reveal(slot, token, logProbability);
-  }
-  for (const [slot, { token, logProbability }] of edits) canvas.edit(slot, token, logProbability);
+  const reveals = findReveals(canvas, predictions, settings, special, options);
+  const { alternatives = 0 } = settings;
+  const others = (slot: number) => (alternatives > 0 ? mostProbable(predictions, slot, alternatives, special) : []);
+  for (const [slot, choice] of reveals) canvas.reveal(slot, choice, others(slot));
+  for (const [slot, choice] of edits) canvas.edit(slot, choice, others(slot));
   canvas.dropBehindEnd();
 }
 

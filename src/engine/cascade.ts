@@ -72,6 +72,7 @@ export function cautious(models: ModelProvider, { id, minConfidence, maxTokens }
     let isFirst = true;
     return {
       model: engine.model,
+      vocabulary: engine.vocabulary,
       async *generate(request, signal) {
         if (!isFirst) return yield* engine.generate(request, signal);
         isFirst = false;

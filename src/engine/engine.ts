@@ -15,7 +15,7 @@ import { Line, type Ticket } from './line.ts';
 import { PrefixCache } from './prefix-cache.ts';
 import { buildPrompt, type Prompt } from './prompt.ts';
 import { Transcript } from './transcript.ts';
-import type { Completion, Engine, EngineParts, Frame, GenerateRequest, ModelInfo, Usage } from './types.ts';
+import type { Completion, Engine, EngineParts, Frame, GenerateRequest, ModelInfo, Usage, Vocabulary } from './types.ts';
 
 /** Four to five full contexts of the nano model; an isolate has 128 MB for everything. */
 const DEFAULT_CACHE_BYTES = 48 * 2 ** 20;
@@ -43,6 +43,7 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
 
 class DiffusionEngine implements Engine {
   readonly model: ModelInfo;
+  readonly vocabulary: Vocabulary;
   readonly #tokenizer: Tokenizer;
   readonly #denoiser: Denoiser;
   readonly #prefixes: PrefixCache;
@@ -56,6 +57,7 @@ class DiffusionEngine implements Engine {
       contextLength: prefixTokens + suffixTokens + canvasSlots,
       maxOutputTokens: denoiser.maxOutputTokens,
     };
+    this.vocabulary = vocabularyOf(tokenizer);
     this.#tokenizer = tokenizer;
     this.#denoiser = denoiser;
     this.#prefixes = new PrefixCache(denoiser, denoiser.prefixContexts);
@@ -77,14 +79,19 @@ class DiffusionEngine implements Engine {
     try {
       await this.#line.turn(ticket, signal);
       const queueMs = performance.now() - joinedMs;
-      const completion = yield* this.#denoise(request, ticket, signal);
+      const completion = yield* this.#denoise(request, ticket, signal, joinedMs);
       return { ...completion, usage: { ...completion.usage, queueMs } };
     } finally {
       this.#line.leave(ticket);
     }
   }
 
-  async *#denoise(request: GenerateRequest, ticket: Ticket, signal: AbortSignal): AsyncGenerator<Frame, Completion> {
+  async *#denoise(
+    request: GenerateRequest,
+    ticket: Ticket,
+    signal: AbortSignal,
+    joinedMs: number,
+  ): AsyncGenerator<Frame, Completion> {
     const { config } = this.#denoiser;
     const { special } = this.#tokenizer;
     const settings: SamplerSettings = {
@@ -94,13 +101,16 @@ class DiffusionEngine implements Engine {
       revealThreshold: request.revealThreshold ?? config.diffusion.revealThreshold,
       editThreshold: request.editThreshold ?? config.diffusion.editThreshold,
       maxEditsPerSlot: config.diffusion.maxEditsPerSlot,
+      alternatives: request.alternatives ?? 0,
     };
     const penalties = penaltiesOf(request);
     const maxTokens = Math.min(request.maxTokens, this.model.maxOutputTokens);
     const maxSteps = request.maxSteps ?? Number.POSITIVE_INFINITY;
-    const maxMs = request.deadlineMs ?? Number.POSITIVE_INFINITY;
+    const { deadlineMs = Number.POSITIVE_INFINITY, maxDenoisingMs = Number.POSITIVE_INFINITY } = request;
     const work = new Work();
-    const prompt = work.measure(() => buildPrompt(request.prefix, request.suffix, this.#tokenizer, config.diffusion));
+    const prompt = work.measure(() =>
+      buildPrompt(request.prefix, request.suffix, this.#tokenizer, config.diffusion, request.prefixTokens),
+    );
     const transcript = new Transcript(this.#tokenizer, request.stop);
     if (maxTokens === 0) await this.#withContexts(prompt, prompt.prefix, ticket, signal, work, () => {});
 
@@ -122,7 +132,9 @@ class DiffusionEngine implements Engine {
             ? withPenalties(evaluated, canvas.tokens, transcript.tokens, penalties, special)
             : evaluated;
           work.step(predictions.rows);
-          final = work.steps >= maxSteps || performance.now() - startedMs >= maxMs;
+          const nowMs = performance.now();
+          const isLate = nowMs - joinedMs >= deadlineMs || nowMs - startedMs >= maxDenoisingMs;
+          final = isLate || work.steps >= maxSteps;
           denoisingStep(canvas, predictions, settings, special, { step: work.steps, wanted, final });
         });
         ended = transcript.stopsIn(canvas);
@@ -174,9 +186,22 @@ class DiffusionEngine implements Engine {
 }
 
 /** Undefined when there are none: to penalize takes all logits of every slot. */
-function penaltiesOf({ presencePenalty = 0, frequencyPenalty = 0 }: GenerateRequest): Penalties | undefined {
-  if (presencePenalty === 0 && frequencyPenalty === 0) return undefined;
-  return { presence: presencePenalty, frequency: frequencyPenalty };
+function penaltiesOf({
+  presencePenalty = 0,
+  frequencyPenalty = 0,
+  logitBias = new Map(),
+}: GenerateRequest): Penalties | undefined {
+  if (presencePenalty === 0 && frequencyPenalty === 0 && logitBias.size === 0) return undefined;
+  return { presence: presencePenalty, frequency: frequencyPenalty, bias: logitBias };
+}
+
+function vocabularyOf(tokenizer: Tokenizer): Vocabulary {
+  const { eom, endOfText } = tokenizer.special;
+  return {
+    isText: (id) => tokenizer.isText(id),
+    isEnd: (id) => id === eom || id === endOfText,
+    decode: (ids) => tokenizer.decode(ids),
+  };
 }
 
 /** What a request has cost so far. */

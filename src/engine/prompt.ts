@@ -20,16 +20,18 @@ export interface Prompt {
   truncatedTokens: number;
 }
 
+/** @param prefixIds tokens of `prefixText`, where they are given */
 export function buildPrompt(
   prefixText: string,
   suffixText: string,
   tokenizer: Tokenizer,
   { prefixTokens, suffixTokens }: DenoiserConfig['diffusion'],
+  prefixIds?: readonly number[],
 ): Prompt {
   const { special } = tokenizer;
 
-  const unreadPrefix = unreadLength(prefixText.length, prefixTokens);
-  const prefixRead = tokenizer.encode(prefixText.slice(boundary(prefixText, unreadPrefix)));
+  const unreadPrefix = prefixIds ? 0 : unreadLength(prefixText.length, prefixTokens);
+  const prefixRead = prefixIds ?? tokenizer.encode(prefixText.slice(boundary(prefixText, unreadPrefix)));
   const prefixAll = unreadPrefix === 0 ? [special.endOfText, ...prefixRead] : prefixRead;
   const prefixCut = cutLength(prefixAll.length, prefixTokens);
 

@@ -1,16 +1,18 @@
 /** The text of a completion while it comes about: tokens of finished blocks and of the current canvas. */
 
 import type { Canvas } from '../diffusion/canvas.ts';
+import type { Choice } from '../diffusion/choice.ts';
 import { isSettled, type SamplerSettings } from '../diffusion/sampler.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { findStop, lengthBeforePartialStop } from './stop-strings.ts';
-import type { EmittedToken, Frame } from './types.ts';
+import type { Alternative, EmittedToken, Frame } from './types.ts';
 
 export class Transcript {
   readonly #tokenizer: Tokenizer;
   readonly #stops: readonly string[];
   readonly #tokens: number[] = [];
   readonly #logProbabilities: number[] = [];
+  readonly #alternatives: (readonly Choice[])[] = [];
   #settled = '';
 
   constructor(tokenizer: Tokenizer, stops: readonly string[]) {
@@ -29,6 +31,7 @@ export class Transcript {
     tokens.forEach((token, slot) => {
       this.#tokens.push(token);
       this.#logProbabilities.push(canvas.logProbabilityOf(slot));
+      this.#alternatives.push(canvas.alternativesOf(slot));
     });
   }
 
@@ -53,16 +56,26 @@ export class Transcript {
     const decoder = this.#tokenizer.decoder();
     const tokens: EmittedToken[] = [];
     for (let length = 0; length < text.length; ) {
-      const piece = decoder.push([this.#tokens[tokens.length]!]);
-      // A stop string may begin within the last token.
+      const at = tokens.length;
+      const piece = decoder.push([this.#tokens[at]!]);
+      const alternatives = this.#alternatives[at]!;
       tokens.push({
+        // A stop string may begin within the last token.
         text: text.slice(length, length + piece.length),
-        logProbability: this.#logProbabilities[tokens.length]!,
+        logProbability: this.#logProbabilities[at]!,
+        ...(alternatives.length > 0 && { alternatives: this.#named(at, alternatives) }),
       });
       length += piece.length;
     }
     const sum = tokens.reduce((total, { logProbability }) => total + logProbability, 0);
     return { text, tokens, confidence: tokens.length === 0 ? 0 : sum / tokens.length };
+  }
+
+  /** Alternatives of the token at a place by their names; the token itself is always one of them. */
+  #named(at: number, alternatives: readonly Choice[]): Alternative[] {
+    const taken = { token: this.#tokens[at]!, logProbability: this.#logProbabilities[at]! };
+    const all = alternatives.some(({ token }) => token === taken.token) ? alternatives : [...alternatives, taken];
+    return all.map(({ token, logProbability }) => ({ name: this.#tokenizer.nameOf(token), logProbability }));
   }
 
   #settle(text: string): void {

@@ -1,12 +1,14 @@
 /**
  * The boundary between the HTTP dialects and whatever generates text.
  *
- * Dialects (src/api) know only these types; they never see tokens, canvases or kernels.
+ * Dialects (src/api) know only these types; they never see canvases or kernels, and tokens by their ids alone.
  */
 
 /** One completion to generate: text on the left of the cursor, text on its right, and how to decode. */
 export interface GenerateRequest {
   prefix: string;
+  /** Token ids that `prefix` is the text of, all of them text: the model reads these, where there are any. */
+  prefixTokens?: readonly number[];
   /** Text to the right of the cursor; the empty string asks for a plain continuation. */
   suffix: string;
   /**
@@ -25,15 +27,21 @@ export interface GenerateRequest {
   /** Penalties on the logits of tokens that have been written, as in OpenAI's API, in [-2, 2]; none when absent. */
   presencePenalty?: number;
   frequencyPenalty?: number;
+  /** Added to the logits of tokens, by their ids. */
+  logitBias?: ReadonlyMap<number, number>;
+  /** Most probable tokens that are told of each place beside the one that was taken. */
+  alternatives?: number;
   /** Denoising steps the whole request may take. */
   maxSteps?: number;
   /**
-   * Milliseconds from the first denoising step on after which the request ends as if its steps were used up, with what
-   * the canvas says by then; at most one step late. The clock of the deployed Workers runtime stands still between I/O
+   * Milliseconds from the call on, with its time in the line and that of reading the context, after which the request ends
+   * as if its steps were used up, with what the canvas says by then: after one step at least, and at most one step late. The clock of the deployed Workers runtime stands still between I/O
    * (https://developers.cloudflare.com/workers/runtime-apis/performance/), so there the deadline can pass unnoticed;
    * `maxSteps` is the bound that always holds.
    */
   deadlineMs?: number;
+  /** The same from the first denoising step on. */
+  maxDenoisingMs?: number;
   /** Confidence at which a slot is revealed, in (0, 1]; the model's own when absent. */
   revealThreshold?: number;
   /** Probability at which a revealed token is edited, in (0, 1]; the model's own when absent. */
@@ -85,6 +93,24 @@ export interface EmittedToken {
   text: string;
   /** Natural logarithm of its probability over the vocabulary, as of its reveal or last edit. */
   logProbability: number;
+  /** The most probable tokens of its place, best first, where they were asked for; it is one of them, or else the last. */
+  alternatives?: readonly Alternative[];
+}
+
+export interface Alternative {
+  /** Its text; `bytes:\xe2\x9c` for bytes that are no whole characters, and `<|name|>` for what ends a text. */
+  name: string;
+  logProbability: number;
+}
+
+/** The token ids that a request may name. */
+export interface Vocabulary {
+  /** Whether a token stands for a piece of text. */
+  isText(id: number): boolean;
+  /** Whether a token ends a completion. */
+  isEnd(id: number): boolean;
+  /** Text of tokens; bytes that are no UTF-8 become U+FFFD. */
+  decode(ids: readonly number[]): string;
 }
 
 export interface ModelInfo {
@@ -99,6 +125,7 @@ export interface ModelInfo {
 /** A model that is ready to generate. One engine serves many requests at once and decides itself whose turn it is. */
 export interface Engine {
   readonly model: ModelInfo;
+  readonly vocabulary: Vocabulary;
   /** Requests that wait for their first turn, where the engine has a line of its own. */
   readonly waiting?: number;
   /**

@@ -40,7 +40,7 @@ export function observed(c: Context, engine: Engine): Engine {
     }
   }
 
-  return { model: engine.model, generate };
+  return { model: engine.model, vocabulary: engine.vocabulary, generate };
 }
 
 function codeOf(error: unknown): string {

@@ -31,6 +31,13 @@ export interface Tokenizer {
   /** Text of whole token ids: special ones are left out, bytes that are no UTF-8 become U+FFFD. */
   decode(ids: Iterable<number>): string;
   decoder(): TokenDecoder;
+  /** Whether a token stands for bytes of a text: no special one, and one of the vocabulary. */
+  isText(id: number): boolean;
+  /**
+   * A name that no other token has: its text, or `bytes:\xe2\x9c` when that is no whole character (as OpenAI's text
+   * completions name such tokens), or `<|name|>` of a special one; `<|id|>` where a model has logits for more ids than there are tokens.
+   */
+  nameOf(id: number): string;
 }
 
 /** Decodes a growing list of tokens. */
@@ -120,6 +127,23 @@ class ByteLevelBpe implements Tokenizer {
       },
       flush: () => utf8.decode(),
     };
+  }
+
+  isText(id: number): boolean {
+    return this.#tokenBytes[id] !== undefined;
+  }
+
+  nameOf(id: number): string {
+    const bytes = this.#tokenBytes[id];
+    if (bytes === undefined) {
+      const special = (Object.keys(SPECIAL_TOKENS) as (keyof SpecialTokens)[]).find((key) => this.special[key] === id);
+      return special === undefined ? `<|${id}|>` : SPECIAL_TOKENS[special];
+    }
+    try {
+      return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+    } catch {
+      return `bytes:${Array.from(bytes, (byte) => `\\x${byte.toString(16).padStart(2, '0')}`).join('')}`;
+    }
   }
 
   #encodeWord(word: string, ids: number[]): void {

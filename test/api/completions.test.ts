@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { createApp } from '../../src/app.ts';
 import { errorOf, post } from '../support/requests.ts';
@@ -63,7 +64,9 @@ describe('POST /v1/completions', () => {
       presence_penalty: 1.5,
       frequency_penalty: -0.5,
       seed: 42,
+      logit_bias: { 97: -100, 0: 1.5, 98: 0 },
       max_steps: 3,
+      deadline_ms: 60_000,
       reveal_threshold: 0.8,
       edit_threshold: 1,
       user: 'someone',
@@ -80,7 +83,12 @@ describe('POST /v1/completions', () => {
         presencePenalty: 1.5,
         frequencyPenalty: -0.5,
         seed: 42,
+        logitBias: new Map([
+          [97, -100],
+          [0, 1.5],
+        ]),
         maxSteps: 3,
+        deadlineMs: expect.closeTo(60_000, -4),
         revealThreshold: 0.8,
         editThreshold: 1,
       },
@@ -175,6 +183,75 @@ describe('POST /v1/completions', () => {
     expect(await cut.json()).toMatchObject({ choices: [{ text: 'hello', logprobs: { tokens: ['hello'] } }] });
   });
 
+  it('should ask for the most probable tokens of each place and tell them by their names', async () => {
+    const tokens = [
+      {
+        text: 'hello ',
+        logProbability: -0.25,
+        alternatives: [
+          { name: 'hello ', logProbability: -0.25 },
+          { name: 'bytes:\\xe2\\x9c', logProbability: -2 },
+        ],
+      },
+      // Cut by a stop string, and drawn though two others are more probable.
+      {
+        text: 'wor',
+        logProbability: -3,
+        alternatives: [
+          { name: 'all', logProbability: -1 },
+          { name: '<|eom|>', logProbability: -2 },
+          { name: 'world', logProbability: -3 },
+        ],
+      },
+    ];
+    const { app, engine } = setUp({ ...helloScript, completion: { ...helloScript.completion, tokens } });
+    const response = await post(app, PATH, { model: 'nano', prompt: 'say ', logprobs: 2, temperature: 1 });
+    expect(engine.requests).toMatchObject([{ alternatives: 2 }]);
+    expect(await response.json()).toMatchObject({
+      choices: [
+        {
+          logprobs: {
+            tokens: ['hello ', 'wor'],
+            token_logprobs: [-0.25, -3],
+            top_logprobs: [
+              { 'hello ': -0.25, 'bytes:\\xe2\\x9c': -2 },
+              { all: -1, '<|eom|>': -2, world: -3 },
+            ],
+            text_offset: [0, 6],
+          },
+        },
+      ],
+    });
+  });
+
+  it.each([
+    [[104, 105], ['hi'], [[104, 105]]],
+    [
+      [[104, 105], [111]],
+      ['hi', 'o'],
+      [[104, 105], [111]],
+    ],
+  ])('should read the token ids %j as they are', async (prompt, prefixes, prefixTokens) => {
+    const { app, engine } = setUp();
+    const response = await post(app, PATH, { model: 'nano', prompt, echo: true, suffix: 'end' });
+    const { choices } = (await response.json()) as { choices: { text: string }[] };
+    expect(choices.map(({ text }) => text)).toEqual(prefixes.map((text) => `${text}hello world!`));
+    expect(engine.requests).toMatchObject(
+      prefixes.map((prefix, at) => ({ prefix, prefixTokens: prefixTokens[at], suffix: 'end' })),
+    );
+  });
+
+  it('should share a deadline among the choices', async () => {
+    const { app, engine } = setUp({ ...helloScript, beforeFrame: () => sleep(10) });
+    await post(app, PATH, { model: 'nano', prompt: ['a', 'b'], n: 2, temperature: 1, deadline_ms: 4000 });
+    const deadlines = engine.requests.map(({ deadlineMs }) => deadlineMs!);
+    expect(deadlines).toHaveLength(4);
+    // The first has a quarter; the last has all that is left, which is what the others left over.
+    expect(deadlines[0]).toBeLessThanOrEqual(1000);
+    expect(deadlines[3]).toBeGreaterThan(1000);
+    expect(deadlines[3]).toBeLessThan(4000 - 3 * 2 * 9);
+  });
+
   it('should answer the request of Continue with the Inception provider', async () => {
     const { app, engine } = setUp();
     const response = await post(app, PATH, {
@@ -229,8 +306,6 @@ describe('POST /v1/completions', () => {
   });
 
   it.each([
-    ['logprobs', 5],
-    ['logit_bias', { 50: -100 }],
     ['repetition_penalty', 1.2],
     ['top_k', 40],
     ['min_tokens', 1],
@@ -283,19 +358,26 @@ describe('POST /v1/completions', () => {
     ['logprobs', { logprobs: true }],
     ['logprobs', { logprobs: 0, stream: true }],
     ['logprobs', { logprobs: 0, echo: true }],
-    ['logprobs', { logprobs: 1, temperature: 0.5 }],
+    ['logprobs', { logprobs: 21 }],
+    ['logit_bias.97', { logit_bias: { 97: -101 } }],
+    ['logit_bias.97', { logit_bias: { 97: '1' } }],
+    ['logit_bias.a', { logit_bias: { a: 1 } }],
+    ['logit_bias.1', { logit_bias: { 1: 1 } }],
+    ['logit_bias', { logit_bias: Object.fromEntries(Array.from({ length: 301 }, (_, id) => [id, 1])) }],
+    ['logit_bias', { logit_bias: [[97, 1]] }],
+    ['deadline_ms', { deadline_ms: 0 }],
+    ['deadline_ms', { deadline_ms: '100' }],
+    ['prompt.1', { prompt: [104, 7] }],
+    ['prompt.0.1', { prompt: [[104, 7]] }],
+    ['prompt.0', { prompt: [[]] }],
+    ['prompt', { prompt: [104, 'a'] }],
+    ['prompt.0', { prompt: [-1] }],
+    ['prompt', { prompt: [1.5] }],
   ])('should answer 400 naming %s for %j', async (param, fields) => {
     const { app, engine } = setUp();
     const response = await post(app, PATH, { model: 'nano', prompt: 'a', ...fields });
     expect(await errorOf(response)).toMatchObject({ status: 400, type: 'invalid_request_error', param });
     expect(engine.requests).toEqual([]);
-  });
-
-  it.each([[[1, 2, 3]], [[[1, 2], [3]]]])('should say that token ids are not accepted for %j', async (prompt) => {
-    const { app } = setUp();
-    const error = await errorOf(await post(app, PATH, { model: 'nano', prompt }));
-    expect(error).toMatchObject({ status: 400, param: 'prompt' });
-    expect(error.message).toContain('token ids are not accepted');
   });
 
   it('should answer 404 for a model that is not served', async () => {

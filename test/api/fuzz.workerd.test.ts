@@ -6,6 +6,7 @@ import { gatewayOf } from '../../src/backend/gateway.ts';
 import type { GenerateRequest } from '../../src/engine/types.ts';
 import { echoEngine } from '../support/echo-engine.ts';
 import { PATHS, requestTo } from '../support/fuzz-requests.ts';
+import { letters } from '../support/letters.ts';
 import { providerOf } from '../support/scripted-engine.ts';
 import { expectWellFormed } from '../support/well-formed.ts';
 
@@ -22,6 +23,7 @@ const TEST_TIMEOUT_MS = 120_000;
 /** What the engine relies on: see GenerateRequest. */
 function checkRequest(request: GenerateRequest): void {
   const { maxTokens, temperature, topP, seed, stop, maxSteps = 1, revealThreshold = 1, deadlineMs = 1 } = request;
+  const { maxDenoisingMs = 1, logitBias = new Map(), prefixTokens = [] } = request;
   const sound =
     Number.isSafeInteger(maxTokens) &&
     maxTokens >= 0 &&
@@ -36,7 +38,10 @@ function checkRequest(request: GenerateRequest): void {
     maxSteps > 0 &&
     revealThreshold > 0 &&
     revealThreshold <= 1 &&
-    deadlineMs > 0;
+    deadlineMs >= 0 &&
+    maxDenoisingMs > 0 &&
+    [...logitBias].every(([id, bias]) => (letters.isText(id) || letters.isEnd(id)) && Math.abs(bias) <= 100) &&
+    prefixTokens.every(letters.isText);
   if (!sound) throw new Error(`the engine was asked for ${JSON.stringify(request)}`);
 }
 

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { createApp } from '../../src/app.ts';
 import type { Completion, Usage } from '../../src/engine/types.ts';
+import { llamaVimRequest, llamaVimWarmUp } from '../support/llama-vim.ts';
 import { errorOf, post } from '../support/requests.ts';
 import { helloScript, providerOf, scriptedEngine, usage } from '../support/scripted-engine.ts';
 
@@ -16,41 +17,16 @@ function setUp(completion: Partial<Completion> = {}, spent: Partial<Usage> = {})
   return { engine, ask: (body: object) => post(app, '/infill', body) };
 }
 
-/** As autoload/llama.vim builds it. */
-const LLAMA_VIM = {
-  id_slot: 0,
-  input_prefix: PREFIX,
-  input_suffix: SUFFIX,
-  input_extra: [
+const LLAMA_VIM = llamaVimRequest({
+  prefix: PREFIX,
+  line: '    ',
+  suffix: SUFFIX,
+  extra: [
     { text: 'import os\n', time: [123, 456], filename: 'old.py' },
     { text: 'export const a = 1;\n', time: [124, 456], filename: 'src/new.ts' },
   ],
-  prompt: '    ',
-  n_predict: 128,
-  stop: [],
-  n_indent: 4,
-  top_k: 40,
-  top_p: 0.9,
-  stream: false,
-  samplers: ['top_k', 'top_p', 'infill'],
-  cache_prompt: true,
-  t_max_prompt_ms: 500,
-  t_max_predict_ms: 250,
-  response_fields: [
-    'content',
-    'timings/prompt_n',
-    'timings/prompt_ms',
-    'timings/prompt_per_token_ms',
-    'timings/prompt_per_second',
-    'timings/predicted_n',
-    'timings/predicted_ms',
-    'timings/predicted_per_token_ms',
-    'timings/predicted_per_second',
-    'truncated',
-    'tokens_cached',
-  ],
-  model: '',
-};
+  maxPredictMs: 250,
+});
 
 /** As src/llama-server.ts of llama.vscode builds it. */
 const LLAMA_VSCODE = {
@@ -104,7 +80,7 @@ describe('POST /infill', () => {
         temperature: 0,
         topP: 0.9,
         seed: expect.any(Number),
-        deadlineMs: 250,
+        maxDenoisingMs: 250,
       },
     ]);
   });
@@ -142,7 +118,7 @@ describe('POST /infill', () => {
       [0.6, 9],
     ]);
     // The time that the editor waits is that of all choices.
-    expect(engine.requests.map(({ deadlineMs }) => Math.round(deadlineMs!))).toEqual([167, 167, 167]);
+    expect(engine.requests.map(({ maxDenoisingMs }) => Math.round(maxDenoisingMs!))).toEqual([167, 167, 167]);
   });
 
   it('should answer one choice as an object with numbers that can be divided by', async () => {
@@ -157,22 +133,7 @@ describe('POST /infill', () => {
 
   it('should read the context and write nothing when no token is asked for', async () => {
     const { ask, engine } = setUp({ text: '', finishReason: 'length' }, { completionTokens: 0 });
-    const { input_extra } = LLAMA_VIM;
-    const response = await ask({
-      id_slot: 0,
-      input_prefix: '',
-      input_suffix: '',
-      input_extra,
-      prompt: '',
-      n_predict: 0,
-      temperature: 0,
-      stream: false,
-      samplers: [],
-      cache_prompt: true,
-      t_max_prompt_ms: 1,
-      t_max_predict_ms: 1,
-      response_fields: [''],
-    });
+    const response = await ask(llamaVimWarmUp(LLAMA_VIM.input_extra));
     expect(response.status).toBe(200);
     expect(await response.json()).toEqual({});
     expect(engine.requests).toMatchObject([{ maxTokens: 0, suffix: '' }]);
@@ -216,7 +177,25 @@ describe('POST /infill', () => {
     const { ask, engine } = setUp();
     await ask({ input_prefix: 'a', n_predict: -1, t_max_predict_ms: 0, frequency_penalty: 0.5 });
     expect(engine.requests[0]).toMatchObject({ maxTokens: engine.model.maxOutputTokens, frequencyPenalty: 0.5 });
-    expect(engine.requests[0]).not.toHaveProperty('deadlineMs');
+    expect(engine.requests[0]).not.toHaveProperty('maxDenoisingMs');
+  });
+
+  it.each([
+    { logit_bias: { 97: -100, 98: 2.5 } },
+    {
+      logit_bias: [
+        [97, false],
+        [98, 2.5],
+      ],
+    },
+  ])('should hand biases and budgets to the engine: %j', async (fields) => {
+    const { ask, engine } = setUp();
+    await ask({ input_prefix: 'a', max_steps: 3, deadline_ms: 60_000, ...fields });
+    const logitBias = new Map([
+      [97, -100],
+      [98, 2.5],
+    ]);
+    expect(engine.requests).toMatchObject([{ logitBias, maxSteps: 3, deadlineMs: expect.closeTo(60_000, -4) }]);
   });
 
   it('should not find inherited names among the fields', async () => {
@@ -226,6 +205,13 @@ describe('POST /infill', () => {
   });
 
   it.each([
+    ['grammar', { grammar: 'root ::= "a"' }],
+    ['json_schema', { json_schema: { type: 'object' } }],
+    ['n_probs', { n_probs: 3 }],
+    ['ignore_eos', { ignore_eos: true }],
+    ['logit_bias', { logit_bias: [['hello', 1]] }],
+    ['logit_bias.7', { logit_bias: [[7, 1]] }],
+    ['deadline_ms', { deadline_ms: 0 }],
     ['lora', { lora: [{ id: 0, scale: 0.5 }] }],
     ['prompt', { prompt: [1, 2] }],
     ['n_predict', { n_predict: -2 }],

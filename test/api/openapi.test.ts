@@ -74,7 +74,7 @@ describe('the description', () => {
       temperature: { type: 'number', minimum: 0, maximum: 2, default: 0 },
       min_tokens: { const: 0 },
       top_k: { enum: [-1, 0] },
-      logit_bias: { type: 'object', additionalProperties: false },
+      logit_bias: { type: 'object', maxProperties: 300, additionalProperties: { minimum: -100, maximum: 100 } },
     });
   });
 

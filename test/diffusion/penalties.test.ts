@@ -54,6 +54,23 @@ describe('withPenalties', () => {
     expect(penalized([row], [MASK], [special.eom, special.pad, special.endOfText], 2, 2).ids[0]).toBe(special.eom);
   });
 
+  it('should add biases, exactly over the vocabulary', () => {
+    const plain = predictions([{ [A]: 0.6, [B]: 0.3 }]);
+    const unlikely = VOCABULARY - 1;
+    expect([...plain.ids]).not.toContain(unlikely);
+    const bias = new Map([
+      [unlikely, 20],
+      [A, -100],
+      [special.eom, 0.5],
+    ]);
+    const biased = withPenalties(plain, Int32Array.of(MASK), [], { presence: 0, frequency: 0, bias }, special);
+    expect([biased.ids[0], biased.ids[1]]).toEqual([unlikely, B]);
+    expect([...biased.ids]).not.toContain(A);
+    expect(biased.allLogits(0)[special.eom]! - plain.allLogits(0)[special.eom]!).toBeCloseTo(0.5, 5);
+    expect(probabilities(biased, 0).reduce((sum, share) => sum + share, 0)).toBeCloseTo(1, 5);
+    expect(probabilities(biased, 0)[unlikely]).toBeGreaterThan(0.99);
+  });
+
   it('should order the candidates best first, and find one that was none before', () => {
     const { ids, logits, candidates } = penalized(
       [{ [A]: 0.5 }],

@@ -142,6 +142,39 @@ describe('step budget', () => {
   });
 });
 
+describe('alternatives', () => {
+  const settings = { ...greedy, alternatives: 3 };
+  const row = { 10: 0.4, [mask]: 0.3, [pad]: 0.2, 12: 0.05, 13: 0.02 };
+
+  it('should be the most probable tokens that may stand, as of the reveal', () => {
+    const canvas = new Canvas(2, special);
+    run(canvas, [[row, { 11: 0.3 }]], settings);
+    expect(canvas.alternativesOf(0).map(({ token }) => token)).toEqual([10, pad, 12]);
+    expect(canvas.alternativesOf(0)[1]!.logProbability).toBeCloseTo(Math.log(0.2), 5);
+    expect(canvas.alternativesOf(1)).toEqual([]);
+  });
+
+  it('should be those of the last edit', () => {
+    const canvas = new Canvas(2, special);
+    const rows = [
+      [row, { 11: 0.3 }],
+      [{ 20: 0.95, 21: 0.02 }, { 11: 0.3 }],
+    ];
+    run(canvas, rows, settings);
+    expect(canvas.alternativesOf(0).slice(0, 2)).toMatchObject([{ token: 20 }, { token: 21 }]);
+  });
+
+  it('should reach beyond the candidates', () => {
+    const canvas = new Canvas(1, special);
+    run(canvas, [[row]], { ...greedy, alternatives: 20 });
+    const found = canvas.alternativesOf(0);
+    expect(found).toHaveLength(20);
+    expect(new Set(found.map(({ token }) => token)).size).toBe(20);
+    const ordered = found.map(({ logProbability }) => logProbability);
+    expect(ordered).toEqual(ordered.toSorted((a, b) => b - a));
+  });
+});
+
 describe('termination', () => {
   it('should end for any predictions', () => {
     const random = mulberry32(7);

@@ -3,10 +3,11 @@ import { ConfigError } from '../../src/denoiser/config.ts';
 import { createEngine } from '../../src/engine/engine.ts';
 import { EngineBusy } from '../../src/engine/errors.ts';
 import type { Completion, GenerateRequest } from '../../src/engine/types.ts';
+import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';
 import { kernelModule } from '../assembly/builds.ts';
 import { randomModel, SAMPLE_CONFIG } from '../denoiser/random-model.ts';
 import { streamOf } from '../denoiser/safetensors-file.ts';
-import { sampleTokenizer, specialTokens } from '../tokenizer/sample-tokenizer.ts';
+import { byteId, mergedId, sampleTokenizer, specialTokens } from '../tokenizer/sample-tokenizer.ts';
 import { CANVAS_SLOTS, ONE_PAIR, request, run, SEVERAL_PAIRS, said, sampleEngine } from './sample-engine.ts';
 
 const kernels = { relaxed: kernelModule('relaxed'), simd: kernelModule('simd') };
@@ -88,6 +89,23 @@ describe('completion', () => {
     expect(completion.finishReason).toBe('length');
   });
 
+  it('should count the time in the line for its deadline, and not for that of its denoising', async () => {
+    const single = await sampleEngine(kernels, ONE_PAIR);
+    const clock = vi.spyOn(performance, 'now');
+    let nowMs = 0;
+    clock.mockImplementation(() => nowMs);
+    const ask = (changes: Partial<GenerateRequest>) => {
+      const waiting = run(single, changes);
+      nowMs += 1000;
+      return waiting;
+    };
+    const late = await ask({ deadlineMs: 500 });
+    const unhurried = await ask({ maxDenoisingMs: 500 });
+    clock.mockRestore();
+    expect(late.completion.usage.steps).toBe(1);
+    expect(unhurried.completion.usage.steps).toBe((await run(single)).completion.usage.steps);
+  });
+
   it('should take one step within a deadline that has passed already', async () => {
     const { completion } = await run(engine, { deadlineMs: 0 });
     expect(completion.usage.steps).toBe(1);
@@ -118,6 +136,77 @@ describe('completion', () => {
     const penalized = (await run(engine, { presencePenalty: 2, frequencyPenalty: 2 })).completion;
     expect(distinct(penalized)).toBeGreaterThan(distinct(plain));
     expect(said((await run(engine, { presencePenalty: 0, frequencyPenalty: 0 })).completion)).toEqual(said(plain));
+  });
+
+  it('should never say a token that is banned', async () => {
+    const { text } = (await run(engine)).completion;
+    const banned = new Map([...new Set(new TextEncoder().encode(text))].map((byte) => [byteId(byte), -100]));
+    for (const id of Object.values(mergedId)) banned.set(id, -100);
+    const other = (await run(engine, { logitBias: banned })).completion;
+    expect(other.text).not.toBe('');
+    expect([...new TextEncoder().encode(other.text)].filter((byte) => banned.has(byteId(byte)))).toEqual([]);
+  });
+
+  it.each([0, 0.8])('should say nothing but what is biased by 100, at temperature %d', async (temperature) => {
+    const logitBias = new Map([[byteId(0x7e), 100]]);
+    const { text, confidence } = (await run(engine, { logitBias, temperature, maxTokens: 9 })).completion;
+    expect(text).toBe('~'.repeat(9));
+    expect(confidence).toBeCloseTo(0, 5);
+  });
+
+  it('should end at once when only its end is left, and not at all when that is banned', async () => {
+    const { eom, endOfText } = specialTokens;
+    const ended = (await run(engine, { logitBias: new Map([[eom, 100]]) })).completion;
+    expect(ended).toMatchObject({ text: '', finishReason: 'stop' });
+    const model = randomModel(1);
+    model.embedding.scales[eom]! *= 2.5;
+    const eager = await sampleEngine(kernels, ONE_PAIR, model);
+    expect((await run(eager)).completion.finishReason).toBe('stop');
+    const bans = new Map([
+      [eom, -100],
+      [endOfText, -100],
+    ]);
+    expect((await run(eager, { logitBias: bans })).completion.finishReason).toBe('length');
+  });
+
+  it.each([{}, { temperature: 1.2, seed: 5 }, { presencePenalty: 1 }])(
+    'should tell the most probable tokens of each place, with the one that it took: %j',
+    async (changes) => {
+      const plain = (await run(engine, changes)).completion;
+      const { tokens, ...completion } = (await run(engine, { ...changes, alternatives: 4 })).completion;
+      expect(said(completion)).toEqual(said(plain));
+      for (const { text, logProbability, alternatives } of tokens!) {
+        const ordered = alternatives!.slice(0, 4).map((other) => other.logProbability);
+        expect(ordered).toEqual(ordered.toSorted((a, b) => b - a));
+        expect(alternatives!.length).toBeOneOf([4, 5]);
+        // Behind bytes of no character the text begins with U+FFFD.
+        const taken = alternatives!.find(
+          ({ name, logProbability: other }) =>
+            other === logProbability && (text.endsWith(name) || name.startsWith('bytes:')),
+        );
+        expect(taken).toBeDefined();
+        expect(alternatives!.reduce((sum, other) => sum + Math.exp(other.logProbability), 0)).toBeLessThan(1.0001);
+      }
+    },
+  );
+
+  it('should read token ids as it reads their text', async () => {
+    const { prefix } = request();
+    const prefixTokens = loadTokenizer(sampleTokenizer()).encode(prefix);
+    expect(said((await run(engine, { prefixTokens })).completion)).toEqual(said((await run(engine)).completion));
+    // The same text in other tokens is another context.
+    const bytes = Array.from(new TextEncoder().encode(prefix), byteId);
+    const { usage } = (await run(engine, { prefixTokens: bytes })).completion;
+    expect(usage.promptTokens - (await run(engine)).completion.usage.promptTokens).toBe(
+      bytes.length - prefixTokens.length,
+    );
+  });
+
+  it('should know which ids are text', () => {
+    const { vocabulary } = engine;
+    expect(vocabulary.decode([mergedId.return!, byteId(0x20)])).toBe('return ');
+    expect([vocabulary.isText(byteId(0)), vocabulary.isText(specialTokens.eom)]).toEqual([true, false]);
+    expect([vocabulary.isEnd(specialTokens.eom), vocabulary.isEnd(specialTokens.pad)]).toEqual([true, false]);
   });
 
   it('should report what it cost', async () => {

@@ -4,6 +4,7 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import * as z from 'zod';
+import { llamaVimRequest, llamaVimWarmUp } from '../support/llama-vim.ts';
 import { MODELS } from './model.ts';
 import { type Service, serve } from './serve.ts';
 
@@ -42,40 +43,20 @@ describe('the service with its model', () => {
   }
 
   describe('llama.vim (autoload/llama.vim: llama#fim, s:fim_on_response, s:fim_render, s:ring_update)', () => {
+    /** What Vim's reltime() says. */
+    const at = (seconds: number): [number, number] => [seconds, 5678];
     const extra = [
-      { text: 'def load(path):\n    return json.load(open(path))\n', time: [1234, 5678], filename: 'load.py' },
-      { text: 'settings = {}\n', time: [1235, 5678], filename: 'settings.py' },
+      { text: 'def load(path):\n    return json.load(open(path))\n', time: at(1234), filename: 'load.py' },
+      { text: 'settings = {}\n', time: at(1235), filename: 'settings.py' },
     ];
-    const request = {
-      id_slot: 0,
-      input_prefix: PREFIX.slice(0, PREFIX.lastIndexOf('\n') + 1),
-      input_suffix: SUFFIX,
-      input_extra: extra,
-      prompt: '        ',
-      n_predict: 128,
-      stop: [],
-      n_indent: 8,
-      top_k: 40,
-      top_p: 0.9,
-      samplers: ['top_k', 'top_p', 'infill'],
-      stream: false,
-      cache_prompt: true,
-      t_max_prompt_ms: 500,
-      t_max_predict_ms: 1000,
-      response_fields: [
-        'content',
-        'timings/prompt_n',
-        'timings/prompt_ms',
-        'timings/prompt_per_token_ms',
-        'timings/prompt_per_second',
-        'timings/predicted_n',
-        'timings/predicted_ms',
-        'timings/predicted_per_token_ms',
-        'timings/predicted_per_second',
-        'truncated',
-        'tokens_cached',
-      ],
+    const place = {
+      prefix: PREFIX.slice(0, PREFIX.lastIndexOf('\n') + 1),
+      line: '        ',
+      suffix: SUFFIX,
+      extra,
+      maxPredictMs: 1000,
     };
+    const request = llamaVimRequest(place);
     const answer = z.object({
       content: z.string(),
       'timings/prompt_n': count,
@@ -98,31 +79,16 @@ describe('the service with its model', () => {
     });
 
     it('should show the first completion of a place, which has 250 ms', async () => {
-      answer.parse(JSON.parse(await ask('/infill', { ...request, t_max_predict_ms: 250 })));
+      answer.parse(JSON.parse(await ask('/infill', llamaVimRequest({ ...place, maxPredictMs: 250 }))));
     });
 
     it('should go on from a completion that is shown already', async () => {
-      const shown = { ...request, input_prefix: `${PREFIX}data = json.load(file)\n`, t_max_predict_ms: 1000 };
+      const shown = llamaVimRequest({ ...place, prefix: `${PREFIX}data = json.load(file)\n` });
       answer.parse(JSON.parse(await ask('/infill', shown)));
     });
 
     it('should warm the cache, of which no answer is read', async () => {
-      const warmUp = {
-        id_slot: 0,
-        input_prefix: '',
-        input_suffix: '',
-        input_extra: extra,
-        prompt: '',
-        n_predict: 0,
-        temperature: 0,
-        samplers: [],
-        stream: false,
-        cache_prompt: true,
-        t_max_prompt_ms: 1,
-        t_max_predict_ms: 1,
-        response_fields: [''],
-      };
-      expect(JSON.parse(await ask('/infill', warmUp))).toEqual({});
+      expect(JSON.parse(await ask('/infill', llamaVimWarmUp(extra)))).toEqual({});
     });
   });
 

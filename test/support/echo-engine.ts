@@ -1,11 +1,13 @@
 /** An engine that is as good as free: what it says is cut from the request, so that it is as odd as the request. */
 import type { Engine, GenerateRequest } from '../../src/engine/types.ts';
+import { letters } from './letters.ts';
 
 const MAX_CHARS = 48;
 
 /** @param check sees each request that reaches the engine. */
 export function echoEngine(check: (request: GenerateRequest) => void): Engine {
   return {
+    vocabulary: letters,
     model: { id: 'nano', created: 1_700_000_000, contextLength: 1056, maxOutputTokens: 256 },
     async *generate(request, signal) {
       check(request);

@@ -9,6 +9,8 @@ const BODIES: Readonly<Record<string, readonly object[]>> = {
     { model: 'nano', prompt: 'a', stream: true, stream_options: { include_usage: true }, diffusing: true },
     { model: 'nano', prompt: '<|fim_prefix|>a(<|fim_suffix|>)\n<|fim_middle|>', editor: true, min_confidence: 0.3 },
     { model: 'nano', prompt: 'a', logprobs: 1, presence_penalty: 0.5, frequency_penalty: -0.5, max_steps: 4 },
+    { model: 'nano', prompt: [104, 105], logprobs: 5, logit_bias: { 97: -100, 0: 2 }, deadline_ms: 50 },
+    { model: 'nano', prompt: [[104], [105]], suffix: 'b', echo: true },
     { model: 'auto', prompt: 'a', reveal_threshold: 0.5, edit_threshold: 0.5, best_of: 1, stream: false },
     {
       language: 'python',
@@ -41,10 +43,11 @@ const BODIES: Readonly<Record<string, readonly object[]>> = {
       t_max_predict_ms: 250,
       response_fields: ['content', 'timings/prompt_n'],
       samplers: ['top_k'],
+      logit_bias: [[97, false]],
       lora: [],
       seed: -1,
     },
-    { input_prefix: '', prompt: '', n_predict: 0, stream: true, editor: false },
+    { input_prefix: '', prompt: '', n_predict: 0, stream: true, editor: false, logit_bias: { 97: 1 }, max_steps: 2 },
   ],
   '/api/generate': [
     { model: 'nano', prompt: 'a', suffix: 'b', system: '', images: [], options: { num_predict: -1, stop: ['\n'] } },

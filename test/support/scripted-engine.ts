@@ -1,6 +1,7 @@
 /** An engine that yields the frames it was given, so that the HTTP side can be tested without weights. */
 import type { ModelProvider } from '../../src/engine/provider.ts';
 import type { Completion, Engine, Frame, GenerateRequest } from '../../src/engine/types.ts';
+import { letters } from './letters.ts';
 
 export interface Script {
   frames: readonly Frame[];
@@ -38,6 +39,7 @@ export function scriptedEngine(script: Script = helloScript): ScriptedEngine {
   const requests: GenerateRequest[] = [];
   const endings: ScriptedEngine['endings'] = [];
   return {
+    vocabulary: letters,
     model: { id: 'nano', created: 1_700_000_000, contextLength: 1056, maxOutputTokens: 256 },
     requests,
     endings,

@@ -111,6 +111,33 @@ describe('decode', () => {
   });
 });
 
+describe('nameOf', () => {
+  it.each([
+    ['return', mergedId.return!],
+    [' in', mergedId.Ġin!],
+    ['\n', byteId(10)],
+    ['\\', byteId(0x5c)],
+    ['bytes:\\xe2', byteId(0xe2)],
+    ['bytes:\\x80', byteId(0x80)],
+    ['<|eom|>', specialTokens.eom],
+    ['<|999|>', 999],
+  ])('should be %j', (name, id) => {
+    expect(tokenizer.nameOf(id)).toBe(name);
+  });
+
+  it('should be another one for each token', () => {
+    const ids = Array.from({ length: tokenizer.vocabSize }, (_, id) => id);
+    expect(new Set(ids.map((id) => tokenizer.nameOf(id))).size).toBe(tokenizer.vocabSize);
+  });
+});
+
+describe('isText', () => {
+  it('should hold for what stands for bytes', () => {
+    expect([byteId(0), mergedId.return!].every((id) => tokenizer.isText(id))).toBe(true);
+    expect([...Object.values(specialTokens), 999, -1].some((id) => tokenizer.isText(id))).toBe(false);
+  });
+});
+
 describe('loadTokenizer', () => {
   it('should read merges written as pairs of words', () => {
     const json = sampleTokenizer();
