@@ -1,0 +1,1 @@
+"""Public infilling benchmarks against a running service; `python -m training.benchmarks --help`."""

@@ -1,0 +1,104 @@
+"""Runs a Python program that a model has written, in a process of its own that can do little harm (see confine.py).
+
+It keeps mistakes of a model from hurting the machine: endless loops, memory and processes without end, files that are
+written or removed, network. It does not hide files that the user can read, and is no fence against somebody who means
+to break out: for that, run the benchmark in a virtual machine.
+"""
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from training.benchmarks import confine
+
+CONFINE = Path(confine.__file__)
+REASON_CHARACTERS = 200
+ERROR_BYTES = 4096  # read of what the program wrote to its standard error, from the end
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of one program. wall_seconds is for what sleeps or waits, and larger than cpu_seconds, so that a busy machine
+    fails nobody. partial: run although the kernel refuses a namespace or Landlock."""
+
+    cpu_seconds: int = 5
+    wall_seconds: float = 20.0
+    memory_bytes: int = 512 * 2**20  # of address space, each process
+    file_bytes: int = 2**20  # each file
+    open_files: int = 64
+    processes: int = 8
+    partial: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """reason: 'passed', 'timed out', or the last line of what was written to the standard error."""
+
+    passed: bool
+    reason: str
+
+
+class SandboxError(RuntimeError):
+    """This machine cannot confine programs; nothing was run."""
+
+
+def run_program(source: str, limits: Limits = Limits()) -> Outcome:
+    """Runs a program to its end or to one of its limits. It has passed when its last line was reached and it ended with
+    status 0: to leave early is no way to pass. Raises SandboxError."""
+    folder = Path(tempfile.mkdtemp(prefix="benchmark-"))
+    try:
+        return _run_in(folder, source, limits)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _run_in(folder: Path, source: str, limits: Limits) -> Outcome:
+    reached = f"reached-{secrets.token_hex(8)}"
+    last_line = f"\n__import__('builtins').open({reached!r}, 'x').close()\n"
+    (folder / "program.py").write_text(source + last_line, encoding="utf-8", errors="surrogatepass")
+    command = [sys.executable, "-I", "-S", str(CONFINE), json.dumps(asdict(limits)), str(folder), "program.py"]
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env={"PATH": os.defpath, "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1", "HOME": str(folder)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            start_new_session=True,
+        )
+        try:
+            status: int | None = process.wait(limits.wall_seconds)
+        except subprocess.TimeoutExpired:
+            status = None
+        finally:
+            # the whole group; what has left it dies with the first process of its namespace
+            try:
+                os.killpg(process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            process.wait()
+        said = _tail(errors)
+    if status == confine.NOT_CONFINED:
+        raise SandboxError(f"programs cannot be confined here ({said})")
+    if status is None or status in (128 + signal.SIGXCPU, 128 + signal.SIGKILL):
+        return Outcome(False, "timed out")
+    if status == 0:
+        done = (folder / reached).exists()
+        return Outcome(done, "passed" if done else "ended before its tests did")
+    return Outcome(False, said or f"exit status {status}")
+
+
+def _tail(file) -> str:
+    """The last line that was written."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - ERROR_BYTES))
+    lines = file.read().decode("utf-8", "replace").strip().splitlines()
+    return lines[-1][:REASON_CHARACTERS] if lines else ""
