@@ -16,9 +16,3 @@ export async function readLocalSettings(configPath: string, envFiles: string[] |
     await dispose();
   }
 }
-
-/** Who will be answered, in one line. */
-export function accessOf({ keys }: Settings): string {
-  if (keys.length > 0) return `API keys: ${keys.map(({ name }) => name).join(', ')}`;
-  return 'no API keys: open to this machine, closed to all others (npm run keys:new -- NAME makes a key)';
-}

@@ -4,21 +4,12 @@
  * .dev.vars, or from the files given with `--env-file`. `--log-level log` shows the line that is logged for each request.
  */
 import { spawn } from 'node:child_process';
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { accessOf, LOOPBACK } from './access.ts';
+import { OFFLINE, WRANGLER } from './wrangler.ts';
 
-const LOOPBACK = /^(127\.|localhost$|::1$)/;
 const POLL_INTERVAL_MS = 200;
-
-/** Stops every call that wrangler would make to the outside on its own account. */
-const OFFLINE = {
-  WRANGLER_SEND_METRICS: 'false',
-  WRANGLER_SEND_ERROR_REPORTS: 'false',
-  WRANGLER_HIDE_BANNER: 'true', // the banner looks for updates
-  WRANGLER_WRITE_LOGS: 'false',
-  CLOUDFLARE_CF_FETCH_ENABLED: 'false', // location data of the request.cf object
-};
 
 const root = join(import.meta.dirname, '..');
 const { values: options } = parseArgs({
@@ -38,7 +29,7 @@ const configPath = join(root, 'wrangler.toml');
 Object.assign(process.env, OFFLINE);
 // wrangler reads its environment when it is imported.
 const { storeModels } = await import('./local-bucket.ts');
-const { accessOf, readLocalSettings } = await import('./local-settings.ts');
+const { readLocalSettings } = await import('./local-settings.ts');
 const settings = await readLocalSettings(configPath, envFiles).catch(cannotStart);
 if (settings.keys.length === 0 && !LOOPBACK.test(options.host)) {
   cannotStart(new Error(`--host ${options.host} can be reached by others and needs API_KEYS, see docs/operating.md`));
@@ -47,11 +38,10 @@ console.log(accessOf(settings));
 const models = await storeModels(options.models, options.state, configPath);
 console.log(models.length > 0 ? `models: ${models.join(', ')}` : `no model in ${options.models}: answers will be 503`);
 
-const wrangler = join(createRequire(import.meta.url).resolve('wrangler/package.json'), '../bin/wrangler.js');
 const server = spawn(
   process.execPath,
   [
-    wrangler,
+    WRANGLER,
     'dev',
     ...['--config', configPath, '--ip', options.host, '--port', options.port, '--inspector-port', '0'],
     ...(envFiles ?? []).flatMap((file) => ['--env-file', file]),

@@ -21,6 +21,7 @@ import { ServiceMetrics } from './metrics/service-metrics.ts';
 import type { ApiKey } from './middleware/api-keys.ts';
 import { authentication } from './middleware/authentication.ts';
 import { crossOrigin } from './middleware/cross-origin.ts';
+import { type Drain, draining } from './middleware/drain.ts';
 import { type LogLine, observe } from './middleware/observe.ts';
 import { type RateLimitOptions, rateLimit } from './middleware/rate-limit.ts';
 import { timeLimit } from './middleware/time-limit.ts';
@@ -38,6 +39,8 @@ export interface Operations {
   origins?: readonly string[];
   timeLimitMs?: number;
   rateLimit?: RateLimitOptions;
+  /** Where the process can be asked to finish what it has and take no more. */
+  drain?: Drain;
   log?: (line: LogLine) => void;
 }
 
@@ -52,6 +55,7 @@ export function createApp(models: ModelProvider, gateway: Gateway = gatewayOf([]
   app.use(requestId());
   app.use(observe({ metrics: counted, log: operations.log }));
   app.use(crossOrigin(operations));
+  if (operations.drain) app.use(draining(operations.drain));
   app.use(authentication(operations));
   app.use(rateLimit(operations.rateLimit));
   app.use((c, next) => (FORWARDED_PATH.test(c.req.path) ? next() : localTime(c, next)));

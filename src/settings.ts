@@ -47,6 +47,9 @@ const schema = z.object({
   RATE_LIMIT_PERIOD_SECONDS: count().optional(),
 });
 
+/** All variables that are read here. */
+export const SETTING_NAMES: readonly string[] = Object.keys(schema.shape);
+
 /** The variables, by the names they have in wrangler.toml; all optional. */
 export type SettingsVariables = { [Name in keyof z.input<typeof schema>]?: string | number | undefined };
 

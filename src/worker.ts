@@ -1,66 +1,10 @@
-/** The worker: bindings in, app out. */
-import type { ExecutionContext } from 'hono';
-import relaxed from '../build/kernels.relaxed.wasm';
-import simd from '../build/kernels.simd.wasm';
-import { createApp } from './app.ts';
-import { type BackendBindings, configuredGateway } from './backend/gateway.ts';
-import { createEngine } from './engine/engine.ts';
-import type { RateLimiter } from './middleware/rate-limit.ts';
-import { readSettings, SettingsError, type SettingsVariables } from './settings.ts';
-import { modelLoader } from './weights/model-loader.ts';
+/** The entry point on Cloudflare Workers, and of `npm start`: weights in an R2 bucket. */
+import { type ServiceBindings, service } from './service.ts';
 import { type Bucket, r2Source } from './weights/source.ts';
 
 /** The bindings of wrangler.toml. */
-export interface Bindings extends BackendBindings, SettingsVariables {
+export interface Bindings extends ServiceBindings {
   WEIGHTS: Bucket;
-  /** Name of the model, and its folder in the bucket. */
-  MODEL: string;
-  RATE_LIMITER?: RateLimiter;
 }
 
-let app: ReturnType<typeof createApp> | undefined;
-
-export default {
-  fetch(request: Request, bindings: Bindings, context: ExecutionContext): Response | Promise<Response> {
-    try {
-      // An isolate has one set of bindings; the app, and with it the loaded model, lives as long as the isolate.
-      app ??= serviceOf(bindings);
-    } catch (error) {
-      if (!(error instanceof SettingsError)) throw error;
-      return misconfigured(error);
-    }
-    return app.fetch(request, bindings, context);
-  },
-};
-
-function serviceOf(bindings: Bindings): ReturnType<typeof createApp> {
-  const { keys, origins, timeLimitMs, maxWaiting, rateLimitRequests, rateLimitPeriodSeconds } = readSettings(bindings);
-  const models = modelLoader({
-    model: bindings.MODEL,
-    source: r2Source(bindings.WEIGHTS, bindings.MODEL),
-    kernels: { relaxed, simd },
-    createEngine,
-    limits: { maxWaiting },
-  });
-  return createApp(models, configuredGateway(bindings), {
-    keys,
-    origins,
-    timeLimitMs,
-    rateLimit: {
-      limiter: bindings.RATE_LIMITER,
-      requests: rateLimitRequests,
-      periodSeconds: rateLimitPeriodSeconds,
-    },
-    log: (line) => console.log(JSON.stringify(line)),
-  });
-}
-
-/** A service whose settings are wrong answers nothing, lest a mistyped key opens it. */
-function misconfigured(error: SettingsError): Response {
-  console.error(error.message);
-  const message = 'The service is misconfigured; its log says what is wrong.';
-  return Response.json(
-    { error: { message, type: 'server_error', param: null, code: 'misconfigured' } },
-    { status: 500 },
-  );
-}
+export default service<Bindings>({ sourceOf: ({ WEIGHTS, MODEL }) => r2Source(WEIGHTS, MODEL) });

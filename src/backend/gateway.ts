@@ -43,6 +43,10 @@ export function gatewayOf(
   };
 }
 
+/** Names of the variables below. */
+export const BACKENDS = 'BACKENDS';
+export const AUTO_MIN_CONFIDENCE = 'AUTO_MIN_CONFIDENCE';
+
 /** The variables of the worker that configure backends, beside the secrets that `BACKENDS` names. */
 export interface BackendBindings {
   /** JSON or an object, see config.ts. */

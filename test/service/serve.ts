@@ -11,8 +11,21 @@ const ROOT = join(import.meta.dirname, '../..');
 /** Bundling, starting workerd and storing the model on a machine that does other things as well. */
 const START_TIMEOUT_MS = 90_000;
 
+/** What a script says once it answers. */
+const SERVING = /^serving /m;
+
 export interface Service {
   url: string;
+  stop(): Promise<void>;
+}
+
+export interface Program {
+  pid: number;
+  /** All that it has written. */
+  output(): string;
+  signal(name: NodeJS.Signals): void;
+  /** Its exit code, or the signal that ended it. */
+  ended: Promise<number | NodeJS.Signals>;
   stop(): Promise<void>;
 }
 
@@ -20,36 +33,59 @@ export interface Service {
 export async function serve(modelsFolder: string, args: readonly string[] = []): Promise<Service> {
   const port = await freePort();
   const state = await mkdtemp(join(tmpdir(), 'quicksilver-'));
-  const child = spawn(
-    process.execPath,
-    ['scripts/start.ts', '--port', String(port), '--state', state, '--models', modelsFolder, ...args],
-    { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] },
-  );
+  const program = await start('start.ts', [
+    ...['--port', String(port), '--state', state, '--models', modelsFolder],
+    ...args,
+  ]).catch(async (error) => {
+    await rm(state, { recursive: true, force: true });
+    throw error;
+  });
   const stop = async () => {
-    if (child.exitCode === null && child.signalCode === null) {
-      const exited = once(child, 'exit');
-      child.kill('SIGTERM');
-      await exited;
-    }
+    await program.stop();
     await rm(state, { recursive: true, force: true });
   };
-  try {
-    await started(child);
-  } catch (error) {
-    await stop();
-    throw error;
-  }
   return { url: `http://127.0.0.1:${port}`, stop };
 }
 
-function started(child: ChildProcess): Promise<void> {
+/** Runs a script of the repository. Resolves when it says that it serves; rejects with its output when it does not start. */
+export async function start(
+  script: string,
+  args: readonly string[],
+  environment: Readonly<Record<string, string>> = {},
+): Promise<Program> {
+  const child = spawn(process.execPath, [`scripts/${script}`, ...args], {
+    cwd: ROOT,
+    env: { ...process.env, ...environment },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (output += chunk));
+  const ended = once(child, 'exit').then(([code, signal]) => code ?? signal);
+  const program: Program = {
+    pid: child.pid!,
+    ended,
+    output: () => output,
+    signal: (name: NodeJS.Signals) => child.kill(name),
+    stop: async () => {
+      child.kill('SIGTERM');
+      await ended;
+    },
+  };
+  try {
+    await started(child, program.output);
+  } catch (error) {
+    await program.stop();
+    throw error;
+  }
+  return program;
+}
+
+function started(child: ChildProcess, output: () => string): Promise<void> {
   return new Promise((resolve, reject) => {
-    let output = '';
-    const fail = (what: string) => reject(new Error(`the service ${what}:\n${output}`));
+    const fail = (what: string) => reject(new Error(`the service ${what}:\n${output()}`));
     const timeout = setTimeout(() => fail('did not start in time'), START_TIMEOUT_MS);
-    const read = (chunk: Buffer) => {
-      output += chunk;
-      if (!output.includes('serving on')) return;
+    const read = () => {
+      if (!SERVING.test(output())) return;
       clearTimeout(timeout);
       resolve();
     };

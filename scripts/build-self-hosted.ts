@@ -1,0 +1,24 @@
+/** Bundles the worker for plain workerd as wrangler bundles it for Cloudflare: `npm run build:worker`. Needs no account. */
+import { readdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { BUNDLE_FOLDER, type BundleDescription, descriptionPath } from './serve/bundle.ts';
+import { bundleWith } from './wrangler.ts';
+
+const root = join(import.meta.dirname, '..');
+const folder = join(root, BUNDLE_FOLDER);
+const configPath = join(root, 'wrangler.toml');
+
+await rm(folder, { recursive: true, force: true });
+await bundleWith(configPath, folder, 'src/self-hosted.ts');
+// wrangler reads its environment when it is imported.
+const { unstable_readConfig } = await import('wrangler');
+const { compatibility_date, compatibility_flags } = unstable_readConfig({ config: configPath });
+const files = await readdir(folder);
+const description: BundleDescription = {
+  main: 'self-hosted.js',
+  wasm: files.filter((file) => file.endsWith('.wasm')),
+  compatibilityDate: compatibility_date!,
+  compatibilityFlags: compatibility_flags,
+};
+await writeFile(descriptionPath(folder), `${JSON.stringify(description, null, 2)}\n`);
+console.log(`bundled into ${BUNDLE_FOLDER}: ${[description.main, ...description.wasm].join(', ')}`);

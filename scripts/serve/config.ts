@@ -1,0 +1,62 @@
+/** The configuration of one workerd, in the text form of Cap'n Proto (workerd.capnp of the package has the schema). */
+import { relative } from 'node:path';
+import type { Bundle } from './bundle.ts';
+
+/** The socket for requests; its listener is handed over by the supervisor. */
+export const HTTP_SOCKET = 'http';
+/** The socket for the supervisor; each process has a file of its own. */
+export const CONTROL_SOCKET = 'control';
+
+export interface WorkerdConfig {
+  bundle: Bundle;
+  /** Folder of all models. */
+  models: string;
+  /** Environment variables that the worker gets, as bindings of the same names. Their values stay out of the file. */
+  variables: readonly string[];
+  /** Folder in which the configuration will lie: paths of modules are relative to it. */
+  folder: string;
+}
+
+/** Makes the text of the file. */
+export function workerdConfig({ bundle, models, variables, folder }: WorkerdConfig): string {
+  const embedded = (file: string) => `embed ${text(relative(folder, `${bundle.folder}/${file}`))}`;
+  const modules = [
+    `(name = ${text(bundle.main)}, esModule = ${embedded(bundle.main)})`,
+    ...bundle.wasm.map((file) => `(name = ${text(file)}, wasm = ${embedded(file)})`),
+  ];
+  const bindings = [
+    '(name = "MODELS", service = "models")',
+    ...variables.map((name) => `(name = ${text(name)}, fromEnvironment = ${text(name)})`),
+  ];
+  return `using Workerd = import "/workerd/workerd.capnp";
+
+const config :Workerd.Config = (
+  services = [
+    (name = "quicksilver", worker = .worker),
+    (name = "models", disk = (path = ${text(models)})),
+    # Backends are chosen by the operator and often stand in the same network.
+    (name = "internet", network = (allow = ["public", "private"], tlsOptions = (trustBrowserCas = true))),
+  ],
+  sockets = [
+    (name = "${HTTP_SOCKET}", http = (), service = "quicksilver"),
+    (name = "${CONTROL_SOCKET}", http = (), service = (name = "quicksilver", entrypoint = "control")),
+  ],
+);
+
+const worker :Workerd.Worker = (
+  modules = [${list(modules)}],
+  compatibilityDate = ${text(bundle.compatibilityDate)},
+  compatibilityFlags = [${bundle.compatibilityFlags.map(text).join(', ')}],
+  bindings = [${list(bindings)}],
+);
+`;
+}
+
+/** Cap'n Proto writes strings as C does; what JSON escapes is a part of that, but for the characters it leaves as they are. */
+function text(value: string): string {
+  return JSON.stringify(value);
+}
+
+function list(entries: readonly string[]): string {
+  return entries.map((entry) => `\n    ${entry},`).join('');
+}

@@ -1,0 +1,32 @@
+/** Which environment variables the worker gets: its settings, and the secrets that `BACKENDS` names. Nothing else of the environment. */
+import { AUTO_MIN_CONFIDENCE, BACKENDS } from '../../src/backend/gateway.ts';
+
+const DEFAULT_MODEL = 'nano';
+
+/** Values by name; one of the settings stands here so that the type is known for settings. */
+export type WorkerVariables = Record<string, string> & { MODEL: string; API_KEYS?: string };
+
+/** The variables that are set. */
+export function workerVariables(
+  environment: Readonly<Record<string, string | undefined>>,
+  settings: readonly string[],
+): WorkerVariables {
+  const names = [...settings, BACKENDS, AUTO_MIN_CONFIDENCE, ...secretNames(environment[BACKENDS])];
+  const variables = names.flatMap((name) => {
+    const value = environment[name];
+    return value === undefined ? [] : [[name, value] as const];
+  });
+  return { ...Object.fromEntries(variables), MODEL: environment.MODEL || DEFAULT_MODEL };
+}
+
+/** What is wrong with `BACKENDS` is told by the worker, at `/ready`. */
+function secretNames(backends: string | undefined): string[] {
+  try {
+    return Object.values(JSON.parse(backends ?? '{}')).flatMap((backend) => {
+      const key = (backend as { key?: unknown } | null)?.key;
+      return typeof key === 'string' ? [key] : [];
+    });
+  } catch {
+    return [];
+  }
+}

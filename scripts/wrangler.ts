@@ -1,0 +1,34 @@
+/** wrangler as a program that calls nobody on its own account. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+
+/** Stops every call that wrangler would make to the outside on its own account. */
+export const OFFLINE = {
+  WRANGLER_SEND_METRICS: 'false',
+  WRANGLER_SEND_ERROR_REPORTS: 'false',
+  WRANGLER_HIDE_BANNER: 'true', // the banner looks for updates
+  WRANGLER_WRITE_LOGS: 'false',
+  CLOUDFLARE_CF_FETCH_ENABLED: 'false', // location data of the request.cf object
+};
+
+export const WRANGLER = join(createRequire(import.meta.url).resolve('wrangler/package.json'), '../bin/wrangler.js');
+
+/**
+ * Bundles `entry` (that of the configuration by default) into `folder` as a deployment would upload it, and deploys nothing.
+ * Rejects with what wrangler says when it cannot.
+ * @returns what wrangler says: sizes and bindings.
+ */
+export async function bundleWith(configPath: string, folder: string, entry?: string): Promise<string> {
+  const child = spawn(
+    process.execPath,
+    [WRANGLER, 'deploy', ...(entry ? [entry] : []), '--config', configPath, '--dry-run', '--outdir', folder],
+    { cwd: join(configPath, '..'), env: { ...process.env, ...OFFLINE }, stdio: ['ignore', 'pipe', 'pipe'] },
+  );
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += chunk));
+  const [code] = await once(child, 'close');
+  if (code !== 0) throw new Error(`wrangler deploy --dry-run ended with ${code}:\n${output}`);
+  return output;
+}

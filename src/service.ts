@@ -1,0 +1,76 @@
+/** From bindings to answers: what the entry points of all platforms share. */
+import type { ExecutionContext } from 'hono';
+import relaxed from '../build/kernels.relaxed.wasm';
+import simd from '../build/kernels.simd.wasm';
+import { createApp } from './app.ts';
+import { type BackendBindings, configuredGateway } from './backend/gateway.ts';
+import { createEngine } from './engine/engine.ts';
+import type { Drain } from './middleware/drain.ts';
+import type { RateLimiter } from './middleware/rate-limit.ts';
+import { readSettings, SettingsError, type SettingsVariables } from './settings.ts';
+import { modelLoader } from './weights/model-loader.ts';
+import type { WeightSource } from './weights/source.ts';
+
+/** What every platform binds. */
+export interface ServiceBindings extends BackendBindings, SettingsVariables {
+  /** Name of the model, and its folder in the store. */
+  MODEL: string;
+  RATE_LIMITER?: RateLimiter;
+}
+
+interface ServiceOptions<Bindings> {
+  /** Where this platform has the weights. */
+  sourceOf: (bindings: Bindings) => WeightSource;
+  drain?: Drain;
+}
+
+/** The handler of an entry point. */
+export function service<Bindings extends ServiceBindings>({ sourceOf, drain }: ServiceOptions<Bindings>) {
+  let app: ReturnType<typeof createApp> | undefined;
+
+  return {
+    fetch(request: Request, bindings: Bindings, context: ExecutionContext): Response | Promise<Response> {
+      try {
+        // An isolate has one set of bindings; the app, and with it the loaded model, lives as long as the isolate.
+        app ??= appOf(bindings, sourceOf(bindings), drain);
+      } catch (error) {
+        if (!(error instanceof SettingsError)) throw error;
+        return misconfigured(error);
+      }
+      return app.fetch(request, bindings, context);
+    },
+  };
+}
+
+function appOf(bindings: ServiceBindings, source: WeightSource, drain?: Drain): ReturnType<typeof createApp> {
+  const { keys, origins, timeLimitMs, maxWaiting, rateLimitRequests, rateLimitPeriodSeconds } = readSettings(bindings);
+  const models = modelLoader({
+    model: bindings.MODEL,
+    source,
+    kernels: { relaxed, simd },
+    createEngine,
+    limits: { maxWaiting },
+  });
+  return createApp(models, configuredGateway(bindings), {
+    keys,
+    origins,
+    timeLimitMs,
+    rateLimit: {
+      limiter: bindings.RATE_LIMITER,
+      requests: rateLimitRequests,
+      periodSeconds: rateLimitPeriodSeconds,
+    },
+    ...(drain && { drain }),
+    log: (line) => console.log(JSON.stringify(line)),
+  });
+}
+
+/** A service whose settings are wrong answers nothing, lest a mistyped key opens it. */
+function misconfigured(error: SettingsError): Response {
+  console.error(error.message);
+  const message = 'The service is misconfigured; its log says what is wrong.';
+  return Response.json(
+    { error: { message, type: 'server_error', param: null, code: 'misconfigured' } },
+    { status: 500 },
+  );
+}

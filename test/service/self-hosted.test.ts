@@ -1,0 +1,144 @@
+/** The service without wrangler: plain workerd, several processes behind one port, and their end. */
+import { execFile } from 'node:child_process';
+import { cp, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import OpenAI from 'openai';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { newKey } from '../../src/middleware/api-keys.ts';
+import { MODELS } from './model.ts';
+import { type Program, start } from './serve.ts';
+
+const run = promisify(execFile);
+const ROOT = join(import.meta.dirname, '../..');
+
+/** One slot a step, so that a completion is under way for long enough to be found so. */
+const LONG = { model: 'nano', prompt: 'const values = [1, 2, ', max_tokens: 96, reveal_threshold: 1, stream: true };
+
+let folder: string;
+let program: Program | undefined;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'quicksilver-self-hosted-'));
+  await run(process.execPath, ['scripts/build-self-hosted.ts'], { cwd: ROOT });
+});
+
+afterEach(async () => {
+  await program?.stop();
+  program = undefined;
+});
+
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+async function serve(
+  args: readonly string[] = [],
+  environment: Readonly<Record<string, string>> = {},
+): Promise<string> {
+  program = await start('serve.ts', ['--port', '0', '--models', MODELS, ...args], environment);
+  return urlOf(program);
+}
+
+function urlOf({ output }: Program): string {
+  return /http:\/\/127\.0\.0\.1:\d+/.exec(output())![0];
+}
+
+/** Each on a connection of its own, as clients come. */
+function post(url: string, body: object): Promise<Response> {
+  const headers = { 'content-type': 'application/json', connection: 'close' };
+  return fetch(`${url}/v1/completions`, { method: 'POST', headers, body: JSON.stringify(body) });
+}
+
+/** Process ids of the workerd of a supervisor. */
+async function workersOf({ pid }: Program): Promise<number[]> {
+  const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8');
+  return children.split(' ').filter(Boolean).map(Number);
+}
+
+describe('serve', () => {
+  it('should complete from weights on disk', async () => {
+    const client = new OpenAI({ baseURL: `${await serve()}/v1`, apiKey: 'none' });
+    const { choices } = await client.completions.create({
+      model: 'nano',
+      prompt: 'const fs = ',
+      suffix: ';\n',
+      max_tokens: 8,
+    });
+    expect(choices[0]?.text).toBe('require("fs");');
+  });
+
+  it('should answer at one port from each of its processes', async () => {
+    const url = await serve(['--processes', '2']);
+    const [first, second, ...others] = await workersOf(program!);
+    expect(others).toEqual([]);
+    for (const paused of [first!, second!]) {
+      process.kill(paused, 'SIGSTOP');
+      try {
+        expect((await post(url, { ...LONG, max_tokens: 4, stream: false })).status).toBe(200);
+      } finally {
+        process.kill(paused, 'SIGCONT');
+      }
+    }
+  });
+
+  it('should begin another process for one that has died', async () => {
+    const url = await serve();
+    const [worker] = await workersOf(program!);
+    process.kill(worker!, 'SIGKILL');
+    await expect.poll(program!.output, { timeout: 30_000 }).toContain('process 0 is ready');
+    expect(program!.output()).toContain('process 0 ended (SIGKILL)');
+    expect((await post(url, { ...LONG, max_tokens: 4, stream: false })).status).toBe(200);
+  });
+
+  it('should finish what is under way when it is told to end, and refuse what is new', async () => {
+    const url = await serve(['--processes', '2']);
+    const streams = await Promise.all(Array.from({ length: 4 }, () => post(url, LONG)));
+    const texts = streams.map((response) => response.text());
+    program!.signal('SIGTERM');
+    await expect.poll(program!.output).toContain('finishing');
+    // One of the processes can have been told a moment later than the other.
+    await expect.poll(async () => (await post(url, LONG)).status).toBe(503);
+    const refused = await post(url, LONG);
+    expect(refused.headers.get('retry-after')).toBe('2');
+    expect(await refused.json()).toMatchObject({ error: { type: 'server_error', code: 'shutting_down' } });
+    for (const text of await Promise.all(texts)) expect(text).toMatch(/"finish_reason":"\w+".*\n\ndata: \[DONE]\n\n$/s);
+    expect(await program!.ended).toBe(0);
+    await expect(post(url, LONG)).rejects.toThrow();
+  });
+
+  it('should not wait for longer than it is told to', async () => {
+    const url = await serve(['--drain-seconds', '0']);
+    const { body } = await post(url, LONG);
+    program!.signal('SIGTERM');
+    expect(await program!.ended).toBe(0);
+    await expect(new Response(body).text()).rejects.toThrow();
+  });
+
+  it('should hand its settings to the workers, and nothing else of its environment', async () => {
+    const { key, line } = await newKey('laptop');
+    const url = await serve([], { API_KEYS: line, NOT_A_SETTING: 'secret of the shell' });
+    expect((await fetch(`${url}/metrics`)).status).toBe(401);
+    expect((await fetch(`${url}/metrics`, { headers: { 'x-api-key': key } })).status).toBe(200);
+    const [worker] = await workersOf(program!);
+    const environment = await readFile(`/proc/${worker}/environ`, 'utf8');
+    expect(environment.split('\0').filter(Boolean).sort()).toEqual([`API_KEYS=${line}`, 'MODEL=nano']);
+  });
+
+  it('should say what is missing of a model, and serve it once it is there', async () => {
+    const models = join(folder, 'models');
+    await mkdir(models);
+    const url = await serve(['--models', models]);
+    expect(program!.output()).toMatch(/not ready: .*missing manifest\.json/);
+    await cp(join(MODELS, 'nano'), join(models, 'nano'), { recursive: true });
+    expect((await fetch(`${url}/ready`)).status).toBe(200);
+  });
+
+  it('should not start where others reach it without a key', async () => {
+    await expect(serve(['--host', '0.0.0.0'])).rejects.toThrow('needs API_KEYS');
+  });
+
+  it('should not start where something listens already', async () => {
+    const url = await serve();
+    await expect(start('serve.ts', ['--port', new URL(url).port])).rejects.toThrow('EADDRINUSE');
+  });
+});
