@@ -1,5 +1,5 @@
 /** A completion request free of its dialect, and the engine calls that answer it. */
-import type { Completion, Engine, Frame, GenerateRequest } from '../engine/types.ts';
+import type { Completion, Decoding, Engine, Frame, GenerateRequest } from '../engine/types.ts';
 import { EDITOR_MIN_CONFIDENCE, type EditorRules, forEditor } from './editor/editor.ts';
 import { type Cursor, isSingleLine } from './editor/lines.ts';
 import { ApiError } from './errors.ts';
@@ -47,7 +47,9 @@ export interface DecodingParams extends PenaltyParams {
   stop: readonly string[];
   stream: boolean;
   stream_options?: { include_usage: boolean } | undefined;
-  diffusing: boolean;
+  diffusing: boolean | 'canvas';
+  decoding?: Decoding;
+  canvas_width?: number | undefined;
   max_steps?: number | undefined;
   deadline_ms?: number | undefined;
   reveal_threshold?: number | undefined;
@@ -65,7 +67,7 @@ interface CallOptions {
 
 /**
  * Checks what no single field shows, and gathers the call.
- * @throws ApiError 400 for nothing to complete, too many choices, a canvas stream without a stream, or a threshold that
+ * @throws ApiError 400 for nothing to complete, too many choices, a canvas stream without a stream, or a parameter that
  *   nothing applies.
  */
 export function toCall(
@@ -79,13 +81,14 @@ export function toCall(
   if (prompts.length * params.n > MAX_CHOICES) throw invalid('n', `at most ${MAX_CHOICES} choices over all prompts.`);
   if (params.diffusing && !params.stream) throw invalid('diffusing', 'needs stream: true.');
   if (params.min_confidence !== undefined && !params.editor) throw invalid('min_confidence', 'needs editor: true.');
+  if (params.decoding === 'autoregressive') refuseUnread(prompts, params);
   return {
     prompts,
     n: params.n,
     seed: params.seed ?? randomSeed(),
     echo,
     stream: params.stream,
-    diffusing: params.diffusing,
+    diffusing: params.diffusing !== false,
     includeUsage: params.stream_options?.include_usage ?? false,
     ...(params.editor && { editor: { minConfidence: params.min_confidence ?? EDITOR_MIN_CONFIDENCE } }),
     ...(params.deadline_ms !== undefined && { deadlineMs: params.deadline_ms }),
@@ -100,8 +103,21 @@ export function toCall(
       ...(params.max_steps !== undefined && { maxSteps: params.max_steps }),
       ...(params.reveal_threshold !== undefined && { revealThreshold: params.reveal_threshold }),
       ...(params.edit_threshold !== undefined && { editThreshold: params.edit_threshold }),
+      ...(params.canvas_width !== undefined && { canvasWidth: params.canvas_width }),
+      ...(params.decoding === 'autoregressive' && { decoding: params.decoding }),
+      ...(params.diffusing === 'canvas' && { showCanvas: true }),
     },
   };
+}
+
+/** Throws ApiError 400 for what a next-token model does not read. */
+function refuseUnread(prompts: readonly PromptText[], params: DecodingParams): void {
+  const refused = (param: string) =>
+    invalid(param, 'has no meaning with decoding: autoregressive; leave it out.', 'unsupported_parameter');
+  if (prompts.some(({ suffix }) => suffix !== '')) throw refused('suffix');
+  for (const param of ['reveal_threshold', 'edit_threshold', 'canvas_width'] as const) {
+    if (params[param] !== undefined) throw refused(param);
+  }
 }
 
 /** The penalties that are asked for. */
@@ -159,7 +175,7 @@ export async function* generateChoices(
   }
 }
 
-/** The engine's request for choice `i` of a prompt. */
+/** The engine's request for choice `i` of a prompt. Throws ApiError 400 for a canvas width that its model does not have. */
 function requestOf(
   call: CompletionCall,
   { prefix, suffix, tokens }: PromptText,
@@ -167,6 +183,11 @@ function requestOf(
   engine: Engine,
 ): GenerateRequest {
   const { decoding } = call;
+  const widths = engine.model.diffusion?.canvasWidths ?? [];
+  if (decoding.canvasWidth !== undefined && !widths.includes(decoding.canvasWidth)) {
+    const known = widths.length > 0 ? `must be one of ${widths.join(', ')}` : 'cannot be chosen';
+    throw invalid('canvas_width', `${known} for ${engine.model.id}.`);
+  }
   return {
     ...decoding,
     prefix,

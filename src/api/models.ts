@@ -29,6 +29,13 @@ function modelObject(model: ModelInfo) {
       'logit_bias',
     ],
     supported_features: ['fim', 'diffusing'],
+    ...(model.diffusion && {
+      quicksilver: {
+        canvas_widths: model.diffusion.canvasWidths,
+        reveal_threshold: model.diffusion.revealThreshold,
+        edit_threshold: model.diffusion.editThreshold,
+      },
+    }),
   };
 }
 

@@ -1,10 +1,13 @@
 /** A stream of choices as pieces of text that a client can put together. */
+import type { CanvasView } from '../engine/types.ts';
 import type { ChoiceEvent, CompletionCall, FinishedChoice } from './completion.ts';
 
 /** What a choice gained since its last piece or, with `diffusing`, its whole text; `finished` with its last one. */
 export interface Piece {
   index: number;
   text: string;
+  /** What there is to see of the step that the piece is about, when asked for. */
+  canvas?: CanvasView;
   finished?: FinishedChoice;
 }
 
@@ -21,7 +24,8 @@ export async function* piecesOf(
       yield { index, text: diffusing ? text : gained(sent, text), finished: event };
       sent = '';
     } else if (diffusing) {
-      yield { index, text: lead + event.frame.text };
+      const { text, canvas } = event.frame;
+      yield { index, text: lead + text, ...(canvas && { canvas }) };
     } else {
       const text = gained(sent, lead + event.frame.settled);
       if (text === '') continue;

@@ -106,11 +106,22 @@ export const decodingFields = {
   stream: z.boolean().default(false),
   stream_options: z.object({ include_usage: z.boolean().default(false) }).optional(),
   diffusing: z
-    .boolean()
+    .union([z.boolean(), z.literal('canvas')], { error: 'must be true, false or "canvas"' })
     .default(false)
     .describe(
-      'Streams the whole canvas at each denoising step: the text of a chunk replaces that of the chunk before.',
+      'Streams the whole canvas at each denoising step: the text of a chunk replaces that of the chunk before. With `canvas` each chunk also has the slots of the canvas, their tokens and what the step did to them.',
     ),
+  decoding: z
+    .enum(['diffusion', 'autoregressive'])
+    .default('diffusion')
+    .describe(
+      'With `autoregressive` the same weights write from left to right, a token a pass, to compare: needs an empty suffix, and has neither thresholds nor a canvas width.',
+    ),
+  canvas_width: z
+    .int()
+    .min(1)
+    .optional()
+    .describe('Slots of each canvas, one of the widths that /v1/models tells; as narrow as can be when absent.'),
   max_steps: z
     .int()
     .min(1)

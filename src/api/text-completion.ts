@@ -2,6 +2,7 @@
 import type { Context } from 'hono';
 import type { Completion, Engine } from '../engine/types.ts';
 import { respond } from './answer.ts';
+import { canvasOf } from './canvas.ts';
 import type { CompletionCall, FinishedChoice } from './completion.ts';
 import { OPENAI_EVENTS } from './event-stream.ts';
 import { type LogProbs, logProbsOf } from './log-probs.ts';
@@ -74,9 +75,10 @@ async function* chunks(
 ): AsyncGenerator<object, void> {
   const usage = call.includeUsage ? { usage: null } : {};
   const completions: Completion[] = [];
-  for await (const { index, text, finished } of pieces) {
+  for await (const { index, text, canvas, finished } of pieces) {
     if (finished) completions.push(finished.completion);
-    yield { ...header, choices: [shape.chunk(index, text, finished?.completion.finishReason ?? null)], ...usage };
+    const choice = shape.chunk(index, text, finished?.completion.finishReason ?? null);
+    yield { ...header, choices: [{ ...choice, ...(canvas && { canvas: canvasOf(canvas) }) }], ...usage };
   }
   if (call.includeUsage) yield { ...header, choices: [], usage: usageOf(completions, call.n) };
 }

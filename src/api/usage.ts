@@ -14,6 +14,8 @@ export interface UsageBody {
     truncated_tokens: number;
     steps: number;
     slot_evaluations: number;
+    /** Processor time in milliseconds; 0 where the clock stands still. */
+    cpu_ms: number;
     /** Mean log-probability of the emitted tokens; null when there are none. */
     confidence: number | null;
   };
@@ -41,6 +43,7 @@ export function usageOf(completions: readonly Completion[], choicesPerPrompt: nu
       truncated_tokens: sum(firstOfPrompt.map((usage) => usage.truncatedTokens)),
       steps: sum(usages.map((usage) => usage.steps)),
       slot_evaluations: sum(usages.map((usage) => usage.slotEvaluations)),
+      cpu_ms: sum(usages.map((usage) => usage.cpuMs)),
       confidence: completionTokens > 0 ? logProbability / completionTokens : null,
     },
   };

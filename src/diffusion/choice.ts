@@ -49,20 +49,19 @@ export function bestChoice(predictions: Predictions, row: number, allowed: (toke
 
 /**
  * Draws a token: the largest probabilities at `temperature` whose sum reaches topP, cut at `uniform` in [0, 1). Exact over the
- * vocabulary; tokens that never stand on a canvas have no share.
+ * vocabulary; tokens for which `allowed` does not hold have no share.
  */
 export function sampledChoice(
   predictions: Predictions,
   row: number,
   { temperature, topP }: { temperature: number; topP: number },
   uniform: number,
-  special: SpecialTokens,
+  allowed: (token: number) => boolean,
 ): Choice {
   const logits = predictions.allLogits(row);
-  const refused = new Set([special.mask, special.prefix, special.suffix]);
-  const best = bestChoice(predictions, row, (token) => !refused.has(token)).token;
+  const best = bestChoice(predictions, row, allowed).token;
   const weights = Float64Array.from(logits, (logit, id) =>
-    refused.has(id) ? 0 : Math.exp((logit - logits[best]!) / temperature),
+    allowed(id) ? Math.exp((logit - logits[best]!) / temperature) : 0,
   );
   const total = weights.reduce((sum, weight) => sum + weight, 0);
   const token =

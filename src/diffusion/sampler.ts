@@ -67,7 +67,8 @@ function findReveals(
 ): [slot: number, Choice][] {
   const choices = canvas.undecided(wanted).map((slot): [number, Choice] => {
     if (settings.temperature === 0) return [slot, bestChoice(predictions, slot, (token) => mayStand(token, special))];
-    return [slot, sampledChoice(predictions, slot, settings, uniform(settings.seed, step, slot), special)];
+    const draw = uniform(settings.seed, step, slot);
+    return [slot, sampledChoice(predictions, slot, settings, draw, (token) => mayStand(token, special))];
   });
   const texts = choices.filter(([, { token }]) => token !== special.pad);
   const bestText = (slot: number) => bestChoice(predictions, slot, (token) => isText(token, special));
@@ -101,7 +102,7 @@ function findEdits(
 }
 
 /** Tokens that a slot may say: text, an end, or that it lies behind the end. */
-function mayStand(token: number, { mask, prefix, suffix }: SpecialTokens): boolean {
+export function mayStand(token: number, { mask, prefix, suffix }: SpecialTokens): boolean {
   return token !== mask && token !== prefix && token !== suffix;
 }
 

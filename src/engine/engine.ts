@@ -5,17 +5,29 @@
 
 import { ConfigError, parseConfig } from '../denoiser/config.ts';
 import type { ContextStream } from '../denoiser/context.ts';
-import { Denoiser } from '../denoiser/denoiser.ts';
+import { Denoiser, type Predictions } from '../denoiser/denoiser.ts';
 import { CHUNK_TOKENS } from '../denoiser/memory.ts';
 import { Canvas } from '../diffusion/canvas.ts';
+import { nextTokenStep } from '../diffusion/next-token.ts';
 import { type Penalties, withPenalties } from '../diffusion/penalties.ts';
 import { denoisingStep, type SamplerSettings } from '../diffusion/sampler.ts';
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts';
+import { slotViews } from './canvas-view.ts';
 import { Line, type Ticket } from './line.ts';
 import { PrefixCache } from './prefix-cache.ts';
 import { buildPrompt, type Prompt } from './prompt.ts';
 import { Transcript } from './transcript.ts';
-import type { Completion, Engine, EngineParts, Frame, GenerateRequest, ModelInfo, Usage, Vocabulary } from './types.ts';
+import type {
+  Completion,
+  Engine,
+  EngineParts,
+  Frame,
+  GenerateRequest,
+  ModelInfo,
+  SlotView,
+  Vocabulary,
+} from './types.ts';
+import { Work } from './work.ts';
 
 /** Four to five full contexts of the nano model; an isolate has 128 MB for everything. */
 const DEFAULT_CACHE_BYTES = 48 * 2 ** 20;
@@ -41,6 +53,21 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
   return new DiffusionEngine(parts.model, tokenizer, denoiser, parts.limits?.maxWaiting);
 }
 
+/** A piece of work has more to compute and gives way to others meanwhile. */
+const NOT_YET = Symbol('not yet');
+
+/** One completion while it is generated. */
+interface Generation {
+  readonly request: GenerateRequest;
+  readonly settings: SamplerSettings;
+  readonly penalties: Penalties | undefined;
+  readonly prompt: Prompt;
+  readonly transcript: Transcript;
+  readonly work: Work;
+  readonly ticket: Ticket;
+  readonly signal: AbortSignal;
+}
+
 class DiffusionEngine implements Engine {
   readonly model: ModelInfo;
   readonly vocabulary: Vocabulary;
@@ -51,11 +78,13 @@ class DiffusionEngine implements Engine {
   readonly #line: Line;
 
   constructor(model: EngineParts['model'], tokenizer: Tokenizer, denoiser: Denoiser, maxWaiting?: number) {
-    const { prefixTokens, suffixTokens, canvasSlots } = denoiser.config.diffusion;
+    const { prefixTokens, suffixTokens, canvasSlots, canvasWidths, revealThreshold, editThreshold } =
+      denoiser.config.diffusion;
     this.model = {
       ...model,
       contextLength: prefixTokens + suffixTokens + canvasSlots,
       maxOutputTokens: denoiser.maxOutputTokens,
+      diffusion: { canvasWidths, revealThreshold, editThreshold },
     };
     this.vocabulary = vocabularyOf(tokenizer);
     this.#tokenizer = tokenizer;
@@ -93,52 +122,42 @@ class DiffusionEngine implements Engine {
     joinedMs: number,
   ): AsyncGenerator<Frame, Completion> {
     const { config } = this.#denoiser;
-    const { special } = this.#tokenizer;
+    if (request.decoding === 'autoregressive' && request.suffix !== '') {
+      throw new RangeError('autoregressive decoding reads no suffix');
+    }
     const settings: SamplerSettings = {
       temperature: request.temperature,
       topP: request.topP,
       seed: request.seed,
       revealThreshold: request.revealThreshold ?? config.diffusion.revealThreshold,
-      editThreshold: request.editThreshold ?? config.diffusion.editThreshold,
+      // Nothing that was said is ever looked at again from left to right.
+      editThreshold:
+        request.decoding === 'autoregressive' ? 1 : (request.editThreshold ?? config.diffusion.editThreshold),
       maxEditsPerSlot: config.diffusion.maxEditsPerSlot,
       alternatives: request.alternatives ?? 0,
     };
-    const penalties = penaltiesOf(request);
     const maxTokens = Math.min(request.maxTokens, this.model.maxOutputTokens);
-    const maxSteps = request.maxSteps ?? Number.POSITIVE_INFINITY;
-    const { deadlineMs = Number.POSITIVE_INFINITY, maxDenoisingMs = Number.POSITIVE_INFINITY } = request;
-    const work = new Work();
+    const work = new Work(request, joinedMs);
     const prompt = work.measure(() =>
       buildPrompt(request.prefix, request.suffix, this.#tokenizer, config.diffusion, request.prefixTokens),
     );
     const transcript = new Transcript(this.#tokenizer, request.stop);
-    if (maxTokens === 0) await this.#withContexts(prompt, prompt.prefix, ticket, signal, work, () => {});
+    const generation = { request, settings, penalties: penaltiesOf(request), prompt, transcript, work, ticket, signal };
+    if (maxTokens === 0) await this.#withContexts(generation, prompt.prefix, () => {});
 
     let ended = false;
-    let final = false;
-    let startedMs: number | undefined;
-    while (!ended && !final && transcript.tokens.length < maxTokens) {
+    for (let block = 0; !ended && !work.isSpent && transcript.tokens.length < maxTokens; block++) {
       const left = maxTokens - transcript.tokens.length;
       // No wider than needed: a step costs what its slots cost.
       const { canvasSlots, canvasWidths } = config.diffusion;
-      const canvas = new Canvas(canvasWidths.find((width) => width >= left) ?? canvasSlots, special);
+      const width = request.canvasWidth ?? canvasWidths.find((width) => width >= left) ?? canvasSlots;
+      const canvas = new Canvas(width, this.#tokenizer.special);
       const wanted = Math.min(canvas.slots, left);
-      const prefixStream = [...prompt.prefix, ...transcript.tokens];
-      while (!ended && canvas.undecided(wanted).length > 0) {
-        await this.#withContexts(prompt, prefixStream, ticket, signal, work, (prefix, suffix) => {
-          startedMs ??= performance.now();
-          const evaluated = this.#denoiser.evaluate(prefix, suffix, canvas.tokens, canvas.slots);
-          const predictions = penalties
-            ? withPenalties(evaluated, canvas.tokens, transcript.tokens, penalties, special)
-            : evaluated;
-          work.step(predictions.rows);
-          const nowMs = performance.now();
-          const isLate = nowMs - joinedMs >= deadlineMs || nowMs - startedMs >= maxDenoisingMs;
-          final = isLate || work.steps >= maxSteps;
-          denoisingStep(canvas, predictions, settings, special, { step: work.steps, wanted, final });
-        });
+      while (!ended && !work.isSpent && canvas.undecided(wanted).length > 0) {
+        const slots = await this.#step(generation, canvas, wanted);
         ended = transcript.stopsIn(canvas);
-        yield transcript.frame(canvas, settings);
+        const { steps, cpuMs } = work;
+        yield { ...transcript.frame(canvas, settings), ...(slots && { canvas: { step: steps, block, cpuMs, slots } }) };
       }
       ended ||= canvas.ended;
       transcript.commit(canvas, ended ? canvas.decidedRun() : wanted);
@@ -149,37 +168,95 @@ class DiffusionEngine implements Engine {
     return { text, finishReason: ended ? 'stop' : 'length', usage, confidence, tokens };
   }
 
+  /** Takes one step on the canvas; gives what is to be seen of it if the request asks for that. */
+  async #step(generation: Generation, canvas: Canvas, wanted: number): Promise<SlotView[] | undefined> {
+    const { request, settings, penalties, prompt, transcript, work } = generation;
+    const { special } = this.#tokenizer;
+    const before = canvas.tokens.slice();
+    const stream = [...prompt.prefix, ...transcript.tokens];
+    const views = (predictions: Predictions, rowOf: (slot: number) => number | undefined) =>
+      request.showCanvas ? slotViews({ canvas, before, predictions, rowOf }, this.#tokenizer) : undefined;
+
+    if (request.decoding === 'autoregressive') {
+      const slot = canvas.decidedRun();
+      const written = [...transcript.tokens, ...before.subarray(0, slot)];
+      return this.#withNextToken(generation, [...prompt.prefix, ...written], (evaluated) => {
+        work.step(evaluated.rows);
+        const predictions = penalties
+          ? withPenalties(evaluated, Int32Array.of(special.mask), written, penalties, special)
+          : evaluated;
+        nextTokenStep(canvas, predictions, settings, special, work.steps);
+        return views(predictions, () => undefined);
+      });
+    }
+    return this.#withContexts(generation, stream, (prefix, suffix) => {
+      work.start();
+      const evaluated = this.#denoiser.evaluate(prefix, suffix, canvas.tokens, canvas.slots);
+      const predictions = penalties
+        ? withPenalties(evaluated, canvas.tokens, transcript.tokens, penalties, special)
+        : evaluated;
+      work.step(predictions.rows);
+      denoisingStep(canvas, predictions, settings, special, { step: work.steps, wanted, final: work.isSpent });
+      return views(predictions, (slot) => slot);
+    });
+  }
+
   /**
    * Calls `use` with the complete contexts of both streams. Every chunk that has to be computed first is followed by a pause;
    * between the last look at the contexts and `use` there is none.
    */
-  async #withContexts(
-    prompt: Prompt,
+  #withContexts<T>(
+    generation: Generation,
     prefixStream: readonly number[],
-    ticket: Ticket,
-    signal: AbortSignal,
-    work: Work,
-    use: (prefix: ContextStream, suffix: ContextStream | undefined) => void,
-  ): Promise<void> {
+    use: (prefix: ContextStream, suffix: ContextStream | undefined) => T,
+  ): Promise<T> {
+    const { prompt, ticket, work } = generation;
     const hasSuffix = prompt.suffix.length > 0;
+    return this.#inTurn(generation, () => {
+      const prefix = this.#prefixes.claim(prefixStream, prompt.prefix.length, ticket);
+      const suffix = hasSuffix ? this.#suffixes.claim(prompt.suffix, prompt.suffix.length, ticket) : undefined;
+      work.noteCached(prefix.length + (suffix?.length ?? 0));
+      if (work.measurePrefill(() => this.#extend(prefix, prefixStream))) return NOT_YET;
+      if (suffix && work.measurePrefill(() => this.#extend(suffix, prompt.suffix))) return NOT_YET;
+      return use(prefix, suffix);
+    });
+  }
+
+  /**
+   * Calls `use` with what the prefix stream predicts behind `tokens`. The prompt but its last token is read in chunks, and shared with
+   * whoever needs it; what follows is computed token by token, as it came about.
+   */
+  #withNextToken<T>(
+    generation: Generation,
+    tokens: readonly number[],
+    use: (predictions: Predictions) => T,
+  ): Promise<T> {
+    const { prompt, ticket, work } = generation;
+    const read = prompt.prefix.slice(0, -1);
+    return this.#inTurn(generation, () => {
+      const context = this.#prefixes.claim(tokens, prompt.prefix.length, ticket, read.length);
+      work.noteCached(context.length);
+      if (work.measurePrefill(() => this.#extend(context, read))) return NOT_YET;
+      work.start();
+      // More than the last one is missing only when another request has taken the context in between.
+      context.truncate(tokens.length - 1);
+      while (context.length < tokens.length - 1) this.#denoiser.extendAndPredict(context, [tokens[context.length]!]);
+      return use(this.#denoiser.extendAndPredict(context, [tokens.at(-1)!]));
+    });
+  }
+
+  /** Tries a piece of work at each turn of the request until it is done. */
+  async #inTurn<T>({ ticket, signal, work }: Generation, piece: () => T | typeof NOT_YET): Promise<T> {
     for (;;) {
       await this.#line.turn(ticket, signal);
-      const complete = work.measure(() => {
-        const prefix = this.#prefixes.claim(prefixStream, prompt.prefix.length, ticket);
-        const suffix = hasSuffix ? this.#suffixes.claim(prompt.suffix, prompt.suffix.length, ticket) : undefined;
-        work.noteCached(prefix.length + (suffix?.length ?? 0));
-        if (work.measurePrefill(() => this.#extend(prefix, prefixStream))) return false;
-        if (suffix && work.measurePrefill(() => this.#extend(suffix, prompt.suffix))) return false;
-        use(prefix, suffix);
-        return true;
-      });
-      if (complete) return;
+      const done = work.measure(piece);
+      if (done !== NOT_YET) return done;
     }
   }
 
   /** Computes the next chunk of what the context lacks of `tokens`; false when it lacks nothing. */
   #extend(context: ContextStream, tokens: readonly number[]): boolean {
-    if (context.length === tokens.length) return false;
+    if (context.length >= tokens.length) return false;
     this.#denoiser.extend(context, tokens.slice(context.length, context.length + CHUNK_TOKENS));
     return true;
   }
@@ -202,55 +279,4 @@ function vocabularyOf(tokenizer: Tokenizer): Vocabulary {
     isEnd: (id) => id === eom || id === endOfText,
     decode: (ids) => tokenizer.decode(ids),
   };
-}
-
-/** What a request has cost so far. */
-class Work {
-  steps = 0;
-  #slotEvaluations = 0;
-  #cpuMs = 0;
-  #prefillMs = 0;
-  #cachedTokens: number | undefined;
-
-  /** Runs a piece of synchronous work. The clock stands still in it where the runtime hides time from code. */
-  measure<T>(piece: () => T): T {
-    const start = performance.now();
-    try {
-      return piece();
-    } finally {
-      this.#cpuMs += performance.now() - start;
-    }
-  }
-
-  /** Runs a part of a measured piece that computes context. */
-  measurePrefill<T>(part: () => T): T {
-    const start = performance.now();
-    try {
-      return part();
-    } finally {
-      this.#prefillMs += performance.now() - start;
-    }
-  }
-
-  step(slots: number): void {
-    this.steps++;
-    this.#slotEvaluations += slots;
-  }
-
-  /** Only what the first look finds came from the cache. */
-  noteCached(tokens: number): void {
-    this.#cachedTokens ??= tokens;
-  }
-
-  usage({ prefix, suffix, truncatedTokens }: Prompt): Omit<Usage, 'completionTokens'> {
-    return {
-      promptTokens: prefix.length + suffix.length,
-      cachedTokens: this.#cachedTokens ?? 0,
-      truncatedTokens,
-      steps: this.steps,
-      slotEvaluations: this.#slotEvaluations,
-      cpuMs: this.#cpuMs,
-      prefillMs: this.#prefillMs,
-    };
-  }
 }

@@ -46,7 +46,20 @@ export interface GenerateRequest {
   revealThreshold?: number;
   /** Probability at which a revealed token is edited, in (0, 1]; the model's own when absent. */
   editThreshold?: number;
+  /** Slots of each canvas, one of `model.diffusion.canvasWidths`; the narrowest that holds what is wanted when absent. */
+  canvasWidth?: number;
+  /** `diffusion` when absent. */
+  decoding?: Decoding;
+  /** Whether frames have a `canvas`. */
+  showCanvas?: boolean;
 }
+
+/**
+ * - `diffusion`: canvases are denoised.
+ * - `autoregressive`: the same weights as a next-token model, from left to right: the baseline of diffusion. Each frame is one
+ *   token on the leftmost undecided slot. It reads the prefix alone (`suffix` has to be empty) and has no thresholds.
+ */
+export type Decoding = 'diffusion' | 'autoregressive';
 
 /** The state of a completion after one denoising step. */
 export interface Frame {
@@ -57,6 +70,31 @@ export interface Frame {
    * in a partial stop string, so that what it gained since the last frame can be sent as a delta.
    */
   settled: string;
+  /** With `showCanvas`. */
+  canvas?: CanvasView;
+}
+
+/** A canvas after a step, slot by slot: what there is to see of denoising. */
+export interface CanvasView {
+  /** Number of the step in its completion, from 1 on. */
+  step: number;
+  /** Number of the canvas in its completion, from 0 on. */
+  block: number;
+  /** Milliseconds of processor time so far, the context included; 0 where the clock stands still. */
+  cpuMs: number;
+  /** As many as the canvas is wide. */
+  slots: readonly SlotView[];
+}
+
+export interface SlotView {
+  /** `mask`: undecided. `end`: decided as the end of the text. `dropped`: behind the end, not computed any more. */
+  state: 'mask' | 'token' | 'end' | 'dropped';
+  /** What this step did to the slot; absent when nothing. */
+  change?: 'reveal' | 'edit' | 'remask' | 'drop' | undefined;
+  /** The decided token; for a mask what the denoiser would say there now. Bytes that are no whole character are U+FFFD. */
+  text: string;
+  /** Probability of `text`: for a decided token as of its reveal or last edit. 0 where nothing is predicted. */
+  confidence: number;
 }
 
 export interface Usage {
@@ -120,6 +158,13 @@ export interface ModelInfo {
   /** Tokens of prefix, suffix and canvas together. */
   contextLength: number;
   maxOutputTokens: number;
+  /** What requests can choose in denoising, and what holds when they do not; absent where the engine does not tell. */
+  diffusion?: {
+    /** Widths that a request may ask for, ascending. */
+    canvasWidths: readonly number[];
+    revealThreshold: number;
+    editThreshold: number;
+  };
 }
 
 /** A model that is ready to generate. One engine serves many requests at once and decides itself whose turn it is. */

@@ -30,7 +30,7 @@ describe('POST /v1/completions', () => {
         cached_input_tokens: 3,
         reasoning_tokens: 0,
         prompt_tokens_details: { cached_tokens: 3 },
-        quicksilver: { truncated_tokens: 2, steps: 2, slot_evaluations: 64, confidence: -0.5 },
+        quicksilver: { truncated_tokens: 2, steps: 2, slot_evaluations: 64, cpu_ms: 1, confidence: -0.5 },
       },
     });
   });
@@ -51,6 +51,12 @@ describe('POST /v1/completions', () => {
     ]);
   });
 
+  it('should decode from left to right when asked to', async () => {
+    const { app, engine } = setUp();
+    await post(app, PATH, { model: 'nano', prompt: 'a', decoding: 'autoregressive' });
+    expect(engine.requests).toMatchObject([{ prefix: 'a', suffix: '', decoding: 'autoregressive' }]);
+  });
+
   it('should hand every decoding parameter to the engine', async () => {
     const { app, engine } = setUp();
     const response = await post(app, PATH, {
@@ -69,6 +75,8 @@ describe('POST /v1/completions', () => {
       deadline_ms: 60_000,
       reveal_threshold: 0.8,
       edit_threshold: 1,
+      canvas_width: 16,
+      decoding: 'diffusion',
       user: 'someone',
     });
     expect(response.status).toBe(200);
@@ -91,6 +99,7 @@ describe('POST /v1/completions', () => {
         deadlineMs: expect.closeTo(60_000, -4),
         revealThreshold: 0.8,
         editThreshold: 1,
+        canvasWidth: 16,
       },
     ]);
   });
@@ -347,6 +356,16 @@ describe('POST /v1/completions', () => {
     ['stream_options.include_usage', { stream_options: { include_usage: 1 } }],
     ['diffusing', { diffusing: true }],
     ['max_steps', { max_steps: 0 }],
+    ['diffusing', { diffusing: 'canvas' }],
+    ['diffusing', { diffusing: 'text', stream: true }],
+    ['decoding', { decoding: 'beam' }],
+    ['suffix', { decoding: 'autoregressive', suffix: 'b' }],
+    ['suffix', { decoding: 'autoregressive', prompt: '<fim_prefix>a<fim_suffix>b<fim_middle>' }],
+    ['reveal_threshold', { decoding: 'autoregressive', reveal_threshold: 0.5 }],
+    ['edit_threshold', { decoding: 'autoregressive', edit_threshold: 0.5 }],
+    ['canvas_width', { decoding: 'autoregressive', canvas_width: 16 }],
+    ['canvas_width', { canvas_width: 12 }],
+    ['canvas_width', { canvas_width: 12, stream: true }],
     ['reveal_threshold', { reveal_threshold: 0 }],
     ['edit_threshold', { edit_threshold: 1.1 }],
     ['echo', { echo: 1 }],

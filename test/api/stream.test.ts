@@ -65,6 +65,24 @@ describe('a stream', () => {
     ]);
   });
 
+  it('should send the slots of the canvas at each step when asked for the canvas', async () => {
+    const slots = [{ state: 'token', change: 'reveal', text: 'hello', confidence: 0.5 }] as const;
+    const frames = helloScript.frames.map((frame, index) => ({
+      ...frame,
+      canvas: { step: index + 1, block: 0, cpuMs: 1.5, slots },
+    }));
+    const { stream, engine } = setUp({ ...helloScript, frames });
+    const events = await eventsOf<Chunk>(await stream({ diffusing: 'canvas', canvas_width: 8 }));
+    expect(engine.requests).toMatchObject([{ showCanvas: true, canvasWidth: 8 }]);
+    expect(events).toMatchObject([
+      { choices: [{ text: 'hello ld', canvas: { step: 1, block: 0, cpu_ms: 1.5, slots } }] },
+      { choices: [{ text: 'hello world', canvas: { step: 2 } }] },
+      { choices: [{ text: 'hello world!', finish_reason: 'stop' }] },
+      '[DONE]',
+    ]);
+    expect((events.at(-2) as Chunk).choices[0]).not.toHaveProperty('canvas');
+  });
+
   it('should end with an event of usage alone when asked for it', async () => {
     const { stream } = setUp();
     const events = await eventsOf<Chunk>(await stream({ stream_options: { include_usage: true } }));

@@ -30,7 +30,13 @@ const alone = await Promise.all(
 
 describe('completion', () => {
   it('should describe its model', () => {
-    expect(engine.model).toEqual({ id: 'sample', created: 1_790_000_000, contextLength: 252, maxOutputTokens: 84 });
+    expect(engine.model).toEqual({
+      id: 'sample',
+      created: 1_790_000_000,
+      contextLength: 252,
+      maxOutputTokens: 84,
+      diffusion: { canvasWidths: [CANVAS_SLOTS], revealThreshold: 0.9, editThreshold: 0.9 },
+    });
   });
 
   it.each(REQUESTS)('should be the same at each call: %j', async (changes) => {

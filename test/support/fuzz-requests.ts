@@ -6,7 +6,8 @@ const BODIES: Readonly<Record<string, readonly object[]>> = {
   '/v1/completions': [
     { model: 'nano', prompt: 'def f(a):\n    ', suffix: '\n', max_tokens: 16, temperature: 0.5, top_p: 0.9, seed: 1 },
     { model: 'nano', prompt: ['a', 'b'], n: 2, best_of: 3, echo: true, stop: ['\n\n'], logit_bias: {}, user: 'u' },
-    { model: 'nano', prompt: 'a', stream: true, stream_options: { include_usage: true }, diffusing: true },
+    { model: 'nano', prompt: 'a', stream: true, stream_options: { include_usage: true }, diffusing: 'canvas' },
+    { model: 'nano', prompt: 'a', decoding: 'autoregressive', canvas_width: 8 },
     { model: 'nano', prompt: '<|fim_prefix|>a(<|fim_suffix|>)\n<|fim_middle|>', editor: true, min_confidence: 0.3 },
     { model: 'nano', prompt: 'a', logprobs: 1, presence_penalty: 0.5, frequency_penalty: -0.5, max_steps: 4 },
     { model: 'nano', prompt: [104, 105], logprobs: 5, logit_bias: { 97: -100, 0: 2 }, deadline_ms: 50 },

@@ -40,7 +40,13 @@ export function scriptedEngine(script: Script = helloScript): ScriptedEngine {
   const endings: ScriptedEngine['endings'] = [];
   return {
     vocabulary: letters,
-    model: { id: 'nano', created: 1_700_000_000, contextLength: 1056, maxOutputTokens: 256 },
+    model: {
+      id: 'nano',
+      created: 1_700_000_000,
+      contextLength: 1056,
+      maxOutputTokens: 256,
+      diffusion: { canvasWidths: [8, 16, 32], revealThreshold: 0.5, editThreshold: 0.8 },
+    },
     requests,
     endings,
     async *generate(request, signal) {

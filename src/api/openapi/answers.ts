@@ -1,5 +1,7 @@
 /** Shapes of the answers to completion requests. They describe; the handlers write. */
 import * as z from 'zod';
+import type { SlotView } from '../../engine/types.ts';
+import type { CanvasBody } from '../canvas.ts';
 import type { LogProbs } from '../log-probs.ts';
 import type { UsageBody } from '../usage.ts';
 
@@ -24,6 +26,7 @@ export const usage = z
       }),
       steps: count.meta({ description: 'Denoising steps.' }),
       slot_evaluations: count.meta({ description: 'Slots of the canvas computed, summed over the steps.' }),
+      cpu_ms: milliseconds.meta({ description: 'Processor time; 0 where the clock stands still.' }),
       confidence,
     }),
   })
@@ -61,6 +64,29 @@ const fimChoice = z.object({
   finish_reason: finishReason,
 });
 
+const slot = z
+  .object({
+    state: z.enum(['mask', 'token', 'end', 'dropped']),
+    change: z
+      .enum(['reveal', 'edit', 'remask', 'drop'])
+      .optional()
+      .meta({ description: 'What this step did to the slot; absent when nothing.' }),
+    text: z.string().meta({ description: 'The token; for a mask what the denoiser would say there now.' }),
+    confidence: z.number().min(0).max(1),
+  })
+  .meta({ id: 'Slot' }) satisfies z.ZodType<SlotView>;
+
+/** With `diffusing: "canvas"`, in all chunks of a choice but its last. */
+const canvas = z
+  .object({
+    step: z.int().min(1),
+    block: count.meta({ description: 'Canvases of this choice that were finished before this one.' }),
+    cpu_ms: milliseconds.meta({ description: 'Processor time of the choice so far; 0 where the clock stands still.' }),
+    slots: z.array(slot),
+  })
+  .meta({ id: 'Canvas', description: 'With `diffusing: "canvas"`, in every chunk of a denoising step.' })
+  .optional() satisfies z.ZodType<CanvasBody | undefined>;
+
 /** Chunks end with one whose `choices` is empty when `include_usage` asks for the usage. */
 const chunkUsage = usage.nullable().optional();
 
@@ -69,7 +95,7 @@ export const completion = z.object({ ...header, choices: z.array(completionChoic
 export const completionChunk = z
   .object({
     ...header,
-    choices: z.array(completionChoice.extend({ logprobs: z.null(), finish_reason: finishReason.nullable() })),
+    choices: z.array(completionChoice.extend({ logprobs: z.null(), finish_reason: finishReason.nullable(), canvas })),
     usage: chunkUsage,
   })
   .meta({ id: 'CompletionChunk' });
@@ -82,7 +108,7 @@ export const fimCompletionChunk = z
     choices: z.array(
       fimChoice
         .omit({ message: true })
-        .extend({ delta: z.object({ content: z.string() }), finish_reason: finishReason.nullable() }),
+        .extend({ delta: z.object({ content: z.string() }), finish_reason: finishReason.nullable(), canvas }),
     ),
     usage: chunkUsage,
   })

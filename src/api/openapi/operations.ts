@@ -83,7 +83,7 @@ export const OPERATIONS: readonly Operation[] = [
     id: 'createCompletion',
     summary: 'Complete a prompt, or fill in between it and a suffix (OpenAI); with `segments` as Tabby asks for it',
     description:
-      'With `stream: true` the answer is an event stream; with `diffusing: true` as well, the text of each chunk replaces that of the chunk before.',
+      'With `stream: true` the answer is an event stream; with `diffusing: true` as well, the text of each chunk replaces that of the chunk before; `diffusing: "canvas"` adds the canvas to it.',
   },
   {
     ...openAiCompletion,

@@ -61,6 +61,14 @@ export const model = z
       pricing: z.object({ prompt: z.string(), completion: z.string() }),
       supported_sampling_parameters: z.array(z.string()),
       supported_features: z.array(z.string()),
+      quicksilver: z
+        .object({
+          canvas_widths: z.array(z.int().min(1)).min(1).meta({ description: 'What `canvas_width` may ask for.' }),
+          reveal_threshold: z.number(),
+          edit_threshold: z.number(),
+        })
+        .optional()
+        .meta({ description: 'What holds in denoising for requests that do not say.' }),
     }),
   ])
   .meta({ id: 'Model' });

@@ -1,0 +1,51 @@
+/** What a step did to a canvas, slot by slot, to be shown. */
+
+import type { Predictions } from '../denoiser/denoiser.ts';
+import type { Canvas } from '../diffusion/canvas.ts';
+import { bestChoice } from '../diffusion/choice.ts';
+import { mayStand } from '../diffusion/sampler.ts';
+import type { Tokenizer } from '../tokenizer/tokenizer.ts';
+import type { SlotView } from './types.ts';
+
+export interface CanvasStep {
+  /** The canvas after the step. */
+  canvas: Canvas;
+  /** Its live tokens before the step. */
+  before: Int32Array;
+  predictions: Predictions;
+  /** Row of the predictions that is about a slot; undefined where none is. */
+  rowOf: (slot: number) => number | undefined;
+}
+
+/** Must be called before the next pass of the denoiser, which overwrites the predictions. */
+export function slotViews({ canvas, before, predictions, rowOf }: CanvasStep, tokenizer: Tokenizer): SlotView[] {
+  const { special } = tokenizer;
+  const after = canvas.tokens;
+
+  function view(slot: number): SlotView {
+    const was = before[slot];
+    const token = after[slot];
+    if (token === undefined) {
+      return { state: 'dropped', text: '', confidence: 0, ...(was !== undefined && { change: 'drop' }) };
+    }
+    if (token === special.mask) {
+      return { state: 'mask', ...guess(rowOf(slot)), ...(was !== special.mask && { change: 'remask' }) };
+    }
+    const change = was === special.mask || was === undefined ? 'reveal' : 'edit';
+    return {
+      state: canvas.ended && slot === after.length - 1 ? 'end' : 'token',
+      text: tokenizer.decode([token]),
+      confidence: Math.exp(canvas.logProbabilityOf(slot)),
+      ...(token !== was && { change }),
+    };
+  }
+
+  /** What the denoiser would say at a row now. */
+  function guess(row: number | undefined): Pick<SlotView, 'text' | 'confidence'> {
+    if (row === undefined) return { text: '', confidence: 0 };
+    const { token, logProbability } = bestChoice(predictions, row, (candidate) => mayStand(candidate, special));
+    return { text: tokenizer.decode([token]), confidence: Math.exp(logProbability) };
+  }
+
+  return Array.from({ length: canvas.slots }, (_, slot) => view(slot));
+}
