@@ -1,6 +1,7 @@
 /** The settings that the local runtime will have: wrangler.toml, and the secrets of .dev.vars or of other files. */
 import { getPlatformProxy } from 'wrangler';
 import { readSettings, type Settings, type SettingsVariables } from '../src/settings.ts';
+import { readWeightSettings } from '../src/weights/settings.ts';
 
 /** Rejects with SettingsError. */
 export async function readLocalSettings(configPath: string, envFiles: string[] | undefined): Promise<Settings> {
@@ -11,6 +12,7 @@ export async function readLocalSettings(configPath: string, envFiles: string[] |
     ...(envFiles && { envFiles }),
   });
   try {
+    readWeightSettings(env as Record<string, unknown>);
     return readSettings(env);
   } finally {
     await dispose();

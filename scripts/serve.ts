@@ -8,6 +8,7 @@ import { access, readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { parseArgs, parseEnv } from 'node:util';
 import { readSettings, SETTING_NAMES } from '../src/settings.ts';
+import { readWeightSettings, WEIGHT_SETTING_NAMES } from '../src/weights/settings.ts';
 import { accessOf, LOOPBACK } from './access.ts';
 import { BUNDLE_FOLDER, readBundle } from './serve/bundle.ts';
 import { Supervisor } from './serve/supervisor.ts';
@@ -46,7 +47,11 @@ async function serve(): Promise<void> {
   await access(models);
 
   const files = await Promise.all(options['env-file'].map((file) => readFile(file, 'utf8')));
-  const variables = workerVariables(Object.assign({}, ...files.map(parseEnv), process.env), SETTING_NAMES);
+  const variables = workerVariables(Object.assign({}, ...files.map(parseEnv), process.env), [
+    ...SETTING_NAMES,
+    ...WEIGHT_SETTING_NAMES,
+  ]);
+  readWeightSettings(variables);
   const settings = readSettings(variables);
   if (settings.keys.length === 0 && !LOOPBACK.test(host)) {
     throw new Error(`--host ${host} can be reached by others and needs API_KEYS, see docs/operating.md`);

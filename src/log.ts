@@ -14,6 +14,11 @@ export function logWarning(id: string, message: string): void {
   console.warn(JSON.stringify({ time: new Date().toISOString(), level: 'warn', id, message }));
 }
 
+/** What the service did of its own accord, which no request is the reason of alone. */
+export function logInfo(message: string): void {
+  console.log(JSON.stringify({ time: new Date().toISOString(), level: 'info', message }));
+}
+
 function described(error: unknown, causes: number): object {
   if (!(error instanceof Error)) return { message: String(error) };
   const { name, message, stack, cause } = error;

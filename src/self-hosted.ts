@@ -1,11 +1,11 @@
 /**
- * The entry point of plain workerd (`npm run serve`): weights on disk, and a second door for whoever runs the process.
+ * The entry point of plain workerd (`npm run serve`): weights on disk unless other storage is configured, and a second door for whoever runs the process.
  * scripts/serve.ts writes the configuration.
  */
 import type { ExecutionContext } from 'hono';
 import { Drain } from './middleware/drain.ts';
 import { type ServiceBindings, service } from './service.ts';
-import { diskSource, type FolderService } from './weights/disk.ts';
+import { diskStore, type FolderService } from './weights/disk.ts';
 
 /** The bindings of the generated configuration. */
 export interface Bindings extends ServiceBindings {
@@ -14,7 +14,7 @@ export interface Bindings extends ServiceBindings {
 }
 
 const drain = new Drain();
-const main = service<Bindings>({ sourceOf: ({ MODELS, MODEL }) => diskSource(MODELS, MODEL), drain });
+const main = service<Bindings>({ storeOf: ({ MODELS }) => ({ folder: diskStore(MODELS) }), drain });
 
 export default main;
 

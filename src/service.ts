@@ -5,34 +5,37 @@ import simd from '../build/kernels.simd.wasm';
 import { createApp } from './app.ts';
 import { type BackendBindings, configuredGateway } from './backend/gateway.ts';
 import { createEngine } from './engine/engine.ts';
+import { logInfo } from './log.ts';
 import type { Drain } from './middleware/drain.ts';
 import type { RateLimiter } from './middleware/rate-limit.ts';
 import { readSettings, SettingsError, type SettingsVariables } from './settings.ts';
+import type { WeightCache } from './weights/cached.ts';
+import { type ConfiguredWeights, configuredWeights, type PlatformStore } from './weights/configured.ts';
 import { modelLoader } from './weights/model-loader.ts';
-import type { WeightSource } from './weights/source.ts';
+import type { WeightVariables } from './weights/settings.ts';
 
 /** What every platform binds. */
-export interface ServiceBindings extends BackendBindings, SettingsVariables {
+export interface ServiceBindings extends BackendBindings, SettingsVariables, WeightVariables {
   /** Name of the model, and its folder in the store. */
   MODEL: string;
   RATE_LIMITER?: RateLimiter;
 }
 
 interface ServiceOptions<Bindings> {
-  /** Where this platform has the weights. */
-  sourceOf: (bindings: Bindings) => WeightSource;
+  /** Where this platform has the weights, unless the settings say otherwise. */
+  storeOf: (bindings: Bindings) => PlatformStore;
   drain?: Drain;
 }
 
 /** The handler of an entry point. */
-export function service<Bindings extends ServiceBindings>({ sourceOf, drain }: ServiceOptions<Bindings>) {
+export function service<Bindings extends ServiceBindings>({ storeOf, drain }: ServiceOptions<Bindings>) {
   let app: ReturnType<typeof createApp> | undefined;
 
   return {
     fetch(request: Request, bindings: Bindings, context: ExecutionContext): Response | Promise<Response> {
       try {
         // An isolate has one set of bindings; the app, and with it the loaded model, lives as long as the isolate.
-        app ??= appOf(bindings, sourceOf(bindings), drain);
+        app ??= appOf(bindings, weightsOf(bindings, storeOf(bindings)), drain);
       } catch (error) {
         if (!(error instanceof SettingsError)) throw error;
         return misconfigured(error);
@@ -42,11 +45,11 @@ export function service<Bindings extends ServiceBindings>({ sourceOf, drain }: S
   };
 }
 
-function appOf(bindings: ServiceBindings, source: WeightSource, drain?: Drain): ReturnType<typeof createApp> {
+function appOf(bindings: ServiceBindings, weights: ConfiguredWeights, drain?: Drain): ReturnType<typeof createApp> {
   const { keys, origins, timeLimitMs, maxWaiting, rateLimitRequests, rateLimitPeriodSeconds } = readSettings(bindings);
   const models = modelLoader({
     model: bindings.MODEL,
-    source,
+    source: weights.source(bindings.MODEL),
     kernels: { relaxed, simd },
     createEngine,
     limits: { maxWaiting },
@@ -63,6 +66,12 @@ function appOf(bindings: ServiceBindings, source: WeightSource, drain?: Drain): 
     ...(drain && { drain }),
     log: (line) => console.log(JSON.stringify(line)),
   });
+}
+
+function weightsOf(bindings: WeightVariables, store: PlatformStore): ConfiguredWeights {
+  // Workers have a cache that no web page has; lib.dom does not know it.
+  const cache = (globalThis as { caches?: { default?: WeightCache } }).caches?.default;
+  return configuredWeights(bindings, { ...store, cache, log: logInfo });
 }
 
 /** A service whose settings are wrong answers nothing, lest a mistyped key opens it. */

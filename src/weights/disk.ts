@@ -1,30 +1,48 @@
-/** Weights in a folder, through the disk service of workerd: GET is the content, HEAD the size of a file. */
-import type { WeightSource } from './source.ts';
+/** Weights in a folder of models, through the disk service of workerd: GET is the content, HEAD the size of a file. Read only. */
+import { StoreFailed } from './errors.ts';
+import { rangeHeader, sliced } from './range.ts';
+import type { ByteRange, StoredInfo, WeightStore } from './store.ts';
 
 /** What is used of a binding to a service of workerd. */
 export interface FolderService {
-  fetch(url: string, init?: { method: 'GET' | 'HEAD' }): Promise<Response>;
+  fetch(url: string, init?: { method: 'GET' | 'HEAD'; headers?: Record<string, string> }): Promise<Response>;
 }
 
 /** The service looks at the path alone. */
 const ORIGIN = 'http://disk';
 
-/** The files of `model` in the folder `models`, as `<model>/<file>`. Rejects with Error when the folder cannot be read. */
-export function diskSource(models: FolderService, model: string): WeightSource {
-  async function ask(file: string, method: 'GET' | 'HEAD'): Promise<Response | null> {
-    const path = [model, ...file.split('/')].map(encodeURIComponent).join('/');
-    const response = await models.fetch(`${ORIGIN}/${path}`, { method });
+/** The models of a folder. */
+export function diskStore(folder: FolderService): WeightStore {
+  async function ask(method: 'GET' | 'HEAD', name: string, range?: ByteRange): Promise<Response | null> {
+    const path = name.split('/').map(encodeURIComponent).join('/');
+    const headers = range && { range: rangeHeader(range) };
+    const response = await folder.fetch(`${ORIGIN}/${path}`, { method, ...(headers && { headers }) });
     if (response.status === 404) return null;
-    if (!response.ok) throw new Error(`${path} cannot be read: the disk service says ${response.status}`);
+    if (!response.ok) {
+      throw new StoreFailed(`${method} ${name} on disk`, `answered ${response.status}`, { status: response.status });
+    }
     // The listing of a folder has no length.
     return response.headers.has('content-length') ? response : null;
   }
 
   return {
-    size: async (file) => {
-      const response = await ask(file, 'HEAD');
-      return response && Number(response.headers.get('content-length'));
+    async head(name) {
+      const response = await ask('HEAD', name);
+      return response && infoOf(response);
     },
-    open: async (file) => (await ask(file, 'GET'))?.body ?? null,
+    async get(name, range) {
+      const response = await ask('GET', name, range);
+      if (!response?.body) return null;
+      const isWhole = response.status !== 206;
+      return { ...infoOf(response), stream: range && isWhole ? sliced(response.body, range) : response.body };
+    },
   };
+}
+
+/** The service tells no ETag; when the file was written last, to the second, and its size stand in for one. */
+function infoOf({ headers }: Response): StoredInfo {
+  const total = /\/(\d+)$/.exec(headers.get('content-range') ?? '')?.[1] ?? headers.get('content-length');
+  const modified = Date.parse(headers.get('last-modified') ?? '');
+  const size = Number(total);
+  return { size, etag: Number.isNaN(modified) ? '' : `W/"${modified.toString(36)}-${size.toString(36)}"` };
 }

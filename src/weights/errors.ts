@@ -25,3 +25,21 @@ export class WeightsDamaged extends Error {
     this.actual = actual;
   }
 }
+
+/** A store or an origin did not do what it was asked for. */
+export class StoreFailed extends Error {
+  override readonly name = 'StoreFailed';
+  /** Undefined when there was no answer. */
+  readonly status: number | undefined;
+
+  /** `what` is an operation and the name of an object: never an address, which can hold a secret. */
+  constructor(what: string, found: string, { status, cause }: { status?: number; cause?: unknown } = {}) {
+    super(`${what}: ${found}`, { cause });
+    this.status = status;
+  }
+
+  /** Whether the same request may succeed in a moment. */
+  get isPassing(): boolean {
+    return this.status === undefined || this.status === 429 || this.status >= 500;
+  }
+}

@@ -2,11 +2,15 @@
 import * as z from 'zod';
 import { WeightsDamaged, WeightsMissing } from './errors.ts';
 import type { WeightSource } from './source.ts';
+import { isName } from './store.ts';
 
 export const MANIFEST = 'manifest.json';
 export const CONFIG = 'config.json';
 export const TOKENIZER = 'tokenizer.json';
 export const WEIGHTS = 'model.safetensors';
+
+/** Thousands of files; what is longer is another file, perhaps one that does not fit into memory. */
+const MAX_MANIFEST_CHARACTERS = 2 ** 20;
 
 const schema = z.object({
   name: z.string().min(1),
@@ -14,7 +18,7 @@ const schema = z.object({
   created: z.int().min(0).optional(),
   files: z.array(
     z.object({
-      path: z.string().min(1),
+      path: z.string().refine(isName, 'must be a path inside the folder of the model'),
       size: z.int().min(0),
       sha256: z.string().regex(/^[0-9a-f]{64}$/),
     }),
@@ -29,12 +33,28 @@ export type ManifestFile = Manifest['files'][number];
  * @throws WeightsMissing when there is none, WeightsDamaged when it is not a manifest or of another model.
  */
 export async function readManifest(source: WeightSource, model: string): Promise<Manifest> {
+  return (await readManifestText(source, model)).manifest;
+}
+
+/** As `readManifest`, with the text as it stands in the source. */
+export async function readManifestText(source: WeightSource, model: string) {
   const body = await source.open(MANIFEST);
   if (body === null) throw new WeightsMissing([MANIFEST]);
-  const manifest = parseManifest(await new Response(body).text());
+  const text = await boundedText(body);
+  const manifest = parseManifest(text);
   if (manifest.name !== model) throw new WeightsDamaged(MANIFEST, `name ${model}`, `name ${manifest.name}`);
   for (const path of [CONFIG, TOKENIZER, WEIGHTS]) fileOf(manifest, path);
-  return manifest;
+  return { text, manifest };
+}
+
+async function boundedText(body: ReadableStream<Uint8Array>): Promise<string> {
+  const decoder = new TextDecoder();
+  let text = '';
+  for await (const chunk of body) {
+    text += decoder.decode(chunk, { stream: true });
+    if (text.length > MAX_MANIFEST_CHARACTERS) throw new WeightsDamaged(MANIFEST, 'a manifest', 'something far longer');
+  }
+  return text + decoder.decode();
 }
 
 /** @throws WeightsDamaged when the text is no manifest. */

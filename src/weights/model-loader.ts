@@ -23,7 +23,7 @@ export function modelLoader(options: ModelLoaderOptions): ModelProvider {
 
   async function load(): Promise<Engine> {
     try {
-      return await loadEngine(options);
+      return await loadEngine(options).catch((error: unknown) => repairAndLoad(options, error));
     } catch (error) {
       loading = undefined;
       throw unavailable(options.model, error);
@@ -40,6 +40,13 @@ export function modelLoader(options: ModelLoaderOptions): ModelProvider {
       return loading;
     },
   };
+}
+
+/** Tries once more where the source could mend what was wrong. */
+async function repairAndLoad(options: ModelLoaderOptions, fault: unknown): Promise<Engine> {
+  if (!(fault instanceof WeightsMissing || fault instanceof WeightsDamaged)) throw fault;
+  if (!(await options.source.repair?.(fault))) throw fault;
+  return loadEngine(options);
 }
 
 async function loadEngine({ model, source, kernels, createEngine, limits }: ModelLoaderOptions): Promise<Engine> {

@@ -5,7 +5,7 @@ import type { ManifestFile } from './manifest.ts';
 import type { WeightSource } from './source.ts';
 
 export interface VerifiedStream {
-  /** The bytes as they come; errors with `WeightsDamaged` at the end when they are not those of the manifest. */
+  /** The bytes as they come; errors with `WeightsDamaged` before the last of them when they are not those of the manifest. */
   stream: ReadableStream<Uint8Array>;
   /** True once the whole file was read and found right. */
   isVerified(): boolean;
@@ -16,23 +16,27 @@ export interface VerifiedStream {
  * @throws WeightsMissing when the source does not have it.
  */
 export async function openVerified(source: WeightSource, file: ManifestFile): Promise<VerifiedStream> {
-  const body = await source.open(file.path);
+  const body = await source.open(file.path, file.sha256);
   if (body === null) throw new WeightsMissing([file.path]);
   const hash = createHash('sha256');
   let size = 0;
   let verified = false;
+  // The last chunk waits for the verdict: who takes a file whole (a cache, say, that counts its bytes) never has a damaged one whole.
+  let held: Uint8Array | undefined;
   const check = new TransformStream<Uint8Array, Uint8Array>({
     transform(chunk, controller) {
       size += chunk.byteLength;
       if (size > file.size) throw new WeightsDamaged(file.path, `${file.size} bytes`, 'more');
       hash.update(chunk);
-      controller.enqueue(chunk);
+      if (held !== undefined) controller.enqueue(held);
+      held = chunk;
     },
-    flush() {
+    flush(controller) {
       if (size !== file.size) throw new WeightsDamaged(file.path, `${file.size} bytes`, `${size} bytes`);
       const sha256 = hash.digest('hex');
       if (sha256 !== file.sha256) throw new WeightsDamaged(file.path, `SHA-256 ${file.sha256}`, sha256);
       verified = true;
+      if (held !== undefined) controller.enqueue(held);
     },
   });
   return { stream: body.pipeThrough(check), isVerified: () => verified };

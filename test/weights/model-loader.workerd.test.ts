@@ -5,7 +5,8 @@ import { ModelUnavailable } from '../../src/engine/provider.ts';
 import type { EngineParts } from '../../src/engine/types.ts';
 import { WeightsDamaged, WeightsMissing } from '../../src/weights/errors.ts';
 import { modelLoader } from '../../src/weights/model-loader.ts';
-import { r2Source } from '../../src/weights/source.ts';
+import { r2Store } from '../../src/weights/r2-store.ts';
+import { modelSource } from '../../src/weights/store.ts';
 import { scriptedEngine } from '../support/scripted-engine.ts';
 
 const bucket = env.WEIGHTS;
@@ -40,7 +41,7 @@ function setUp() {
   const made: { parts: EngineParts; weights: Uint8Array }[] = [];
   const provider = modelLoader({
     model: MODEL,
-    source: r2Source(bucket, MODEL),
+    source: modelSource(r2Store(bucket), MODEL),
     kernels,
     createEngine: async (parts) => {
       const bytes = new Uint8Array(await new Response(await parts.openWeights()).arrayBuffer());
@@ -167,7 +168,7 @@ describe('weights that are damaged', () => {
     await store({ ...files, 'model.safetensors': oneByteOff, 'manifest.json': manifestOf(files) });
     const provider = modelLoader({
       model: MODEL,
-      source: r2Source(bucket, MODEL),
+      source: modelSource(r2Store(bucket), MODEL),
       kernels,
       createEngine: async (parts) => {
         await (await parts.openWeights()).cancel();

@@ -1,0 +1,54 @@
+/** Files behind an http or https address: a static host, a release page, a folder that a server shows. Read only. */
+import { StoreFailed } from './errors.ts';
+import { rangeHeader, sliced } from './range.ts';
+import { askFollowing, type RequestOptions } from './request.ts';
+import type { StoredInfo, WeightStore } from './store.ts';
+
+export interface HttpStoreOptions extends RequestOptions {
+  /** Names are put behind it. */
+  baseUrl: string;
+  /** Sent as `Authorization: Bearer`, to the base URL's own origin alone. */
+  token?: string | undefined;
+}
+
+export function httpStore({ baseUrl, token, ...options }: HttpStoreOptions): WeightStore {
+  const base = baseUrl.replace(/\/*$/, '/');
+  const headers = {
+    // Sizes and hashes are those of the file, not of what compresses it.
+    'accept-encoding': 'identity',
+    ...(token !== undefined && { authorization: `Bearer ${token}` }),
+  };
+
+  async function request(method: string, name: string, extra: Record<string, string> = {}): Promise<Response | null> {
+    const what = `${method} ${name} of the origin`;
+    const response = await askFollowing(what, base + name, { method, headers: { ...headers, ...extra } }, options);
+    if (response.ok) return response;
+    await response.body?.cancel();
+    if (response.status === 404 || response.status === 410) return null;
+    throw new StoreFailed(what, `answered ${response.status}`, { status: response.status });
+  }
+
+  return {
+    async head(name) {
+      const response = await request('HEAD', name);
+      return response && infoOf(name, response);
+    },
+    async get(name, range) {
+      const response = await request('GET', name, range && { range: rangeHeader(range) });
+      if (response === null) return null;
+      if (response.body === null) throw new StoreFailed(`GET ${name} of the origin`, 'no body');
+      const isPart = response.status === 206;
+      return {
+        ...infoOf(name, response),
+        stream: range && !isPart ? sliced(response.body, range) : response.body,
+      };
+    },
+  };
+}
+
+function infoOf(name: string, { status, headers }: Response): StoredInfo {
+  const total =
+    status === 206 ? /\/(\d+)$/.exec(headers.get('content-range') ?? '')?.[1] : headers.get('content-length');
+  if (!/^\d+$/.test(total ?? '')) throw new StoreFailed(`${name} of the origin`, 'does not tell its size', { status });
+  return { size: Number(total), etag: headers.get('etag') ?? '' };
+}

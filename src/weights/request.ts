@@ -1,0 +1,93 @@
+/** One request to a store or an origin: asked again while the trouble may pass, redirects followed without taking the key along. */
+import { StoreFailed } from './errors.ts';
+
+export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
+
+export interface RequestOptions {
+  fetch?: Fetch;
+  /** Milliseconds before the first repetition; doubles with each one. */
+  retryDelayMs?: number;
+  /** Milliseconds until the headers of an answer. */
+  timeoutMs?: number;
+}
+
+/** With the wait doubling from 200 ms these take 3 s: enough for a store that restarts a process, too short to notice in a cold start. */
+const REPETITIONS = 4;
+export const RETRY_DELAY_MS = 200;
+
+/** Longer than any store that works needs, shorter than clients wait. */
+const ANSWER_TIMEOUT_MS = 20_000;
+
+/** A file host redirects to its storage, and that perhaps to a region. */
+const MAX_REDIRECTS = 5;
+
+const REDIRECTS: readonly number[] = [301, 302, 303, 307, 308];
+
+/**
+ * The answer to the request that `make` builds, anew each time since signatures grow old. Answers with 429 and 5xx are asked for again.
+ * @throws StoreFailed when there is no other answer.
+ */
+export async function ask(
+  what: string,
+  make: () => Promise<{ url: string; init: RequestInit }>,
+  {
+    fetch: send = (url, init) => fetch(url, init),
+    retryDelayMs = RETRY_DELAY_MS,
+    timeoutMs = ANSWER_TIMEOUT_MS,
+  }: RequestOptions,
+): Promise<Response> {
+  for (let repetition = 0; ; repetition++) {
+    const { url, init } = await make();
+    const late = new AbortController();
+    const timer = setTimeout(() => late.abort(new Error(`no answer in ${timeoutMs} ms`)), timeoutMs);
+    try {
+      const response = await send(url, { ...init, redirect: 'manual', signal: late.signal });
+      const failure = new StoreFailed(what, `answered ${response.status}`, { status: response.status });
+      if (!failure.isPassing) return response;
+      await response.body?.cancel();
+      throw failure;
+    } catch (error) {
+      const failure = error instanceof StoreFailed ? error : unanswered(what, error);
+      if (repetition === REPETITIONS) throw failure;
+    } finally {
+      clearTimeout(timer);
+    }
+    await new Promise((resolve) => setTimeout(resolve, retryDelayMs * 2 ** repetition));
+  }
+}
+
+/**
+ * As `ask`, following redirects. The authorization stays with the origin that it was meant for, and nobody is led from https to http
+ * or out of HTTP.
+ * @param onRedirect sees each answer that redirects.
+ */
+export async function askFollowing(
+  what: string,
+  url: string,
+  init: RequestInit & { headers: Record<string, string> },
+  options: RequestOptions & { onRedirect?: (response: Response) => void },
+): Promise<Response> {
+  let target = new URL(url);
+  let { headers } = init;
+  for (let hops = 0; hops <= MAX_REDIRECTS; hops++) {
+    const request = { url: target.href, init: { ...init, headers } };
+    const response = await ask(what, async () => request, options);
+    if (!REDIRECTS.includes(response.status)) return response;
+    options.onRedirect?.(response);
+    await response.body?.cancel();
+    const next = URL.parse(response.headers.get('location') ?? '', target);
+    const isAllowed = next?.protocol === 'https:' || (next?.protocol === 'http:' && target.protocol === 'http:');
+    if (next === null || !isAllowed) throw new StoreFailed(what, 'redirects to where it must not', { status: 502 });
+    if (next.origin !== target.origin) headers = withoutAuthorization(headers);
+    target = next;
+  }
+  throw new StoreFailed(what, `redirects more than ${MAX_REDIRECTS} times`, { status: 502 });
+}
+
+function withoutAuthorization(headers: Record<string, string>): Record<string, string> {
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => name.toLowerCase() !== 'authorization'));
+}
+
+function unanswered(what: string, cause: unknown): StoreFailed {
+  return new StoreFailed(what, 'got no answer', { cause });
+}

@@ -1,0 +1,72 @@
+/**
+ * Where weights are kept. Names are `<model>/<file>`, in every store alike. A store that can be written to never shows part of an
+ * object: `put` writes it in one request, and the parts of an `Upload` are nothing that can be read until it is completed.
+ */
+import type { WeightSource } from './source.ts';
+
+/** Bytes from `offset` on, `length` of them or all that are left. */
+export interface ByteRange {
+  offset: number;
+  length?: number;
+}
+
+export interface StoredInfo {
+  /** Bytes of the whole object. */
+  size: number;
+  /** Quoted, as HTTP writes it; another content has another one. Empty where the store tells none. */
+  etag: string;
+}
+
+export interface StoredObject extends StoredInfo {
+  /** The bytes of the range. Nothing about them is verified yet. */
+  stream: ReadableStream<Uint8Array>;
+}
+
+/** Methods throw `StoreFailed` when the store cannot be asked. */
+export interface WeightStore {
+  /** Null when there is no such object. */
+  head(name: string): Promise<StoredInfo | null>;
+  /** Null when there is no such object. The range must begin inside the object. */
+  get(name: string, range?: ByteRange): Promise<StoredObject | null>;
+}
+
+/** Bytes that a request can send as they are. */
+export type Bytes = Uint8Array<ArrayBuffer>;
+
+/** An object that is written in parts, in order. All but the last part have the same size, of at least 5 MiB. */
+export interface Upload {
+  part(bytes: Bytes): Promise<void>;
+  /** Makes the object visible, whole. */
+  complete(): Promise<void>;
+  /** Drops the parts. */
+  abort(): Promise<void>;
+}
+
+export interface WritableStore extends WeightStore {
+  put(name: string, bytes: Bytes): Promise<void>;
+  upload(name: string): Promise<Upload>;
+  /** No error when there is no such object. */
+  delete(name: string): Promise<void>;
+  /** Every object whose name begins with `prefix`, by name. */
+  list(prefix: string): Promise<(StoredInfo & { name: string })[]>;
+}
+
+/** Parts of a name may hold what paths, URLs and the keys of object stores all hold unchanged. */
+const NAME_PART = /^(?!\.{1,2}$)[\w.@=~-]{1,255}$/;
+
+/** Keys of S3 and R2 have at most 1,024 bytes; what is left is for a prefix. */
+const MAX_NAME_LENGTH = 900;
+
+/** Whether it can be the name of a stored object: no way out of its folder, and nothing that has to be escaped. */
+export function isName(name: string): boolean {
+  return name.length <= MAX_NAME_LENGTH && name.split('/').every((part) => NAME_PART.test(part));
+}
+
+/** The files of one model in a store. */
+export function modelSource(store: WeightStore, model: string): WeightSource {
+  const name = (file: string) => `${model}/${file}`;
+  return {
+    size: async (file) => (await store.head(name(file)))?.size ?? null,
+    open: async (file) => (await store.get(name(file)))?.stream ?? null,
+  };
+}

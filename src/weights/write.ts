@@ -1,0 +1,86 @@
+/** Writes an object of known size and SHA-256, in bounded memory. It becomes visible when all of it has been found right, or not at all. */
+import { createHash } from 'node:crypto';
+import { WeightsDamaged } from './errors.ts';
+import type { ManifestFile } from './manifest.ts';
+import type { Bytes, WritableStore } from './store.ts';
+
+/** At least the 5 MiB that S3 asks of a part, and few enough of them in a 128 MiB isolate. */
+export const PART_BYTES = 8 * 2 ** 20;
+
+/** S3 and R2 take no more. */
+const MAX_PARTS = 10_000;
+
+export interface WriteOptions {
+  partBytes?: number;
+  /** Told after each part, with the bytes written so far. */
+  onProgress?: (bytes: number) => void;
+}
+
+/** @throws WeightsDamaged, with nothing written, when the chunks are not what the manifest says. */
+export async function writeVerified(
+  store: WritableStore,
+  name: string,
+  file: ManifestFile,
+  chunks: AsyncIterable<Uint8Array>,
+  { partBytes = PART_BYTES, onProgress = () => {} }: WriteOptions = {},
+): Promise<void> {
+  const hash = createHash('sha256');
+  let size = 0;
+  const parts = blocks(chunks, Math.max(partBytes, Math.ceil(file.size / MAX_PARTS)), (chunk) => {
+    size += chunk.byteLength;
+    if (size > file.size) throw new WeightsDamaged(file.path, `${file.size} bytes`, 'more');
+    hash.update(chunk);
+  });
+  const verify = () => {
+    if (size !== file.size) throw new WeightsDamaged(file.path, `${file.size} bytes`, `${size} bytes`);
+    const sha256 = hash.digest('hex');
+    if (sha256 !== file.sha256) throw new WeightsDamaged(file.path, `SHA-256 ${file.sha256}`, sha256);
+  };
+
+  const first = await parts.next();
+  if (first.done || first.value.byteLength === file.size) {
+    // Also sees that nothing follows.
+    if (!first.done) await parts.next();
+    verify();
+    await store.put(name, first.value ?? new Uint8Array());
+    return onProgress(size);
+  }
+  const upload = await store.upload(name);
+  try {
+    for (let part: IteratorResult<Bytes, void> = first; !part.done; part = await parts.next()) {
+      await upload.part(part.value);
+      onProgress(size);
+    }
+    verify();
+    await upload.complete();
+  } catch (error) {
+    // What broke the upload is worth telling; that its parts could not be dropped either, is not.
+    await upload.abort().catch(() => {});
+    throw error;
+  }
+}
+
+/** The bytes of the chunks in blocks of `blockBytes`, the last one shorter. Each block is its own memory. */
+export async function* blocks(
+  chunks: AsyncIterable<Uint8Array>,
+  blockBytes: number,
+  onChunk: (chunk: Uint8Array) => void = () => {},
+): AsyncGenerator<Bytes, undefined> {
+  let block = new Uint8Array(blockBytes);
+  let filled = 0;
+  for await (const chunk of chunks) {
+    onChunk(chunk);
+    for (let position = 0; position < chunk.byteLength; ) {
+      const part = chunk.subarray(position, position + blockBytes - filled);
+      block.set(part, filled);
+      filled += part.byteLength;
+      position += part.byteLength;
+      if (filled === blockBytes) {
+        yield block;
+        block = new Uint8Array(blockBytes);
+        filled = 0;
+      }
+    }
+  }
+  if (filled > 0) yield block.slice(0, filled);
+}
