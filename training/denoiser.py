@@ -208,10 +208,11 @@ def attend_causal(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
     # on a CPU plain products are twice as fast as the backward pass of the fused kernel
     group = q.shape[1] // k.shape[1]
+    q = q * q.shape[-1] ** -0.5
     scores = (q.unflatten(1, (-1, group)).flatten(2, 3) @ k.transpose(-1, -2)).unflatten(2, (group, n))
     hidden = torch.ones(n, tokens, dtype=torch.bool, device=q.device).triu(tokens - n + 1)
-    weights = torch.softmax((scores * q.shape[-1] ** -0.5).masked_fill(hidden, -torch.inf).float(), dim=-1)
-    return (weights.to(v.dtype).flatten(2, 3) @ v).unflatten(2, (group, n)).flatten(1, 2)
+    weights = torch.softmax(scores.masked_fill(hidden, -torch.inf), dim=-1)
+    return (weights.flatten(2, 3) @ v).unflatten(2, (group, n)).flatten(1, 2)
 
 
 def dense_attention(prefix_seen: Tensor, suffix_seen: Tensor, alive: Tensor, n_prefix: int, n_suffix: int) -> Attend:
@@ -235,12 +236,15 @@ def dense_attention(prefix_seen: Tensor, suffix_seen: Tensor, alive: Tensor, n_p
         def shaped(scores: Tensor) -> Tensor:  # (batch, kv_heads, canvases, group, slots, keys)
             return scores.unflatten(2, (canvases, group, slots))
 
+        # the product has rounded the scores to its own type already: softmax sums in float32 whatever it reads, and
+        # reading it narrow halves the memory traffic, which is what this function's time goes into
+        q_prefix, q_suffix = q_prefix * d**-0.5, q_suffix * d**-0.5
         own_q = q_prefix.unflatten(2, (kv_heads, group)).flatten(3, 4)  # (batch, canvases, kv_heads, group · slots, d)
         own = (own_q @ k.transpose(-1, -2)).transpose(1, 2).unflatten(3, (group, slots))
         on_prefix = shaped(grouped(q_prefix) @ prefix[0].transpose(-1, -2))
         on_suffix = shaped(grouped(q_suffix) @ suffix[0].transpose(-1, -2))
         scores = torch.cat((on_prefix, on_suffix, own), dim=-1).masked_fill(hidden, -torch.inf)
-        weights = torch.softmax(scores.float() * d**-0.5, dim=-1).to(v.dtype)
+        weights = torch.softmax(scores, dim=-1)
         on_prefix, on_suffix, own = weights.split((n_prefix, n_suffix, slots), dim=-1)
         context = shaped(on_prefix.flatten(2, 4) @ prefix[1] + on_suffix.flatten(2, 4) @ suffix[1])
         canvas = (own.transpose(1, 2).flatten(3, 4) @ v).unflatten(3, (group, slots)).transpose(1, 2)

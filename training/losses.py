@@ -2,11 +2,14 @@
 
 1. context pass: the prefix stream and the reversed suffix stream of each window, stacked in one causal batch
 2. next-token loss on the prefix stream, previous-token loss on the suffix stream
-3. noise: masks, and wrong visible tokens, some of them what the prefix stream just guessed
-4. canvas pass over the states of 1, loss on every living slot, all of them to be predicted clean
+3. noise: masks, and wrong visible tokens, some of them what the prefix stream just guessed; for a share of the batches
+   the canvas then takes one denoising step, and what it got wrong is the noise that is learned from
+4. canvas pass over the states of 1, loss on every living slot, all of them to be predicted clean (or as a teacher has
+   them: distill.py)
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +17,7 @@ from torch import Tensor
 
 from training.config import SpecialTokens, TrainConfig
 from training.denoiser import Denoiser, block_attention, dense_attention
-from training.noise import add_noise, mask_rate
+from training.noise import add_noise, mask_rate, reveal_own
 
 
 @dataclass
@@ -66,10 +69,15 @@ def ar_loss(model: Denoiser, window: Tensor, special: SpecialTokens) -> Tensor:
     return token_losses(model.logits(hidden), window).mean()
 
 
+# Clean canvases to learn from instead of those of the batch: (model, batch, noisy, states, special) → like batch.x0.
+Teacher = Callable[..., Tensor]
+
+
 def three_stream_losses(
-    model: Denoiser, batch: Batch, special: SpecialTokens, config: TrainConfig
+    model: Denoiser, batch: Batch, special: SpecialTokens, config: TrainConfig, teacher: Teacher | None = None
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The loss to minimise, and its parts in nats: prefix, suffix (a token), canvas (a hidden or wrong slot)."""
+    """The loss to minimise, and its parts in nats: prefix, suffix (a token), canvas (a hidden or wrong slot; with a
+    teacher, `taught`, against its text)."""
     rows, n = batch.window.shape
     streams, sign = context_streams(batch.window, batch.horizon, special)
     hidden, states = model.context(streams, sign)
@@ -96,6 +104,11 @@ def three_stream_losses(
             batch.window,
             model.config.vocab_size,
         )
+        if torch.rand(()) < config.own_step_share:
+            logits = canvas_logits(model, batch, noisy.xt, noisy.alive, states)
+            noisy = reveal_own(noisy, batch.x0, logits, special)
+        if teacher:
+            batch = replace(batch, x0=teacher(model, batch, noisy, states, special))
     slot_losses = canvas_losses(model, batch, noisy.xt, noisy.alive, states)
     to_find = noisy.masked | noisy.wrong
     count = to_find.sum().clamp(min=1)
@@ -104,16 +117,21 @@ def three_stream_losses(
     parts = {
         "prefix": prefix_loss.detach(),
         "suffix": suffix_loss.detach(),
-        "canvas": ((slot_losses * to_find).sum() / count).detach(),
+        "taught" if teacher else "canvas": ((slot_losses * to_find).sum() / count).detach(),
     }
     return loss, parts
 
 
 def canvas_losses(model: Denoiser, batch: Batch, xt: Tensor, alive: Tensor, states) -> Tensor:
     """Cross-entropy of each slot against x0, (batch, canvases, slots), given the states of both stacked streams."""
+    return token_losses(canvas_logits(model, batch, xt, alive, states), batch.x0)
+
+
+def canvas_logits(model: Denoiser, batch: Batch, xt: Tensor, alive: Tensor, states) -> Tensor:
+    """Logits of each slot, (batch, canvases, slots, vocabulary), given the states of both stacked streams."""
     rows = batch.window.shape[0]
     prefix = [(k[:rows], v[:rows]) for k, v in states]
     suffix = [(k[rows:], v[rows:]) for k, v in states]
     attention = block_attention if xt.is_cuda else dense_attention
     hidden = model.canvas(xt, alive, prefix, suffix, batch.prefix_seen, batch.suffix_seen, attention)
-    return token_losses(model.logits(hidden), batch.x0)
+    return model.logits(hidden)

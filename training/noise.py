@@ -4,6 +4,7 @@ A denoiser trained on masks alone is sure of its own mistakes. So a share of the
 ones, and the clean token is the target everywhere (GIDD, arXiv 2503.04482; Seed Diffusion, arXiv 2508.02193). Wrong
 tokens come from three places: what the prefix stream would have written there (the likeliest token that is not the
 right one: the mistakes the model itself would make), other tokens of the window, and any token of the vocabulary.
+`reveal_own` draws them from a fourth place, the canvas itself one step earlier: what the sampler will really meet.
 """
 
 from dataclasses import dataclass
@@ -14,6 +15,10 @@ from torch import Tensor
 from training.config import SpecialTokens
 
 WRONG_FROM_MODEL, WRONG_FROM_WINDOW = 0.45, 0.35  # the rest: uniform over the vocabulary
+REVEAL_MIN, REVEAL_MAX = (
+    0.1,
+    0.9,
+)  # reveal thresholds of the steps that `reveal_own` takes; the lower, the more mistakes
 
 
 @dataclass
@@ -80,4 +85,26 @@ def add_noise(
     )
     wrong = wrong & (token != x0) & ~ends_of(token, special)
     xt = torch.where(masked, special.mask, torch.where(wrong, token, x0))
+    return Noisy(xt, alive, masked & alive, wrong & alive)
+
+
+def reveal_own(noisy: Noisy, x0: Tensor, logits: Tensor, special: SpecialTokens) -> Noisy:
+    """The canvas one denoising step later: masked slots that the model is sure of say what it thinks, right or wrong.
+
+    logits (batch, canvases, slots, vocabulary) of noisy.xt. Each canvas has a reveal threshold of its own, uniform
+    between REVEAL_MIN and REVEAL_MAX, and reveals at least its surest slot, as the sampler does. Ends are revealed only
+    where they are right: a wrong end would drop slots whose targets are then lost.
+    """
+    possible = logits.clone()
+    possible[..., [special.mask, special.prefix, special.suffix]] = -torch.inf
+    sure, token = torch.softmax(possible.float(), dim=-1).max(dim=-1)
+    ends = ends_of(token, special)
+    may = noisy.masked & (token != special.pad) & (~ends | (token == x0))
+    threshold = torch.rand(x0.shape[:2], device=x0.device)[..., None] * (REVEAL_MAX - REVEAL_MIN) + REVEAL_MIN
+    sure = sure.masked_fill(~may, 0.0)
+    shown = may & ((sure >= threshold) | (sure == sure.amax(dim=-1, keepdim=True)))
+    xt = torch.where(shown, token, noisy.xt)
+    masked = noisy.masked & ~shown
+    wrong = noisy.wrong | (shown & (token != x0))
+    alive = noisy.alive & ~behind_first(ends_of(x0, special) & ~masked)
     return Noisy(xt, alive, masked & alive, wrong & alive)

@@ -25,6 +25,7 @@ from training.config import DENOISERS, DenoiserConfig, SpecialTokens, TrainConfi
 from training.curves import draw_curves
 from training.data import training_batches
 from training.denoiser import Denoiser
+from training.distill import settle
 from training.losses import ar_loss, three_stream_losses
 from training.optimizer import build_optimizers
 from training.quantization import set_quantized
@@ -140,7 +141,8 @@ class Run:
                     loss = ar(self.model, batch.window, self.special)
                     parts = {"prefix": loss.detach()}
                 else:
-                    loss, parts = diffusion(self.model, batch, self.special, config)
+                    taught = progress >= 1 - config.distill_share and self.step % 2 == 0
+                    loss, parts = diffusion(self.model, batch, self.special, config, settle if taught else None)
             if not math.isfinite(loss.item()):
                 raise FloatingPointError(f"loss is {loss.item()} at step {self.step}")
             loss.backward()
@@ -160,7 +162,7 @@ class Run:
             self.tokens += tokens
             if not first:
                 continue
-            if self.step % 10 == 0:
+            if self.step % 10 in (9, 0):  # two in a row: every other batch may be taught
                 rate = tokens / elapsed
                 values = {name: round(value.item(), 4) for name, value in parts.items()}
                 self.log(

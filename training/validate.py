@@ -8,7 +8,7 @@ from training.denoiser import Denoiser
 from training.losses import Batch, canvas_losses, context_streams, token_losses
 from training.noise import behind_first, ends_of
 
-WIDTH = 32
+WIDTHS = (8, 32)  # the narrowest canvas, which most completions need, and the widest
 HALF_SEED = 7
 
 
@@ -17,12 +17,16 @@ class Validator:
 
     def __init__(self, config: TrainConfig, special: SpecialTokens, device: torch.device):
         self.special, self.device = special, device
-        self.batches = [batch.to(device) for batch in validation_batches(config, WIDTH)]
+        self.batches = {
+            width: [batch.to(device) for batch in validation_batches(config, width)]
+            for width in WIDTHS
+            if width <= config.window_slots
+        }
 
     @torch.no_grad()
     def scores(self, model: Denoiser) -> dict[str, float]:
-        """Losses in nats; `noise` and `noise_text` for all-mask canvases (over all slots, and over those before the
-        end only), `half` for half-masked ones over the masked slots."""
+        """Losses in nats; `noise_B` and `text_B` for all-mask canvases of B slots (over all slots, and over those before
+        the end only), `half_B` for half-masked ones over the masked slots."""
         sums: dict[str, list[float]] = {}
 
         def add(name: str, losses: torch.Tensor, where: torch.Tensor) -> None:
@@ -31,7 +35,7 @@ class Validator:
             total[1] += int(where.sum())
 
         generator = torch.Generator().manual_seed(HALF_SEED)
-        for batch in self.batches:
+        for width, batch in ((width, batch) for width, batches in self.batches.items() for batch in batches):
             with torch.autocast(self.device.type, dtype=torch.bfloat16):
                 states = self._streams(model, batch, add)
                 for name, rate in (("noise", 1.0), ("half", 0.5)):
@@ -40,9 +44,9 @@ class Validator:
                     alive = ~behind_first(ends_of(batch.x0, self.special) & ~masked)
                     xt = torch.where(masked, self.special.mask, batch.x0)
                     losses = canvas_losses(model, batch, xt, alive, states)
-                    add(name, losses, masked & alive)
+                    add(f"{name}_{width}", losses, masked & alive)
                     if name == "noise":
-                        add("noise_text", losses, batch.x0 != self.special.pad)
+                        add(f"text_{width}", losses, batch.x0 != self.special.pad)
         return {name: round(total / max(count, 1), 4) for name, (total, count) in sums.items()}
 
     def _streams(self, model: Denoiser, batch: Batch, add):

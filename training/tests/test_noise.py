@@ -3,7 +3,7 @@
 import torch
 
 from training.config import SpecialTokens
-from training.noise import add_noise, behind_first, ends_of, mask_rate
+from training.noise import add_noise, behind_first, ends_of, mask_rate, reveal_own
 
 SPECIAL = SpecialTokens(pad=0, mask=1, eom=2, prefix=3, suffix=4, end_of_text=5)
 VOCABULARY = 300
@@ -81,3 +81,44 @@ def test_no_corruption_when_none_is_asked_for():
 def test_behind_first_starts_one_later():
     ends = ends_of(torch.tensor([[7, 2, 8, 5], [7, 8, 9, 9]]), SPECIAL)
     assert behind_first(ends).tolist() == [[False, False, True, True], [False] * 4]
+
+
+def own_step(x0: torch.Tensor, says: torch.Tensor, surety: float):
+    """The canvases from pure noise, one step later; the model says `says`, and is as sure of it as a logit of `surety`."""
+    logits = torch.zeros(*x0.shape, VOCABULARY).scatter_(-1, says[..., None], surety)
+    return reveal_own(noisy(x0, torch.ones(x0.shape[:2])), x0, logits, SPECIAL)
+
+
+def test_an_own_step_shows_what_the_model_is_sure_of_and_marks_its_mistakes():
+    x0 = canvases(2)
+    says = x0.clone()
+    says[:, :, 1] = 99
+    result = own_step(x0, says, 30.0)
+    assert (result.xt[:, :, 1] == 99).all()
+    assert result.wrong[:, :, 1].all()
+    assert int(result.wrong.sum()) == 4
+    assert (result.xt[:, 1, 2:] == x0[:, 1, 2:]).all()
+    # the end was found: nothing behind it exists
+    assert result.alive[:, 0].tolist() == [[True] * 4 + [False] * 4] * 2
+    assert not result.masked.any()
+
+
+def test_an_own_step_never_shows_a_wrong_end_nor_padding():
+    x0 = canvases(2)
+    early = x0.clone()
+    early[:, :, 0] = SPECIAL.eom
+    early[:, 1, 3:] = SPECIAL.pad
+    result = own_step(x0, early, 30.0)
+    assert (result.xt[:, :, 0] == SPECIAL.mask).all()
+    assert (result.xt[:, 1, 3:] == SPECIAL.mask).all()
+    assert result.alive[:, 1].all()
+
+
+def test_an_own_step_of_an_unsure_model_shows_its_surest_slot_alone():
+    x0 = canvases(50)
+    logits = torch.zeros(*x0.shape, VOCABULARY).scatter_(-1, x0[..., None], 0.1)
+    logits[:, :, 2] *= 2
+    result = reveal_own(noisy(x0, torch.ones(x0.shape[:2])), x0, logits, SPECIAL)
+    shown = result.xt != SPECIAL.mask
+    assert shown[:, :, 2].all()
+    assert int(shown.sum()) == shown[:, :, 2].numel()

@@ -60,6 +60,7 @@ def config(tmp_path, monkeypatch) -> TrainConfig:
         data_workers=0,
         ar_share=0.3,
         qat_share=0.3,
+        distill_share=0.3,
         device="cpu",
     )
 
@@ -72,9 +73,10 @@ def test_a_run_learns_logs_and_leaves_a_checkpoint_that_goes_on(config):
     losses = [record["train"] for record in records if "train" in record]
     assert losses[-1]["prefix"] < losses[0]["prefix"]
     assert "canvas" not in losses[0]  # the prefix stream alone comes first
-    assert "canvas" in losses[-1]
+    assert {"canvas", "taught"} <= losses[-1].keys() | losses[-2].keys()  # the model teaches itself every other batch
     scores = records[-1]["validation"]
-    assert scores.keys() == {"prefix", "suffix", "noise", "noise_text", "half"}
+    canvas = {f"{name}_{width}" for name in ("noise", "text", "half") for width in (8, 32)}
+    assert scores.keys() == {"prefix", "suffix"} | canvas
     assert (run.folder / "curves.png").stat().st_size > 1000
 
     with open(run.folder / "metrics.jsonl", "a") as file:  # as if it had been stopped between two checkpoints
