@@ -35,7 +35,7 @@ from training.held_out_losses import (
 )
 from training.infilling_tasks import TASKS, Example, draw_examples
 from training.ngram import NgramModel, ngram_of_train, split_tokens
-from training.repair import EDIT_THRESHOLDS, KINDS, Look, look_at_planted, repair_rates
+from training.repair import COUNTS, EDIT_THRESHOLDS, KINDS, Look, look_at_planted, repair_rates
 from training.sampler import Thresholds
 from training.scores import (
     SYSTEMS,
@@ -126,18 +126,25 @@ def sweep(examples: list[Example], completer: Completer, bar: tqdm) -> list[dict
     return [{"setting": setting, **summarize(completions, middles)} for setting, completions in found.items()]
 
 
-def repairs(examples: list[Example], completer: Completer, seed: int, bar: tqdm) -> dict[str, list[dict]]:
-    """Planted wrong tokens that are set right, for each kind of wrong token and each edit threshold."""
-    rng, looks = random.Random(seed), {kind: list[Look]() for kind in KINDS}
+def repairs(examples: list[Example], completer: Completer, seed: int, bar: tqdm) -> list[dict]:
+    """Planted wrong tokens that are set right: a row for each kind and number of wrong tokens and each edit threshold."""
+    rng = random.Random(seed)
+    looks: dict[tuple[str, int], list[Look]] = {(kind, count): [] for kind in KINDS for count in COUNTS}
     for example in examples:
         ids = completer.tokenizer.encode(example.middle, add_special_tokens=False).ids
         prompt = completer.prompt(example)
-        for kind, found in looks.items():
-            found.append(
-                look_at_planted(kind, ids, completer.model, completer.special, prompt.prefix, prompt.suffix, rng)
+        for (kind, count), found in looks.items():
+            look = look_at_planted(
+                kind, count, ids, completer.model, completer.special, prompt.prefix, prompt.suffix, rng
             )
+            found += [look] if look else []
         bar.update()
-    return {kind: [repair_rates(found, threshold) for threshold in EDIT_THRESHOLDS] for kind, found in looks.items()}
+    return [
+        {"kind": kind, "count": count, **repair_rates(found, threshold)}
+        for (kind, count), found in looks.items()
+        if found
+        for threshold in EDIT_THRESHOLDS
+    ]
 
 
 def held_out_losses(

@@ -297,7 +297,7 @@ def thresholds_sections(sweep: dict) -> list[str]:
     return [
         "## Thresholds and self-correction",
         f"Rest of the line on the {settings['split']} packages, {settings['examples']} examples. "
-        + "For the second table one wrong token was planted in a canvas that was right otherwise.",
+        + "For the second table wrong tokens were planted in canvases that were right otherwise.",
         sweep_table(sweep["sweep"]),
         repair_table(sweep["repair"]),
     ]

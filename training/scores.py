@@ -20,6 +20,7 @@ REPAIR_COLUMNS = {
     "repaired": "planted tokens set right",
     "changed_wrongly": "turned into another wrong one",
     "right_spoiled": "right tokens spoiled",
+    "found_masked": "found in the same places when masked",
 }
 SAME_COST = 0.02  # costs closer than this share are called the same
 
@@ -213,11 +214,16 @@ def sweep_table(sweep: list[dict]) -> str:
     return markdown(["setting", *(MEASURES[name].title for name in names)], rows)
 
 
-def repair_table(repair: dict[str, list[dict]]) -> str:
+def repair_table(repair: list[dict]) -> str:
     """Planted wrong tokens at each edit threshold, see repair."""
     rows = [
-        [KINDS[kind], str(row["threshold"]), *(f"{100 * row[name]:.1f} %" for name in REPAIR_COLUMNS)]
-        for kind, rates in repair.items()
-        for row in rates
+        [
+            KINDS[row["kind"]],
+            str(row["count"]),
+            str(row["canvases"]),
+            str(row["threshold"]),
+            *(f"{100 * row[name]:.1f} %" for name in REPAIR_COLUMNS),
+        ]
+        for row in repair
     ]
-    return markdown(["planted", "edit threshold", *REPAIR_COLUMNS.values()], rows)
+    return markdown(["planted", "in a canvas", "canvases", "edit threshold", *REPAIR_COLUMNS.values()], rows)

@@ -17,8 +17,8 @@ from training.held_out_losses import characters_of_tokens, even_windows, prefix_
 from training.infilling_tasks import LINE_TASKS, TASKS, Example, draw_examples
 from training.model_card import ModelCardError, RunRecord, code, model_card, train_command
 from training.ngram import NgramModel
-from training.repair import KINDS, Look, look_at_planted, repair_rates, wrong_token
-from training.sampler import Context, Thresholds, infill, prompt_ids
+from training.repair import COUNTS, KINDS, Look, Opinion, early_mistakes, look_at_planted, repair_rates, wrong_token
+from training.sampler import Context, Thresholds, canvas_logits, infill, prompt_ids
 from training.scores import Completion, compare, edit_similarity, in_words, interval, summarize
 from training.tests.made_up import readable_code
 from training.tokenizer import train_tokenizer
@@ -259,27 +259,30 @@ def test_the_sweep_has_a_row_for_every_setting(model, tokenizer, corpus_of_made_
     rows = [line for line in printed.splitlines() if line.startswith("| canvas 8")]
     assert len(rows) == 2 * len(evaluate.SWEEP_REVEAL)
     assert "| AR, same weights |" in printed
-    assert "| any token | 0.9 |" in printed
+    assert "| any token | 1 | 1 | 0.9 |" in printed
 
 
-def test_repair_rates_count_planted_and_right_tokens_apart():
+def test_repair_rates_count_planted_right_and_masked_tokens_apart():
+    sure, doubted, believed = Opinion(True, 0.95, False), Opinion(True, 0.6, False), Opinion(False, 0.99, True)
     looks = [
-        Look(True, 0.95, True, [False, True], [0.99, 0.6]),  # set right; a right token doubted
-        Look(True, 0.95, False, [False, False], [0.9, 0.9]),  # another wrong one
-        Look(True, 0.6, True, [False, True], [0.9, 0.97]),  # too unsure; a right token spoiled
-        Look(False, 0.99, False, [False, False], [0.9, 0.9]),  # believed
+        Look([Opinion(True, 0.95, True)], [believed, doubted], [Opinion(True, 0.95, True)]),  # set right
+        Look([sure], [believed, believed], [Opinion(True, 0.6, True)]),  # another wrong one
+        Look([Opinion(True, 0.6, True)], [believed, sure], [Opinion(True, 0.95, False)]),  # unsure; a right one spoiled
+        Look([Opinion(False, 0.99, False)], [believed, believed], [Opinion(True, 0.2, True)]),  # believed
     ]
     rates = repair_rates(looks, 0.9)
     assert (rates["repaired"], rates["changed_wrongly"], rates["right_spoiled"]) == (0.25, 0.25, 0.125)
     assert repair_rates(looks, 0.5) == {
         "threshold": 0.5,
+        "canvases": 4,
         "repaired": 0.5,
         "changed_wrongly": 0.25,
         "right_spoiled": 0.25,
+        "found_masked": 0.5,
     }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["any", "plausible"])
 def test_a_planted_token_is_wrong_and_not_special(kind, completer, model, special):
     prompt, rng = completer.prompt(EXAMPLE), random.Random(1)
     ids = completer.tokenizer.encode(EXAMPLE.middle).ids
@@ -287,8 +290,34 @@ def test_a_planted_token_is_wrong_and_not_special(kind, completer, model, specia
         for slot in range(len(ids)):
             token = wrong_token(kind, ids, slot, model, special, prompt.prefix, rng)
             assert token not in {ids[slot], *vars(special).values()}
-    look = look_at_planted(kind, ids[:3], model, special, prompt.prefix, prompt.suffix, rng)
-    assert len(look.right_changes) == 3  # two tokens and the end
+
+
+def test_early_mistakes_are_the_canvas_own_and_the_least_sure_comes_first(completer, model, special):
+    prompt = completer.prompt(EXAMPLE)
+    ids = completer.tokenizer.encode(EXAMPLE.middle).ids
+    with torch.no_grad():
+        width = model.config.canvas_slots
+        mistakes = early_mistakes(ids, width, model, special, prompt.prefix, prompt.suffix)
+        logits = canvas_logits(model, [special.mask] * width, width, prompt.prefix, prompt.suffix)
+    assert mistakes
+    assert all(token not in {ids[slot], *vars(special).values()} for slot, token in mistakes.items())
+    probabilities = torch.softmax(logits, dim=-1)
+    probabilities[:, [special.mask, special.prefix, special.suffix, special.pad]] = 0
+    sure = [probabilities[slot, token].item() for slot, token in mistakes.items()]
+    assert sure == sorted(sure)
+    assert all(probabilities[slot].argmax() == token for slot, token in mistakes.items())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_look_has_an_opinion_of_every_slot_and_none_where_there_is_no_place(kind, completer, model, special):
+    prompt, rng = completer.prompt(EXAMPLE), random.Random(1)
+    ids = completer.tokenizer.encode(EXAMPLE.middle).ids[:3]
+    for count in COUNTS:
+        look = look_at_planted(kind, count, ids, model, special, prompt.prefix, prompt.suffix, rng)
+        if count > len(ids):
+            assert look is None
+        elif look:
+            assert (len(look.planted), len(look.masked), len(look.right)) == (count, count, len(ids) + 1 - count)
 
 
 def test_a_train_command_states_what_is_not_the_default():
