@@ -10,9 +10,11 @@ import { forwarded } from './api/forwarded.ts';
 import { about, configured, health, ready } from './api/health.ts';
 import { infill } from './api/infill.ts';
 import { metrics } from './api/metrics.ts';
+import { modelFiles } from './api/model-files.ts';
 import { getModel, listModels } from './api/models.ts';
 import { ollama } from './api/ollama.ts';
 import { openapi } from './api/openapi/openapi.ts';
+import { type Assets, playground } from './api/playground.ts';
 import { routed } from './api/routed.ts';
 import { tabbyEvent, tabbyHealth, tabbySetting } from './api/tabby.ts';
 import { type Gateway, gatewayOf } from './backend/gateway.ts';
@@ -25,6 +27,7 @@ import { type Drain, draining } from './middleware/drain.ts';
 import { type LogLine, observe } from './middleware/observe.ts';
 import { type RateLimitOptions, rateLimit } from './middleware/rate-limit.ts';
 import { timeLimit } from './middleware/time-limit.ts';
+import type { WeightSource } from './weights/source.ts';
 
 /** Larger than any source file that an editor sends; bounds the time that one request can spend in the tokenizer. */
 export const MAX_BODY_BYTES = 256 * 1024;
@@ -44,8 +47,21 @@ export interface Operations {
   log?: (line: LogLine) => void;
 }
 
+/** Files that the service hands out, where the platform has them. */
+export interface Files {
+  /** The playground. */
+  assets?: Assets | undefined;
+  /** The files of the model, for who runs it elsewhere. */
+  weights?: WeightSource;
+}
+
 /** Builds the service around the local model and the backends it may answer with. */
-export function createApp(models: ModelProvider, gateway: Gateway = gatewayOf([]), operations: Operations = {}) {
+export function createApp(
+  models: ModelProvider,
+  gateway: Gateway = gatewayOf([]),
+  operations: Operations = {},
+  { assets, weights }: Files = {},
+) {
   const app = new Hono<{ Variables: RequestIdVariables }>();
   const counted = new ServiceMetrics();
   const hasKeys = (operations.keys ?? []).length > 0;
@@ -56,6 +72,7 @@ export function createApp(models: ModelProvider, gateway: Gateway = gatewayOf([]
   app.use(observe({ metrics: counted, log: operations.log }));
   app.use(crossOrigin(operations));
   if (operations.drain) app.use(draining(operations.drain));
+  app.use(playground(assets));
   app.use(authentication(operations));
   app.use(rateLimit(operations.rateLimit));
   app.use((c, next) => (FORWARDED_PATH.test(c.req.path) ? next() : localTime(c, next)));
@@ -84,6 +101,7 @@ export function createApp(models: ModelProvider, gateway: Gateway = gatewayOf([]
   app.get('/docs', description.docs);
   app.get('/v1/models', listModels(models, gateway));
   app.get('/v1/models/:id', getModel(models, gateway));
+  app.get('/models/:name/:file', modelFiles(models.id, weights));
   app.post('/v1/completions', routed(completions, models, gateway, 'completions'));
   app.post('/v1/fim/completions', routed(fim, models, gateway, 'fim'));
   app.post('/beta/completions', routed(completions, models, gateway, 'completions'));

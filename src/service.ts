@@ -2,11 +2,13 @@
 import type { ExecutionContext } from 'hono';
 import relaxed from '../build/kernels.relaxed.wasm';
 import simd from '../build/kernels.simd.wasm';
+import type { Assets } from './api/playground.ts';
 import { createApp } from './app.ts';
 import { type BackendBindings, configuredGateway } from './backend/gateway.ts';
 import { createEngine } from './engine/engine.ts';
 import { logInfo } from './log.ts';
 import type { Drain } from './middleware/drain.ts';
+import type { LogLine } from './middleware/observe.ts';
 import type { RateLimiter } from './middleware/rate-limit.ts';
 import { readSettings, SettingsError, type SettingsVariables } from './settings.ts';
 import type { WeightCache } from './weights/cached.ts';
@@ -19,6 +21,8 @@ export interface ServiceBindings extends BackendBindings, SettingsVariables, Wei
   /** Name of the model, and its folder in the store. */
   MODEL: string;
   RATE_LIMITER?: RateLimiter;
+  /** The playground's files, where the platform has them. */
+  ASSETS?: Assets;
 }
 
 interface ServiceOptions<Bindings> {
@@ -47,14 +51,15 @@ export function service<Bindings extends ServiceBindings>({ storeOf, drain }: Se
 
 function appOf(bindings: ServiceBindings, weights: ConfiguredWeights, drain?: Drain): ReturnType<typeof createApp> {
   const { keys, origins, timeLimitMs, maxWaiting, rateLimitRequests, rateLimitPeriodSeconds } = readSettings(bindings);
+  const source = weights.source(bindings.MODEL);
   const models = modelLoader({
     model: bindings.MODEL,
-    source: weights.source(bindings.MODEL),
+    source,
     kernels: { relaxed, simd },
     createEngine,
     limits: { maxWaiting },
   });
-  return createApp(models, configuredGateway(bindings), {
+  const operations = {
     keys,
     origins,
     timeLimitMs,
@@ -64,8 +69,9 @@ function appOf(bindings: ServiceBindings, weights: ConfiguredWeights, drain?: Dr
       periodSeconds: rateLimitPeriodSeconds,
     },
     ...(drain && { drain }),
-    log: (line) => console.log(JSON.stringify(line)),
-  });
+    log: (line: LogLine) => console.log(JSON.stringify(line)),
+  };
+  return createApp(models, configuredGateway(bindings), operations, { assets: bindings.ASSETS, weights: source });
 }
 
 function weightsOf(bindings: WeightVariables, store: PlatformStore): ConfiguredWeights {

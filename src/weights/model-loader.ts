@@ -80,7 +80,8 @@ async function checkSizes(source: WeightSource, manifest: Manifest): Promise<voi
   }
 }
 
-function unavailable(model: string, cause: unknown): ModelUnavailable {
+/** What clients are told of weights that cannot be used. */
+export function unavailable(model: string, cause: unknown): ModelUnavailable {
   if (cause instanceof WeightsMissing) return new ModelUnavailable(model, 'missing', cause.files, { cause });
   if (cause instanceof WeightsDamaged) return new ModelUnavailable(model, 'damaged', [cause.file], { cause });
   return new ModelUnavailable(model, 'failed', [], { cause });

@@ -174,11 +174,26 @@ export const OPERATIONS: readonly Operation[] = [
   },
   {
     method: 'get',
+    path: '/models/{name}/{file}',
+    id: 'getModelFile',
+    tag: 'Models',
+    summary: 'A file of the model, to run it elsewhere',
+    description: '`manifest.json` lists the others with their sizes and SHA-256; who loads them verifies them.',
+    params: { path: z.object({ name: z.string().min(1), file: z.string().min(1) }) },
+    responses: {
+      ...ok(json(z.record(z.string(), z.unknown())), {
+        'application/octet-stream': { schema: { type: 'string', format: 'binary' } },
+      }),
+      ...errors(LOCAL_MODEL),
+    },
+  },
+  {
+    method: 'get',
     path: '/',
     id: 'about',
     tag: 'Service',
-    summary: 'What this is',
-    responses: ok(json(shapes.about)),
+    summary: 'What this is; for clients that ask for HTML the playground, where there is one',
+    responses: ok(json(shapes.about), { 'text/html; charset=utf-8': { schema: z.string() } }),
   },
   {
     method: 'get',
