@@ -50,6 +50,7 @@ export interface DecodingParams extends PenaltyParams {
   diffusing: boolean | 'canvas';
   decoding?: Decoding;
   canvas_width?: number | undefined;
+  freeze_after?: number | undefined;
   max_steps?: number | undefined;
   deadline_ms?: number | undefined;
   reveal_threshold?: number | undefined;
@@ -104,6 +105,7 @@ export function toCall(
       ...(params.reveal_threshold !== undefined && { revealThreshold: params.reveal_threshold }),
       ...(params.edit_threshold !== undefined && { editThreshold: params.edit_threshold }),
       ...(params.canvas_width !== undefined && { canvasWidth: params.canvas_width }),
+      ...(params.freeze_after !== undefined && { freezeAfter: params.freeze_after }),
       ...(params.decoding === 'autoregressive' && { decoding: params.decoding }),
       ...(params.diffusing === 'canvas' && { showCanvas: true }),
     },
@@ -115,7 +117,7 @@ function refuseUnread(prompts: readonly PromptText[], params: DecodingParams): v
   const refused = (param: string) =>
     invalid(param, 'has no meaning with decoding: autoregressive; leave it out.', 'unsupported_parameter');
   if (prompts.some(({ suffix }) => suffix !== '')) throw refused('suffix');
-  for (const param of ['reveal_threshold', 'edit_threshold', 'canvas_width'] as const) {
+  for (const param of ['reveal_threshold', 'edit_threshold', 'canvas_width', 'freeze_after'] as const) {
     if (params[param] !== undefined) throw refused(param);
   }
 }

@@ -121,7 +121,14 @@ export const decodingFields = {
     .int()
     .min(1)
     .optional()
-    .describe('Slots of each canvas, one of the widths that /v1/models tells; as narrow as can be when absent.'),
+    .describe('Slots of each canvas, one of the widths that /v1/models tells; the model chooses when absent.'),
+  freeze_after: z
+    .int()
+    .min(1)
+    .optional()
+    .describe(
+      'Passes over a revealed slot after which it is frozen: it stays as it is and costs nothing any more. More than there are steps computes every slot at every step.',
+    ),
   max_steps: z
     .int()
     .min(1)

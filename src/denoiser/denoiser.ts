@@ -149,6 +149,7 @@ export class Denoiser {
    */
   pass(views: readonly View[], reads: readonly Reading[], trace?: LayerTrace): Predictions[] {
     const { canvases, readings } = this.#layOut(views, reads);
+    if (canvases.length + readings.length === 0) return [];
     this.#pass++;
     this.#forward.run(canvases, readings, false, trace);
     for (const { prefix, canvas, ids } of views) prefix.hold(canvas, ids.length);

@@ -13,6 +13,7 @@ export class Canvas {
   readonly #logProbabilities: Float64Array; // (slots), natural logarithm, as of the reveal or the last edit
   readonly #edits: Uint16Array; // (slots); kept when a slot is dropped, so that editing ends
   readonly #alternatives: (readonly Choice[])[]; // (slots), as old as the log-probabilities
+  readonly #looks: Uint16Array; // (slots): passes that computed the slot with the token it has
   #live: number;
 
   constructor(slots: number, special: SpecialTokens) {
@@ -22,6 +23,7 @@ export class Canvas {
     this.#logProbabilities = new Float64Array(slots);
     this.#edits = new Uint16Array(slots);
     this.#alternatives = Array(slots).fill([]);
+    this.#looks = new Uint16Array(slots);
     this.#live = slots;
   }
 
@@ -43,6 +45,11 @@ export class Canvas {
     return this.#edits[slot]!;
   }
 
+  /** Passes that computed a decided slot with the token it has now. */
+  looksAt(slot: number): number {
+    return this.#looks[slot]!;
+  }
+
   logProbabilityOf(slot: number): number {
     return this.#logProbabilities[slot]!;
   }
@@ -57,6 +64,23 @@ export class Canvas {
     const slots: number[] = [];
     for (let slot = 0; slot < Math.min(wanted, this.#live); slot++) if (this.isUndecided(slot)) slots.push(slot);
     return slots;
+  }
+
+  /**
+   * The slots that the next pass has to compute: those that are undecided, and the others until they have been computed `freezeAfter` times
+   * with the token they have. Before the first time their keys and values are still those of a mask.
+   */
+  unfrozen(freezeAfter: number): number[] {
+    const slots: number[] = [];
+    for (let slot = 0; slot < this.#live; slot++) {
+      if (this.isUndecided(slot) || this.#looks[slot]! < freezeAfter) slots.push(slot);
+    }
+    return slots;
+  }
+
+  /** Notes that a pass has computed these slots. */
+  noteLooks(slots: Iterable<number>): void {
+    for (const slot of slots) if (!this.isUndecided(slot)) this.#looks[slot]!++;
   }
 
   /** Slots before the first undecided one. */
@@ -74,6 +98,7 @@ export class Canvas {
     this.#tokens[slot] = token;
     this.#logProbabilities[slot] = logProbability;
     this.#alternatives[slot] = alternatives;
+    this.#looks[slot] = 0;
   }
 
   edit(slot: number, choice: Choice, alternatives?: readonly Choice[]): void {
@@ -86,6 +111,14 @@ export class Canvas {
     const end = this.#tokens.findIndex((token) => this.#isEnd(token));
     this.#live = end < 0 ? this.slots : end + 1;
     this.#tokens.fill(this.#special.mask, this.#live);
+  }
+
+  /** Back to pure noise. */
+  restart(): void {
+    this.#tokens.fill(this.#special.mask);
+    this.#edits.fill(0);
+    this.#looks.fill(0);
+    this.#live = this.slots;
   }
 
   #isEnd(token: number): boolean {

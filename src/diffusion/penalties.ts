@@ -19,8 +19,9 @@ export interface Penalties {
 
 /**
  * The predictions with penalized and biased logits, exact over the vocabulary: a token that was no candidate can become one.
- * @param canvas (rows) tokens of the canvas that was evaluated; the token of a slot does not count in its own row.
+ * @param canvas tokens of the canvas that was evaluated; the token of a slot does not count in its own row.
  * @param written tokens before the canvas
+ * @param slots the slot of each row
  */
 export function withPenalties(
   predictions: Predictions,
@@ -28,6 +29,7 @@ export function withPenalties(
   written: readonly number[],
   { presence, frequency, bias = new Map() }: Penalties,
   special: SpecialTokens,
+  slots: readonly number[] = [...canvas.keys()],
 ): Predictions {
   const { rows, candidates } = predictions;
   const unsaid = new Set(Object.values(special));
@@ -41,7 +43,7 @@ export function withPenalties(
   for (let row = 0; row < rows; row++) {
     const penalized = predictions.allLogits(row).slice(); // (vocabulary)
     for (const [token, times] of said) {
-      const count = canvas[row] === token ? times - 1 : times;
+      const count = canvas[slots[row]!] === token ? times - 1 : times;
       if (count > 0) penalized[token]! -= presence + count * frequency;
     }
     for (const [token, amount] of bias) penalized[token]! += amount;

@@ -25,6 +25,8 @@ export interface SamplerSettings {
   maxEditsPerSlot: number;
   /** Most probable tokens that are noted of each slot when it is revealed or edited; none when absent. */
   alternatives?: number;
+  /** Passes over a revealed slot after which it is frozen: kept as it is and not computed any more. At least 1. */
+  freezeAfter: number;
 }
 
 export interface StepOptions {
@@ -34,28 +36,42 @@ export interface StepOptions {
   wanted: number;
   /** The step budget ends here: every slot takes its best token now. */
   final: boolean;
+  /** The slots that the predictions are about, a row each; all of `canvas.tokens` when absent. */
+  slots?: readonly number[];
 }
 
-/** Whether a decided slot of the canvas can still be edited. */
+/** Whether a decided slot of the canvas will stay as it is. */
 export function isSettled(canvas: Canvas, slot: number, settings: SamplerSettings): boolean {
-  return settings.editThreshold >= 1 || canvas.editsOf(slot) >= settings.maxEditsPerSlot;
+  return !isEditable(canvas, slot, settings) || canvas.looksAt(slot) >= settings.freezeAfter;
 }
 
-/** Applies one step. `predictions` has a row for each of `canvas.tokens`. A canvas that is all decided can only be edited. */
+function isEditable(canvas: Canvas, slot: number, { editThreshold, maxEditsPerSlot }: SamplerSettings): boolean {
+  return editThreshold < 1 && canvas.editsOf(slot) < maxEditsPerSlot;
+}
+
+/** Applies one step. The undecided slots are among those computed. A canvas that is all decided can only be edited. */
 export function denoisingStep(
   canvas: Canvas,
   predictions: Predictions,
   settings: SamplerSettings,
   special: SpecialTokens,
-  options: StepOptions,
+  { slots = [...canvas.tokens.keys()], ...options }: StepOptions,
 ): void {
-  const edits = findEdits(canvas, predictions, settings, special, options);
-  const reveals = findReveals(canvas, predictions, settings, special, options);
+  const rows = new Map(slots.map((slot, row) => [slot, row]));
+  const edits = findEdits(canvas, predictions, settings, special, { ...options, rows });
+  const reveals = findReveals(canvas, predictions, settings, special, { ...options, rows });
   const { alternatives = 0 } = settings;
-  const others = (slot: number) => (alternatives > 0 ? mostProbable(predictions, slot, alternatives, special) : []);
+  const others = (slot: number) =>
+    alternatives > 0 ? mostProbable(predictions, rows.get(slot)!, alternatives, special) : [];
+  canvas.noteLooks(slots);
   for (const [slot, choice] of reveals) canvas.reveal(slot, choice, others(slot));
   for (const [slot, choice] of edits) canvas.edit(slot, choice, others(slot));
   canvas.dropBehindEnd();
+}
+
+interface SlotRows {
+  /** Slot → row of the predictions. */
+  rows: ReadonlyMap<number, number>;
 }
 
 function findReveals(
@@ -63,15 +79,16 @@ function findReveals(
   predictions: Predictions,
   settings: SamplerSettings,
   special: SpecialTokens,
-  { step, wanted, final }: StepOptions,
+  { step, wanted, final, rows }: StepOptions & SlotRows,
 ): [slot: number, Choice][] {
   const choices = canvas.undecided(wanted).map((slot): [number, Choice] => {
-    if (settings.temperature === 0) return [slot, bestChoice(predictions, slot, (token) => mayStand(token, special))];
+    const row = rows.get(slot)!;
+    if (settings.temperature === 0) return [slot, bestChoice(predictions, row, (token) => mayStand(token, special))];
     const draw = uniform(settings.seed, step, slot);
-    return [slot, sampledChoice(predictions, slot, settings, draw, (token) => mayStand(token, special))];
+    return [slot, sampledChoice(predictions, row, settings, draw, (token) => mayStand(token, special))];
   });
   const texts = choices.filter(([, { token }]) => token !== special.pad);
-  const bestText = (slot: number) => bestChoice(predictions, slot, (token) => isText(token, special));
+  const bestText = (slot: number) => bestChoice(predictions, rows.get(slot)!, (token) => isText(token, special));
   if (final) return choices.map(([slot, choice]) => [slot, choice.token === special.pad ? bestText(slot) : choice]);
 
   const sure = texts.filter(([, { logProbability }]) => Math.exp(logProbability) >= settings.revealThreshold);
@@ -87,14 +104,15 @@ function findEdits(
   predictions: Predictions,
   settings: SamplerSettings,
   special: SpecialTokens,
-  { final }: StepOptions,
+  { final, rows }: StepOptions & SlotRows,
 ): [slot: number, Choice][] {
   const edits: [number, Choice][] = [];
   for (const [slot, token] of canvas.tokens.entries()) {
-    if (token === special.mask || isSettled(canvas, slot, settings)) continue;
+    const row = rows.get(slot);
+    if (row === undefined || token === special.mask || !isEditable(canvas, slot, settings)) continue;
     // Without its end the canvas would have slots that nobody decides any more.
     if (final && canvas.ended && slot === canvas.tokens.length - 1) continue;
-    const best = bestChoice(predictions, slot, (candidate) => mayStand(candidate, special));
+    const best = bestChoice(predictions, row, (candidate) => mayStand(candidate, special));
     const differs = best.token !== token && isText(best.token, special);
     if (differs && Math.exp(best.logProbability) >= settings.editThreshold) edits.push([slot, best]);
   }

@@ -13,13 +13,17 @@ import { type Penalties, withPenalties } from '../diffusion/penalties.ts';
 import { denoisingStep, type SamplerSettings } from '../diffusion/sampler.ts';
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts';
 import { slotViews } from './canvas-view.ts';
+import { canvasWidth, DEFAULT_WIDTHS, type WidthPolicy } from './canvas-width.ts';
+import { DenoisingStep, type ReadingParts, ReadingStep } from './denoising-step.ts';
 import { Line, type Ticket } from './line.ts';
+import { PassQueue, type Step } from './pass-queue.ts';
 import { PrefixCache } from './prefix-cache.ts';
 import { buildPrompt, type Prompt } from './prompt.ts';
 import { Transcript } from './transcript.ts';
 import type {
   Completion,
   Engine,
+  EngineLimits,
   EngineParts,
   Frame,
   GenerateRequest,
@@ -31,6 +35,9 @@ import { Work } from './work.ts';
 
 /** Four to five full contexts of the nano model; an isolate has 128 MB for everything. */
 const DEFAULT_CACHE_BYTES = 48 * 2 ** 20;
+
+/** Chosen from a curve of quality against cost (`npm run bench:quality`), see bench/RESULTS.md. */
+const DEFAULT_FREEZE_AFTER = 1;
 
 /**
  * Loads a model. Rejects with TokenizerError, ConfigError or SafetensorsError, each naming what is wrong in the file, and with
@@ -50,7 +57,7 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     openWeights: parts.openWeights,
     cacheBytes: parts.limits?.cacheBytes ?? DEFAULT_CACHE_BYTES,
   });
-  return new DiffusionEngine(parts.model, tokenizer, denoiser, parts.limits?.maxWaiting);
+  return new DiffusionEngine(parts.model, tokenizer, denoiser, parts.limits ?? {});
 }
 
 /** A piece of work has more to compute and gives way to others meanwhile. */
@@ -68,6 +75,15 @@ interface Generation {
   readonly signal: AbortSignal;
 }
 
+/** A canvas of a completion. */
+interface Block {
+  readonly canvas: Canvas;
+  /** Slots that can still be emitted. */
+  readonly wanted: number;
+  /** Steps of the canvases before it. */
+  readonly stepsBefore: number;
+}
+
 class DiffusionEngine implements Engine {
   readonly model: ModelInfo;
   readonly vocabulary: Vocabulary;
@@ -76,8 +92,9 @@ class DiffusionEngine implements Engine {
   readonly #prefixes: PrefixCache;
   readonly #suffixes: PrefixCache;
   readonly #line: Line;
+  readonly #passes: PassQueue;
 
-  constructor(model: EngineParts['model'], tokenizer: Tokenizer, denoiser: Denoiser, maxWaiting?: number) {
+  constructor(model: EngineParts['model'], tokenizer: Tokenizer, denoiser: Denoiser, limits: EngineLimits) {
     const { prefixTokens, suffixTokens, canvasSlots, canvasWidths, revealThreshold, editThreshold } =
       denoiser.config.diffusion;
     this.model = {
@@ -95,7 +112,8 @@ class DiffusionEngine implements Engine {
       this.#prefixes.release(ticket);
       this.#suffixes.release(ticket);
     };
-    this.#line = new Line(denoiser.prefixContexts.length, release, maxWaiting);
+    this.#line = new Line(denoiser.prefixContexts.length, release, limits.maxWaiting);
+    this.#passes = new PassQueue(denoiser, this.#line, limits.requestsPerPass);
   }
 
   get waiting(): number {
@@ -135,6 +153,7 @@ class DiffusionEngine implements Engine {
         request.decoding === 'autoregressive' ? 1 : (request.editThreshold ?? config.diffusion.editThreshold),
       maxEditsPerSlot: config.diffusion.maxEditsPerSlot,
       alternatives: request.alternatives ?? 0,
+      freezeAfter: request.freezeAfter ?? DEFAULT_FREEZE_AFTER,
     };
     const maxTokens = Math.min(request.maxTokens, this.model.maxOutputTokens);
     const work = new Work(request, joinedMs);
@@ -143,18 +162,18 @@ class DiffusionEngine implements Engine {
     );
     const transcript = new Transcript(this.#tokenizer, request.stop);
     const generation = { request, settings, penalties: penaltiesOf(request), prompt, transcript, work, ticket, signal };
-    if (maxTokens === 0) await this.#withContexts(generation, prompt.prefix, () => {});
+    if (maxTokens === 0) await this.#take(generation, new ReadingStep(this.#stepParts(generation, prompt.prefix)));
 
     let ended = false;
     for (let block = 0; !ended && !work.isSpent && transcript.tokens.length < maxTokens; block++) {
       const left = maxTokens - transcript.tokens.length;
-      // No wider than needed: a step costs what its slots cost.
-      const { canvasSlots, canvasWidths } = config.diffusion;
-      const width = request.canvasWidth ?? canvasWidths.find((width) => width >= left) ?? canvasSlots;
+      const { canvasWidths } = config.diffusion;
+      const width = request.canvasWidth ?? canvasWidth(canvasWidths, block, left, widthPolicyOf(request));
       const canvas = new Canvas(width, this.#tokenizer.special);
       const wanted = Math.min(canvas.slots, left);
+      const stepsBefore = work.steps;
       while (!ended && !work.isSpent && canvas.undecided(wanted).length > 0) {
-        const slots = await this.#step(generation, canvas, wanted);
+        const slots = await this.#step(generation, { canvas, wanted, stepsBefore });
         ended = transcript.stopsIn(canvas);
         const { steps, cpuMs } = work;
         yield { ...transcript.frame(canvas, settings), ...(slots && { canvas: { step: steps, block, cpuMs, slots } }) };
@@ -169,7 +188,7 @@ class DiffusionEngine implements Engine {
   }
 
   /** Takes one step on the canvas; gives what is to be seen of it if the request asks for that. */
-  async #step(generation: Generation, canvas: Canvas, wanted: number): Promise<SlotView[] | undefined> {
+  async #step(generation: Generation, { canvas, wanted, stepsBefore }: Block): Promise<SlotView[] | undefined> {
     const { request, settings, penalties, prompt, transcript, work } = generation;
     const { special } = this.#tokenizer;
     const before = canvas.tokens.slice();
@@ -189,37 +208,36 @@ class DiffusionEngine implements Engine {
         return views(predictions, () => undefined);
       });
     }
-    return this.#withContexts(generation, stream, (prefix, suffix) => {
-      work.start();
-      const evaluated = this.#denoiser.evaluate(prefix, suffix, canvas.tokens, canvas.slots);
-      const predictions = penalties
-        ? withPenalties(evaluated, canvas.tokens, transcript.tokens, penalties, special)
-        : evaluated;
-      work.step(predictions.rows);
-      denoisingStep(canvas, predictions, settings, special, { step: work.steps, wanted, final: work.isSpent });
-      return views(predictions, (slot) => slot);
+    let shown: SlotView[] | undefined;
+    const step = new DenoisingStep({
+      ...this.#stepParts(generation, stream),
+      canvas,
+      freezeAfter: settings.freezeAfter,
+      restart() {
+        canvas.restart();
+        work.steps = stepsBefore;
+      },
+      use(evaluated, slots) {
+        const predictions = penalties
+          ? withPenalties(evaluated, canvas.tokens, transcript.tokens, penalties, special, slots)
+          : evaluated;
+        work.step(predictions.rows);
+        denoisingStep(canvas, predictions, settings, special, { step: work.steps, wanted, final: work.isSpent, slots });
+        const rows = new Map(slots.map((slot, row) => [slot, row]));
+        shown = views(predictions, (slot) => rows.get(slot));
+      },
     });
+    await this.#take(generation, step);
+    return shown;
   }
 
-  /**
-   * Calls `use` with the complete contexts of both streams. Every chunk that has to be computed first is followed by a pause;
-   * between the last look at the contexts and `use` there is none.
-   */
-  #withContexts<T>(
-    generation: Generation,
-    prefixStream: readonly number[],
-    use: (prefix: ContextStream, suffix: ContextStream | undefined) => T,
-  ): Promise<T> {
-    const { prompt, ticket, work } = generation;
-    const hasSuffix = prompt.suffix.length > 0;
-    return this.#inTurn(generation, () => {
-      const prefix = this.#prefixes.claim(prefixStream, prompt.prefix.length, ticket);
-      const suffix = hasSuffix ? this.#suffixes.claim(prompt.suffix, prompt.suffix.length, ticket) : undefined;
-      work.noteCached(prefix.length + (suffix?.length ?? 0));
-      if (work.measurePrefill(() => this.#extend(prefix, prefixStream))) return NOT_YET;
-      if (suffix && work.measurePrefill(() => this.#extend(suffix, prompt.suffix))) return NOT_YET;
-      return use(prefix, suffix);
-    });
+  #stepParts({ prompt, ticket, work }: Generation, stream: readonly number[]): ReadingParts {
+    const [denoiser, prefixes, suffixes] = [this.#denoiser, this.#prefixes, this.#suffixes];
+    return { denoiser, prefixes, suffixes, prompt, stream, ticket, work };
+  }
+
+  #take({ ticket, signal }: Generation, step: Step): Promise<void> {
+    return this.#passes.take(step, ticket, signal);
   }
 
   /**
@@ -260,6 +278,12 @@ class DiffusionEngine implements Engine {
     this.#denoiser.extend(context, tokens.slice(context.length, context.length + CHUNK_TOKENS));
     return true;
   }
+}
+
+function widthPolicyOf({ decoding, firstWidth }: GenerateRequest): WidthPolicy {
+  // Slots that are not computed cost nothing.
+  if (decoding === 'autoregressive') return { firstWidth: Number.POSITIVE_INFINITY, widens: false };
+  return firstWidth === undefined ? DEFAULT_WIDTHS : { firstWidth, widens: true };
 }
 
 /** Undefined when there are none: to penalize takes all logits of every slot. */

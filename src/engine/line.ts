@@ -46,6 +46,17 @@ export class Line {
     return Math.max(0, this.#tickets.length - this.#served);
   }
 
+  /** Whether a ticket has a place, served or waiting. */
+  includes(ticket: Ticket): boolean {
+    return this.#tickets.includes(ticket);
+  }
+
+  /** Whether it is among those who are served. */
+  serves(ticket: Ticket): boolean {
+    const place = this.#tickets.indexOf(ticket);
+    return place >= 0 && place < this.#served;
+  }
+
   /** Throws EngineBusy when as many wait as may. */
   join(): Ticket {
     const nowMs = Date.now();
@@ -71,7 +82,7 @@ export class Line {
       ticket.lastSeenMs = Date.now();
       if (!this.#tickets.includes(ticket)) this.#tickets.push(ticket);
       this.#leaveAbandoned(ticket.lastSeenMs);
-      if (this.#tickets.indexOf(ticket) < this.#served) return;
+      if (this.serves(ticket)) return;
       await pause(LOOK_AGAIN_MS);
     }
   }

@@ -80,7 +80,9 @@ export class Transcript {
 
   #settle(text: string): void {
     const cut = this.#cut(text);
-    this.#settled = cut.length < text.length ? cut : text.slice(0, lengthBeforePartialStop(text, this.#stops));
+    const settled = cut.length < text.length ? cut : text.slice(0, lengthBeforePartialStop(text, this.#stops));
+    // A canvas that had to be started again comes to say the same, but has not yet.
+    if (settled.length > this.#settled.length) this.#settled = settled;
   }
 
   /** Text of the finished blocks and `more`, without an unfinished character at its end. */

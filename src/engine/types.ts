@@ -46,8 +46,15 @@ export interface GenerateRequest {
   revealThreshold?: number;
   /** Probability at which a revealed token is edited, in (0, 1]; the model's own when absent. */
   editThreshold?: number;
-  /** Slots of each canvas, one of `model.diffusion.canvasWidths`; the narrowest that holds what is wanted when absent. */
+  /** Slots of each canvas, one of `model.diffusion.canvasWidths`; the engine's choice when absent. */
   canvasWidth?: number;
+  /** Slots of the first canvas where the engine chooses: each that fills is followed by one a width wider. */
+  firstWidth?: number;
+  /**
+   * Passes over a revealed slot after which it is frozen: its token, keys and values stay, and it is not computed any more. At least
+   * 1; infinity computes all slots at each step. The engine's own when absent.
+   */
+  freezeAfter?: number;
   /** `diffusion` when absent. */
   decoding?: Decoding;
   /** Whether frames have a `canvas`. */
@@ -209,6 +216,8 @@ export interface EngineLimits {
   cacheBytes?: number;
   /** Requests that may wait for their turn; one more is refused with EngineBusy. */
   maxWaiting?: number;
+  /** Requests whose steps are computed in one pass; 1 computes each by itself. It changes no bit of any completion. */
+  requestsPerPass?: number;
 }
 
 /** The signature of `createEngine` in engine.ts. Rejects when the parts do not fit together or the weights fail. */

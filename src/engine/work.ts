@@ -51,6 +51,12 @@ export class Work {
     }
   }
 
+  /** Takes over a share of work that was done for several requests at once, of which `readMs` computed context. */
+  spend(ms: number, readMs: number): void {
+    this.cpuMs += ms;
+    this.#prefillMs += readMs;
+  }
+
   /** Before a step: the clock of the denoising starts with the first one. */
   start(): void {
     this.#startedMs ??= performance.now();

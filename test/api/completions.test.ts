@@ -76,6 +76,7 @@ describe('POST /v1/completions', () => {
       reveal_threshold: 0.8,
       edit_threshold: 1,
       canvas_width: 16,
+      freeze_after: 2,
       decoding: 'diffusion',
       user: 'someone',
     });
@@ -100,6 +101,7 @@ describe('POST /v1/completions', () => {
         revealThreshold: 0.8,
         editThreshold: 1,
         canvasWidth: 16,
+        freezeAfter: 2,
       },
     ]);
   });
@@ -364,6 +366,8 @@ describe('POST /v1/completions', () => {
     ['reveal_threshold', { decoding: 'autoregressive', reveal_threshold: 0.5 }],
     ['edit_threshold', { decoding: 'autoregressive', edit_threshold: 0.5 }],
     ['canvas_width', { decoding: 'autoregressive', canvas_width: 16 }],
+    ['freeze_after', { decoding: 'autoregressive', freeze_after: 1 }],
+    ['freeze_after', { freeze_after: 0 }],
     ['canvas_width', { canvas_width: 12 }],
     ['canvas_width', { canvas_width: 12, stream: true }],
     ['reveal_threshold', { reveal_threshold: 0 }],

@@ -90,6 +90,9 @@ describe.each(BUILDS)('shipped denoiser (%s)', (build) => {
   }
 });
 
+/** Slots of every canvas of the reference sampler. */
+const REFERENCE_WIDTH = parseConfig(readJson(new URL('config.json', model))).diffusion.canvasSlots;
+
 describe('shipped model', () => {
   let engine: Engine;
   beforeAll(async () => {
@@ -108,7 +111,9 @@ describe('shipped model', () => {
 
   it.each(golden.completions)('should complete $prefix as the reference does', async (expected) => {
     const { prefix, suffix, maxTokens } = expected;
-    const { completion } = await run(engine, { prefix, suffix, maxTokens });
+    // The reference computes every slot at every step.
+    const everything = { canvasWidth: REFERENCE_WIDTH, freezeAfter: Number.POSITIVE_INFINITY };
+    const { completion } = await run(engine, { prefix, suffix, maxTokens, ...everything });
     expect(completion.text).toBe(expected.text);
     expect(completion.finishReason).toBe(expected.ended ? 'stop' : 'length');
     expect(completion.usage).toMatchObject({

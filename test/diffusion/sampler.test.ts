@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { Canvas } from '../../src/diffusion/canvas.ts';
-import { denoisingStep, type SamplerSettings } from '../../src/diffusion/sampler.ts';
+import { denoisingStep, isSettled, type SamplerSettings } from '../../src/diffusion/sampler.ts';
 import { mulberry32 } from '../denoiser/random-model.ts';
 import { type Distribution, predictions, special, VOCABULARY } from './scripted.ts';
 
@@ -11,6 +11,7 @@ const greedy: SamplerSettings = {
   revealThreshold: 0.9,
   editThreshold: 0.9,
   maxEditsPerSlot: 2,
+  freezeAfter: Number.POSITIVE_INFINITY,
 };
 const { mask, pad, eom, endOfText } = special;
 
@@ -247,5 +248,60 @@ describe('temperature', () => {
     };
     expect(text(5)).toBe(text(5));
     expect(new Set([1, 2, 3, 4, 5].map(text)).size).toBeGreaterThan(3);
+  });
+});
+
+describe('freezing', () => {
+  const once: SamplerSettings = { ...greedy, freezeAfter: 1 };
+
+  /** A step over the slots that have to be computed; each distribution is for the slot it stands under. */
+  function step(canvas: Canvas, rows: Record<number, Distribution>, settings = once, number = 0): number[] {
+    const slots = canvas.unfrozen(settings.freezeAfter);
+    expect(slots).toEqual(Object.keys(rows).map(Number));
+    const options = { step: number, wanted: canvas.slots, final: false, slots };
+    denoisingStep(canvas, predictions(Object.values(rows)), settings, special, options);
+    return Array.from(canvas.tokens);
+  }
+
+  it('should compute a revealed slot once more, and then leave it as it is', () => {
+    const canvas = new Canvas(3, special);
+    expect(step(canvas, { 0: { 10: 0.95 }, 1: { 11: 0.2 }, 2: { 12: 0.3 } })).toEqual([10, mask, mask]);
+    expect(isSettled(canvas, 0, once)).toBe(false);
+    expect(step(canvas, { 0: { 10: 0.5 }, 1: { 11: 0.2 }, 2: { 12: 0.95 } })).toEqual([10, mask, 12]);
+    expect(isSettled(canvas, 0, once)).toBe(true);
+    expect(step(canvas, { 1: { 11: 0.2 }, 2: { 12: 0.4 } })).toEqual([10, 11, 12]);
+  });
+
+  it('should take the row of each slot, not the row of its number', () => {
+    const canvas = new Canvas(4, special);
+    step(canvas, { 0: { 10: 0.95 }, 1: { 11: 0.95 }, 2: { 12: 0.2 }, 3: { 13: 0.3 } });
+    step(
+      canvas,
+      { 0: { 10: 0.5 }, 1: { 11: 0.5 }, 2: { 12: 0.2 }, 3: { 13: 0.4 } },
+      { ...once, revealThreshold: 0.99 },
+    );
+    const sampled = { ...once, temperature: 1, topP: 0.1 };
+    expect(step(canvas, { 2: { 20: 0.95 }, 3: { 21: 0.5 } }, sampled)).toEqual([10, 11, 20, 13]);
+    expect(canvas.logProbabilityOf(2)).toBeCloseTo(Math.log(0.95), 5);
+  });
+
+  it('should edit a slot when it is computed for the last time, and compute it again then', () => {
+    const canvas = new Canvas(2, special);
+    step(canvas, { 0: { 10: 0.95 }, 1: { 11: 0.2 } });
+    expect(step(canvas, { 0: { 20: 0.97 }, 1: { 11: 0.3 } })).toEqual([20, 11]);
+    expect(canvas.editsOf(0)).toBe(1);
+    expect(canvas.unfrozen(1)).toEqual([0, 1]);
+  });
+
+  it('should compute slots that were dropped and come back, and all of them after a new start', () => {
+    const canvas = new Canvas(4, special);
+    step(canvas, { 0: { 10: 0.3 }, 1: { [eom]: 0.95 }, 2: { 12: 0.95 }, 3: { 13: 0.95 } });
+    expect(canvas.unfrozen(1)).toEqual([0, 1]);
+    expect(step(canvas, { 0: { 10: 0.95 }, 1: { 11: 0.97 } })).toEqual([10, 11, mask, mask]);
+    expect(canvas.unfrozen(1)).toEqual([0, 1, 2, 3]);
+    canvas.restart();
+    expect(Array.from(canvas.tokens)).toEqual([mask, mask, mask, mask]);
+    expect(canvas.editsOf(1)).toBe(0);
+    expect(canvas.unfrozen(1)).toEqual([0, 1, 2, 3]);
   });
 });

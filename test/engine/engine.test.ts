@@ -216,7 +216,11 @@ describe('completion', () => {
   });
 
   it('should report what it cost', async () => {
-    const { frames, completion } = await run(engine, { prefix: 'x = 1', suffix: 'y' });
+    const { frames, completion } = await run(engine, {
+      prefix: 'x = 1',
+      suffix: 'y',
+      freezeAfter: Number.POSITIVE_INFINITY,
+    });
     const { usage } = completion;
     // <|prefix|> <|endoftext|> x ␣ = ␣ 1 and <|suffix|> y
     expect(usage.promptTokens).toBe(9);

@@ -1,7 +1,7 @@
 /** An engine over the random model and the sample tokenizer, and ways to drive it. */
 
 import { createEngine } from '../../src/engine/engine.ts';
-import type { Completion, Engine, Frame, GenerateRequest, KernelModules } from '../../src/engine/types.ts';
+import type { Completion, Engine, EngineParts, Frame, GenerateRequest, KernelModules } from '../../src/engine/types.ts';
 import { fileTensors, type Model, randomModel, SAMPLE_CONFIG } from '../denoiser/random-model.ts';
 import { safetensorsBytes, streamOf } from '../denoiser/safetensors-file.ts';
 import { sampleTokenizer } from '../tokenizer/sample-tokenizer.ts';
@@ -11,20 +11,25 @@ export const CANVAS_SLOTS = SAMPLE_CONFIG.diffusion.canvas_slots;
 export const ONE_PAIR = 0;
 export const SEVERAL_PAIRS = 8 * 2 ** 20;
 
+/** What the engine is made of, but for its limits. */
+export function sampleParts(kernels: KernelModules, model: Model = randomModel(1)): EngineParts {
+  return {
+    model: { id: 'sample', created: 1_790_000_000 },
+    kernels,
+    config: SAMPLE_CONFIG,
+    tokenizer: sampleTokenizer(),
+    openWeights: async () => streamOf(safetensorsBytes(fileTensors(model)), 65_536),
+  };
+}
+
 export function sampleEngine(
   kernels: KernelModules,
   cacheBytes = SEVERAL_PAIRS,
   model: Model = randomModel(1),
   maxWaiting?: number,
 ): Promise<Engine> {
-  return createEngine({
-    model: { id: 'sample', created: 1_790_000_000 },
-    kernels,
-    config: SAMPLE_CONFIG,
-    tokenizer: sampleTokenizer(),
-    openWeights: async () => streamOf(safetensorsBytes(fileTensors(model)), 65_536),
-    limits: { cacheBytes, ...(maxWaiting !== undefined && { maxWaiting }) },
-  });
+  const limits = { cacheBytes, ...(maxWaiting !== undefined && { maxWaiting }) };
+  return createEngine({ ...sampleParts(kernels, model), limits });
 }
 
 export function request(changes: Partial<GenerateRequest> = {}): GenerateRequest {
