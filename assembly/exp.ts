@@ -18,7 +18,7 @@ const LN_2: f64 = 0.6931471805599453;
 const CONSTANTS: usize = memory.data<f32>(
   [
     1.44269504, 1.44269504, 1.44269504, 1.44269504, // log2 e
-    -126, -126, -126, -126, // smallest exponent of a normal number
+    -100, -100, -100, -100, // as good as nothing, and what is multiplied with it stays a normal number
     12582912, 12582912, 12582912, 12582912, // ROUNDER
     // 2^f for f in [-½, ½], minimax with the constant term held at 1: relative error 9e-8, in float32 below 2e-7.
     0.0013264728, 0.0013264728, 0.0013264728, 0.0013264728, // f^5
@@ -31,13 +31,18 @@ const CONSTANTS: usize = memory.data<f32>(
   16,
 );
 
-/**
- * exp(x) on f32x4 for x ≤ 87.3. Relative error below 2e-7 + |x| · 8e-8, the latter from the rounding of x · log2 e.
- * Below -87.3 it stays at 2^-126, so that the exponent field never reaches 0.
- */
+/** exp(x) on f32x4 for x ≤ 87.3. Relative error below 2e-7 + |x| · 8e-8, the latter from the rounding of x · log2 e. */
 @inline
 export function exp(x: v128): v128 {
-  const exponent = f32x4.pmax(v128.load(CONSTANTS, 16), f32x4.mul(x, v128.load(CONSTANTS)));
+  return exp2(f32x4.mul(x, v128.load(CONSTANTS)));
+}
+
+/**
+ * 2^x on f32x4 for x < 126.5. Relative error below 2e-7. Below -100 it stays at 2^-100: the exponent field never reaches 0.
+ */
+@inline
+export function exp2(x: v128): v128 {
+  const exponent = f32x4.pmax(v128.load(CONSTANTS, 16), x);
   const rounded = f32x4.add(exponent, v128.load(CONSTANTS, 32));
   const fraction = f32x4.sub(exponent, f32x4.sub(rounded, v128.load(CONSTANTS, 32)));
   let power = multiplyAdd(v128.load(CONSTANTS, 48), fraction, v128.load(CONSTANTS, 64));

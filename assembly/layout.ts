@@ -17,7 +17,10 @@ export const GROUP: i32 = 32;
 /** Outputs in a panel of packed weights. */
 export const PANEL: i32 = 8;
 
-/** Tokens in a tile of the key cache. */
+/** Tokens in a block of a key/value cache. */
+export const BLOCK: i32 = 32;
+
+/** Tokens in a tile of keys. */
 export const TILE: i32 = 8;
 
 @inline
@@ -74,4 +77,53 @@ export function packedU7Bytes(n: i32, k: i32): i32 {
 @inline
 export function rowScales(w: usize, n: i32, k: i32): usize {
   return w + n * k;
+}
+
+// Query block of (rows, headDim), rows rounded up to a multiple of 4:
+//   int8 values [rows/4][headDim/4][4 rows][4 d]
+//   f32  scales [rows]
+//   i32  sums   [rows]   -64 · Σ q: what zero point 64 of the keys adds to a dot product
+
+export function queryBytes(rows: i32, headDim: i32): i32 {
+  const padded = alignUp(rows, 4);
+  return padded * headDim + padded * 8;
+}
+
+@inline
+export function queryScales(queries: usize, rows: i32, headDim: i32): usize {
+  return queries + alignUp(rows, 4) * headDim;
+}
+
+@inline
+export function querySums(queries: usize, rows: i32, headDim: i32): usize {
+  return queryScales(queries, rows, headDim) + alignUp(rows, 4) * 4;
+}
+
+// Cache of one key/value head: blocks of 32 tokens, each
+//   keys         [4 tiles][headDim/4][8 tokens][4 d] of bytes 1..127, stored value = key + 64
+//   int8 values  [headDim/8][8 quads of tokens][8 d][4 tokens]
+//   f32  scales  [32] of the keys, then [32] of the values
+
+export function cacheBytes(capacity: i32, headDim: i32): i32 {
+  return (alignUp(capacity, BLOCK) / BLOCK) * blockBytes(headDim);
+}
+
+@inline
+export function blockBytes(headDim: i32): i32 {
+  return 2 * BLOCK * headDim + 2 * BLOCK * 4;
+}
+
+@inline
+export function blockValues(block: usize, headDim: i32): usize {
+  return block + BLOCK * headDim;
+}
+
+@inline
+export function blockKeyScales(block: usize, headDim: i32): usize {
+  return block + 2 * BLOCK * headDim;
+}
+
+@inline
+export function blockValueScales(block: usize, headDim: i32): usize {
+  return blockKeyScales(block, headDim) + BLOCK * 4;
 }

@@ -13,32 +13,9 @@ export function rmsNormQuantizeRows(x: usize, weight: usize, rows: i32, k: i32, 
   }
 }
 
-/** Normalises each head of x (rows of stride rowStride; heads, headDim) by weight (headDim), in place. */
-export function normHeads(
-  x: usize,
-  rows: i32,
-  rowStride: i32,
-  heads: i32,
-  headDim: i32,
-  weight: usize,
-  eps: f32,
-): void {
-  for (let row = 0; row < rows; row++) {
-    let head = x + ((row * rowStride) << 2);
-    for (let h = 0; h < heads; h++) {
-      const gain = f32x4.splat(inverseRms(head, headDim, eps));
-      for (let d = 0; d < headDim; d += 4) {
-        const at = <usize>d << 2;
-        v128.store(head + at, f32x4.mul(f32x4.mul(v128.load(head + at), gain), v128.load(weight + at)));
-      }
-      head += headDim << 2;
-    }
-  }
-}
-
 /** 1 / √(mean(x²) + eps) over x (k), k a multiple of 8. */
 @inline
-function inverseRms(x: usize, k: i32, eps: f32): f32 {
+export function inverseRms(x: usize, k: i32, eps: f32): f32 {
   let sum0 = f32x4.splat(0);
   let sum1 = sum0;
   const end = x + (k << 2);

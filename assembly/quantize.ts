@@ -7,7 +7,9 @@ import { activationGroupSums, activationRowSums, activationScales, GROUP } from 
 import { maxLane } from './simd';
 
 /** Below this 127/absmax could overflow: such a row counts as zero. */
-const SMALLEST_ABSMAX: f32 = 1e-30;
+export const SMALLEST_ABSMAX: f32 = 1e-30;
+
+const ROUNDERS: usize = memory.data<f32>([12582912, 12582912, 12582912, 12582912], 16);
 
 /** x (rows, k) → activation block a. */
 export function quantizeRows(x: usize, rows: i32, k: i32, a: usize): void {
@@ -80,7 +82,7 @@ function absmaxOf(x: usize, weight: usize, gain: f32, k: i32): f32 {
 
 /** Sixteen values at byte offset `at`, as i8x16. */
 @inline
-function quantize16(x: usize, weight: usize, gain: f32, at: usize, inverse: v128): v128 {
+export function quantize16(x: usize, weight: usize, gain: f32, at: usize, inverse: v128): v128 {
   const q0_i32x4 = nearest(f32x4.mul(valuesAt(x, weight, gain, at), inverse));
   const q1_i32x4 = nearest(f32x4.mul(valuesAt(x, weight, gain, at + 16), inverse));
   const q2_i32x4 = nearest(f32x4.mul(valuesAt(x, weight, gain, at + 32), inverse));
@@ -90,13 +92,13 @@ function quantize16(x: usize, weight: usize, gain: f32, at: usize, inverse: v128
 
 /** i32x4 nearest to f32x4, ties to even; |v| < 2^22. */
 @inline
-function nearest(v: v128): v128 {
-  return i32x4.sub(f32x4.add(v, f32x4.splat(ROUNDER)), f32x4.splat(ROUNDER));
+export function nearest(v: v128): v128 {
+  return i32x4.sub(f32x4.add(v, v128.load(ROUNDERS)), v128.load(ROUNDERS));
 }
 
 /** The four quads of a row to their places in a block of four rows, 16 bytes apart. */
 @inline
-function store4Quads(q: usize, quads: v128): void {
+export function store4Quads(q: usize, quads: v128): void {
   v128.store32_lane(q, quads, 0);
   v128.store32_lane(q, quads, 1, 16);
   v128.store32_lane(q, quads, 2, 32);

@@ -174,33 +174,36 @@ export function benchLayer(rounds = 21): LayerRow[] {
     const [wQkv, wOut] = [u4(qkv, hidden), u4(hidden, hidden)];
     const [wGateUp, wDown] = [u4(2 * ffn, hidden), u4(hidden, ffn)];
     const head = operands.packed(kernels.packedU7Bytes(vocabulary, hidden), vocabulary);
-    const [gateUp, scores] = [operands.floats(rows * 2 * ffn), operands.floats(rows * (width + 8))];
+    const gateUp = operands.floats(rows * 2 * ffn);
     const out = operands.floats(rows * hidden);
     const [positions, table] = [operands.ints(rows, 100), operands.floats(101 * headDim)];
-    const [keys, values] = [operands.floats((width + 8) * headDim), operands.floats((width + 8) * headDim)];
+    const group = heads / kvHeads;
+    const cache = operands.bytes(kernels.cacheBytes(width, headDim));
+    const queries = operands.bytes(kernels.queryBytes(rows * group, headDim));
+    const scratch = operands.bytes(kernels.attentionScratchBytes(Math.ceil(width / 32)));
     const [ids, logits, lse] = [operands.ints(rows * 16, 0), operands.floats(rows * 16), operands.floats(rows)];
-    const scratchBytes = 65536;
-    const scratch = operands.bytes(scratchBytes);
+    const headBytes = 65536;
+    const headScratch = operands.bytes(headBytes);
     const eachHead = (run: () => void) => () => {
-      for (let h = 0; h < heads; h++) run();
+      for (let h = 0; h < kvHeads; h++) run();
     };
+    for (let token = 0; token < context; token += rows) {
+      kernels.storeKeysValues(y, y, rows, qkv, headDim, norm, eps, positions, table, cache, token);
+    }
     const pieces: Record<string, () => void> = {
       'norms, quantized (2)': () => {
         kernels.rmsNormQuantizeRows(x, norm, rows, hidden, eps, a);
         kernels.rmsNormQuantizeRows(x, norm, rows, hidden, eps, a);
       },
       'q, k, v': () => kernels.matmulU4(a, rows, hidden, wQkv, qkv, y, 0),
-      'head norms, rotation': () => {
-        kernels.normHeads(y, rows, qkv, heads + kvHeads, headDim, norm, eps);
-        kernels.rotateHeads(y, rows, qkv, heads + kvHeads, headDim, positions, table, y, qkv);
-      },
-      'keys, values stored': () => {
-        for (let h = 0; h < kvHeads; h++) kernels.storeKeysValues(y, y, rows, qkv, headDim, keys, values, context);
-      },
-      scores: eachHead(() => kernels.attentionScores(y, qkv, rows, headDim, keys, width, scale, scores, width + 8)),
-      softmax: eachHead(() => kernels.softmaxRows(scores, rows, width + 8, width, 0, 1, width)),
-      'value mix': eachHead(() =>
-        kernels.attentionMix(scores, width + 8, rows, values, width, headDim, out, hidden, 0),
+      'queries normed, rotated, quantized': eachHead(() =>
+        kernels.quantizeQueries(y, rows, qkv, group, headDim, norm, eps, positions, table, scale, queries),
+      ),
+      'keys, values the same, stored': eachHead(() =>
+        kernels.storeKeysValues(y, y, rows, qkv, headDim, norm, eps, positions, table, cache, context),
+      ),
+      attention: eachHead(() =>
+        kernels.attend(queries, rows, group, headDim, cache, width, 0, 0, 0, 0, out, hidden, scratch),
       ),
       'attention output': () => {
         kernels.quantizeRows(out, rows, hidden, a);
@@ -213,7 +216,7 @@ export function benchLayer(rounds = 21): LayerRow[] {
       },
       down: () => kernels.matmulU4(aFfn, rows, ffn, wDown, hidden, x, 0),
       'head, top 16 (once a step)': () => {
-        kernels.headTopK(a, rows, hidden, head, vocabulary, 16, ids, logits, lse, scratch, scratchBytes);
+        kernels.headTopK(a, rows, hidden, head, vocabulary, 16, ids, logits, lse, headScratch, headBytes);
       },
     };
     const jobs = Object.values(pieces).map((run): Job => ({ run, repeats: 1, samples: [] }));

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from training.config import DenoiserConfig
 from training.quantization import QuantizableEmbedding, QuantizableLinear
+from training.quantized_attention import attend_causal_quantized, quantized_attention
 
 KeysValues = tuple[Tensor, Tensor]  # each (batch, kv_heads, tokens, head_dim), keys rotated
 
@@ -112,6 +113,8 @@ class Denoiser(nn.Module):
     def __init__(self, config: DenoiserConfig):
         super().__init__()
         self.config = config
+        # attention in the integers of the service; not for training: it has no gradient
+        self.quantize_attention = False
         self.embed_tokens = QuantizableEmbedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
@@ -144,6 +147,7 @@ class Denoiser(nn.Module):
         cos, sin = (part[:, None] for part in rotation(positions, self.config.head_dim, self.config.rope_theta))
         x = self._embed(tokens)
         states = []
+        attend = attend_causal_quantized if self.quantize_attention else attend_causal
         for index, layer in enumerate(self.layers):
             attention = layer.self_attn
             q, k, v = attention.project(layer.input_layernorm(x))
@@ -151,7 +155,7 @@ class Denoiser(nn.Module):
             if cached:
                 k = torch.cat((cached[index][0], k), dim=2)
                 v = torch.cat((cached[index][1], v), dim=2)
-            x = x + attention.merge(attend_causal(q, k, v))
+            x = x + attention.merge(attend(q, k, v))
             x = x + layer.mlp(layer.post_attention_layernorm(x))
             states.append((k, v))
             if trace is not None:
@@ -178,7 +182,7 @@ class Denoiser(nn.Module):
         are left of the canvas. Returns normed hidden states (batch, canvases, slots, hidden).
         """
         seen = (prefix_seen, suffix_seen, alive, prefix[0][0].shape[2], suffix[0][0].shape[2])
-        attend = (attention or dense_attention)(*seen)
+        attend = (quantized_attention if self.quantize_attention else attention or dense_attention)(*seen)
         slots = tokens.shape[2]
         slot = torch.arange(slots, device=tokens.device)
         after_prefix = prefix_seen[..., None] + slot  # (batch, canvases, slots): P + 1 + j

@@ -126,6 +126,7 @@ def read_quantized(folder: Path) -> Denoiser:
     model = Denoiser(config)
     model.load_state_dict(state)
     set_quantized(model, weights=False, activations=True)
+    model.quantize_attention = True
     return model.eval()
 
 

@@ -55,12 +55,13 @@ def fake_quantize_rows(weight: Tensor) -> Tensor:
     return values * scale
 
 
-def fake_quantize_activations(x: Tensor) -> Tensor:
-    """Each row of the last axis as the row quantizer of the kernels has it: round to nearest even of x · 127/absmax."""
+def fake_quantize_activations(x: Tensor, largest: int = ACTIVATION_MAX) -> Tensor:
+    """Each row of the last axis as the row quantizers of the kernels have it: round to nearest even of
+    x · largest/absmax."""
     wide = x.float()
     absmax = wide.abs().amax(dim=-1, keepdim=True)
-    inverse = torch.where(absmax > 0, ACTIVATION_MAX / absmax, 0)
-    return (wide * inverse).round() * (absmax / ACTIVATION_MAX)
+    inverse = torch.where(absmax > 0, largest / absmax, 0)
+    return (wide * inverse).round() * (absmax / largest)
 
 
 def straight_through(x: Tensor, quantized: Tensor) -> Tensor:

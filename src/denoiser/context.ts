@@ -3,33 +3,37 @@
  * streams, the suffix read backwards with negated positions, so that both grow at their end.
  */
 
-import type { DenoiserConfig } from './config.ts';
 import type { Pointer } from './kernels.ts';
-import { KEY_TILE } from './memory.ts';
+import { CACHE_BLOCK } from './memory.ts';
 
 export type StreamKind = 'prefix' | 'suffix';
 
-const FLOAT_BYTES = 4;
+/** Where the keys and values of a context lie: one cache for each key/value head of each layer, one behind the other. */
+export interface CacheLayout {
+  readonly base: Pointer;
+  /** Tokens that fit. */
+  readonly capacity: number;
+  readonly layers: number;
+  readonly kvHeads: number;
+  /** Bytes of the cache of one head. */
+  readonly headBytes: number;
+}
 
 export class ContextStream {
   readonly kind: StreamKind;
   /** Tokens that fit. A canvas needs room behind a prefix: its own keys are laid there during a step. */
   readonly capacity: number;
   readonly #tokens: Int32Array; // (capacity)
-  readonly #base: Pointer;
-  readonly #headBytes: number;
-  readonly #kvHeads: number;
+  readonly #layout: CacheLayout;
   #length = 0;
   #canvas: object | undefined;
   #heldSlots = 0;
 
-  constructor(kind: StreamKind, base: Pointer, capacity: number, config: DenoiserConfig) {
+  constructor(kind: StreamKind, layout: CacheLayout) {
     this.kind = kind;
-    this.capacity = capacity;
-    this.#base = base;
-    this.#tokens = new Int32Array(capacity);
-    this.#headBytes = capacity * config.headDim * FLOAT_BYTES;
-    this.#kvHeads = config.kvHeads;
+    this.capacity = layout.capacity;
+    this.#layout = layout;
+    this.#tokens = new Int32Array(layout.capacity);
   }
 
   /** Tokens whose keys and values are in place. */
@@ -41,14 +45,10 @@ export class ContextStream {
     return this.#tokens.subarray(0, this.#length);
   }
 
-  /** Keys of one layer and head: f32 tiles of 8 tokens, (capacity/8, headDim, 8). */
-  keys(layer: number, kvHead: number): Pointer {
-    return this.#base + 2 * (layer * this.#kvHeads + kvHead) * this.#headBytes;
-  }
-
-  /** Values of one layer and head: f32 (capacity, headDim). */
-  values(layer: number, kvHead: number): Pointer {
-    return this.keys(layer, kvHead) + this.#headBytes;
+  /** The quantized keys and values of one layer and head, in blocks of CACHE_BLOCK tokens. */
+  cache(layer: number, kvHead: number): Pointer {
+    const { base, kvHeads, headBytes } = this.#layout;
+    return base + (layer * kvHeads + kvHead) * headBytes;
   }
 
   /** Length of the longest common beginning of this context and `tokens`. */
@@ -85,14 +85,16 @@ export class ContextStream {
   }
 
   /** Becomes a copy of the first `length` tokens of another context of the same kind. */
-  copyFrom(other: ContextStream, length: number, memory: WebAssembly.Memory, layers: number): void {
+  copyFrom(other: ContextStream, length: number, memory: WebAssembly.Memory): void {
     const bytes = new Uint8Array(memory.buffer);
+    const { layers, kvHeads, headBytes, capacity } = this.#layout;
     const copied = Math.min(length, other.length);
-    // Key tiles and value rows of a token are equally long, so whole tiles end where whole values do.
-    const size = Math.ceil(copied / KEY_TILE) * KEY_TILE * (this.#headBytes / this.capacity);
-    for (let block = 0; block < 2 * layers * this.#kvHeads; block++) {
-      const from = other.#base + block * this.#headBytes;
-      bytes.copyWithin(this.#base + block * this.#headBytes, from, from + size);
+    const size = (headBytes / Math.ceil(capacity / CACHE_BLOCK)) * Math.ceil(copied / CACHE_BLOCK);
+    for (let layer = 0; layer < layers; layer++) {
+      for (let head = 0; head < kvHeads; head++) {
+        const from = other.cache(layer, head);
+        bytes.copyWithin(this.cache(layer, head), from, from + size);
+      }
     }
     this.#tokens.set(other.tokens.subarray(0, copied));
     this.#length = copied;

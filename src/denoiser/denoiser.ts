@@ -89,7 +89,10 @@ export class Denoiser {
 
   private constructor(config: DenoiserConfig, kernels: Kernels, plan: MemoryPlan, memory: WebAssembly.Memory) {
     const contexts = (kind: StreamKind, bases: readonly number[], capacity: number) =>
-      bases.map((base) => new ContextStream(kind, base, capacity, config));
+      bases.map((base) => {
+        const headBytes = kernels.cacheBytes(capacity, config.headDim);
+        return new ContextStream(kind, { base, capacity, layers: config.layers, kvHeads: config.kvHeads, headBytes });
+      });
     this.config = config;
     this.prefixContexts = contexts('prefix', plan.prefixContexts, plan.prefixCapacity);
     this.suffixContexts = contexts('suffix', plan.suffixContexts, plan.suffixCapacity);
@@ -161,7 +164,7 @@ export class Denoiser {
 
   /** Makes `target` a copy of the first `length` tokens of `source`, a context of the same kind. */
   copyContext(target: ContextStream, source: ContextStream, length: number): void {
-    target.copyFrom(source, length, this.#memory, this.config.layers);
+    target.copyFrom(source, length, this.#memory);
   }
 
   /** Gives every part its rows, canvases first. */

@@ -1,7 +1,7 @@
 /**
  * One forward pass over the kernels: chunks of context streams and canvases, of one request or of several, whose rows go
  * through the linear layers together. Qwen3's layer; activations are quantized before every linear layer, row by row, so
- * that no row depends on what it is computed with. Keys and values stay float32.
+ * that no row depends on what it is computed with. Queries, keys and values are quantized as well (assembly/layout.ts).
  */
 
 import type { DenoiserConfig } from './config.ts';
@@ -55,6 +55,7 @@ export class ForwardPass {
   readonly #queryWidth: number;
   readonly #keyWidth: number;
   readonly #qkvWidth: number;
+  readonly #headsOfGroup: number;
 
   constructor(config: DenoiserConfig, kernels: Kernels, plan: MemoryPlan, memory: WebAssembly.Memory) {
     this.#config = config;
@@ -64,6 +65,7 @@ export class ForwardPass {
     this.#queryWidth = config.heads * config.headDim;
     this.#keyWidth = config.kvHeads * config.headDim;
     this.#qkvWidth = this.#queryWidth + 2 * this.#keyWidth;
+    this.#headsOfGroup = config.heads / config.kvHeads;
   }
 
   /**
@@ -87,16 +89,14 @@ export class ForwardPass {
     );
     for (const [index, layer] of this.#plan.layers.entries()) {
       this.#project(layer, rows);
-      for (const read of reads) this.#storeRead(read, index);
-      for (const canvas of canvases) this.#storeCanvas(canvas, index);
+      for (const read of reads) this.#storeRead(read, layer, index);
+      for (const canvas of canvases) this.#storeCanvas(canvas, layer, index);
       const isLast = index === this.#plan.layers.length - 1;
       // What a context needs of its last layer are keys and values.
       const left = isLast && !whole ? canvasRows : rows;
       if (left === 0) break;
-      for (const canvas of canvases) this.#rotateToSuffix(canvas);
-      this.#rotateQueries(0, left, this.#plan.scratch.positions, this.#plan.scratch.qkv, this.#qkvWidth);
-      for (const canvas of canvases) this.#attendAll(canvas, index);
-      if (left === rows) for (const read of reads) this.#attendCausally(read, index);
+      for (const canvas of canvases) this.#attendAll(canvas, layer, index);
+      if (left === rows) for (const read of reads) this.#attendCausally(read, layer, index);
       this.#finishLayer(layer, left);
       trace?.(index, this.#hidden(canvases[0]?.slots.length ?? reads[0]!.ids.length));
     }
@@ -123,149 +123,134 @@ export class ForwardPass {
     this.#writeInts(scratch.positions, firstRow, rows, (row) => sign * (start + Math.min(row, ids.length - 1)));
   }
 
-  /** hidden → normed queries, normed and rotated keys, values in `scratch.qkv` (rows, q | k | v). */
+  /** hidden → queries, keys and values, neither normed nor rotated, in `scratch.qkv` (rows, q | k | v). */
   #project(layer: LayerPointers, rows: number): void {
-    const { scratch, rotaryTable } = this.#plan;
-    const { hiddenSize, heads, kvHeads, headDim, normEps } = this.#config;
-    const width = this.#qkvWidth;
-    const keys = this.#keysOfChunk();
-    this.#kernels.rmsNormQuantizeRows(scratch.hidden, layer.inputNorm, rows, hiddenSize, normEps, scratch.activations);
-    this.#kernels.matmulU4(scratch.activations, rows, hiddenSize, layer.qkv, width, scratch.qkv, 0);
-    this.#kernels.normHeads(scratch.qkv, rows, width, heads, headDim, layer.qNorm, normEps);
-    this.#kernels.normHeads(keys, rows, width, kvHeads, headDim, layer.kNorm, normEps);
-    this.#kernels.rotateHeads(keys, rows, width, kvHeads, headDim, scratch.positions, rotaryTable, keys, width);
+    const { hidden, activations, qkv } = this.#plan.scratch;
+    const { hiddenSize, normEps } = this.#config;
+    this.#kernels.rmsNormQuantizeRows(hidden, layer.inputNorm, rows, hiddenSize, normEps, activations);
+    this.#kernels.matmulU4(activations, rows, hiddenSize, layer.qkv, this.#qkvWidth, qkv, 0);
   }
 
-  #rotateQueries(firstRow: number, rows: number, positions: Pointer, target: Pointer, targetStride: number): void {
-    const { scratch, rotaryTable } = this.#plan;
-    const { heads, headDim } = this.#config;
-    const width = this.#qkvWidth;
-    this.#kernels.rotateHeads(
-      rowOf(scratch.qkv, firstRow, width),
-      rows,
-      width,
-      heads,
-      headDim,
-      rowOf(positions, firstRow, 1),
-      rotaryTable,
-      rowOf(target, firstRow, targetStride),
-      targetStride,
-    );
-  }
-
-  #rotateToSuffix({ suffix, firstRow, rows }: CanvasRows): void {
-    const { suffixPositions, suffixQueries } = this.#plan.scratch;
-    if (suffix) this.#rotateQueries(firstRow, rows, suffixPositions, suffixQueries, this.#queryWidth);
-  }
-
-  #storeRead({ context, ids, firstRow }: ContextRows, layer: number): void {
-    this.#storeKeysValues(context, layer, firstRow, ids.length, context.length - ids.length);
+  #storeRead({ context, ids, firstRow }: ContextRows, layer: LayerPointers, index: number): void {
+    this.#storeKeysValues(context, layer, index, firstRow, ids.length, context.length - ids.length);
   }
 
   /** Slots that are not computed keep the keys and values of the pass before. */
-  #storeCanvas({ prefix, slots, firstRow }: CanvasRows, layer: number): void {
+  #storeCanvas({ prefix, slots, firstRow }: CanvasRows, layer: LayerPointers, index: number): void {
     for (let from = 0; from < slots.length; ) {
       let to = from + 1;
       while (to < slots.length && slots[to] === slots[from]! + to - from) to++;
-      this.#storeKeysValues(prefix, layer, firstRow + from, to - from, prefix.length + slots[from]!);
+      this.#storeKeysValues(prefix, layer, index, firstRow + from, to - from, prefix.length + slots[from]!);
       from = to;
     }
   }
 
-  #storeKeysValues(context: ContextStream, layer: number, firstRow: number, tokens: number, offset: number): void {
-    const { kvHeads, headDim } = this.#config;
+  #storeKeysValues(
+    context: ContextStream,
+    layer: LayerPointers,
+    index: number,
+    firstRow: number,
+    tokens: number,
+    offset: number,
+  ): void {
+    const { scratch, rotaryTable } = this.#plan;
+    const { kvHeads, headDim, normEps } = this.#config;
+    const positions = rowOf(scratch.positions, firstRow, 1);
     for (let head = 0; head < kvHeads; head++) {
-      const keys = rowOf(this.#keysOfChunk(), firstRow, this.#qkvWidth) + head * headDim * FLOAT_BYTES;
-      const values = keys + this.#keyWidth * FLOAT_BYTES;
+      const keys = rowOf(scratch.qkv, firstRow, this.#qkvWidth) + (this.#queryWidth + head * headDim) * FLOAT_BYTES;
       this.#kernels.storeKeysValues(
         keys,
-        values,
+        keys + this.#keyWidth * FLOAT_BYTES,
         tokens,
         this.#qkvWidth,
         headDim,
-        context.keys(layer, head),
-        context.values(layer, head),
+        layer.kNorm,
+        normEps,
+        positions,
+        rotaryTable,
+        context.cache(index, head),
         offset,
       );
     }
   }
 
   /** Each token sees itself and what was before it; the chunk's own keys are stored already. */
-  #attendCausally({ context, ids, firstRow, rows }: ContextRows, layer: number): void {
-    const { scratch, scoreStride } = this.#plan;
-    const seen = context.length;
-    const queries = rowOf(scratch.qkv, firstRow, this.#qkvWidth);
-    for (let head = 0; head < this.#config.heads; head++) {
-      this.#scores(head, queries, this.#qkvWidth, rows, context, layer, seen, scratch.scores);
-      this.#kernels.softmaxRows(scratch.scores, ids.length, scoreStride, seen - ids.length + 1, 1, 1, seen);
-      this.#mix(head, scratch.scores, firstRow, rows, context, layer, seen, 0);
+  #attendCausally({ context, ids, firstRow }: ContextRows, layer: LayerPointers, index: number): void {
+    const { queries, positions } = this.#plan.scratch;
+    const count = context.length - ids.length + 1;
+    for (let head = 0; head < this.#config.kvHeads; head++) {
+      this.#quantizeQueries(layer, head, firstRow, ids.length, positions, queries);
+      this.#attend(head, firstRow, ids.length, context.cache(index, head), count, 1, 0, 0);
     }
   }
 
-  /** Each slot sees suffix, prefix and canvas: one softmax over the scores of all three, side by side without a gap. */
-  #attendAll({ prefix, suffix, ids, slots, firstRow, rows }: CanvasRows, layer: number): void {
-    const { scratch, scoreStride } = this.#plan;
-    const seen = prefix.length + ids.length;
-    const suffixSeen = suffix?.length ?? 0;
-    const beside = scratch.scores + suffixSeen * FLOAT_BYTES;
-    const queries = rowOf(scratch.qkv, firstRow, this.#qkvWidth);
-    const suffixQueries = rowOf(scratch.suffixQueries, firstRow, this.#queryWidth);
-    for (let head = 0; head < this.#config.heads; head++) {
-      if (suffix) {
-        this.#scores(head, suffixQueries, this.#queryWidth, rows, suffix, layer, suffixSeen, scratch.scores);
-      }
-      this.#scores(head, queries, this.#qkvWidth, rows, prefix, layer, seen, beside);
-      this.#kernels.softmaxRows(scratch.scores, slots.length, scoreStride, suffixSeen + seen, 0, 1, suffixSeen + seen);
-      if (suffix) this.#mix(head, scratch.scores, firstRow, rows, suffix, layer, suffixSeen, 0);
-      this.#mix(head, beside, firstRow, rows, prefix, layer, seen, suffix ? 1 : 0);
+  /** Each slot sees prefix and canvas through one rotation of its query, the suffix through another. */
+  #attendAll({ prefix, suffix, ids, slots, firstRow }: CanvasRows, layer: LayerPointers, index: number): void {
+    const { queries, suffixQueries, positions, suffixPositions } = this.#plan.scratch;
+    const count = prefix.length + ids.length;
+    for (let head = 0; head < this.#config.kvHeads; head++) {
+      this.#quantizeQueries(layer, head, firstRow, slots.length, positions, queries);
+      if (suffix) this.#quantizeQueries(layer, head, firstRow, slots.length, suffixPositions, suffixQueries);
+      const suffixCache = suffix?.cache(index, head) ?? 0;
+      this.#attend(head, firstRow, slots.length, prefix.cache(index, head), count, 0, suffixCache, suffix?.length ?? 0);
     }
   }
 
-  #scores(
-    head: number,
-    queries: Pointer,
-    queryStride: number,
+  /** Normed, rotated queries of the heads over one key/value head. */
+  #quantizeQueries(
+    layer: LayerPointers,
+    kvHead: number,
+    firstRow: number,
     rows: number,
-    context: ContextStream,
-    layer: number,
-    seen: number,
-    scores: Pointer,
+    positions: Pointer,
+    queries: Pointer,
   ): void {
-    const { headDim } = this.#config;
-    this.#kernels.attentionScores(
-      queries + head * headDim * FLOAT_BYTES,
-      queryStride,
+    const { headDim, normEps } = this.#config;
+    const heads = this.#headsOfGroup;
+    this.#kernels.quantizeQueries(
+      rowOf(this.#plan.scratch.qkv, firstRow, this.#qkvWidth) + kvHead * heads * headDim * FLOAT_BYTES,
       rows,
+      this.#qkvWidth,
+      heads,
       headDim,
-      context.keys(layer, this.#kvHead(head)),
-      seen,
-      headDim ** -0.5,
-      scores,
-      this.#plan.scoreStride,
+      layer.qNorm,
+      normEps,
+      rowOf(positions, firstRow, 1),
+      this.#plan.rotaryTable,
+      Math.LOG2E * headDim ** -0.5,
+      queries,
     );
   }
 
-  #mix(
-    head: number,
-    scores: Pointer,
+  /** Attention of the heads over one key/value head → their part of `scratch.mixed`. */
+  #attend(
+    kvHead: number,
     firstRow: number,
     rows: number,
-    context: ContextStream,
-    layer: number,
-    seen: number,
-    accumulate: 0 | 1,
+    cache: Pointer,
+    count: number,
+    countStep: 0 | 1,
+    besideCache: Pointer,
+    besideCount: number,
   ): void {
+    const { queries, suffixQueries, mixed, scores } = this.#plan.scratch;
     const { headDim } = this.#config;
-    this.#kernels.attentionMix(
-      scores,
-      this.#plan.scoreStride,
+    const heads = this.#headsOfGroup;
+    const out = rowOf(mixed, firstRow, this.#queryWidth) + kvHead * heads * headDim * FLOAT_BYTES;
+    this.#kernels.attend(
+      queries,
       rows,
-      context.values(layer, this.#kvHead(head)),
-      seen,
+      heads,
       headDim,
-      rowOf(this.#plan.scratch.mixed, firstRow, this.#queryWidth) + head * headDim * FLOAT_BYTES,
+      cache,
+      count,
+      countStep,
+      suffixQueries,
+      besideCache,
+      besideCount,
+      out,
       this.#queryWidth,
-      accumulate,
+      scores,
     );
   }
 
@@ -280,14 +265,6 @@ export class ForwardPass {
     kernels.matmulU4(activations, rows, hiddenSize, layer.gateUp, 2 * ffnSize, gateUp, 0);
     kernels.swigluQuantizeRows(gateUp, rows, ffnSize, activations);
     kernels.matmulU4(activations, rows, ffnSize, layer.down, hiddenSize, hidden, 1);
-  }
-
-  #kvHead(head: number): number {
-    return Math.floor(head / (this.#config.heads / this.#config.kvHeads));
-  }
-
-  #keysOfChunk(): Pointer {
-    return this.#plan.scratch.qkv + this.#queryWidth * FLOAT_BYTES;
   }
 
   #hidden(rows: number): Float32Array {

@@ -21,8 +21,8 @@ export interface KernelModules {
 
 /**
  * What a build exports. Conventions: tensors are row-major float32 unless said otherwise; strides are in elements;
- * `rows` of a quantized block is 1 or a multiple of 4 (the caller pads); `k` is a multiple of 32, `n` a multiple of 8;
- * `headDim` a multiple of 8, at most 256. An *activation block* holds quantized rows: int8 values, a scale a row, and
+ * `rows` of an activation block is 1 or a multiple of 4 (the caller pads); `k` is a multiple of 32, `n` a multiple of 8;
+ * `headDim` a multiple of 16, at most 256. An *activation block* holds quantized rows: int8 values, a scale a row, and
  * the sums that cancel the zero points of the weights.
  */
 export interface KernelExports {
@@ -32,6 +32,12 @@ export interface KernelExports {
   packedU4Bytes(n: number, k: number): number;
   /** Bytes of a packed 7-bit matrix of `n` outputs and `k` inputs, row scales included. */
   packedU7Bytes(n: number, k: number): number;
+  /** Bytes of a query block of `rows` queries. */
+  queryBytes(rows: number, headDim: number): number;
+  /** Bytes of the cache of one key/value head, for `capacity` tokens rounded up to whole blocks of 32. */
+  cacheBytes(capacity: number, headDim: number): number;
+  /** Bytes of scratch of `attend` over so many blocks of 32 tokens. */
+  attentionScratchBytes(blocks: number): number;
 
   /** x (rows, k) → activation block `a`: scale = absmax/127 a row, q = nearestEven(x · 127/absmax). */
   quantizeRows(x: Pointer, rows: number, k: number, a: Pointer): void;
@@ -60,10 +66,12 @@ export interface KernelExports {
   embedRows(ids: Pointer, rows: number, w: Pointer, n: number, k: number, x: Pointer): void;
 
   /**
-   * RMSNorm of every head in place: x (rows of stride rowStride; heads, headDim) with weight (headDim). Any number of
-   * rows.
+   * Heads of x (rows of stride rowStride; heads, headDim) → query block: RMSNorm with weight (headDim), or none where
+   * `weight` is 0; rotary embedding, rotate-half convention; 7 bits and a scale a query, which is multiplied by `scale`.
+   * The queries of one row lie next to each other. positions: int32 (rows), negative ones turn the other way. table:
+   * (maxPosition, headDim): headDim/2 cosines, then headDim/2 sines of each position. Any number of rows.
    */
-  normHeads(
+  quantizeQueries(
     x: Pointer,
     rows: number,
     rowStride: number,
@@ -71,26 +79,15 @@ export interface KernelExports {
     headDim: number,
     weight: Pointer,
     eps: number,
-  ): void;
-  /**
-   * Rotary embedding, rotate-half convention, from x to y (may be the same). positions: int32 (rows), negative ones
-   * turn the other way. table: (maxPosition, headDim): headDim/2 cosines, then headDim/2 sines of each position.
-   */
-  rotateHeads(
-    x: Pointer,
-    rows: number,
-    rowStride: number,
-    heads: number,
-    headDim: number,
     positions: Pointer,
     table: Pointer,
-    y: Pointer,
-    yRowStride: number,
+    scale: number,
+    queries: Pointer,
   ): void;
-
   /**
    * Appends keys and values of one key/value head to its cache at token `offset`. k, v: (rows of stride rowStride;
-   * headDim). keys: tiles of 8 tokens [capacity/8][headDim][8]; values: [capacity][headDim].
+   * headDim), as they come from their projections: keys are normed and rotated as queries are, 7 bits and a scale a
+   * token; values get 8 bits and a scale a token.
    */
   storeKeysValues(
     k: Pointer,
@@ -98,53 +95,34 @@ export interface KernelExports {
     rows: number,
     rowStride: number,
     headDim: number,
-    keys: Pointer,
-    values: Pointer,
+    weight: Pointer,
+    eps: number,
+    positions: Pointer,
+    table: Pointer,
+    cache: Pointer,
     offset: number,
   ): void;
   /**
-   * scores (rows of stride scoreStride; count) = scale · q × keysᵀ, for one query head. Writes `count` rounded up to 8
-   * entries a row, the ones past `count` being of no meaning: to lay several key sets side by side, write them from
-   * left to right. `scores` may start at any float.
+   * out (rows of stride outRowStride; heads, headDim) = attention of rows · heads queries over one key/value head: row r
+   * sees the first count + countStep · r tokens of `cache` (a canvas has countStep 0, a causal stream 1) and, where
+   * besideCount is not 0, the same rows of besideQueries see the first besideCount tokens of besideCache, in one softmax
+   * over both. Scores are powers of two: the scales of the queries hold log2 e. Every row sees at least one token.
+   * scratch: `attentionScratchBytes` of the blocks of all tokens, each of the two counts rounded up to whole blocks.
    */
-  attentionScores(
-    q: Pointer,
-    qRowStride: number,
+  attend(
+    queries: Pointer,
     rows: number,
+    heads: number,
     headDim: number,
-    keys: Pointer,
-    count: number,
-    scale: number,
-    scores: Pointer,
-    scoreStride: number,
-  ): void;
-  /**
-   * Softmax of the first `count + countStep · floor(row / rowsPerStep)` entries of every row, in place; the rest of the
-   * first `width` entries becomes 0. A canvas has countStep 0, a causal stream 1.
-   * Needs room for the kept entries rounded up to 4: the ones past them become 0 too, whatever `width` says.
-   */
-  softmaxRows(
-    scores: Pointer,
-    rows: number,
-    scoreStride: number,
+    cache: Pointer,
     count: number,
     countStep: number,
-    rowsPerStep: number,
-    width: number,
-  ): void;
-  /**
-   * out (rows of stride outRowStride; headDim) = or += (accumulate = 1) scores (rows, count) × values (count, headDim).
-   */
-  attentionMix(
-    scores: Pointer,
-    scoreStride: number,
-    rows: number,
-    values: Pointer,
-    count: number,
-    headDim: number,
+    besideQueries: Pointer,
+    besideCache: Pointer,
+    besideCount: number,
     out: Pointer,
     outRowStride: number,
-    accumulate: 0 | 1,
+    scratch: Pointer,
   ): void;
 
   /**

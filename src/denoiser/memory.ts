@@ -15,8 +15,8 @@ export const CANDIDATES = 8;
 
 const FLOAT_BYTES = 4;
 const ALIGNMENT = 16;
-/** Keys lie in tiles of this many tokens. */
-export const KEY_TILE = 8;
+/** Keys and values lie in blocks of this many tokens. */
+export const CACHE_BLOCK = 32;
 const PAGE_BYTES = 65_536;
 /** Row blocks of a tensor pass through here on their way into kernel layout. */
 const STAGING_BYTES = 65_536;
@@ -45,8 +45,9 @@ export interface ScratchPointers {
   readonly hidden: Pointer; // (rows, hidden): the residual stream
   readonly activations: Pointer; // activation block of the widest input
   readonly qkv: Pointer; // (rows, (heads + 2 · kvHeads) · headDim)
-  readonly suffixQueries: Pointer; // (rows, heads · headDim)
-  readonly scores: Pointer; // (rows of one canvas or chunk, scoreStride), of one head
+  readonly queries: Pointer; // query block of one key/value head: (rows of one canvas or chunk) · (heads / kvHeads)
+  readonly suffixQueries: Pointer; // the same, rotated for the suffix
+  readonly scores: Pointer; // scratch of attention
   readonly mixed: Pointer; // (rows, heads · headDim)
   readonly gateUp: Pointer; // (rows, 2 · ffn)
   readonly candidateIds: Pointer; // i32 (rows, CANDIDATES)
@@ -67,7 +68,6 @@ export interface MemoryPlan {
   readonly stagingBytes: number;
   /** Rows of one pass: at least a canvas and a chunk. */
   readonly maxRows: number;
-  readonly scoreStride: number;
   /** Tokens of a prefix context: marker, text, output and canvas. */
   readonly prefixCapacity: number;
   /** Tokens of a suffix context: text and marker. */
@@ -114,12 +114,11 @@ export function planMemory(
 
   const { canvasSlots, prefixTokens, suffixTokens } = diffusion;
   const maxOutputTokens = Math.floor((maxPositions - 1 - prefixTokens) / canvasSlots) * canvasSlots;
-  const prefixCapacity = roundUp(1 + prefixTokens + maxOutputTokens, KEY_TILE);
-  const suffixCapacity = roundUp(1 + suffixTokens, KEY_TILE);
-  const attendedRows = roundUp(Math.max(CHUNK_TOKENS, canvasSlots), 4);
+  const prefixCapacity = 1 + prefixTokens + maxOutputTokens;
+  const suffixCapacity = 1 + suffixTokens;
+  const blocks = Math.ceil(prefixCapacity / CACHE_BLOCK) + Math.ceil(suffixCapacity / CACHE_BLOCK);
+  const attendedQueries = (Math.max(CHUNK_TOKENS, canvasSlots) * config.heads) / config.kvHeads;
   const maxRows = Math.max(PASS_ROWS, CHUNK_TOKENS + roundUp(canvasSlots, 4));
-  // Suffix, prefix and canvas side by side; the last tile may be written beyond the last key.
-  const scoreStride = suffixCapacity + prefixCapacity + KEY_TILE;
   const widest = Math.max(hiddenSize, queryWidth, ffnSize);
   const scratch = {
     ids: floats(maxRows),
@@ -128,8 +127,9 @@ export function planMemory(
     hidden: floats(maxRows * hiddenSize),
     activations: take(kernels.activationBytes(maxRows, widest)),
     qkv: floats(maxRows * qkvWidth),
-    suffixQueries: floats(maxRows * queryWidth),
-    scores: floats(attendedRows * scoreStride),
+    queries: take(kernels.queryBytes(attendedQueries, headDim)),
+    suffixQueries: take(kernels.queryBytes(attendedQueries, headDim)),
+    scores: take(kernels.attentionScratchBytes(blocks)),
     mixed: floats(maxRows * queryWidth),
     gateUp: floats(maxRows * 2 * ffnSize),
     candidateIds: floats(maxRows * CANDIDATES),
@@ -143,8 +143,9 @@ export function planMemory(
   const stagingBytes = Math.max(STAGING_BYTES, 2 * PACK_ROWS * widest);
   const staging = take(stagingBytes);
 
-  const prefixBytes = contextBytes(config, prefixCapacity);
-  const suffixBytes = contextBytes(config, suffixCapacity);
+  const contextBytes = (capacity: number) => config.layers * config.kvHeads * kernels.cacheBytes(capacity, headDim);
+  const prefixBytes = contextBytes(prefixCapacity);
+  const suffixBytes = contextBytes(suffixCapacity);
   const pairs = Math.max(1, Math.floor(cacheBytes / (prefixBytes + suffixBytes)));
   const prefixContexts = Array.from({ length: pairs }, () => take(prefixBytes));
   const suffixContexts = Array.from({ length: pairs }, () => take(suffixBytes));
@@ -158,7 +159,6 @@ export function planMemory(
     staging,
     stagingBytes,
     maxRows,
-    scoreStride,
     prefixCapacity,
     suffixCapacity,
     maxOutputTokens,
@@ -172,11 +172,6 @@ export function planMemory(
 export function growMemory(memory: WebAssembly.Memory, bytes: number): void {
   const missing = bytes - memory.buffer.byteLength;
   if (missing > 0) memory.grow(Math.ceil(missing / PAGE_BYTES));
-}
-
-/** Bytes of the keys and values of `capacity` tokens, all layers and heads. */
-export function contextBytes(config: DenoiserConfig, capacity: number): number {
-  return 2 * config.layers * config.kvHeads * capacity * config.headDim * FLOAT_BYTES;
 }
 
 function roundUp(value: number, multiple: number): number {

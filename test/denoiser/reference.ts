@@ -7,10 +7,22 @@ import type { Layer, Linear, Model } from './random-model.ts';
 
 type Rows = Float64Array[];
 
-/** Keys (rotated) and values of a stream, by layer and token: (kvHeads · headDim). */
+/** Tokens whose softmax weights share a scale. */
+const BLOCK_TOKENS = 32;
+const QUERY_MAX = 63;
+const KEY_MAX = 63;
+const VALUE_MAX = 127;
+
+/** One head of a row, quantized. */
+interface Quantized {
+  q: Float64Array;
+  scale: number;
+}
+
+/** Keys (rotated) and values of a stream, by layer, token and key/value head. */
 export interface StreamStates {
-  keys: Rows[];
-  values: Rows[];
+  keys: Quantized[][][];
+  values: Quantized[][][];
   /** Residual stream behind each layer. */
   hidden: Rows[];
 }
@@ -22,14 +34,15 @@ export function referenceContext(model: Model, ids: readonly number[], sign: 1 |
   let x = embed(model, ids);
   for (const layer of model.layers) {
     const { q, k, v } = project(model, layer, x);
-    const keys = k.map((row, i) => rotate(model, row, positions[i]!));
+    const keys = k.map((row, i) => quantizeHeads(model, rotate(model, row, positions[i]!), KEY_MAX));
+    const values = v.map((row) => quantizeHeads(model, row, VALUE_MAX));
     const queries = q.map((row, i) => rotate(model, row, positions[i]!));
     const mixed = queries.map((query, i) =>
-      attend(model, [{ query, keys: keys.slice(0, i + 1), values: v.slice(0, i + 1) }]),
+      attend(model, [{ query, keys: keys.slice(0, i + 1), values: values.slice(0, i + 1) }]),
     );
     x = finishLayer(model, layer, x, mixed);
     states.keys.push(keys);
-    states.values.push(v);
+    states.values.push(values);
     states.hidden.push(x);
   }
   return states;
@@ -49,13 +62,14 @@ export function referenceCanvas(
   let x = embed(model, ids);
   for (const [index, layer] of model.layers.entries()) {
     const { q, k, v } = project(model, layer, x);
-    const own = k.map((row, slot) => rotate(model, row, prefixLength + slot));
+    const own = k.map((row, slot) => quantizeHeads(model, rotate(model, row, prefixLength + slot), KEY_MAX));
+    const ownValues = v.map((row) => quantizeHeads(model, row, VALUE_MAX));
     const mixed = q.map((row, slot) => {
       const segments = [
         {
           query: rotate(model, row, prefixLength + slot),
           keys: [...prefix.keys[index]!, ...own],
-          values: [...prefix.values[index]!, ...v],
+          values: [...prefix.values[index]!, ...ownValues],
         },
       ];
       if (suffix) {
@@ -114,28 +128,56 @@ function finishLayer({ config }: Model, layer: Layer, x: Rows, mixed: Rows): Row
   });
 }
 
-/** One softmax over several sets of keys, each with its own rotation of the query. */
-function attend({ config }: Model, segments: { query: Float64Array; keys: Rows; values: Rows }[]): Float64Array {
-  const { heads, kvHeads, headDim } = config;
+/** Queries and what they see through that rotation. */
+interface Segment {
+  query: Float64Array; // (heads · headDim)
+  keys: Quantized[][];
+  values: Quantized[][];
+}
+
+/** One softmax over several sets of keys, each with its own rotation of the query; on integers, as the kernels have it. */
+function attend(model: Model, segments: Segment[]): Float64Array {
+  const { heads, kvHeads, headDim } = model.config;
   const out = new Float64Array(heads * headDim);
+  const queries = segments.map(({ query }) => quantizeHeads(model, query, QUERY_MAX));
   for (let head = 0; head < heads; head++) {
-    const from = Math.floor(head / (heads / kvHeads)) * headDim;
-    const scores = segments.flatMap(({ query, keys }) =>
-      keys.map((key) => {
-        let sum = 0;
-        for (let d = 0; d < headDim; d++) sum += query[head * headDim + d]! * key[from + d]!;
-        return sum / Math.sqrt(headDim);
-      }),
-    );
-    const largest = Math.max(...scores);
-    const weights = scores.map((score) => Math.exp(score - largest));
-    const total = weights.reduce((a, b) => a + b, 0);
-    const values = segments.flatMap((segment) => segment.values);
-    for (const [i, weight] of weights.entries()) {
-      for (let d = 0; d < headDim; d++) out[head * headDim + d]! += (weight / total) * values[i]![from + d]!;
+    const kvHead = Math.floor(head / (heads / kvHeads));
+    const scores = segments.map(({ keys }, i) => {
+      const { q, scale } = queries[i]![head]!;
+      return keys.map((row) => (dot(q, row[kvHead]!.q) * scale * row[kvHead]!.scale) / Math.sqrt(headDim));
+    });
+    const largest = Math.max(...scores.flat());
+    const powers = scores.map((ofSegment) => ofSegment.map((score) => Math.exp(score - largest)));
+    const total = powers.flat().reduce((a, b) => a + b, 0);
+    for (const [i, { values }] of segments.entries()) {
+      for (let token = 0; token < values.length; token += BLOCK_TOKENS) {
+        const block = values.slice(token, token + BLOCK_TOKENS).map((row) => row[kvHead]!);
+        const { q, scale } = quantizeWeights(block.map((value, j) => powers[i]![token + j]! * value.scale));
+        for (const [j, value] of block.entries()) {
+          for (let d = 0; d < headDim; d++) out[head * headDim + d]! += (q[j]! * scale * value.q[d]!) / total;
+        }
+      }
     }
   }
   return out;
+}
+
+/** Weights of a block of tokens: those of tokens 4i + j, for each j apart, come to at most 124. */
+function quantizeWeights(weights: readonly number[]): { q: number[]; scale: number } {
+  const sums = [0, 0, 0, 0];
+  for (const [token, weight] of weights.entries()) sums[token % 4]! += weight;
+  const scale = Math.max(...sums) / 124;
+  return { q: weights.map((weight) => (scale === 0 ? 0 : roundHalfEven(weight / scale))), scale };
+}
+
+function quantizeHeads({ config }: Model, row: Float64Array, largest: number): Quantized[] {
+  return Array.from({ length: row.length / config.headDim }, (_, head) =>
+    quantize(row.slice(head * config.headDim, (head + 1) * config.headDim), largest),
+  );
+}
+
+function dot(a: Float64Array, b: Float64Array): number {
+  return a.reduce((sum, value, i) => sum + value * b[i]!, 0);
 }
 
 function linear({ n, k, values, scales }: Linear, x: Float64Array): Float64Array {
@@ -147,9 +189,12 @@ function linear({ n, k, values, scales }: Linear, x: Float64Array): Float64Array
   });
 }
 
-function quantize(x: Float64Array): { q: Float64Array; scale: number } {
-  const absmax = x.reduce((largest, value) => Math.max(largest, Math.abs(value)), 0);
-  return { q: x.map((value) => (absmax === 0 ? 0 : roundHalfEven((value * 127) / absmax))), scale: absmax / 127 };
+function quantize(x: Float64Array, largest = 127): Quantized {
+  const absmax = x.reduce((above, value) => Math.max(above, Math.abs(value)), 0);
+  return {
+    q: x.map((value) => (absmax === 0 ? 0 : roundHalfEven((value * largest) / absmax))),
+    scale: absmax / largest,
+  };
 }
 
 function roundHalfEven(value: number): number {
