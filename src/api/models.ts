@@ -45,7 +45,7 @@ function backendModelObject({ id, backend }: Gateway['models'][number]) {
 }
 
 /** Lists the local model and those of backends; 503 while it cannot answer, so that no client picks what is not there. */
-export function listModels(models: ModelProvider, gateway: Gateway) {
+export function listModels(models: ModelProvider, gateway: Pick<Gateway, 'models'>) {
   return async function listModels(c: Context): Promise<Response> {
     const { model } = await engineFor(c, models, models.id);
     return c.json({ object: 'list', data: [modelObject(model), ...gateway.models.map(backendModelObject)] });

@@ -1,0 +1,95 @@
+/** The editor: CodeMirror in a shadow root, where its style sheets are objects and not elements that the page's policy refuses. */
+import { closeBrackets, closeBracketsKeymap } from '@codemirror/autocomplete';
+import { defaultKeymap, history, historyKeymap } from '@codemirror/commands';
+import { bracketMatching, indentOnInput } from '@codemirror/language';
+import { Compartment, EditorState } from '@codemirror/state';
+import { drawSelection, EditorView, highlightActiveLine, keymap, lineNumbers } from '@codemirror/view';
+import { type GhostHandlers, ghostText } from './ghost.ts';
+import { type Language, languageExtension, sampleOf } from './languages.ts';
+import { theme } from './theme.ts';
+
+/** What is sent around the cursor: far more than the model's context, and far less than the service takes. */
+const MAX_PREFIX_CHARS = 12_000;
+const MAX_SUFFIX_CHARS = 6_000;
+
+interface EditorOptions extends GhostHandlers {
+  language: Language;
+  /** Text or cursor have changed; `typed` when the visitor wrote something. */
+  onChange: (typed: boolean) => void;
+  onRun: () => void;
+}
+
+export interface Editor {
+  readonly view: EditorView;
+  /** Replaces the text with the sample of another language. */
+  setLanguage(language: Language): void;
+}
+
+export function createEditor(parent: HTMLElement, options: EditorOptions): Editor {
+  const language = new Compartment();
+  const root = parent.attachShadow({ mode: 'open' });
+  const { text, cursor } = sampleOf(options.language);
+  const race = () => {
+    options.onRun();
+    return true;
+  };
+  const view = new EditorView({
+    root,
+    parent: root,
+    state: EditorState.create({
+      doc: text,
+      selection: { anchor: cursor },
+      extensions: [
+        ghostText(options),
+        lineNumbers(),
+        history(),
+        drawSelection(),
+        indentOnInput(),
+        bracketMatching(),
+        closeBrackets(),
+        highlightActiveLine(),
+        EditorView.lineWrapping,
+        // Tab leaves the editor when there is nothing to accept: who has a keyboard alone is not caught in it.
+        keymap.of([{ key: 'Mod-Enter', run: race }, ...closeBracketsKeymap, ...defaultKeymap, ...historyKeymap]),
+        EditorView.contentAttributes.of({
+          'aria-label': 'Code',
+          'aria-describedby': 'editor-keys',
+          spellcheck: 'false',
+          autocorrect: 'off',
+          autocapitalize: 'off',
+        }),
+        EditorView.updateListener.of(({ docChanged, selectionSet }) => {
+          if (docChanged || selectionSet) options.onChange(docChanged);
+        }),
+        language.of(languageExtension(options.language)),
+        theme,
+      ],
+    }),
+  });
+  const host = view.dom;
+  host.part.add('editor');
+
+  return {
+    view,
+    setLanguage(next) {
+      const sample = sampleOf(next);
+      view.dispatch({
+        changes: { from: 0, to: view.state.doc.length, insert: sample.text },
+        selection: { anchor: sample.cursor },
+        effects: language.reconfigure(languageExtension(next)),
+        scrollIntoView: true,
+      });
+    },
+  };
+}
+
+/** The text around the cursor; undefined while something is selected or being composed. */
+export function cursorOf(view: EditorView): { prefix: string; suffix: string } | undefined {
+  const { doc, selection } = view.state;
+  if (!selection.main.empty || view.composing) return undefined;
+  const { head } = selection.main;
+  return {
+    prefix: doc.sliceString(Math.max(0, head - MAX_PREFIX_CHARS), head),
+    suffix: doc.sliceString(head, head + MAX_SUFFIX_CHARS),
+  };
+}

@@ -1,0 +1,110 @@
+/** The languages of the editor, each with a text to begin with; the cursor stands where the mark is. */
+import { javascriptLanguage, typescriptLanguage } from '@codemirror/lang-javascript';
+import { pythonLanguage } from '@codemirror/lang-python';
+import { defineLanguageFacet, Language as EditorLanguage } from '@codemirror/language';
+import type { Extension } from '@codemirror/state';
+import { GFM, parser } from '@lezer/markdown';
+
+export const LANGUAGES = ['typescript', 'javascript', 'python', 'markdown'] as const;
+
+export type Language = (typeof LANGUAGES)[number];
+
+/** Where the cursor stands in a sample; no sample has it for another reason. */
+const CURSOR = '█';
+
+interface LanguageEntry {
+  name: string;
+  extension: () => Extension;
+  sample: string;
+}
+
+const ENTRIES: Readonly<Record<Language, LanguageEntry>> = {
+  typescript: {
+    name: 'TypeScript',
+    extension: () => typescriptLanguage,
+    sample: `import { readFile } from 'node:fs/promises';
+
+export interface Options {
+  encoding?: string;
+  maxBytes?: number;
+}
+
+/** Reads the lines of a file. */
+export async function readLines(path: string, options: Options = {}): Promise<string[]> {
+  const text = await readFile(path, 'utf8');
+  const lines = text.█;
+  return lines.filter((line) => line.length > 0);
+}
+
+export function isString(value: unknown): value is string {
+  return typeof value === 'string';
+}
+`,
+  },
+  javascript: {
+    name: 'JavaScript',
+    extension: () => javascriptLanguage,
+    sample: `'use strict';
+
+const fs = require('fs');
+const path = █;
+
+function readJson(file) {
+  const text = fs.readFileSync(path.resolve(file), 'utf8');
+  return JSON.parse(text);
+}
+
+module.exports = readJson;
+`,
+  },
+  python: {
+    name: 'Python',
+    extension: () => pythonLanguage,
+    sample: `import json
+from pathlib import Path
+
+
+def read_json(path):
+    with open(path) as file:
+        return █
+
+
+def write_json(path, value):
+    with open(path, "w") as file:
+        json.dump(value, file)
+`,
+  },
+  markdown: {
+    name: 'Markdown',
+    // CodeMirror's own Markdown brings HTML and CSS with it, a quarter of the page's size.
+    extension: () => new EditorLanguage(defineLanguageFacet(), parser.configure(GFM), [], 'markdown'),
+    sample: `# Quick start
+
+Install the package:
+
+\`\`\`sh
+npm install █
+\`\`\`
+
+Then import it:
+
+\`\`\`js
+const quicksilver = require('quicksilver');
+\`\`\`
+`,
+  },
+};
+
+export function languageName(language: Language): string {
+  return ENTRIES[language].name;
+}
+
+export function languageExtension(language: Language): Extension {
+  return ENTRIES[language].extension();
+}
+
+/** The sample's text, and where the cursor stands in it. */
+export function sampleOf(language: Language): { text: string; cursor: number } {
+  const { sample } = ENTRIES[language];
+  return { text: sample.replace(CURSOR, ''), cursor: sample.indexOf(CURSOR) };
+}

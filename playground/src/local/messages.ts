@@ -1,0 +1,21 @@
+/** What the page and its Web Worker tell each other. */
+
+export interface LoadOptions {
+  /** Where the files of the model are: the address of a service. */
+  baseUrl: string;
+  key: string;
+  model: string;
+}
+
+export type ToWorker =
+  | { type: 'load'; options: LoadOptions }
+  | { type: 'request'; id: number; path: string; method: string; body: string | undefined }
+  | { type: 'abort'; id: number };
+
+export type FromWorker =
+  | { type: 'progress'; loadedBytes: number; totalBytes: number; fromCache: boolean }
+  | { type: 'loaded' }
+  | { type: 'failed'; title: string; message: string }
+  | { type: 'head'; id: number; status: number }
+  | { type: 'chunk'; id: number; bytes: Uint8Array<ArrayBuffer> }
+  | { type: 'end'; id: number };

@@ -1,0 +1,95 @@
+/**
+ * The Web Worker: the routes of the service that the page asks, with the same denoiser, kernels and weights, on the visitor's
+ * machine. Requests and answers are those of the API, so that the page need not know who answers.
+ */
+import './immediate.ts';
+import { Hono } from 'hono';
+import { requestId } from 'hono/request-id';
+import relaxedUrl from '../../../build/kernels.relaxed.wasm?url';
+import simdUrl from '../../../build/kernels.simd.wasm?url';
+import { completions } from '../../../src/api/completions.ts';
+import { onError } from '../../../src/api/errors.ts';
+import { listModels } from '../../../src/api/models.ts';
+import { createEngine } from '../../../src/engine/engine.ts';
+import { type ModelProvider, ModelUnavailable } from '../../../src/engine/provider.ts';
+import type { KernelModules } from '../../../src/engine/types.ts';
+import { modelLoader } from '../../../src/weights/model-loader.ts';
+import { type ErrorBody, Problem, problemOf, unreachable } from '../service/problem.ts';
+import type { FromWorker, LoadOptions, ToWorker } from './messages.ts';
+import { FileRefused, httpSource } from './model-source.ts';
+
+const running = new Map<number, AbortController>();
+let app: ReturnType<typeof serviceOf> | undefined;
+
+self.addEventListener('message', ({ data }: MessageEvent<ToWorker>) => {
+  if (data.type === 'load') void load(data.options);
+  else if (data.type === 'request') void answer(data);
+  else running.get(data.id)?.abort(new DOMException('The page has no use for it.', 'AbortError'));
+});
+
+function tell(message: FromWorker, transfer: Transferable[] = []): void {
+  self.postMessage(message, { transfer });
+}
+
+async function load(options: LoadOptions): Promise<void> {
+  try {
+    const source = await httpSource(options, (progress) => tell({ type: 'progress', ...progress }));
+    const models = modelLoader({ model: options.model, source, kernels: await kernels(), createEngine });
+    await models.engine(() => {});
+    app = serviceOf(models);
+    tell({ type: 'loaded' });
+  } catch (error) {
+    const { title, message } = loadProblem(error, options);
+    tell({ type: 'failed', title, message });
+  }
+}
+
+function serviceOf(models: ModelProvider) {
+  const service = new Hono();
+  service.use(requestId());
+  service.post('/v1/completions', completions(models));
+  service.get('/v1/models', listModels(models, { models: [] }));
+  service.onError(onError);
+  return service;
+}
+
+/** A browser without relaxed SIMD refuses to compile that build; it needs no more than the other. */
+async function kernels(): Promise<KernelModules> {
+  const compile = (url: string) => WebAssembly.compileStreaming(fetch(url));
+  const simd = await compile(simdUrl);
+  return { simd, relaxed: await compile(relaxedUrl).catch(() => simd) };
+}
+
+function loadProblem(error: unknown, { baseUrl, model }: LoadOptions): Problem {
+  if (error instanceof FileRefused) return problemOf(error.status, error.body as ErrorBody);
+  if (error instanceof ModelUnavailable && error.cause instanceof FileRefused)
+    return loadProblem(error.cause, { baseUrl, model, key: '' });
+  if (error instanceof ModelUnavailable) return new Problem('The weights cannot be used', error.message);
+  if (error instanceof TypeError) return unreachable(baseUrl);
+  return new Problem('The model cannot be run here', error instanceof Error ? error.message : String(error));
+}
+
+async function answer({ id, path, method, body }: Extract<ToWorker, { type: 'request' }>): Promise<void> {
+  const controller = new AbortController();
+  running.set(id, controller);
+  try {
+    if (app === undefined) throw new Error('asked before the model was loaded');
+    const request = new Request(new URL(path, self.location.href), {
+      method,
+      signal: controller.signal,
+      ...(body !== undefined && { body, headers: { 'content-type': 'application/json' } }),
+    });
+    const response = await app.fetch(request);
+    tell({ type: 'head', id, status: response.status });
+    const reader = response.body?.getReader();
+    for (;;) {
+      const { done, value } = (await reader?.read()) ?? { done: true };
+      if (done || value === undefined) break;
+      const bytes = new Uint8Array(value);
+      tell({ type: 'chunk', id, bytes }, [bytes.buffer]);
+    }
+  } finally {
+    running.delete(id);
+    tell({ type: 'end', id });
+  }
+}

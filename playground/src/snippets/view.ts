@@ -1,0 +1,67 @@
+/** Try the API: the request as curl, TypeScript and Python in tabs, to be copied. */
+import { element } from '../dom.ts';
+import { SNIPPETS, type SnippetKind } from './snippets.ts';
+
+const NAMES: Readonly<Record<SnippetKind, string>> = { curl: 'curl', typescript: 'TypeScript', python: 'Python' };
+const COPIED_MS = 1600;
+
+export class SnippetsView {
+  readonly #snippetOf: (kind: SnippetKind) => string;
+  readonly #code = element('pre', { id: 'snippet', tabindex: 0, role: 'tabpanel' });
+  readonly #tabs: HTMLButtonElement[];
+  #kind: SnippetKind = 'curl';
+
+  /** @param announce tells those who do not see that it was copied */
+  constructor(parent: HTMLElement, snippetOf: (kind: SnippetKind) => string, announce: (text: string) => void) {
+    this.#snippetOf = snippetOf;
+    this.#tabs = SNIPPETS.map((kind) => {
+      const tab = element('button', { type: 'button', role: 'tab', id: `tab-${kind}`, 'aria-controls': 'snippet' });
+      tab.textContent = NAMES[kind];
+      tab.addEventListener('click', () => this.#select(kind));
+      return tab;
+    });
+    const tabs = element('div', { role: 'tablist', class: 'tabs', 'aria-label': 'Language of the request' });
+    tabs.append(...this.#tabs);
+    tabs.addEventListener('keydown', (event) => this.#walk(event));
+    const copy = element('button', { type: 'button', class: 'button', id: 'copy' }, 'Copy');
+    copy.addEventListener('click', async () => {
+      const done = await navigator.clipboard.writeText(this.#code.textContent).then(
+        () => 'Copied',
+        () => 'The browser refused',
+      );
+      copy.textContent = done;
+      announce(done);
+      window.setTimeout(() => {
+        copy.textContent = 'Copy';
+      }, COPIED_MS);
+    });
+    parent.append(element('div', { class: 'tab-row' }, tabs, copy), this.#code);
+    this.#select(this.#kind);
+  }
+
+  /** Writes the request anew. */
+  update(): void {
+    this.#code.textContent = this.#snippetOf(this.#kind);
+  }
+
+  #select(kind: SnippetKind): void {
+    this.#kind = kind;
+    for (const [index, tab] of this.#tabs.entries()) {
+      const selected = SNIPPETS[index] === kind;
+      tab.setAttribute('aria-selected', String(selected));
+      tab.tabIndex = selected ? 0 : -1;
+    }
+    this.#code.setAttribute('aria-labelledby', `tab-${kind}`);
+    this.update();
+  }
+
+  /** Arrow keys, as tabs have them: https://www.w3.org/WAI/ARIA/apg/patterns/tabs/ */
+  #walk(event: KeyboardEvent): void {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (step === undefined) return;
+    const index = (SNIPPETS.indexOf(this.#kind) + step + SNIPPETS.length) % SNIPPETS.length;
+    this.#select(SNIPPETS[index]!);
+    this.#tabs[index]!.focus();
+    event.preventDefault();
+  }
+}

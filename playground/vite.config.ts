@@ -1,0 +1,30 @@
+/** Builds the playground into build/playground, the static assets of the worker. Run by `npm run build:playground`. */
+import { fileURLToPath } from 'node:url';
+import { defineConfig } from 'vite';
+import { precache } from './precache.ts';
+
+const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
+
+export default defineConfig({
+  root: here('.'),
+  base: '/',
+  // The worker's verification of weights takes its SHA-256 from Node's module, which Workers have and browsers have not.
+  resolve: { alias: { 'node:crypto': here('src/local/node-crypto.ts') } },
+  plugins: [precache()],
+  worker: { format: 'es' },
+  build: {
+    outDir: here('../build/playground'),
+    emptyOutDir: true,
+    target: 'es2023',
+    // The content security policy has no data: addresses.
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+    rolldownOptions: {
+      input: { index: here('index.html'), 'service-worker': here('service-worker/service-worker.ts') },
+      output: {
+        // A service worker has to keep its address.
+        entryFileNames: ({ name }) => (name === 'service-worker' ? '[name].js' : 'assets/[name]-[hash].js'),
+      },
+    },
+  },
+});
