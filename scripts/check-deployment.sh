@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Lints what cannot be run here: Dockerfile, compose file and systemd unit. Needs hadolint, check-jsonschema and compose-lint
+# (test/requirements.txt) on the PATH; the unit is checked where systemd-analyze is.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+hadolint Dockerfile
+check-jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml
+compose-lint --fail-on high deploy/compose.yaml
+
+if command -v systemd-analyze > /dev/null; then
+  # The programs that the unit names are looked for: here they are those of this checkout.
+  unit=$(mktemp -d)/quicksilver.service
+  sed "s|/opt/quicksilver|$PWD|" deploy/quicksilver.service > "$unit"
+  systemd-analyze verify "$unit"
+fi
