@@ -4,7 +4,11 @@
  * One memory, imported; pointers are byte offsets into it. Two builds of this source: `npm run build:kernels`.
  */
 export { attend, attentionScratchBytes } from './attention';
+export { addBias } from './bias';
 export { embedRows } from './embedding';
+export { attentionMix, attentionScores } from './float/attention';
+export { normHeads, rotateHeads, storeFloatKeysValues } from './float/heads';
+export { softmaxRows } from './float/softmax';
 export { headTopK } from './head';
 export { quantizeQueries, storeKeysValues } from './heads';
 export { activationBytes, cacheBytes, heapBase, packedU4Bytes, packedU7Bytes, queryBytes } from './layout';

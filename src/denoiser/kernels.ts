@@ -62,6 +62,9 @@ export interface KernelExports {
   /** As `packU4` for src int8 (count, k) in [-64, 63] and scales bfloat16 (count). */
   packU7(src: Pointer, scales: Pointer, count: number, k: number, n: number, row: number, w: Pointer): void;
 
+  /** x (rows of stride rowStride; n) += bias (n). n is a multiple of 4. Any number of rows. */
+  addBias(x: Pointer, rows: number, rowStride: number, n: number, bias: Pointer): void;
+
   /** x (rows, k) = the rows `ids` (int32, each in [0, n)) of the packed 7-bit matrix `w` (n, k). Any number of rows. */
   embedRows(ids: Pointer, rows: number, w: Pointer, n: number, k: number, x: Pointer): void;
 
@@ -123,6 +126,85 @@ export interface KernelExports {
     out: Pointer,
     outRowStride: number,
     scratch: Pointer,
+  ): void;
+
+  /**
+   * RMSNorm of every head in place: x (rows of stride rowStride; heads, headDim) with weight (headDim). Any number of
+   * rows.
+   */
+  normHeads(
+    x: Pointer,
+    rows: number,
+    rowStride: number,
+    heads: number,
+    headDim: number,
+    weight: Pointer,
+    eps: number,
+  ): void;
+  /**
+   * Rotary embedding, rotate-half convention, from x to y (may be the same). positions: int32 (rows), negative ones
+   * turn the other way. table: (maxPosition, headDim): headDim/2 cosines, then headDim/2 sines of each position.
+   */
+  rotateHeads(
+    x: Pointer,
+    rows: number,
+    rowStride: number,
+    heads: number,
+    headDim: number,
+    positions: Pointer,
+    table: Pointer,
+    y: Pointer,
+    yRowStride: number,
+  ): void;
+
+  /**
+   * Appends keys and values of one key/value head to a float cache at token `offset`. k, v: (rows of stride rowStride;
+   * headDim). keys: tiles of 8 tokens [capacity/8][headDim][8]; values: [capacity][headDim].
+   */
+  storeFloatKeysValues(
+    k: Pointer,
+    v: Pointer,
+    rows: number,
+    rowStride: number,
+    headDim: number,
+    keys: Pointer,
+    values: Pointer,
+    offset: number,
+  ): void;
+  /**
+   * scores (rows of stride scoreStride; count) = scale · q × keysᵀ, for one query head. Writes `count` rounded up to 8
+   * entries a row, the ones past `count` being of no meaning: to lay several key sets side by side, write them from
+   * left to right. `scores` may start at any float.
+   */
+  attentionScores(
+    q: Pointer,
+    qRowStride: number,
+    rows: number,
+    headDim: number,
+    keys: Pointer,
+    count: number,
+    scale: number,
+    scores: Pointer,
+    scoreStride: number,
+  ): void;
+  /**
+   * Softmax of the first `count` entries of every row, in place; the rest of the first `width` entries becomes 0. Needs room
+   * for the kept entries rounded up to 4: the ones past them become 0 too, whatever `width` says.
+   */
+  softmaxRows(scores: Pointer, rows: number, scoreStride: number, count: number, width: number): void;
+  /**
+   * out (rows of stride outRowStride; headDim) = or += (accumulate = 1) scores (rows, count) × values (count, headDim).
+   */
+  attentionMix(
+    scores: Pointer,
+    scoreStride: number,
+    rows: number,
+    values: Pointer,
+    count: number,
+    headDim: number,
+    out: Pointer,
+    outRowStride: number,
+    accumulate: 0 | 1,
   ): void;
 
   /**

@@ -3,7 +3,11 @@
 import type { DenoiserConfig } from './config.ts';
 
 /** f32 (maxPositions, headDim): headDim/2 cosines, then headDim/2 sines of position · theta^(-2d/headDim). */
-export function rotaryTable({ maxPositions, headDim, ropeTheta }: DenoiserConfig): Float32Array {
+export function rotaryTable({
+  maxPositions,
+  headDim,
+  ropeTheta,
+}: Pick<DenoiserConfig, 'maxPositions' | 'headDim' | 'ropeTheta'>): Float32Array {
   const half = headDim / 2;
   const table = new Float32Array(maxPositions * headDim);
   for (let d = 0; d < half; d++) {
