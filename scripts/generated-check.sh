@@ -9,7 +9,10 @@ manifests() { node scripts/check-manifests.ts models; }
 # test/golden/*: what the quantized PyTorch reference computes with the shipped weights.
 golden() { python3 -m training.golden --check; }
 
-for check in manifests golden; do
+# test/golden/checkpoints/*: what transformers computes with tiny random checkpoints.
+checkpoints() { python3 -m training.golden_checkpoints --check; }
+
+for check in manifests golden checkpoints; do
   echo "generated: $check"
   "$check"
 done

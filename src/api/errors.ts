@@ -1,7 +1,7 @@
 /** Errors as clients see them: the `{error: {message, type, param, code}}` body that OpenAI and Inception share, or Ollama's. */
 import type { Context } from 'hono';
 import { HTTPException } from 'hono/http-exception';
-import { EngineBusy } from '../engine/errors.ts';
+import { EngineBusy, NotOfThisModel } from '../engine/errors.ts';
 import { ModelUnavailable } from '../engine/provider.ts';
 import { logError } from '../log.ts';
 
@@ -75,6 +75,7 @@ export function toApiError(error: unknown, requestId: string): ApiError {
       headers: { 'retry-after': String(BUSY_RETRY_AFTER_SECONDS) },
     });
   }
+  if (error instanceof NotOfThisModel) return new ApiError(400, error.message, { code: 'unsupported_by_model' });
   if (error instanceof HTTPException) return new ApiError(error.status, error.message || 'The request was refused.');
   logError(requestId, error);
   return new ApiError(500, `The server had an error. Quote the request id ${requestId} when reporting it.`, {

@@ -287,7 +287,7 @@ function widthPolicyOf({ decoding, firstWidth }: GenerateRequest): WidthPolicy {
 }
 
 /** Undefined when there are none: to penalize takes all logits of every slot. */
-function penaltiesOf({
+export function penaltiesOf({
   presencePenalty = 0,
   frequencyPenalty = 0,
   logitBias = new Map(),
@@ -296,7 +296,7 @@ function penaltiesOf({
   return { presence: presencePenalty, frequency: frequencyPenalty, bias: logitBias };
 }
 
-function vocabularyOf(tokenizer: Tokenizer): Vocabulary {
+export function vocabularyOf(tokenizer: Tokenizer): Vocabulary {
   const { eom, endOfText } = tokenizer.special;
   return {
     isText: (id) => tokenizer.isText(id),

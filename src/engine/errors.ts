@@ -8,3 +8,12 @@ export class EngineBusy extends Error {
     super(`The engine is busy: ${waiting} requests are waiting.`);
   }
 }
+
+/** The model that is served cannot do what is asked for, whatever the request. The message is fit for clients. */
+export class NotOfThisModel extends Error {
+  override readonly name = 'NotOfThisModel';
+
+  constructor(what: string) {
+    super(`This model ${what}.`);
+  }
+}

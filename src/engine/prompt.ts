@@ -25,7 +25,7 @@ export function buildPrompt(
   prefixText: string,
   suffixText: string,
   tokenizer: Tokenizer,
-  { prefixTokens, suffixTokens }: DenoiserConfig['diffusion'],
+  { prefixTokens, suffixTokens }: Pick<DenoiserConfig['diffusion'], 'prefixTokens' | 'suffixTokens'>,
   prefixIds?: readonly number[],
 ): Prompt {
   const { special } = tokenizer;

@@ -22,7 +22,7 @@ const id = z.int().nonnegative();
 
 const tokenizerSchema = z.object({
   added_tokens: z.array(z.object({ id, content: z.string().min(1) })),
-  normalizer: z.null(),
+  normalizer: z.object({ type: z.literal('NFC') }).nullable(),
   pre_tokenizer: z.object({ type: z.literal('Sequence'), pretokenizers: z.tuple([split, byteLevel]) }),
   decoder: z.object({ type: z.literal('ByteLevel') }),
   model: z.object({

@@ -48,14 +48,21 @@ export interface TokenDecoder {
   flush(): string;
 }
 
-/** Builds the tokenizer from the parsed `tokenizer.json`. Throws TokenizerError. */
-export function loadTokenizer(json: unknown): Tokenizer {
-  return new ByteLevelBpe(parseTokenizerJson(json));
+/** The id of a special token that a model does not have: no token has it. */
+export const NO_TOKEN = -1;
+
+/**
+ * Builds the tokenizer from the parsed `tokenizer.json`. Throws TokenizerError.
+ * @param special ids of the special tokens, for a model that names them otherwise; looked up by their names when absent
+ */
+export function loadTokenizer(json: unknown, special?: SpecialTokens): Tokenizer {
+  return new ByteLevelBpe(parseTokenizerJson(json), special);
 }
 
 class ByteLevelBpe implements Tokenizer {
   readonly vocabSize: number;
   readonly special: SpecialTokens;
+  readonly #normalForm: 'NFC' | undefined;
   readonly #pattern: RegExp;
   readonly #byteIds: Int32Array; // (256)
   readonly #merges: MergeTable;
@@ -63,9 +70,10 @@ class ByteLevelBpe implements Tokenizer {
   readonly #words = new Map<string, number[]>();
   readonly #utf8 = new TextEncoder();
 
-  constructor({ added_tokens, model, pre_tokenizer }: TokenizerJson) {
+  constructor({ added_tokens, model, normalizer, pre_tokenizer }: TokenizerJson, special?: SpecialTokens) {
     const addedIds = new Map(added_tokens.map(({ content, id }) => [content, id]));
-    this.special = findSpecialTokens(addedIds);
+    this.special = special ?? findSpecialTokens(addedIds);
+    this.#normalForm = normalizer?.type;
     const ids = [...addedIds.values(), ...Object.values(model.vocab)];
     this.vocabSize = 1 + ids.reduce((largest, id) => Math.max(largest, id), 0);
     this.#pattern = compilePattern(pre_tokenizer.pretokenizers[0].pattern.Regex);
@@ -99,7 +107,7 @@ class ByteLevelBpe implements Tokenizer {
     const ids: number[] = [];
     // The pattern need not cover the text: what lies between two matches is a piece as well.
     let end = 0;
-    const wellFormed = text.toWellFormed();
+    const wellFormed = this.#normalForm ? text.toWellFormed().normalize(this.#normalForm) : text.toWellFormed();
     for (const match of wellFormed.matchAll(this.#pattern)) {
       if (match.index > end) this.#encodeWord(wellFormed.slice(end, match.index), ids);
       this.#encodeWord(match[0], ids);

@@ -1,6 +1,6 @@
 /** The shipped model against vectors that the quantized PyTorch reference computed from the same files (training/golden.py). */
 
-import { createReadStream, readFileSync } from 'node:fs';
+import { createReadStream } from 'node:fs';
 import { Readable } from 'node:stream';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { parseConfig } from '../../src/denoiser/config.ts';
@@ -12,6 +12,7 @@ import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';
 import { BUILDS, kernelModule } from '../assembly/builds.ts';
 import { run } from '../engine/sample-engine.ts';
 import { modulesOf } from './files.ts';
+import { readFloatTensors, readJson, relativeError } from './golden-files.ts';
 
 interface Golden {
   model: string;
@@ -31,7 +32,7 @@ interface Golden {
 const folder = new URL('../golden/', import.meta.url);
 const golden: Golden = readJson(new URL('denoiser.json', folder));
 const texts: { text: string; ids: number[] }[] = readJson(new URL('tokenizer.json', folder));
-const tensors = readFloatTensors(readFileSync(new URL('denoiser.safetensors', folder)));
+const tensors = readFloatTensors(new URL('denoiser.safetensors', folder));
 const model = new URL(`../../models/${golden.model}/`, import.meta.url);
 const openWeights = async () =>
   Readable.toWeb(createReadStream(new URL('model.safetensors', model))) as ReadableStream<Uint8Array>;
@@ -48,9 +49,7 @@ function expectClose(actual: readonly number[], name: string): void {
   const expected = tensors.get(name)!;
   const rows = actual.slice(-expected.length);
   expect(rows.length).toBe(expected.length);
-  const squares = (values: readonly number[]) => values.reduce((sum, value) => sum + value * value, 0);
-  const error = Math.sqrt(squares(rows.map((value, i) => value - expected[i]!)) / squares(expected));
-  expect(error, name).toBeLessThan(TOLERANCE);
+  expect(relativeError(rows, expected), name).toBeLessThan(TOLERANCE);
 }
 
 describe.each(BUILDS)('shipped denoiser (%s)', (build) => {
@@ -132,22 +131,3 @@ describe('shipped tokenizer', () => {
     expect(tokenizer.decode(ids)).toBe(text);
   });
 });
-
-function readJson<T>(url: URL): T {
-  return JSON.parse(readFileSync(url, 'utf8'));
-}
-
-function readFloatTensors(file: Buffer): ReadonlyMap<string, number[]> {
-  const headerBytes = Number(file.readBigUInt64LE(0));
-  const header: Record<string, { dtype?: string; data_offsets: [number, number] }> = JSON.parse(
-    file.toString('utf8', 8, 8 + headerBytes),
-  );
-  const floats = Object.entries(header).filter(([, { dtype }]) => dtype === 'F32');
-  return new Map(
-    floats.map(([name, { data_offsets }]) => {
-      const [begin, end] = data_offsets.map((offset) => 8 + headerBytes + offset);
-      const values = new Float32Array(file.buffer.slice(file.byteOffset + begin!, file.byteOffset + end!));
-      return [name, Array.from(values)];
-    }),
-  );
-}
