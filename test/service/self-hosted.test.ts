@@ -7,6 +7,8 @@ import { promisify } from 'node:util';
 import OpenAI from 'openai';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { newKey } from '../../src/middleware/api-keys.ts';
+import { startOrigin } from '../weights/origin.ts';
+import { startS3 } from '../weights/s3-double.ts';
 import { MODELS } from './model.ts';
 import { type Program, start } from './serve.ts';
 
@@ -131,6 +133,32 @@ describe('serve', () => {
     expect(program!.output()).toMatch(/not ready: .*missing manifest\.json/);
     await cp(join(MODELS, 'nano'), join(models, 'nano'), { recursive: true });
     expect((await fetch(`${url}/ready`)).status).toBe(200);
+  });
+
+  it('should fill an empty object store from an origin, and need only the store from then on', async () => {
+    const names = ['config.json', 'tokenizer.json', 'model.safetensors', 'manifest.json'].map((file) => `nano/${file}`);
+    const contents = names.map(async (name) => [name, await readFile(join(MODELS, name))] as const);
+    const origin = await startOrigin(new Map<string, Uint8Array>(await Promise.all(contents)));
+    const s3 = await startS3();
+    try {
+      const { endpoint, bucket, region, accessKeyId, secretAccessKey } = s3.options;
+      const settings = {
+        S3_ENDPOINT: endpoint,
+        S3_BUCKET: bucket,
+        S3_REGION: region,
+        S3_ACCESS_KEY_ID: accessKeyId,
+        S3_SECRET_ACCESS_KEY: secretAccessKey,
+        WEIGHTS_ORIGIN: origin.url,
+      };
+      const ask = async (url: string) => (await post(url, { ...LONG, max_tokens: 4, stream: false })).status;
+      expect(await ask(await serve([], settings))).toBe(200);
+      expect([...s3.objects.keys()].sort()).toEqual([...names].sort());
+      await program!.stop();
+      await origin.close();
+      expect(await ask(await serve([], settings))).toBe(200);
+    } finally {
+      await Promise.all([s3.close(), origin.close()]);
+    }
   });
 
   it('should not start where others reach it without a key', async () => {
