@@ -153,7 +153,7 @@ describe('loadTokenizer', () => {
       "no special token '<|eom|>'",
     ],
     ['another model', changed((json) => ({ ...json, model: { ...json.model, type: 'Unigram' } })), 'model.type'],
-    ['a normalizer', changed((json) => ({ ...json, normalizer: { type: 'NFC' } })), 'normalizer'],
+    ['a normalizer', changed((json) => ({ ...json, normalizer: { type: 'NFKC' } })), 'normalizer'],
     [
       'a pattern JavaScript does not know',
       changed((json) => {
