@@ -6,6 +6,7 @@ WORKDIR /app
 COPY package.json package-lock.json ./
 RUN npm ci
 COPY assembly assembly
+COPY playground playground
 COPY src src
 COPY scripts scripts
 COPY wrangler.toml ./

@@ -1,7 +1,7 @@
 /** Bundles the worker for plain workerd as wrangler bundles it for Cloudflare: `npm run build:worker`. Needs no account. */
-import { readdir, rm, writeFile } from 'node:fs/promises';
+import { cp, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { BUNDLE_FOLDER, type BundleDescription, descriptionPath } from './serve/bundle.ts';
+import { ASSETS_FOLDER, BUNDLE_FOLDER, type BundleDescription, descriptionPath } from './serve/bundle.ts';
 import { bundleWith } from './wrangler.ts';
 
 const root = join(import.meta.dirname, '..');
@@ -10,6 +10,7 @@ const configPath = join(root, 'wrangler.toml');
 
 await rm(folder, { recursive: true, force: true });
 await bundleWith(configPath, folder, 'src/self-hosted.ts');
+await cp(join(root, 'build/playground'), join(folder, ASSETS_FOLDER), { recursive: true });
 // wrangler reads its environment when it is imported.
 const { unstable_readConfig } = await import('wrangler');
 const { compatibility_date, compatibility_flags } = unstable_readConfig({ config: configPath });

@@ -5,6 +5,8 @@ import * as z from 'zod';
 
 /** Where `npm run build:worker` puts it. */
 export const BUNDLE_FOLDER = 'build/self-hosted';
+/** Static files of the service, inside it. */
+export const ASSETS_FOLDER = 'playground';
 const DESCRIPTION = 'bundle.json';
 
 const schema = z.object({

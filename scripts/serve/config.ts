@@ -1,6 +1,6 @@
 /** The configuration of one workerd, in the text form of Cap'n Proto (workerd.capnp of the package has the schema). */
-import { relative } from 'node:path';
-import type { Bundle } from './bundle.ts';
+import { join, relative } from 'node:path';
+import { ASSETS_FOLDER, type Bundle } from './bundle.ts';
 
 /** The socket for requests; its listener is handed over by the supervisor. */
 export const HTTP_SOCKET = 'http';
@@ -26,6 +26,7 @@ export function workerdConfig({ bundle, models, variables, folder }: WorkerdConf
   ];
   const bindings = [
     '(name = "MODELS", service = "models")',
+    '(name = "ASSETS", service = "assets")',
     ...variables.map((name) => `(name = ${text(name)}, fromEnvironment = ${text(name)})`),
   ];
   return `using Workerd = import "/workerd/workerd.capnp";
@@ -34,6 +35,7 @@ const config :Workerd.Config = (
   services = [
     (name = "quicksilver", worker = .worker),
     (name = "models", disk = (path = ${text(models)})),
+    (name = "assets", disk = (path = ${text(join(bundle.folder, ASSETS_FOLDER))})),
     # Backends are chosen by the operator and often stand in the same network.
     (name = "internet", network = (allow = ["public", "private"], tlsOptions = (trustBrowserCas = true))),
   ],

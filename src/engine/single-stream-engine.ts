@@ -127,6 +127,8 @@ class SingleStreamEngine implements Engine {
       revealThreshold: request.revealThreshold ?? this.#denoiser.config.diffusion.revealThreshold,
       editThreshold: request.editThreshold ?? EDIT_THRESHOLD,
       maxEditsPerSlot: MAX_EDITS_PER_SLOT,
+      // Every step computes all slots anew.
+      freezeAfter: Number.POSITIVE_INFINITY,
       alternatives: request.alternatives ?? 0,
     };
     const maxTokens = Math.min(request.maxTokens, this.model.maxOutputTokens);

@@ -69,6 +69,12 @@ describe('serve', () => {
     expect(choices[0]?.text).toBe('require("fs");');
   });
 
+  it('should show the playground to browsers', async () => {
+    const response = await fetch(await serve(), { headers: { accept: 'text/html' } });
+    expect(response.headers.get('content-type')).toBe('text/html; charset=utf-8');
+    expect(await response.text()).toContain('<title>');
+  });
+
   it('should answer at one port from each of its processes', async () => {
     const url = await serve(['--processes', '2']);
     const [first, second, ...others] = await workersOf(program!);
