@@ -15,6 +15,6 @@ export { activationBytes, cacheBytes, heapBase, packedU4Bytes, packedU7Bytes, qu
 export { matmulU4 } from './matmul-u4';
 export { matmulU7 } from './matmul-u7';
 export { rmsNormQuantizeRows } from './norm';
-export { packU4, packU7 } from './pack';
+export { packU4, packU4Scales, packU7, packU7Scales } from './pack';
 export { quantizeRows } from './quantize';
 export { swigluQuantizeRows } from './swiglu';

@@ -1,12 +1,8 @@
 /** Repacks weights from the order of the file (row-major) to the panels that the matrix products read (layout.ts). */
 import { GROUP, groupScales, PANEL, rowScales } from './layout';
 
-/**
- * Rows [row, row + count) of (n, k): src nibbles (count, k/2 bytes), scales bfloat16 (count, k/32). row, count:
- * multiples of 8.
- */
-export function packU4(src: usize, scales: usize, count: i32, k: i32, n: i32, row: i32, w: usize): void {
-  const groups = k / GROUP;
+/** Rows [row, row + count) of (n, k): src nibbles (count, k/2 bytes). row, count: multiples of 8. */
+export function packU4(src: usize, count: i32, k: i32, row: i32, w: usize): void {
   const rowBytes = k / 2;
   for (let i = 0; i < count; i += PANEL) {
     let out = w + (row + i) * rowBytes;
@@ -17,21 +13,25 @@ export function packU4(src: usize, scales: usize, count: i32, k: i32, n: i32, ro
         out += 4;
       }
     }
-    let outScale = groupScales(w, n, k) + (((row + i) * groups) << 2);
+  }
+}
+
+/** Their scales, bfloat16 (count, k/32). */
+export function packU4Scales(src: usize, count: i32, k: i32, n: i32, row: i32, w: usize): void {
+  const groups = k / GROUP;
+  for (let i = 0; i < count; i += PANEL) {
+    let out = groupScales(w, n, k) + (((row + i) * groups) << 2);
     for (let group = 0; group < groups; group++) {
       for (let column = 0; column < PANEL; column++) {
-        store<u32>(outScale, bfloat16(scales + (((i + column) * groups + group) << 1)));
-        outScale += 4;
+        store<u32>(out, bfloat16(src + (((i + column) * groups + group) << 1)));
+        out += 4;
       }
     }
   }
 }
 
-/**
- * Rows [row, row + count) of (n, k): src int8 (count, k) in [-64, 63], scales bfloat16 (count). row, count: multiples
- * of 8.
- */
-export function packU7(src: usize, scales: usize, count: i32, k: i32, n: i32, row: i32, w: usize): void {
+/** Rows [row, row + count) of (n, k): src int8 (count, k) in [-64, 63]. row, count: multiples of 8. */
+export function packU7(src: usize, count: i32, k: i32, row: i32, w: usize): void {
   for (let i = 0; i < count; i += PANEL) {
     let out = w + (row + i) * k;
     for (let quad = 0; quad < k; quad += 4) {
@@ -42,8 +42,12 @@ export function packU7(src: usize, scales: usize, count: i32, k: i32, n: i32, ro
       }
     }
   }
-  const outScales = rowScales(w, n, k) + (row << 2);
-  for (let i = 0; i < count; i++) store<u32>(outScales + (i << 2), bfloat16(scales + (i << 1)));
+}
+
+/** Their scales, bfloat16 (count). */
+export function packU7Scales(src: usize, count: i32, k: i32, n: i32, row: i32, w: usize): void {
+  const out = rowScales(w, n, k) + (row << 2);
+  for (let i = 0; i < count; i++) store<u32>(out + (i << 2), bfloat16(src + (i << 1)));
 }
 
 /** 0xdcba → 0x0d0c0b0a. */

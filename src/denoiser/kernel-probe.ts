@@ -60,13 +60,15 @@ export function probe(kernels: KernelExports, memory: WebAssembly.Memory, start:
     const high = weight(column, (2 * i + 1) % K, -8, 7) + 8;
     bytes[i] = low | (high << 4);
   }
-  kernels.packU4(source, scales, N, K, N, 0, w);
+  kernels.packU4(source, N, K, 0, w);
+  kernels.packU4Scales(scales, N, K, N, 0, w);
   kernels.matmulU4(a, ROWS, K, w, N, y, 0);
   const u4Mismatch = compare('matmulU4', new Float32Array(memory.buffer, y, ROWS * N), -8, 7);
   if (u4Mismatch !== null) return u4Mismatch;
 
   for (let i = 0; i < N * K; i++) bytes[i] = weight(Math.floor(i / K), i % K, -64, 63);
-  kernels.packU7(source, scales, N, K, N, 0, w);
+  kernels.packU7(source, N, K, 0, w);
+  kernels.packU7Scales(scales, N, K, N, 0, w);
   kernels.matmulU7(a, ROWS, K, w, N, y, N);
   return compare('matmulU7', new Float32Array(memory.buffer, y, ROWS * N), -64, 63);
 }

@@ -54,13 +54,17 @@ export interface KernelExports {
   matmulU7(a: Pointer, rows: number, k: number, w: Pointer, n: number, y: Pointer, yStride: number): void;
 
   /**
-   * Packs rows [row, row + count) of an (n, k) matrix into `w`. `row` and `count` are multiples of 8.
-   * src: nibbles (count, k/2 bytes), element 2j in the low half of byte j, stored value = weight + 8; scales: bfloat16
-   * (count, k/32). Neither needs an alignment, and they must not overlap `w`.
+   * Packs rows [row, row + count) of a 4-bit matrix (n, k) into `w`. `row` and `count` are multiples of 8. src: nibbles
+   * (count, k/2 bytes), element 2j in the low half of byte j, stored value = weight + 8. It needs no alignment and must
+   * not overlap `w`.
    */
-  packU4(src: Pointer, scales: Pointer, count: number, k: number, n: number, row: number, w: Pointer): void;
-  /** As `packU4` for src int8 (count, k) in [-64, 63] and scales bfloat16 (count). */
-  packU7(src: Pointer, scales: Pointer, count: number, k: number, n: number, row: number, w: Pointer): void;
+  packU4(src: Pointer, count: number, k: number, row: number, w: Pointer): void;
+  /** The scales of those rows: src bfloat16 (count, k/32). */
+  packU4Scales(src: Pointer, count: number, k: number, n: number, row: number, w: Pointer): void;
+  /** As `packU4` for src int8 (count, k) in [-64, 63]. */
+  packU7(src: Pointer, count: number, k: number, row: number, w: Pointer): void;
+  /** The scales of those rows: src bfloat16 (count). */
+  packU7Scales(src: Pointer, count: number, k: number, n: number, row: number, w: Pointer): void;
 
   /** x (rows of stride rowStride; n) += bias (n). n is a multiple of 4. Any number of rows. */
   addBias(x: Pointer, rows: number, rowStride: number, n: number, bias: Pointer): void;

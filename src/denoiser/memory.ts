@@ -18,6 +18,11 @@ const ALIGNMENT = 16;
 /** Keys and values lie in blocks of this many tokens. */
 export const CACHE_BLOCK = 32;
 const PAGE_BYTES = 65_536;
+/**
+ * Contexts are added up to this size of the memory: an isolate has 128 MB, of which code, tokenizer, requests and the runtime's own
+ * heap take some 20 (measured by `npm run bench:cold`).
+ */
+const LARGEST_MEMORY_BYTES = 104 * 2 ** 20;
 /** Row blocks of a tensor pass through here on their way into kernel layout. */
 const STAGING_BYTES = 65_536;
 /** Logits of a vocabulary chunk while the head looks for its largest; 32 rows run at full speed with it. */
@@ -80,7 +85,10 @@ export interface MemoryPlan {
   readonly bytes: number;
 }
 
-/** Lays out a denoiser from `start` on, with as many pairs of contexts as fit `cacheBytes`, but at least one. */
+/**
+ * Lays out a denoiser from `start` on, with as many pairs of contexts as fit `cacheBytes` and LARGEST_MEMORY_BYTES, but at least
+ * one.
+ */
 export function planMemory(
   kernels: KernelExports,
   config: DenoiserConfig,
@@ -139,14 +147,15 @@ export function planMemory(
     headBytes: HEAD_SCRATCH_BYTES,
     logits: floats(vocabSize),
   };
-  // A row has at most a byte an input and two bytes a group; a norm is one row of floats.
-  const stagingBytes = Math.max(STAGING_BYTES, 2 * PACK_ROWS * widest);
+  // A row of weights has at most a byte an input; a norm is one row of floats.
+  const stagingBytes = Math.max(STAGING_BYTES, PACK_ROWS * widest);
   const staging = take(stagingBytes);
 
   const contextBytes = (capacity: number) => config.layers * config.kvHeads * kernels.cacheBytes(capacity, headDim);
   const prefixBytes = contextBytes(prefixCapacity);
   const suffixBytes = contextBytes(suffixCapacity);
-  const pairs = Math.max(1, Math.floor(cacheBytes / (prefixBytes + suffixBytes)));
+  const room = Math.min(cacheBytes, LARGEST_MEMORY_BYTES - next);
+  const pairs = Math.max(1, Math.floor(room / (prefixBytes + suffixBytes)));
   const prefixContexts = Array.from({ length: pairs }, () => take(prefixBytes));
   const suffixContexts = Array.from({ length: pairs }, () => take(suffixBytes));
 

@@ -1,7 +1,6 @@
 /**
  * What a weights file must hold, and where each of its tensors goes: packed into kernel layout while it arrives, block of rows by
- * block of rows. A file has the scales of a matrix behind its weights and they are packed together, so that one matrix at a time is
- * held as it came.
+ * block of rows. Nothing is held but the staging buffer.
  */
 
 import { GROUP_SIZE } from './config.ts';
@@ -47,11 +46,11 @@ export class TensorSinks {
 
   /** Expects a 4-bit matrix (n, k), which becomes the outputs [firstOutput, firstOutput + n) of `target`, packed, of `outputs` outputs. */
   linear(name: string, n: number, k: number, target: Pointer, outputs = n, firstOutput = 0): void {
-    this.#matrix(
-      { name: `${name}.weight_packed`, dtype: 'I32', shape: [n, k / 8], rowBytes: k / 2 },
-      { name: `${name}.weight_scale`, shape: [n, k / GROUP_SIZE] },
-      (weights, scales, rows, first) =>
-        this.#kernels.packU4(weights, scales, rows, k, outputs, firstOutput + first, target),
+    this.#blocks(`${name}.weight_packed`, 'I32', [n, k / 8], k / 2, (src, rows, first) =>
+      this.#kernels.packU4(src, rows, k, firstOutput + first, target),
+    );
+    this.#blocks(`${name}.weight_scale`, 'BF16', [n, k / GROUP_SIZE], (2 * k) / GROUP_SIZE, (src, rows, first) =>
+      this.#kernels.packU4Scales(src, rows, k, outputs, firstOutput + first, target),
     );
     this.#row(`${name}.weight_shape`, 'I64', [2], 16, () => {
       const [fileN, fileK] = new BigInt64Array(this.#memory.buffer, this.#pointer, 2);
@@ -63,10 +62,11 @@ export class TensorSinks {
 
   /** Expects an int8 matrix (n, k) of values that fit 7 bits, with a scale a row: an embedding or a head. */
   table(name: string, n: number, k: number, target: Pointer): void {
-    this.#matrix(
-      { name: `${name}.weight`, dtype: 'I8', shape: [n, k], rowBytes: k },
-      { name: `${name}.weight_scale`, shape: [n, 1] },
-      (weights, scales, rows, first) => this.#kernels.packU7(weights, scales, rows, k, n, first, target),
+    this.#blocks(`${name}.weight`, 'I8', [n, k], k, (src, rows, first) =>
+      this.#kernels.packU7(src, rows, k, first, target),
+    );
+    this.#blocks(`${name}.weight_scale`, 'BF16', [n, 1], 2, (src, rows, first) =>
+      this.#kernels.packU7Scales(src, rows, k, n, first, target),
     );
   }
 
@@ -88,41 +88,18 @@ export class TensorSinks {
     this.#expected.set(name, { dtype, shape, open: () => ({ rowBytes, buffer, accept: () => accept(buffer) }) });
   }
 
-  /** Two tensors, weights and scales, that `pack` takes block by block: `rows` rows from row `first` on. */
-  #matrix(
-    weights: { name: string; dtype: Dtype; shape: [number, number]; rowBytes: number },
-    scales: { name: string; shape: [number, number] },
-    pack: (weights: Pointer, scales: Pointer, rows: number, first: number) => void,
+  /** A tensor that `pack` takes from the staging buffer block by block: `rows` rows from row `first` on. */
+  #blocks(
+    name: string,
+    dtype: Dtype,
+    shape: [number, number],
+    rowBytes: number,
+    pack: (src: Pointer, rows: number, first: number) => void,
   ): void {
-    const staging = this.#staging;
-    const { rowBytes } = weights;
-    const scaleBytes = 2 * scales.shape[1];
-    const blockRows = Math.floor(staging.length / (rowBytes + scaleBytes) / PACK_ROWS) * PACK_ROWS;
-    let held = new Uint8Array();
-    this.#expected.set(weights.name, {
-      ...weights,
-      open: () => {
-        held = new Uint8Array(weights.shape[0] * rowBytes);
-        return { rowBytes, buffer: held, accept: () => {} };
-      },
-    });
-    this.#expected.set(scales.name, {
-      dtype: 'BF16',
-      shape: scales.shape,
-      open: () => {
-        if (held.length === 0) throw new SafetensorsError(`weights: tensor '${scales.name}' lies before its weights`);
-        const behindScales = blockRows * scaleBytes;
-        return {
-          rowBytes: scaleBytes,
-          buffer: staging.subarray(0, behindScales),
-          accept: (first, rows) => {
-            staging.set(held.subarray(first * rowBytes, (first + rows) * rowBytes), behindScales);
-            pack(this.#pointer + behindScales, this.#pointer, rows, first);
-            if (first + rows === scales.shape[0]) held = new Uint8Array();
-          },
-        };
-      },
-    });
+    const blockRows = Math.floor(this.#staging.length / rowBytes / PACK_ROWS) * PACK_ROWS;
+    const buffer = this.#staging.subarray(0, blockRows * rowBytes);
+    const accept = (first: number, rows: number) => pack(this.#pointer, rows, first);
+    this.#expected.set(name, { dtype, shape, open: () => ({ rowBytes, buffer, accept }) });
   }
 }
 

@@ -33,8 +33,8 @@ import type {
 } from './types.ts';
 import { Work } from './work.ts';
 
-/** Four to five full contexts of the nano model; an isolate has 128 MB for everything. */
-const DEFAULT_CACHE_BYTES = 48 * 2 ** 20;
+/** Eighteen full contexts of nano, nine of small: as many texts as a team edits at once; an isolate has 128 MB for everything. */
+const DEFAULT_CACHE_BYTES = 24 * 2 ** 20;
 
 /** Chosen from a curve of quality against cost (`npm run bench:quality`), see bench/RESULTS.md. */
 const DEFAULT_FREEZE_AFTER = 1;

@@ -13,7 +13,8 @@ describe.each(BUILDS)('embedRows (%s)', (build) => {
     const source = bench.bytes(n * k);
     source.view.set(weights);
     const w = bench.bytes(bench.kernels.packedU7Bytes(n, k));
-    bench.kernels.packU7(source.at, bench.bfloat16(scales).at, n, k, n, 0, w.at);
+    bench.kernels.packU7(source.at, n, k, 0, w.at);
+    bench.kernels.packU7Scales(bench.bfloat16(scales).at, n, k, n, 0, w.at);
     const x = bench.floats(rows * k);
     bench.kernels.embedRows(bench.ints(ids).at, rows, w.at, n, k, x.at);
     const expected = Float32Array.from({ length: rows * k }, (_, i) => {

@@ -34,7 +34,8 @@ function runHead(
   source.view.set(weights);
   const scales = bench.bfloat16(new Float32Array(n).fill(1 / 64));
   const w = bench.bytes(kernels.packedU7Bytes(n, k)).at;
-  kernels.packU7(source.at, scales.at, n, k, n, 0, w);
+  kernels.packU7(source.at, n, k, 0, w);
+  kernels.packU7Scales(scales.at, n, k, n, 0, w);
   const a = bench.quantized(x, rows, k);
   const [ids, logits, lse] = [bench.ints(rows * topK), bench.floats(rows * topK), bench.floats(rows)];
   const scratch = bench.bytes(((rows * 4 + 15) & -16) + rows * columns * 4);

@@ -13,7 +13,8 @@ function multiply(
   const source = bench.bytes(n * k);
   source.view.set(weights);
   const w = bench.bytes(bench.kernels.packedU7Bytes(n, k));
-  bench.kernels.packU7(source.at, bench.bfloat16(scales).at, n, k, n, 0, w.at);
+  bench.kernels.packU7(source.at, n, k, 0, w.at);
+  bench.kernels.packU7Scales(bench.bfloat16(scales).at, n, k, n, 0, w.at);
   const y = bench.floats(rows * yStride);
   bench.kernels.matmulU7(bench.quantized(x, rows, k), rows, k, w.at, n, y.at, yStride);
   return y.view.slice();

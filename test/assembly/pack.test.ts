@@ -16,7 +16,8 @@ function packU4(
     const source = bench.bytes((count * k) / 2);
     source.view.set(nibbles(weights.subarray(row * k, (row + count) * k)));
     const sourceScales = bench.bfloat16(scales.subarray((row * k) / 32, ((row + count) * k) / 32));
-    bench.kernels.packU4(source.at, sourceScales.at, count, k, n, row, w.at);
+    bench.kernels.packU4(source.at, count, k, row, w.at);
+    bench.kernels.packU4Scales(sourceScales.at, count, k, n, row, w.at);
   }
   return w.view;
 }
@@ -35,7 +36,8 @@ function packU7(
     const source = bench.bytes(count * k);
     source.view.set(weights.subarray(row * k, (row + count) * k));
     const sourceScales = bench.bfloat16(scales.subarray(row, row + count));
-    bench.kernels.packU7(source.at, sourceScales.at, count, k, n, row, w.at);
+    bench.kernels.packU7(source.at, count, k, row, w.at);
+    bench.kernels.packU7Scales(sourceScales.at, count, k, n, row, w.at);
   }
   return w.view;
 }
