@@ -53,7 +53,7 @@ export interface View {
 export interface DenoiserParts {
   modules: KernelModules;
   config: DenoiserConfig;
-  /** Opens `model.safetensors`; called once. */
+  /** Opens `model.safetensors`; called once. Chunks of the stream are taken over: their buffers are given back. */
   openWeights: () => Promise<ReadableStream<Uint8Array>>;
   /** Room for keys and values; at least one pair of contexts is made. */
   cacheBytes: number;

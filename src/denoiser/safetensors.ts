@@ -39,7 +39,8 @@ const headerSchema = z.record(
 );
 
 /**
- * Reads a whole file. `open` gets all tensors of the header before the first byte of data; what it returns for each is called
+ * Reads a whole file and takes its chunks over: the memory of a chunk that is a buffer of its own is given back at once. (Left to
+ * the garbage collector, tens of megabytes of them wait for it: an engine does not hurry for memory outside its heap.) `open` gets all tensors of the header before the first byte of data; what it returns for each is called
  * when the data of that tensor begin.
  * Throws SafetensorsError, what `open` and the sinks throw, and what the stream fails with; the stream is then cancelled.
  */
@@ -123,6 +124,7 @@ function isDtype(dtype: string): dtype is Dtype {
 class ByteReader {
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
   #chunk: Uint8Array = new Uint8Array();
+  #isWholeBuffer = false;
 
   constructor(reader: ReadableStreamDefaultReader<Uint8Array>) {
     this.#reader = reader;
@@ -138,6 +140,7 @@ class ByteReader {
       target.set(part, filled);
       filled += part.length;
       this.#chunk = this.#chunk.subarray(part.length);
+      if (this.#chunk.length === 0) this.#release();
     }
   }
 
@@ -149,7 +152,19 @@ class ByteReader {
 
   async #next(): Promise<boolean> {
     const { done, value } = await this.#reader.read();
-    if (value) this.#chunk = value;
+    if (value) {
+      this.#chunk = value;
+      this.#isWholeBuffer = value.byteLength === value.buffer.byteLength;
+    }
     return !done;
+  }
+
+  /** Frees the buffer of a chunk that had it to itself. */
+  #release(): void {
+    const { buffer } = this.#chunk;
+    this.#chunk = new Uint8Array();
+    // Node 20 has no `transfer`.
+    if (this.#isWholeBuffer && buffer instanceof ArrayBuffer) buffer.transfer?.(0);
+    this.#isWholeBuffer = false;
   }
 }

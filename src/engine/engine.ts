@@ -34,7 +34,7 @@ import type {
 import { Work } from './work.ts';
 
 /** Eighteen full contexts of nano, nine of small: as many texts as a team edits at once; an isolate has 128 MB for everything. */
-const DEFAULT_CACHE_BYTES = 24 * 2 ** 20;
+export const DEFAULT_CACHE_BYTES = 24 * 2 ** 20;
 
 /** Chosen from a curve of quality against cost (`npm run bench:quality`), see bench/RESULTS.md. */
 const DEFAULT_FREEZE_AFTER = 1;

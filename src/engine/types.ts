@@ -200,7 +200,7 @@ export interface EngineParts {
   tokenizer: unknown;
   /**
    * Opens model.safetensors. The stream fails at its end when the bytes are not those of the manifest, so it must be
-   * read to its end before the engine is handed out; called once.
+   * read to its end before the engine is handed out; called once. Its chunks are taken over: their buffers are given back.
    */
   openWeights(): Promise<ReadableStream<Uint8Array>>;
   limits?: EngineLimits;

@@ -1,5 +1,6 @@
 /** Verification of a file while it streams: no second copy, and no byte is trusted before the last one was hashed. */
 import { createHash } from 'node:crypto';
+import { chunkReader } from './chunk-reader.ts';
 import { WeightsDamaged, WeightsMissing } from './errors.ts';
 import type { ManifestFile } from './manifest.ts';
 import type { WeightSource } from './source.ts';
@@ -23,23 +24,50 @@ export async function openVerified(source: WeightSource, file: ManifestFile): Pr
   let verified = false;
   // The last chunk waits for the verdict: who takes a file whole (a cache, say, that counts its bytes) never has a damaged one whole.
   let held: Uint8Array | undefined;
-  const check = new TransformStream<Uint8Array, Uint8Array>({
-    transform(chunk, controller) {
-      size += chunk.byteLength;
-      if (size > file.size) throw new WeightsDamaged(file.path, `${file.size} bytes`, 'more');
-      hash.update(chunk);
-      if (held !== undefined) controller.enqueue(held);
-      held = chunk;
+  const reader = chunkReader(body);
+
+  function take(chunk: Uint8Array): Uint8Array | undefined {
+    size += chunk.byteLength;
+    if (size > file.size) throw new WeightsDamaged(file.path, `${file.size} bytes`, 'more');
+    hash.update(chunk);
+    const before = held;
+    held = chunk;
+    return before;
+  }
+
+  function check(): void {
+    if (size !== file.size) throw new WeightsDamaged(file.path, `${file.size} bytes`, `${size} bytes`);
+    const sha256 = hash.digest('hex');
+    if (sha256 !== file.sha256) throw new WeightsDamaged(file.path, `SHA-256 ${file.sha256}`, sha256);
+    verified = true;
+  }
+
+  const stream = new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        try {
+          for (let handed = false; !handed; ) {
+            const { done, value } = await reader.read();
+            const chunk = value?.byteLength ? take(value) : undefined;
+            if (done) {
+              check();
+              for (const last of [chunk, held]) if (last !== undefined) controller.enqueue(last);
+              return controller.close();
+            }
+            if (chunk !== undefined) controller.enqueue(chunk);
+            handed = chunk !== undefined;
+          }
+        } catch (error) {
+          await reader.cancel(error).catch(() => {});
+          throw error;
+        }
+      },
+      cancel: (reason) => reader.cancel(reason),
     },
-    flush(controller) {
-      if (size !== file.size) throw new WeightsDamaged(file.path, `${file.size} bytes`, `${size} bytes`);
-      const sha256 = hash.digest('hex');
-      if (sha256 !== file.sha256) throw new WeightsDamaged(file.path, `SHA-256 ${file.sha256}`, sha256);
-      verified = true;
-      if (held !== undefined) controller.enqueue(held);
-    },
-  });
-  return { stream: body.pipeThrough(check), isVerified: () => verified };
+    // Nothing is read before it is asked for: what waits here is memory.
+    { highWaterMark: 0 },
+  );
+  return { stream, isVerified: () => verified };
 }
 
 /** Reads a verified file as JSON. @throws WeightsMissing, WeightsDamaged. */

@@ -114,10 +114,31 @@ describe('loading weights', () => {
     expect(context(await load(safetensorsBytes(tensors.toReversed())))).toEqual(context(await load(file)));
   });
 
+  it('should give the memory of chunks back, but not that of buffers that hold more', async () => {
+    const half = Math.floor(file.length / 2);
+    const [first, second] = [file.slice(0, half), file.slice().subarray(half)];
+    const chunks = [first, second];
+    const stream = new ReadableStream<Uint8Array>({
+      pull(controller) {
+        const chunk = chunks.shift();
+        if (chunk) controller.enqueue(chunk);
+        else controller.close();
+      },
+    });
+    await Denoiser.load({
+      modules: modulesOf('simd'),
+      config: model.config,
+      openWeights: async () => stream,
+      cacheBytes: 0,
+    });
+    expect(first.buffer.byteLength).toBe('transfer' in ArrayBuffer.prototype ? 0 : half);
+    expect(second).toEqual(file.subarray(half));
+  });
+
   it('should pass on what the stream fails with, also at its very end', async () => {
     const failure = new Error('digest mismatch');
     const stream = new ReadableStream<Uint8Array>({
-      start: (controller) => controller.enqueue(file),
+      start: (controller) => controller.enqueue(file.slice()),
       pull: (controller) => controller.error(failure),
     });
     const loading = Denoiser.load({
