@@ -33,8 +33,8 @@ export interface KeyStroke {
 }
 
 /** The same keys on every machine: places by turns in each package, text typed as it stands in the file. */
-export function recordSession(packages: readonly HeldOutPackage[], keys: number): KeyStroke[] {
-  const random = randomNumbers(1);
+export function recordSession(packages: readonly HeldOutPackage[], keys: number, seed = 1): KeyStroke[] {
+  const random = randomNumbers(seed);
   const below = (limit: number) => Math.floor(random() * limit);
   const strokes: KeyStroke[] = [];
   for (let place = 0; strokes.length < keys; place++) {
