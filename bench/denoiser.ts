@@ -14,11 +14,9 @@ import type { ContextStream } from '../src/denoiser/context.ts';
 import { Denoiser } from '../src/denoiser/denoiser.ts';
 import type { KernelBuild, KernelModules } from '../src/denoiser/kernels.ts';
 import { CHUNK_TOKENS } from '../src/denoiser/memory.ts';
-import { createEngine } from '../src/engine/engine.ts';
-import type { Completion, Engine } from '../src/engine/types.ts';
 import { loadTokenizer } from '../src/tokenizer/tokenizer.ts';
+import { complete, MODEL_FOLDER, openBundledEngine, readModelJson } from './engine.ts';
 
-const MODEL = new URL('../models/nano/', import.meta.url);
 const CONTEXT_TOKENS = 512;
 const COMPLETION_TOKENS = 16;
 const CACHE_BYTES = 48 * 2 ** 20;
@@ -36,13 +34,9 @@ export interface DenoiserRow {
 }
 
 const NAME = 'nano';
-const config = parseConfig(readJson('config.json'));
+const config = parseConfig(readModelJson('config.json'));
 const openWeights = async () =>
-  Readable.toWeb(createReadStream(new URL('model.safetensors', MODEL))) as ReadableStream<Uint8Array>;
-
-function readJson(file: string): unknown {
-  return JSON.parse(readFileSync(new URL(file, MODEL), 'utf8'));
-}
+  Readable.toWeb(createReadStream(new URL('model.safetensors', MODEL_FOLDER))) as ReadableStream<Uint8Array>;
 
 function modules(build: KernelBuild): KernelModules {
   const compile = (name: KernelBuild) =>
@@ -77,7 +71,7 @@ function fill(denoiser: Denoiser, context: ContextStream, tokens: readonly numbe
 /** Steps, reading and autoregressive decoding of one build. */
 async function benchPasses(build: KernelBuild, rounds: number): Promise<DenoiserRow[]> {
   const denoiser = await Denoiser.load({ modules: modules(build), config, openWeights, cacheBytes: 0 });
-  const tokenizer = loadTokenizer(readJson('tokenizer.json'));
+  const tokenizer = loadTokenizer(readModelJson('tokenizer.json'));
   const tokens = tokenizer.encode(source).slice(0, CONTEXT_TOKENS);
   const [prefix, suffix] = [denoiser.prefixContexts[0]!, denoiser.suffixContexts[0]!];
   const { canvasSlots } = denoiser.config.diffusion;
@@ -114,20 +108,12 @@ async function benchPasses(build: KernelBuild, rounds: number): Promise<Denoiser
 
 /** Whole completions in the middle of a file: about half of the context on either side. */
 async function benchCompletions(build: KernelBuild, rounds: number): Promise<DenoiserRow[]> {
-  const kernels = { simd: modules('simd').simd, relaxed: modules('relaxed').relaxed! };
-  const engine = await createEngine({
-    model: { id: NAME, created: 0 },
-    kernels,
-    config: readJson('config.json'),
-    tokenizer: readJson('tokenizer.json'),
-    openWeights,
-    limits: { cacheBytes: CACHE_BYTES },
-  });
+  const engine = await openBundledEngine({ cacheBytes: CACHE_BYTES });
   const rows: DenoiserRow[] = [];
   const row = async (what: string, text: (run: number) => { prefix: string; suffix: string }) => {
     let steps = 0;
     const work = async (run: number) => {
-      steps += (await complete(engine, text(run))).usage.steps;
+      steps += (await complete(engine, { ...text(run), maxTokens: COMPLETION_TOKENS })).usage.steps;
     };
     for (let run = 0; run < WARM_UP_RUNS; run++) await work(run);
     steps = 0;
@@ -147,15 +133,6 @@ async function benchCompletions(build: KernelBuild, rounds: number): Promise<Den
     suffix,
   }));
   return rows;
-}
-
-async function complete(engine: Engine, text: { prefix: string; suffix: string }): Promise<Completion> {
-  const request = { ...text, maxTokens: COMPLETION_TOKENS, stop: [], temperature: 0, topP: 1, seed: 0 };
-  const generation = engine.generate(request, new AbortController().signal);
-  for (;;) {
-    const { done, value } = await generation.next();
-    if (done) return value;
-  }
 }
 
 export async function benchDenoiser(rounds = 41): Promise<{ model: string; rows: DenoiserRow[] }> {

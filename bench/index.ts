@@ -1,11 +1,14 @@
 /**
  * All measurements: a table each, then everything as one line of JSON.
  *
- * Run: `npm run bench` (Node 24 or later; the kernels must be built).
+ * Run: `npm run bench` (Node 24 or later; the kernels must be built, and npm's registry in reach the first time). Quality against cost
+ * takes minutes and stands beside: `npm run bench:quality`.
  */
 
+import { benchConcurrency, formatConcurrency } from './concurrency.ts';
 import { benchDenoiser, formatDenoiser } from './denoiser.ts';
 import { benchLayer, benchMatmuls, formatLayer, formatMatmuls } from './kernels.ts';
+import { benchTyping, formatTyping } from './typing.ts';
 
 const matmuls = benchMatmuls();
 console.log(`${formatMatmuls(matmuls)}\n`);
@@ -13,4 +16,8 @@ const layer = benchLayer();
 console.log(`${formatLayer(layer)}\n`);
 const denoiser = await benchDenoiser();
 console.log(`${formatDenoiser(denoiser)}\n`);
-console.log(JSON.stringify({ node: process.version, matmuls, layer, denoiser }));
+const typing = await benchTyping();
+console.log(`${formatTyping(typing)}\n`);
+const concurrency = await benchConcurrency();
+console.log(`${formatConcurrency(concurrency)}\n`);
+console.log(JSON.stringify({ node: process.version, matmuls, layer, denoiser, typing, concurrency }));

@@ -12,7 +12,7 @@ import { drawTasks, editSimilarity, TASK_KINDS, type Task, type TaskKind } from 
 
 /** Enough for all but a few of the middles, and not a width of canvas, so that the engine has to choose. */
 const MAX_TOKENS = 48;
-const TASKS_OF_EACH_KIND = 100;
+const TASKS_OF_EACH_KIND = 75;
 
 type Policy = Pick<GenerateRequest, 'canvasWidth' | 'firstWidth' | 'freezeAfter'>;
 
@@ -147,7 +147,7 @@ export async function benchQuality(tasksOfEachKind = TASKS_OF_EACH_KIND): Promis
   const rows = (belongs: (one: Outcome) => boolean) =>
     policies.map(({ name, found }) => summarize(name, found.filter(belongs), reference.filter(belongs)));
   const all = rows(() => true);
-  const byKind = { lineRest: [], line: [], random: [] } as Record<TaskKind, readonly QualityRow[]>;
+  const byKind: Record<TaskKind, readonly QualityRow[]> = { lineRest: [], line: [], lines: [], random: [] };
   for (const kind of TASK_KINDS) byKind[kind] = rows((one) => one.kind === kind);
   return { tasks: tasks.length, all, byKind, chosen: choose(all) };
 }

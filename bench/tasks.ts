@@ -5,10 +5,13 @@
 
 import type { HeldOutPackage } from './held-out.ts';
 
-/** `lineRest`: a random character to the end of its line. `line`: one whole line. `random`: any characters, mostly few. */
-export type TaskKind = 'lineRest' | 'line' | 'random';
+/**
+ * `lineRest`: a random character to the end of its line. `line`: one whole line. `lines`: a random character to the end of one of the
+ * next lines. `random`: any characters, mostly few.
+ */
+export type TaskKind = 'lineRest' | 'line' | 'lines' | 'random';
 
-export const TASK_KINDS: readonly TaskKind[] = ['lineRest', 'line', 'random'];
+export const TASK_KINDS: readonly TaskKind[] = ['lineRest', 'line', 'lines', 'random'];
 
 export interface Task {
   readonly kind: TaskKind;
@@ -19,6 +22,8 @@ export interface Task {
 
 /** Longer lines are data more often than code. */
 const MAX_MIDDLE = 160;
+/** Lines of a `lines` middle beyond the first. */
+const MAX_LINES = 3;
 
 /** Numbers in [0, 1) from a 32-bit seed (mulberry32). */
 export function randomNumbers(seed: number): () => number {
@@ -54,6 +59,11 @@ export function drawTasks(packages: readonly HeldOutPackage[], kind: TaskKind, c
 
 function cutSpan(random: () => number, text: string, character: number, kind: TaskKind): [start: number, end: number] {
   const lineEnd = endOfLine(text, character);
+  if (kind === 'lines') {
+    let end = lineEnd;
+    for (let more = 1 + Math.floor(MAX_LINES * random()); more > 0; more--) end = endOfLine(text, end + 1);
+    return [character, end];
+  }
   if (kind === 'lineRest') return [character, lineEnd];
   if (kind === 'random') return [character, Math.min(character + Math.floor(MAX_MIDDLE ** random()), text.length)];
   const lineStart = text.lastIndexOf('\n', character - 1) + 1;

@@ -74,6 +74,8 @@ export interface TypingRow {
   /** Means a key. */
   readonly steps: number;
   readonly slotEvaluations: number;
+  /** Share of the keys that took no step. */
+  readonly answeredByRest: number;
   /** Of the completion to what is typed next, as far as it reaches. */
   readonly editSimilarity: number;
 }
@@ -124,6 +126,7 @@ function summarize(setting: string, samples: readonly Sample[]): TypingRow {
     readMax: quantile('read', 1),
     steps: mean('steps'),
     slotEvaluations: mean('slotEvaluations'),
+    answeredByRest: samples.filter(({ steps }) => steps === 0).length / samples.length,
     editSimilarity: mean('similarity'),
   };
 }
@@ -148,6 +151,12 @@ export async function benchTyping(keys = KEYS): Promise<TypingResult> {
   }[] = [
     { name: 'cold', settings: {}, engine: cold, before: flush, samples: [] },
     { name: 'warm', settings: {}, engine: warm, samples: [] },
+    {
+      name: 'warm, rest of a former completion',
+      settings: { reuse: true },
+      engine: await openBundledEngine(),
+      samples: [],
+    },
     { name: 'cold, every slot of 32', settings: EVERYTHING, engine: cold, before: flush, samples: [] },
     { name: 'warm, every slot of 32', settings: EVERYTHING, engine: await openBundledEngine(), samples: [] },
   ];
@@ -173,6 +182,7 @@ export function formatTyping({ rows }: TypingResult): string {
     'max ': row.readMax,
     steps: row.steps.toFixed(1),
     evaluations: row.slotEvaluations.toFixed(1),
+    'without a step': `${(100 * row.answeredByRest).toFixed(0)} %`,
     'edit similarity': `${(100 * row.editSimilarity).toFixed(1)} %`,
   }));
   const lines = [Object.keys(cells[0]!), Object.keys(cells[0]!).map(() => '---'), ...cells.map(Object.values)];

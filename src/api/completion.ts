@@ -51,6 +51,7 @@ export interface DecodingParams extends PenaltyParams {
   decoding?: Decoding;
   canvas_width?: number | undefined;
   freeze_after?: number | undefined;
+  reuse?: boolean;
   max_steps?: number | undefined;
   deadline_ms?: number | undefined;
   reveal_threshold?: number | undefined;
@@ -106,6 +107,7 @@ export function toCall(
       ...(params.edit_threshold !== undefined && { editThreshold: params.edit_threshold }),
       ...(params.canvas_width !== undefined && { canvasWidth: params.canvas_width }),
       ...(params.freeze_after !== undefined && { freezeAfter: params.freeze_after }),
+      ...(params.reuse && { reuse: true }),
       ...(params.decoding === 'autoregressive' && { decoding: params.decoding }),
       ...(params.diffusing === 'canvas' && { showCanvas: true }),
     },

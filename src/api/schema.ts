@@ -129,6 +129,12 @@ export const decodingFields = {
     .describe(
       'Passes over a revealed slot after which it is frozen: it stays as it is and costs nothing any more. More than there are steps computes every slot at every step.',
     ),
+  reuse: z
+    .boolean()
+    .default(false)
+    .describe(
+      'The answer may be the rest of an earlier one, when what has been typed since is its beginning and nothing else has changed: at once, but not what the model would say of the longer prompt.',
+    ),
   max_steps: z
     .int()
     .min(1)

@@ -20,6 +20,7 @@ import { PassQueue, type Step } from './pass-queue.ts';
 import { PrefixCache } from './prefix-cache.ts';
 import { buildPrompt, type Prompt } from './prompt.ts';
 import { Transcript } from './transcript.ts';
+import { TypedAlong } from './typed-along.ts';
 import type {
   Completion,
   Engine,
@@ -93,6 +94,7 @@ class DiffusionEngine implements Engine {
   readonly #suffixes: PrefixCache;
   readonly #line: Line;
   readonly #passes: PassQueue;
+  readonly #given = new TypedAlong();
 
   constructor(model: EngineParts['model'], tokenizer: Tokenizer, denoiser: Denoiser, limits: EngineLimits) {
     const { prefixTokens, suffixTokens, canvasSlots, canvasWidths, revealThreshold, editThreshold } =
@@ -121,12 +123,15 @@ class DiffusionEngine implements Engine {
   }
 
   async *generate(request: GenerateRequest, signal: AbortSignal): AsyncGenerator<Frame, Completion> {
+    const rest = this.#given.rest(request);
+    if (rest !== undefined) return rest;
     const joinedMs = performance.now();
     const ticket = this.#line.join();
     try {
       await this.#line.turn(ticket, signal);
       const queueMs = performance.now() - joinedMs;
       const completion = yield* this.#denoise(request, ticket, signal, joinedMs);
+      this.#given.note(request, completion);
       return { ...completion, usage: { ...completion.usage, queueMs } };
     } finally {
       this.#line.leave(ticket);

@@ -55,6 +55,11 @@ export interface GenerateRequest {
    * 1; infinity computes all slots at each step. The engine's own when absent.
    */
   freezeAfter?: number;
+  /**
+   * The request may be answered by the rest of an earlier completion that was asked for in the same way, when what has been typed since is
+   * its beginning. That takes no step, and is not what the model would say of the longer prefix.
+   */
+  reuse?: boolean;
   /** `diffusion` when absent. */
   decoding?: Decoding;
   /** Whether frames have a `canvas`. */

@@ -77,6 +77,7 @@ describe('POST /v1/completions', () => {
       edit_threshold: 1,
       canvas_width: 16,
       freeze_after: 2,
+      reuse: true,
       decoding: 'diffusion',
       user: 'someone',
     });
@@ -102,6 +103,7 @@ describe('POST /v1/completions', () => {
         editThreshold: 1,
         canvasWidth: 16,
         freezeAfter: 2,
+        reuse: true,
       },
     ]);
   });
