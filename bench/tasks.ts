@@ -3,6 +3,7 @@
  * those of training/infilling_tasks.py. The same seed gives the same tasks.
  */
 
+import { mulberry32 } from '../test/denoiser/random-model.ts';
 import type { HeldOutPackage } from './held-out.ts';
 
 /**
@@ -25,20 +26,9 @@ const MAX_MIDDLE = 160;
 /** Lines of a `lines` middle beyond the first. */
 const MAX_LINES = 3;
 
-/** Numbers in [0, 1) from a 32-bit seed (mulberry32). */
-export function randomNumbers(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
 /** `count` tasks of a kind: every package is equally likely, and in it every character. A middle is not blank. */
 export function drawTasks(packages: readonly HeldOutPackage[], kind: TaskKind, count: number, seed = 1): Task[] {
-  const random = randomNumbers(seed * 1000 + TASK_KINDS.indexOf(kind));
+  const random = mulberry32(seed * 1000 + TASK_KINDS.indexOf(kind));
   const whole = (below: number) => Math.floor(random() * below);
   const tasks: Task[] = [];
   while (tasks.length < count) {

@@ -7,9 +7,10 @@
  */
 
 import type { Engine, EngineLimits, GenerateRequest } from '../src/engine/types.ts';
+import { mulberry32 } from '../test/denoiser/random-model.ts';
 import { complete, openBundledEngine } from './engine.ts';
 import { type HeldOutPackage, heldOutPackages } from './held-out.ts';
-import { editSimilarity, randomNumbers } from './tasks.ts';
+import { editSimilarity } from './tasks.ts';
 
 /** As the marks of llama.cpp were taken: 16 tokens. */
 const MAX_TOKENS = 16;
@@ -34,7 +35,7 @@ export interface KeyStroke {
 
 /** The same keys on every machine: places by turns in each package, text typed as it stands in the file. */
 export function recordSession(packages: readonly HeldOutPackage[], keys: number, seed = 1): KeyStroke[] {
-  const random = randomNumbers(seed);
+  const random = mulberry32(seed);
   const below = (limit: number) => Math.floor(random() * limit);
   const strokes: KeyStroke[] = [];
   for (let place = 0; strokes.length < keys; place++) {
