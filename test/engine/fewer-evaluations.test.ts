@@ -2,7 +2,7 @@
 
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { createEngine } from '../../src/engine/engine.ts';
-import type { Frame, GenerateRequest } from '../../src/engine/types.ts';
+import type { Engine, Frame, GenerateRequest } from '../../src/engine/types.ts';
 import { kernelModule } from '../assembly/builds.ts';
 import { SAMPLE_CONFIG } from '../denoiser/random-model.ts';
 import { CANVAS_SLOTS, ONE_PAIR, request, run, SEVERAL_PAIRS, said, sampleParts } from './sample-engine.ts';
@@ -29,6 +29,11 @@ const REQUESTS: Partial<GenerateRequest>[] = [
   { maxTokens: 0 },
   { prefix: 'def g(y):\n', suffix: '', decoding: 'autoregressive' },
 ];
+
+/** What each says when nobody else is there. */
+const single = await open(ONE_PAIR, 1);
+const alone: Awaited<ReturnType<typeof outcomeOf>>[] = [];
+for (const changes of REQUESTS) alone.push(await outcomeOf(single, changes));
 
 afterEach(() => {
   vi.restoreAllMocks();
@@ -112,27 +117,22 @@ describe('widths', () => {
   });
 });
 
+/** A completion with all that must not depend on who shares its passes. */
+async function outcomeOf(engine: Engine, changes: Partial<GenerateRequest>) {
+  const { frames, completion } = await run(engine, changes);
+  return { texts: frames.map(({ text }) => text), steps: completion.usage.steps, ...said(completion) };
+}
+
 describe('shared passes', () => {
   it.each([
-    ['one pair of contexts', ONE_PAIR],
-    ['several', SEVERAL_PAIRS],
-  ])('should say what each says alone, whoever shares a pass with it (%s)', async (_, cacheBytes) => {
-    const alone = [];
-    for (const changes of REQUESTS) {
-      const { frames, completion } = await run(await open(ONE_PAIR, 1), changes);
-      alone.push({ texts: frames.map(({ text }) => text), steps: completion.usage.steps, ...said(completion) });
-    }
-    for (const requestsPerPass of [1, 2, 100]) {
-      const engine = await open(cacheBytes, requestsPerPass);
-      const together = await Promise.all(REQUESTS.map((changes) => run(engine, changes)));
-      expect(
-        together.map(({ frames, completion }) => ({
-          texts: frames.map(({ text }) => text),
-          steps: completion.usage.steps,
-          ...said(completion),
-        })),
-      ).toEqual(alone);
-    }
+    ['one pair of contexts, shared passes', ONE_PAIR, 100],
+    ['several pairs, a pass for each', SEVERAL_PAIRS, 1],
+    ['several pairs, two in a pass', SEVERAL_PAIRS, 2],
+    ['several pairs, all in a pass', SEVERAL_PAIRS, 100],
+  ])('should say what each says alone, whoever is beside it: %s', async (_, cacheBytes, requestsPerPass) => {
+    const engine = await open(cacheBytes, requestsPerPass);
+    const together = await Promise.all(REQUESTS.map((changes) => outcomeOf(engine, changes)));
+    expect(together).toEqual(alone);
   });
 
   it('should go on with the others when one is aborted or given up', async () => {
