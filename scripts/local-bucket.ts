@@ -3,9 +3,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { getPlatformProxy } from 'wrangler';
 import { MANIFEST, parseManifest } from '../src/weights/manifest.ts';
-
-/** Where `wrangler dev --persist-to` looks for the state of local bindings. */
-const STATE_VERSION = 'v3';
+import { STATE_VERSION } from './wrangler.ts';
 
 /** What is used of an R2 bucket. */
 interface WritableBucket {

@@ -1,5 +1,6 @@
 /** The settings that the local runtime will have: wrangler.toml, and the secrets of .dev.vars or of other files. */
 import { getPlatformProxy } from 'wrangler';
+import { readMirrorSettings } from '../src/mirror/settings.ts';
 import { readSettings, type Settings, type SettingsVariables } from '../src/settings.ts';
 import { readWeightSettings } from '../src/weights/settings.ts';
 
@@ -13,6 +14,7 @@ export async function readLocalSettings(configPath: string, envFiles: string[] |
   });
   try {
     readWeightSettings(env as Record<string, unknown>);
+    readMirrorSettings(env as Record<string, unknown>);
     return readSettings(env);
   } finally {
     await dispose();

@@ -7,6 +7,7 @@
 import { access, readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { parseArgs, parseEnv } from 'node:util';
+import { MIRROR_SETTING_NAMES, readMirrorSettings } from '../src/mirror/settings.ts';
 import { readSettings, SETTING_NAMES } from '../src/settings.ts';
 import { readWeightSettings, WEIGHT_SETTING_NAMES } from '../src/weights/settings.ts';
 import { accessOf, LOOPBACK } from './access.ts';
@@ -50,8 +51,10 @@ async function serve(): Promise<void> {
   const variables = workerVariables(Object.assign({}, ...files.map(parseEnv), process.env), [
     ...SETTING_NAMES,
     ...WEIGHT_SETTING_NAMES,
+    ...MIRROR_SETTING_NAMES,
   ]);
   readWeightSettings(variables);
+  readMirrorSettings(variables);
   const settings = readSettings(variables);
   if (settings.keys.length === 0 && !LOOPBACK.test(host)) {
     throw new Error(`--host ${host} can be reached by others and needs API_KEYS, see docs/operating.md`);

@@ -13,6 +13,9 @@ export const OFFLINE = {
   CLOUDFLARE_CF_FETCH_ENABLED: 'false', // location data of the request.cf object
 };
 
+/** Where `wrangler dev --persist-to` looks for the state of local bindings. */
+export const STATE_VERSION = 'v3';
+
 export const WRANGLER = join(createRequire(import.meta.url).resolve('wrangler/package.json'), '../bin/wrangler.js');
 
 /**

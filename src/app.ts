@@ -27,6 +27,8 @@ import { type Drain, draining } from './middleware/drain.ts';
 import { type LogLine, observe } from './middleware/observe.ts';
 import { type RateLimitOptions, rateLimit } from './middleware/rate-limit.ts';
 import { timeLimit } from './middleware/time-limit.ts';
+import type { Mirror } from './mirror/mirror.ts';
+import { mirrorRoutes } from './mirror/routes.ts';
 import type { WeightSource } from './weights/source.ts';
 
 /** Larger than any source file that an editor sends; bounds the time that one request can spend in the tokenizer. */
@@ -53,6 +55,8 @@ export interface Files {
   assets?: Assets | undefined;
   /** The files of the model, for who runs it elsewhere. */
   weights?: WeightSource;
+  /** Weights of other models, for GPU engines. */
+  mirror?: Mirror | undefined;
 }
 
 /** Builds the service around the local model and the backends it may answer with. */
@@ -60,7 +64,7 @@ export function createApp(
   models: ModelProvider,
   gateway: Gateway = gatewayOf([]),
   operations: Operations = {},
-  { assets, weights }: Files = {},
+  { assets, weights, mirror }: Files = {},
 ) {
   const app = new Hono<{ Variables: RequestIdVariables }>();
   const counted = new ServiceMetrics();
@@ -113,6 +117,7 @@ export function createApp(
   app.post('/v1/chat/completions', forwarded(gateway, models.id, 'chat'));
   app.post('/v1/edit/completions', forwarded(gateway, models.id, 'edit'));
   app.post('/v1/apply/completions', forwarded(gateway, models.id, 'apply'));
+  if (mirror) app.route('/', mirrorRoutes(mirror));
 
   app.notFound((c) =>
     errorResponse(c, new ApiError(404, `There is no ${c.req.method} ${c.req.path}.`, { code: 'route_not_found' })),

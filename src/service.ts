@@ -10,6 +10,8 @@ import { logInfo } from './log.ts';
 import type { Drain } from './middleware/drain.ts';
 import type { LogLine } from './middleware/observe.ts';
 import type { RateLimiter } from './middleware/rate-limit.ts';
+import { configuredMirror } from './mirror/configured.ts';
+import type { MirrorVariables } from './mirror/settings.ts';
 import { readSettings, SettingsError, type SettingsVariables } from './settings.ts';
 import type { WeightCache } from './weights/cached.ts';
 import { type ConfiguredWeights, configuredWeights, type PlatformStore } from './weights/configured.ts';
@@ -17,7 +19,7 @@ import { modelLoader } from './weights/model-loader.ts';
 import type { WeightVariables } from './weights/settings.ts';
 
 /** What every platform binds. */
-export interface ServiceBindings extends BackendBindings, SettingsVariables, WeightVariables {
+export interface ServiceBindings extends BackendBindings, SettingsVariables, WeightVariables, MirrorVariables {
   /** Name of the model, and its folder in the store. */
   MODEL: string;
   RATE_LIMITER?: RateLimiter;
@@ -71,7 +73,8 @@ function appOf(bindings: ServiceBindings, weights: ConfiguredWeights, drain?: Dr
     ...(drain && { drain }),
     log: (line: LogLine) => console.log(JSON.stringify(line)),
   };
-  return createApp(models, configuredGateway(bindings), operations, { assets: bindings.ASSETS, weights: source });
+  const files = { assets: bindings.ASSETS, weights: source, mirror: configuredMirror(bindings, weights) };
+  return createApp(models, configuredGateway(bindings), operations, files);
 }
 
 function weightsOf(bindings: WeightVariables, store: PlatformStore): ConfiguredWeights {

@@ -1,7 +1,9 @@
 /** Answers a completion call, whole or as a stream, in the format of a dialect. */
+
 import type { Context } from 'hono';
-import type { KeepAlive, ModelProvider } from '../engine/provider.ts';
+import type { ModelProvider } from '../engine/provider.ts';
 import type { Engine } from '../engine/types.ts';
+import { keepAliveOf } from '../middleware/keep-alive.ts';
 import { observed } from '../middleware/observed-engine.ts';
 import { type ChoiceEvent, type CompletionCall, type FinishedChoice, generateChoices } from './completion.ts';
 import { ApiError, toApiError } from './errors.ts';
@@ -75,23 +77,4 @@ async function primed<T>(items: AsyncGenerator<T, void>): Promise<AsyncGenerator
     yield first.value;
     yield* items;
   })();
-}
-
-function keepAliveOf(c: Context): KeepAlive {
-  return (work) => {
-    const settled = work.then(
-      () => undefined,
-      () => undefined,
-    );
-    executionContextOf(c)?.waitUntil(settled);
-  };
-}
-
-/** Outside the Workers runtime there is no execution context, and Hono's getter throws. */
-function executionContextOf(c: Context): Context['executionCtx'] | undefined {
-  try {
-    return c.executionCtx;
-  } catch {
-    return undefined;
-  }
 }

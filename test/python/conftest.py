@@ -1,6 +1,7 @@
 """A running service for the tests of Python's clients, started as `npm start` starts it."""
 
 import os
+import re
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -40,7 +41,7 @@ def wait_until_serving(server: subprocess.Popen[str]) -> None:
     timer = Timer(START_TIMEOUT_S, server.terminate)
     timer.start()
     try:
-        if not any("serving on" in line for line in server.stdout):
+        if not any(re.match(r"serving .*on http", line) for line in server.stdout):
             raise RuntimeError("the service did not start")
     finally:
         timer.cancel()

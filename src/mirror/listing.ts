@@ -1,0 +1,33 @@
+/** What the hub's API says of a repository, made of a snapshot. Hashes of Xet are left out, so that clients download over HTTP, from here. */
+import { MirrorError } from './errors.ts';
+import type { Snapshot, TreeEntry } from './upstream.ts';
+
+/** The answer of `/api/models/REPO`; with `blobs`, sizes and hashes too. */
+export function repositoryInfo({ info, tree }: Snapshot, blobs: boolean): object {
+  const files = tree.filter(({ type }) => type === 'file');
+  return {
+    ...info,
+    siblings: files.map((entry) => ({ rfilename: entry.path, ...(blobs && blobInfo(entry)) })),
+  };
+}
+
+function blobInfo({ oid, size, lfs }: TreeEntry): object {
+  return {
+    size: lfs?.size ?? size,
+    blobId: oid,
+    ...(lfs && { lfs: { sha256: lfs.oid, size: lfs.size, pointerSize: lfs.pointerSize } }),
+  };
+}
+
+/**
+ * The answer of `/api/models/REPO/tree/REVISION/FOLDER`: what is in the folder, or in it and all folders below.
+ * @throws MirrorError 404 when there is no such folder.
+ */
+export function treeOf({ info, tree }: Snapshot, folder: string, recursive: boolean): TreeEntry[] {
+  const prefix = folder === '' ? '' : `${folder}/`;
+  const below = tree.filter(({ path }) => path.startsWith(prefix));
+  if (below.length === 0 && folder !== '') {
+    throw new MirrorError(404, 'There is no such folder.', { code: 'EntryNotFound', commit: info.sha });
+  }
+  return recursive ? below : below.filter(({ path }) => !path.slice(prefix.length).includes('/'));
+}

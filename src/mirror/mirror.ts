@@ -1,0 +1,65 @@
+/** A mirror of a Hugging Face hub in a store: what may be mirrored, where a revision points, and the files. */
+import type { StoredObject, WritableStore } from '../weights/store.ts';
+import { Blobs } from './blobs.ts';
+import { MirrorError, repoNotFound } from './errors.ts';
+import { checkRepo, checkRevision, isAllowed } from './names.ts';
+import type { HubBlob } from './segments.ts';
+import type { MirrorSettings } from './settings.ts';
+import { Snapshots } from './snapshots.ts';
+import { type Snapshot, type TreeEntry, type Upstream, upstreamOf } from './upstream.ts';
+
+export interface HubFile extends HubBlob {
+  repo: string;
+  commit: string;
+  path: string;
+}
+
+interface MirrorOptions {
+  store: WritableStore;
+  log: (message: string) => void;
+  segmentBytes?: number;
+  /** Milliseconds before the first repetition of a request to the hub. */
+  retryDelayMs?: number;
+}
+
+export class Mirror {
+  readonly blobs: Blobs;
+  readonly #repos: readonly string[];
+  readonly #upstream: Upstream;
+  readonly #snapshots: Snapshots;
+
+  constructor({ repos, url, token, refreshMs }: MirrorSettings, { store, log, ...options }: MirrorOptions) {
+    this.blobs = new Blobs({ store, ...options });
+    this.#repos = repos;
+    this.#upstream = upstreamOf({ url, token, ...options });
+    this.#snapshots = new Snapshots({ store, upstream: this.#upstream, refreshMs, log });
+  }
+
+  /** @throws MirrorError 404 for what is not mirrored, or not there. */
+  async snapshot(repo: string, revision: string): Promise<Snapshot> {
+    checkRepo(repo);
+    if (!isAllowed(this.#repos, repo)) throw repoNotFound(repo);
+    return this.#snapshots.at(repo, checkRevision(revision));
+  }
+
+  /** @throws MirrorError 404 when the commit has no such file. */
+  async file(repo: string, revision: string, path: string): Promise<HubFile> {
+    const { info, tree } = await this.snapshot(repo, revision);
+    const entry = tree.find((candidate) => candidate.type === 'file' && candidate.path === path);
+    if (entry === undefined) {
+      throw new MirrorError(404, `${repo} has no such file.`, { code: 'EntryNotFound', commit: info.sha });
+    }
+    return { repo, commit: info.sha, path, ...blobOf(entry) };
+  }
+
+  open(file: HubFile, range: { offset: number; length: number }) {
+    const origin = async (offset: number): Promise<StoredObject | null> =>
+      this.#upstream.file(file.repo, file.commit, file.path, offset);
+    return this.blobs.open(file, range, origin);
+  }
+}
+
+/** What is downloaded for an entry, which for a file in LFS is not what git has. */
+export function blobOf({ oid, size, lfs }: TreeEntry): HubBlob {
+  return lfs ? { oid: lfs.oid, size: lfs.size } : { oid, size };
+}

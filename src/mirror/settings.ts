@@ -1,0 +1,60 @@
+/** The variables of the mirror. docs/weights.md lists them. */
+import * as z from 'zod';
+import { SettingsError } from '../settings.ts';
+import { isPlainHttp } from '../weights/settings.ts';
+
+const DEFAULT_UPSTREAM = 'https://huggingface.co';
+
+/** Branches of models move seldom; an hour later is early enough to see it, and spares the hub a request a start. */
+const DEFAULT_REFRESH_SECONDS = 3600;
+
+const schema = z.object({
+  HF_MIRROR_REPOS: z
+    .string()
+    .default('')
+    .transform((text) => text.split(/[\s,]+/).filter((entry) => entry !== ''))
+    .refine((entries) => entries.every((entry) => /^[\w.-]*(\/[\w.-]*)?\*?$/.test(entry)), {
+      error: 'must hold repositories such as Qwen/Qwen3-0.6B, Qwen/* or *',
+    }),
+  HF_MIRROR_UPSTREAM: z
+    .preprocess((value) => value || undefined, z.string().default(DEFAULT_UPSTREAM))
+    .refine(isPlainHttp, { error: 'must be an http or https URL without user, query and fragment' })
+    .transform((url) => url.replace(/\/+$/, '')),
+  HF_MIRROR_TOKEN: z.preprocess((value) => value || undefined, z.string().optional()),
+  HF_MIRROR_REFRESH_SECONDS: z.preprocess(
+    (value) => (value === '' ? undefined : value),
+    z.coerce.number({ error: 'must be a number' }).min(0, 'must be at least 0').default(DEFAULT_REFRESH_SECONDS),
+  ),
+});
+
+/** All variables that are read here. */
+export const MIRROR_SETTING_NAMES: readonly string[] = Object.keys(schema.shape);
+
+export type MirrorVariables = Partial<Record<keyof z.input<typeof schema>, unknown>>;
+
+export interface MirrorSettings {
+  /** Names or patterns of what is mirrored. */
+  repos: readonly string[];
+  url: string;
+  token: string | undefined;
+  refreshMs: number;
+}
+
+/** Undefined when nothing is mirrored. Throws SettingsError for the first variable that is wrong. */
+export function readMirrorSettings(
+  variables: MirrorVariables | Readonly<Record<string, unknown>>,
+): MirrorSettings | undefined {
+  const result = schema.safeParse(variables);
+  if (!result.success) {
+    const { path, message } = result.error.issues[0]!;
+    throw new SettingsError(`${String(path[0])} ${message}`);
+  }
+  const { data } = result;
+  if (data.HF_MIRROR_REPOS.length === 0) return undefined;
+  return {
+    repos: data.HF_MIRROR_REPOS,
+    url: data.HF_MIRROR_UPSTREAM,
+    token: data.HF_MIRROR_TOKEN,
+    refreshMs: data.HF_MIRROR_REFRESH_SECONDS * 1000,
+  };
+}

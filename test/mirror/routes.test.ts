@@ -1,0 +1,240 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { createApp } from '../../src/app.ts';
+import { gatewayOf } from '../../src/backend/gateway.ts';
+import { newKey } from '../../src/middleware/api-keys.ts';
+import { configuredMirror } from '../../src/mirror/configured.ts';
+import { Mirror } from '../../src/mirror/mirror.ts';
+import { readMirrorSettings } from '../../src/mirror/settings.ts';
+import { readSettings, SettingsError } from '../../src/settings.ts';
+import { providerOf, scriptedEngine } from '../support/scripted-engine.ts';
+import { memoryStore } from '../weights/memory-store.ts';
+import { sampleBytes } from '../weights/samples.ts';
+import { type Hub, oidOf, REPO, startHub } from './hub.ts';
+
+const text = (value: string) => new TextEncoder().encode(value);
+const files = {
+  'config.json': text('{"model_type":"tiny"}'),
+  'onnx/with blank ü.bin': sampleBytes(10, 2),
+  'model.safetensors': sampleBytes(5000),
+};
+const weights = files['model.safetensors'];
+const MODEL = `/${REPO}/resolve/main/model.safetensors`;
+
+let hub: Hub;
+
+beforeEach(async () => {
+  hub = await startHub(files, ['onnx']);
+});
+
+afterEach(() => hub.close());
+
+function setUp({ refreshMs = 60_000, repos = ['acme/*'], store = memoryStore(), keys = '', token = '' } = {}) {
+  const settings = { repos, url: hub.url, token: token || undefined, refreshMs };
+  const mirror = new Mirror(settings, { store, log: () => {}, segmentBytes: 1000, retryDelayMs: 1 });
+  const { keys: apiKeys } = readSettings({ API_KEYS: keys });
+  const app = createApp(providerOf(scriptedEngine()), gatewayOf([]), { keys: apiKeys }, { mirror });
+  const get = (path: string, headers: Record<string, string> = {}, method = 'GET') =>
+    app.request(path, { method, headers });
+  return { get, store };
+}
+
+const bytesOf = async (response: Response) => new Uint8Array(await response.arrayBuffer());
+
+describe('a file of a mirrored repository', () => {
+  it('should come with what the client of the hub looks for', async () => {
+    const { get } = setUp();
+    const etag = `"${oidOf(weights)}"`;
+    for (const method of ['HEAD', 'GET']) {
+      const response = await get(MODEL, {}, method);
+      expect(response.status).toBe(200);
+      expect(Object.fromEntries(response.headers)).toMatchObject({
+        etag,
+        'x-linked-etag': etag,
+        'x-linked-size': '5000',
+        'x-repo-commit': hub.commit,
+        'content-length': '5000',
+        'accept-ranges': 'bytes',
+        'content-type': 'application/octet-stream',
+        'x-content-type-options': 'nosniff',
+      });
+      expect(await bytesOf(response)).toEqual(method === 'GET' ? weights : new Uint8Array());
+    }
+  });
+
+  it('should not be pulled by a question about it', async () => {
+    const { get } = setUp();
+    await get(MODEL, {}, 'HEAD');
+    expect(hub.requests.filter((request) => request.includes('resolve'))).toEqual([]);
+  });
+
+  it('should be found by branch, by commit, by an encoded revision, and by an encoded path', async () => {
+    const { get } = setUp();
+    for (const revision of ['main', hub.commit, 'refs%2Fpr%2F1']) {
+      const response = await get(`/${REPO}/resolve/${revision}/onnx/with%20blank%20%C3%BC.bin`);
+      expect(await bytesOf(response)).toEqual(files['onnx/with blank ü.bin']);
+    }
+  });
+
+  it('should come in ranges', async () => {
+    const { get } = setUp();
+    const response = await get(MODEL, { range: 'bytes=1500-3499' });
+    expect(response.status).toBe(206);
+    expect(response.headers.get('content-range')).toBe('bytes 1500-3499/5000');
+    expect(response.headers.get('content-length')).toBe('2000');
+    expect(await bytesOf(response)).toEqual(weights.subarray(1500, 3500));
+    expect(await bytesOf(await get(MODEL, { range: 'bytes=-10' }))).toEqual(weights.subarray(4990));
+    const behind = await get(MODEL, { range: 'bytes=5000-' });
+    expect([behind.status, behind.headers.get('content-range')]).toEqual([416, 'bytes */5000']);
+  });
+
+  it('should come whole when the range is of another version, and not at all when it is known', async () => {
+    const { get } = setUp();
+    const etag = `"${oidOf(weights)}"`;
+    expect((await get(MODEL, { range: 'bytes=10-', 'if-range': etag })).status).toBe(206);
+    expect((await get(MODEL, { range: 'bytes=10-', 'if-range': '"other"' })).status).toBe(200);
+    expect((await get(MODEL, { 'if-none-match': etag })).status).toBe(304);
+  });
+});
+
+describe('the hub', () => {
+  it('should not be asked a second time, but for where a branch points after a while', async () => {
+    const store = memoryStore();
+    await bytesOf(await setUp({ store }).get(MODEL));
+    await vi.waitFor(() => expect(store.written.at(-1)).toMatch(/index\.json$/));
+    hub.requests.length = 0;
+    expect(await bytesOf(await setUp({ store }).get(MODEL))).toEqual(weights);
+    expect(hub.requests).toEqual([]);
+    expect(await bytesOf(await setUp({ store, refreshMs: 0 }).get(MODEL))).toEqual(weights);
+    expect(hub.requests.map((request) => request.split('/').at(-1))).toEqual(['main', `${hub.commit}?recursive=true`]);
+    hub.requests.length = 0;
+    const byCommit = MODEL.replace('main', hub.commit);
+    expect(await bytesOf(await setUp({ store, refreshMs: 0 }).get(byCommit))).toEqual(weights);
+    expect(hub.requests).toEqual([]);
+  });
+
+  it('should be done without while it is down', async () => {
+    const store = memoryStore();
+    await bytesOf(await setUp({ store }).get(MODEL));
+    await vi.waitFor(() => expect(store.written.at(-1)).toMatch(/index\.json$/));
+    hub.intercept = (_, response) => {
+      response.writeHead(503).end();
+      return true;
+    };
+    const log = vi.spyOn(console, 'error').mockImplementation(() => {});
+    expect(await bytesOf(await setUp({ store, refreshMs: 0 }).get(MODEL))).toEqual(weights);
+    const other = await setUp({ store }).get(MODEL.replace('main', 'other'));
+    log.mockRestore();
+    expect(other.status).toBe(502);
+  });
+
+  it('should be asked with the token of the mirror, and never with the key of a client', async () => {
+    const { key, line } = await newKey('gpu');
+    const { get } = setUp({ keys: line, token: 'hf_upstream' });
+    expect((await get(MODEL)).status).toBe(401);
+    expect(hub.requests).toEqual([]);
+    expect(await bytesOf(await get(MODEL, { authorization: `Bearer ${key}` }))).toEqual(weights);
+    expect(new Set(hub.authorizations)).toEqual(new Set(['Bearer hf_upstream']));
+  });
+
+  it.each([
+    ['no JSON', () => text('<html>')],
+    ['no commit', () => text('{"id":"a","sha":"main"}')],
+    ['a commit that leads elsewhere', () => text('{"id":"a","sha":"../../../../nano"}')],
+  ])('should not be believed when it answers with %s', async (_, answer) => {
+    hub.files.set(`api/models/${REPO}/revision/main`, answer());
+    const log = vi.spyOn(console, 'error').mockImplementation(() => {});
+    const { get, store } = setUp();
+    expect((await get(MODEL)).status).toBe(502);
+    log.mockRestore();
+    expect(store.written).toEqual([]);
+  });
+
+  it.each(['../../etc/passwd', '/etc/passwd', 'a\\..\\b', 'a/../b', 'C:/b'])(
+    'should not be believed when it lists %j',
+    async (path) => {
+      const name = `api/models/${REPO}/tree/${hub.commit}?recursive=true`;
+      const tree = JSON.parse(new TextDecoder().decode(hub.files.get(name)));
+      tree[1].path = path;
+      hub.files.set(name, text(JSON.stringify(tree)));
+      const log = vi.spyOn(console, 'error').mockImplementation(() => {});
+      expect((await setUp().get(`/api/models/${REPO}/tree/main?recursive=true`)).status).toBe(502);
+      log.mockRestore();
+    },
+  );
+});
+
+describe('what a repository holds', () => {
+  it('should be told as the hub tells it, with sizes where they are asked for', async () => {
+    const { get } = setUp();
+    const info = await (await get(`/api/models/${REPO}`)).json();
+    expect(info).toEqual({
+      id: REPO,
+      sha: hub.commit,
+      private: false,
+      tags: ['test'],
+      siblings: Object.keys(files).map((rfilename) => ({ rfilename })),
+    });
+    const full = (await (await get(`/api/models/${REPO}/revision/main?blobs=True`)).json()) as { siblings: object[] };
+    expect(full.siblings[2]).toMatchObject({
+      rfilename: 'model.safetensors',
+      size: 5000,
+      lfs: { sha256: oidOf(weights), size: 5000, pointerSize: 134 },
+    });
+  });
+
+  it('should be listed in all folders or in one, without hashes of Xet', async () => {
+    const { get } = setUp();
+    const paths = async (query: string) => {
+      const entries = (await (await get(`/api/models/${REPO}/tree/${query}`)).json()) as { path: string }[];
+      expect(JSON.stringify(entries)).not.toContain('xetHash');
+      return entries.map(({ path }) => path);
+    };
+    expect(await paths('main?recursive=true')).toEqual(['onnx', ...Object.keys(files)]);
+    expect(await paths('main')).toEqual(['onnx', 'config.json', 'model.safetensors']);
+    expect(await paths('main/onnx')).toEqual(['onnx/with blank ü.bin']);
+    expect((await get(`/api/models/${REPO}/tree/main/none`)).headers.get('x-error-code')).toBe('EntryNotFound');
+    expect((await get(`/api/models/${REPO}/tree/main?expand=true`)).status).toBe(400);
+  });
+});
+
+describe('a refusal', () => {
+  it.each([
+    ['EntryNotFound', `/${REPO}/resolve/main/none.json`],
+    ['RevisionNotFound', `/${REPO}/resolve/..%2fmain/config.json`],
+    ['RepoNotFound', '/acme/none/resolve/main/config.json'],
+    ['RepoNotFound', '/other/tiny/resolve/main/config.json'],
+    ['RepoNotFound', '/acme/..%2fother%2ftiny/resolve/main/config.json'],
+  ])('should be %s for %s', async (code, path) => {
+    const response = await setUp().get(path);
+    expect([response.status, response.headers.get('x-error-code')]).toEqual([404, code]);
+    expect(hub.requests.every((request) => request.includes('acme/'))).toBe(true);
+  });
+
+  it('should tell in which commit a file is not', async () => {
+    const response = await setUp().get(`/${REPO}/resolve/main/none.json`);
+    expect(response.headers.get('x-repo-commit')).toBe(hub.commit);
+  });
+});
+
+describe('without the setting', () => {
+  it('should mirror nothing', async () => {
+    expect(readMirrorSettings({})).toBeUndefined();
+    const app = createApp(providerOf(scriptedEngine()));
+    const response = await app.request(MODEL);
+    expect(response.status).toBe(404);
+    expect(response.headers.get('x-error-code')).toBeNull();
+  });
+
+  it.each([
+    [{ HF_MIRROR_REPOS: 'https://huggingface.co/a/b' }, /^HF_MIRROR_REPOS must hold/],
+    [{ HF_MIRROR_REPOS: 'a/b', HF_MIRROR_UPSTREAM: 'ftp://a' }, /^HF_MIRROR_UPSTREAM must be/],
+    [{ HF_MIRROR_REPOS: 'a/b', HF_MIRROR_REFRESH_SECONDS: 'soon' }, /^HF_MIRROR_REFRESH_SECONDS must be/],
+  ])('should refuse %j', (variables, message) => {
+    expect(() => readMirrorSettings(variables)).toThrow(message);
+  });
+
+  it('should refuse a store that is only read', () => {
+    const weights = { store: memoryStore(), writable: undefined, source: () => ({ size: vi.fn(), open: vi.fn() }) };
+    expect(() => configuredMirror({ HF_MIRROR_REPOS: 'a/b' }, weights)).toThrow(SettingsError);
+  });
+});
