@@ -1,6 +1,7 @@
 /**
- * Three test projects: `unit` runs in Node, `workerd` inside the Workers runtime with real bindings, `service` in Node
- * against a whole worker that listens on a port. A test that needs the Workers runtime ends in `.workerd.test.ts`.
+ * Four test projects: `unit` runs in Node, `workerd` inside the Workers runtime with real bindings, `service` in Node
+ * against a whole worker that listens on a port, `browser` in Node against the playground in a Chromium, where there is
+ * one. A test that needs the Workers runtime ends in `.workerd.test.ts`.
  */
 import { cloudflareTest } from '@cloudflare/vitest-plugin';
 import { defineConfig } from 'vitest/config';
@@ -17,7 +18,7 @@ export default defineConfig({
           name: 'unit',
           testTimeout: BUSY_MACHINE_MS,
           include: ['test/**/*.test.ts'],
-          exclude: ['test/**/*.workerd.test.ts', 'test/service/**'],
+          exclude: ['test/**/*.workerd.test.ts', 'test/service/**', 'test/browser/**'],
         },
       },
       {
@@ -30,6 +31,15 @@ export default defineConfig({
           include: ['test/service/**/*.test.ts'],
           // Bundling and starting the runtime on a busy machine takes seconds.
           testTimeout: 60_000,
+          hookTimeout: 120_000,
+        },
+      },
+      {
+        test: {
+          name: 'browser',
+          include: ['test/browser/**/*.test.ts'],
+          expect: { poll: { timeout: 20_000 } },
+          testTimeout: 2 * BUSY_MACHINE_MS,
           hookTimeout: 120_000,
         },
       },

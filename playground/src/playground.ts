@@ -37,6 +37,8 @@ export class Playground {
   /** A race stands on the canvas: other settings run it again. */
   #raced = false;
   #model = this.#settings.model;
+  #touched = false;
+  #answered = false;
 
   constructor() {
     this.#completer = new Completer({
@@ -69,7 +71,8 @@ export class Playground {
   /** Shows what this is: a completion, then a race, of the text that the page begins with. */
   async start(): Promise<void> {
     await this.#completer.cycle(1);
-    if (ghostOf(this.#editor.view) !== '' || this.#status.textContent !== '') await this.#race();
+    // Unless something has been written meanwhile, or nobody answered.
+    if (!this.#touched && this.#answered) await this.#race();
   }
 
   #wire(): void {
@@ -114,6 +117,7 @@ export class Playground {
     this.#banner.clear();
     showMetrics(find('metrics', HTMLElement), recording.result, this.#places.current === 'service');
     this.#raced = false;
+    this.#answered = true;
     this.#present(recording);
     this.#snippets.update();
     return recording.result;
@@ -122,6 +126,8 @@ export class Playground {
   async #race(): Promise<void> {
     const cursor = cursorOf(this.#editor.view);
     if (cursor === undefined) return;
+    // What was about to be asked for would take the race's place.
+    this.#completer.cancel();
     this.#racing?.abort(new DOMException('raced again', 'AbortError'));
     const controller = new AbortController();
     this.#racing = controller;
@@ -180,6 +186,8 @@ export class Playground {
   #moved(typed: boolean): void {
     this.#racing?.abort(new DOMException('typed on', 'AbortError'));
     this.#enableKeys(ghostOf(this.#editor.view) !== '');
+    this.#touched = true;
+    if (typed) this.#raced = false;
     if (typed) this.#completer.changed();
     else this.#completer.cancel();
   }

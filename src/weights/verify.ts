@@ -73,10 +73,22 @@ export async function openVerified(source: WeightSource, file: ManifestFile): Pr
 /** Reads a verified file as JSON. @throws WeightsMissing, WeightsDamaged. */
 export async function readVerifiedJson(source: WeightSource, file: ManifestFile): Promise<unknown> {
   const { stream } = await openVerified(source, file);
-  const text = await new Response(stream).text();
+  const text = await textOf(stream);
   try {
     return JSON.parse(text);
   } catch {
     throw new WeightsDamaged(file.path, 'JSON', `${text.length} characters of something else`);
+  }
+}
+
+/** As `Response.text()`, which in browsers rejects with an error of its own and not with that of the stream. */
+async function textOf(stream: ReadableStream<Uint8Array>): Promise<string> {
+  const decoder = new TextDecoder();
+  const reader = stream.getReader();
+  let text = '';
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return text + decoder.decode();
+    text += decoder.decode(value, { stream: true });
   }
 }

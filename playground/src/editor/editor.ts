@@ -52,6 +52,7 @@ export function createEditor(parent: HTMLElement, options: EditorOptions): Edito
         // Tab leaves the editor when there is nothing to accept: who has a keyboard alone is not caught in it.
         keymap.of([{ key: 'Mod-Enter', run: race }, ...closeBracketsKeymap, ...defaultKeymap, ...historyKeymap]),
         EditorView.contentAttributes.of({
+          tabindex: '0',
           'aria-label': 'Code',
           'aria-describedby': 'editor-keys',
           spellcheck: 'false',

@@ -5,7 +5,7 @@ import { defineLanguageFacet, Language as EditorLanguage } from '@codemirror/lan
 import type { Extension } from '@codemirror/state';
 import { GFM, parser } from '@lezer/markdown';
 
-export const LANGUAGES = ['typescript', 'javascript', 'python', 'markdown'] as const;
+export const LANGUAGES = ['javascript', 'typescript', 'python', 'markdown'] as const;
 
 export type Language = (typeof LANGUAGES)[number];
 
@@ -44,17 +44,20 @@ export function isString(value: unknown): value is string {
   javascript: {
     name: 'JavaScript',
     extension: () => javascriptLanguage,
-    sample: `'use strict';
+    sample: `const fs = █;
+const path = require('path');
 
-const fs = require('fs');
-const path = █;
-
+/** Reads a file of JSON. */
 function readJson(file) {
   const text = fs.readFileSync(path.resolve(file), 'utf8');
   return JSON.parse(text);
 }
 
-module.exports = readJson;
+function isString(value) {
+  return typeof value === 'string';
+}
+
+module.exports = { readJson, isString };
 `,
   },
   python: {

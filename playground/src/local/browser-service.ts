@@ -47,7 +47,10 @@ export class BrowserService implements Answerer {
     signal?.throwIfAborted();
     const id = this.#requests++;
     const head = Promise.withResolvers<number>();
-    const abort = () => this.#tell({ type: 'abort', id });
+    const abort = () => {
+      this.#pending.delete(id);
+      this.#tell({ type: 'abort', id });
+    };
     const body = new ReadableStream<Uint8Array>({
       start: (controller) => {
         this.#pending.set(id, { head: head.resolve, body: controller });
@@ -55,7 +58,10 @@ export class BrowserService implements Answerer {
       cancel: abort,
     });
     signal?.addEventListener('abort', () => {
+      const pending = this.#pending.get(id);
+      if (pending === undefined) return;
       abort();
+      pending.body.error(signal.reason);
       head.reject(signal.reason);
     });
     const text = typeof init.body === 'string' ? init.body : undefined;
@@ -75,24 +81,13 @@ export class BrowserService implements Answerer {
   #hear(message: FromWorker): void {
     if (!('id' in message)) return;
     const pending = this.#pending.get(message.id);
-    if (message.type === 'head') pending?.head(message.status);
-    else if (message.type === 'chunk') enqueue(pending?.body, message.bytes);
+    // Who has cancelled or aborted hears nothing any more.
+    if (pending === undefined) return;
+    if (message.type === 'head') pending.head(message.status);
+    else if (message.type === 'chunk') pending.body.enqueue(message.bytes);
     else {
       this.#pending.delete(message.id);
-      close(pending?.body);
+      pending.body.close();
     }
-  }
-}
-
-/** A stream that was cancelled takes nothing any more. */
-function enqueue(body: ReadableStreamDefaultController<Uint8Array> | undefined, bytes: Uint8Array): void {
-  if (body?.desiredSize !== null) body?.enqueue(bytes);
-}
-
-function close(body: ReadableStreamDefaultController<Uint8Array> | undefined): void {
-  try {
-    body?.close();
-  } catch {
-    // It was cancelled.
   }
 }

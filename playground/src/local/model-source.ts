@@ -64,10 +64,11 @@ export async function httpSource(
       return body?.pipeThrough(counting(progress, onProgress)) ?? null;
     },
     async repair(fault) {
-      if (fault instanceof WeightsMissing) return false;
-      const entry = entryOf(fault.file);
-      // A damaged copy is not read twice; that of the service may be whole.
-      return entry !== undefined && ((await cache?.delete(keyOf(entry.sha256))) ?? false);
+      if (fault instanceof WeightsMissing || cache === undefined) return false;
+      // What is damaged puts the other copies in doubt; those of the service may be whole. There is one try.
+      const deleted = await Promise.all(manifest.files.map(({ sha256 }) => cache.delete(keyOf(sha256))));
+      progress.loadedBytes = 0;
+      return deleted.includes(true);
     },
   };
 }
