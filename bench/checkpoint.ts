@@ -2,7 +2,7 @@
  * A public checkpoint of 0.5 billion parameters (the shape of Qwen2.5-0.5B) on one core: memory, and milliseconds of a denoising step under
  * either attention. Weights are random: what they are does not change what they cost.
  *
- * Run: `npm run build:kernels`, then `node bench/checkpoint.ts [runs]` (Node 24 or later, 2 GiB of memory). Figures are CPU time.
+ * Run: `npm run bench:checkpoint [-- RUNS]` (Node 24 or later, 2 GiB of memory). Figures are CPU time.
  */
 
 import { readFileSync } from 'node:fs';

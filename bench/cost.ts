@@ -2,7 +2,7 @@
  * What a completion costs: processor time of the whole service (plain workerd, HTTP and JSON included) for completions in source files, and
  * what that comes to at a price list.
  *
- * Run: `npm run cost [-- REQUESTS]` on Linux. Prices are those of PRICES; `CORE_HOUR_USD` in the environment replaces the one of a server.
+ * Run: `npm run bench:cost [-- REQUESTS]` on Linux. Prices are those of PRICES; `CORE_HOUR_USD` in the environment replaces the one of a server.
  */
 
 import { spawn } from 'node:child_process';
@@ -64,6 +64,11 @@ async function places(count: number, typedOn: boolean): Promise<Place[]> {
   });
 }
 
+/** Plain continuation, which ends later. */
+function withoutSuffix({ prefix }: Place): Place {
+  return { prefix, suffix: '' };
+}
+
 async function complete(url: string, { prefix, suffix }: Place): Promise<Usage> {
   const response = await fetch(`${url}/v1/completions`, {
     method: 'POST',
@@ -113,6 +118,7 @@ export async function benchCost(requests = 200): Promise<Scenario[]> {
     return [
       await measure(url, pid, 'another place each time', await places(requests, false)),
       await measure(url, pid, 'a character typed', await places(requests, true)),
+      await measure(url, pid, 'nothing on the right', (await places(requests, false)).map(withoutSuffix)),
     ];
   } finally {
     child.kill('SIGTERM');
