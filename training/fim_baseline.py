@@ -1,7 +1,8 @@
 """The baseline that diffusion has to beat: a plain autoregressive model that fills in the middle, of the same shape.
 
     python -m training.fim_baseline --run training/.runs/fim --init training/checkpoints/nano.pt --million-tokens 4
-    python -m training.export --checkpoint training/.runs/fim/last.pt --out training/.runs/fim/model
+
+It ends with the 4-bit model in the folder `model` of the run, as training.compare takes it.
 
 Prefix-suffix-middle order (Bavarian et al., arXiv 2207.14255), in one causal stream:
 
@@ -14,9 +15,9 @@ The clock of the run is the number of window tokens, the amount to be held equal
 
 import argparse
 import random
+import shutil
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -26,6 +27,7 @@ from training.config import SpecialTokens, TrainConfig
 from training.curves import draw_curves
 from training.data import training_batches, validation_batches
 from training.denoiser import Denoiser
+from training.export import export
 from training.losses import Batch, token_losses
 from training.quantization import set_quantized
 from training.train import Run, learning_rate
@@ -182,8 +184,12 @@ def main(arguments: list[str] | None = None) -> None:
     options = vars(parse_arguments(arguments))
     total, rows = int(options.pop("million_tokens") * 1e6), options.pop("rows_per_window")
     config = TrainConfig(**options, device="cpu", processes=1, data_workers=0)
-    FimRun(config, total, rows).train()
-    print(Path(config.run) / "last.pt")
+    run = FimRun(config, total, rows)
+    run.train()
+    folder = run.folder / "model"
+    folder.mkdir(exist_ok=True)
+    shutil.copyfile(config.tokenizer, folder / "tokenizer.json")
+    export(run.checkpoint, folder, {})
 
 
 if __name__ == "__main__":

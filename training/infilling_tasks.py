@@ -17,7 +17,12 @@ TASKS = {
     "line": "whole line",
     "random": "random span",
 }
-LINE_TASKS = ("line_rest", "line")  # a middle without a line end
+LINE_TASKS = ("line_rest", "line", "continuation")  # a middle without a line end
+# What training.compare looks at beside these.
+MORE_TASKS = {
+    "lines": "several lines",
+    "continuation": "continuation",  # rest of the line, with nothing right of the cursor
+}
 MIDDLE_CHARACTERS_MAX = RANDOM_CHARACTERS_MAX  # longer lines are data more often than code
 
 
@@ -38,8 +43,11 @@ def draw_examples(packages: list[list[str]], task: str, count: int, seed: int) -
         character = rng.randrange(ends[package][-1])
         document = bisect.bisect_right(ends[package], character)
         text = packages[package][document]
-        start, end = cut_span(rng, text, character - (ends[package][document] - len(text)), task)
+        kind = "line_rest" if task == "continuation" else task
+        start, end = cut_span(rng, text, character - (ends[package][document] - len(text)), kind)
         middle = text[start:end]
+        if task == "lines" and "\n" not in middle.rstrip("\n"):
+            continue
         if middle.strip() and len(middle) <= MIDDLE_CHARACTERS_MAX:
-            examples.append(Example(text[:start], middle, text[end:]))
+            examples.append(Example(text[:start], middle, "" if task == "continuation" else text[end:]))
     return examples

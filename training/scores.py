@@ -5,23 +5,25 @@ from dataclasses import dataclass
 import numpy as np
 from rapidfuzz.distance import Levenshtein
 
-from training.infilling_tasks import TASKS
+from training.infilling_tasks import MORE_TASKS, TASKS
 from training.repair import KINDS
 
 RESAMPLES = 2000  # of the bootstrap: the ends of a 95 % interval are then stable to about a tenth of a point
 SYSTEMS = {
     "diffusion": "diffusion",
     "ar": "AR, same weights",
+    "fim": "AR, fill-in-the-middle",
     "ngram": "5-gram",
     "float": "diffusion, float weights",
 }
-SHORT = {"ar": "AR", "ngram": "the 5-gram", "float": "float weights"}  # the same in a sentence
+SHORT = {"ar": "AR", "fim": "AR-FIM", "ngram": "the 5-gram", "float": "float weights"}  # the same in a sentence
 REPAIR_COLUMNS = {
     "repaired": "planted tokens set right",
     "changed_wrongly": "turned into another wrong one",
     "right_spoiled": "right tokens spoiled",
     "found_masked": "found in the same places when masked",
 }
+ALL_TASKS = TASKS | MORE_TASKS
 SAME_COST = 0.02  # costs closer than this share are called the same
 
 
@@ -50,6 +52,7 @@ class Measure:
 MEASURES = {
     "exact_match": Measure("exact match", "more", True),
     "edit_similarity": Measure("edit similarity", "more", True),
+    "parses": Measure("file parses", "more", True),
     "slot_evaluations_per_token": Measure("slot evaluations per token", "less"),
     "steps": Measure("denoiser passes per completion", "less"),
     "prompt_ms": Measure("CPU ms, prompt", "less"),
@@ -96,16 +99,20 @@ def summarize(completions: list[Completion], middles: list[str]) -> dict:
 
 def compare(completions: dict[str, list[Completion]], middles: list[str]) -> dict:
     """Diffusion minus each other system, pair by pair: difference of the means and its 95 % interval."""
-    quality = {system: per_example(found, middles) for system, found in completions.items()}
-    differences: dict = {}
-    for system in completions:
+    return differences({system: per_example(found, middles) for system, found in completions.items()})
+
+
+def differences(quality: dict[str, dict[str, np.ndarray]]) -> dict:
+    """The same from the values of each example, by system and measure."""
+    found: dict = {}
+    for system in quality:
         if system == "diffusion":
             continue
-        differences[system] = {}
+        found[system] = {}
         for name, values in quality["diffusion"].items():
             difference = values - quality[system][name]
-            differences[system][name] = {"mean": float(difference.mean()), "interval": interval(difference)}
-    return differences
+            found[system][name] = {"mean": float(difference.mean()), "interval": interval(difference)}
+    return found
 
 
 def in_words(name: str, task: dict) -> str:
@@ -119,7 +126,7 @@ def in_words(name: str, task: dict) -> str:
         if MEASURES[name].percent:
             difference = task["differences"][system][name]
             said.append(_difference_in_words(SHORT[system], difference["mean"], difference["interval"]))
-        elif system == "ar":
+        elif system in ("ar", "fim"):
             said.append(_cost_in_words(SHORT[system], mine, summary[name]))
     return "; ".join(said)
 
@@ -160,8 +167,10 @@ def tasks_table(tasks: dict) -> str:
     rows = []
     for task_name, task in tasks.items():
         for name, measure in MEASURES.items():
+            if not any(name in summary for summary in task["systems"].values()):
+                continue
             cells = [cell(name, task["systems"].get(system, {})) for system in systems]
-            rows.append([TASKS[task_name], measure.title, *cells, in_words(name, task)])
+            rows.append([ALL_TASKS[task_name], measure.title, *cells, in_words(name, task)])
     return markdown(["task", "measure", *(SYSTEMS[system] for system in systems), "in words"], rows)
 
 

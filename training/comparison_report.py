@@ -1,0 +1,124 @@
+"""The result of training.compare as text: tables in Markdown, and sentences that are made from the numbers."""
+
+import re
+from pathlib import Path
+
+from training.scores import ALL_TASKS, MEASURES, cell, markdown, tasks_table
+
+MAIN = ("diffusion", "ar", "fim", "ngram")  # systems of the first table
+NAMES = {"ar": "AR, same weights", "fim": "AR-FIM", "ngram": "5-gram"}
+QUALITY = ("exact_match", "edit_similarity", "parses")
+COSTS = {"slot_evaluations_per_token": "slot evaluations per token", "decode_ms": "CPU ms"}
+
+
+def main_table(result: dict) -> str:
+    """Systems side by side, diffusion with the model's own thresholds, and who is ahead."""
+    tasks = {
+        name: {
+            "systems": {system: task["settings"][system] for system in MAIN if system in task["settings"]},
+            "differences": task["differences"],
+        }
+        for name, task in result["tasks"].items()
+    }
+    return tasks_table(tasks)
+
+
+def curve_table(result: dict) -> str:
+    """A row for each task and setting."""
+    names = [setting["name"] for setting in result["settings"]] + ["ngram"]
+    columns = [*QUALITY, "slot_evaluations_per_token", "steps", "decode_ms"]
+    rows = []
+    for task, scores in result["tasks"].items():
+        for name in names:
+            summary = scores["settings"].get(name)
+            if summary:
+                cells = [cell(column, summary) for column in columns]
+                rows.append([ALL_TASKS[task], NAMES.get(name, name), *cells])
+    return markdown(["task", "setting", *(MEASURES[column].title for column in columns)], rows)
+
+
+def verdicts(result: dict) -> str:
+    """Where autoregressive decoding wins and where diffusion does: its best setting against each baseline, and the
+    cheapest setting that is at least as good as the baseline."""
+    curves = {setting["name"]: setting["curve"] for setting in result["settings"]}
+    rows = []
+    for task, scores in result["tasks"].items():
+        settings = scores["settings"]
+        diffusion = {name: settings[name] for name, curve in curves.items() if curve not in ("ar", "fim")}
+        for baseline in ("ar", "fim"):
+            if baseline in settings:
+                rows.append(
+                    [ALL_TASKS[task], NAMES[baseline], *_verdict(diffusion, settings[baseline], NAMES[baseline])]
+                )
+    header = [
+        "task",
+        "against",
+        "edit similarity, diffusion at its best",
+        *(f"{t} at that quality" for t in COSTS.values()),
+    ]
+    return markdown([*header, "who wins"], rows)
+
+
+def _verdict(diffusion: dict[str, dict], baseline: dict, name: str) -> list[str]:
+    best = max(diffusion, key=lambda setting: diffusion[setting]["edit_similarity"])
+    quality = (
+        f"{100 * diffusion[best]['edit_similarity']:.1f} % ({best}) against {100 * baseline['edit_similarity']:.1f} %"
+    )
+    as_good = {s: row for s, row in diffusion.items() if row["edit_similarity"] >= baseline["edit_similarity"]}
+    cells, cheaper = [], []
+    for cost, title in COSTS.items():
+        if not as_good:
+            cells.append("not reached")
+            continue
+        cheapest = min(as_good, key=lambda setting: as_good[setting][cost])
+        cells.append(f"{as_good[cheapest][cost]:.1f} ({cheapest}) against {baseline[cost]:.1f}")
+        if as_good[cheapest][cost] < baseline[cost]:
+            cheaper.append(title)
+    if not as_good:
+        winner = f"{name}: better"
+    elif len(cheaper) == len(COSTS):
+        winner = "diffusion: as good for less"
+    elif cheaper:
+        winner = f"diffusion in {cheaper[0]}, {name} in the rest"
+    else:
+        winner = f"{name}: as good for less" + (
+            "" if len(as_good) == len(diffusion) else ", though diffusion can be better"
+        )
+    return [quality, *cells, winner]
+
+
+def headline(result: dict) -> str:
+    """What was run."""
+    return (
+        f"{result['model']} on the {result['split']} packages, {result['examples']} examples a task, seed {result['seed']}; "
+        f"reveal threshold {result['reveal_threshold']} and edit threshold {result['edit_threshold']} unless something else is said. "
+        "Intervals are 95 % bootstrap intervals over the examples. CPU ms are processor time of the WASM runtime for a "
+        "completion whose context has been read."
+    )
+
+
+def parts_of(result: dict) -> dict[str, str]:
+    """Name of a place in docs/diffusion.md → what stands there."""
+    return {
+        "run": headline(result),
+        "systems": main_table(result),
+        "verdicts": verdicts(result),
+        "curve": curve_table(result),
+    }
+
+
+def report(result: dict) -> str:
+    return "\n\n".join(parts_of(result).values())
+
+
+def write_into(page: Path, result: dict) -> None:
+    """Puts the parts between the markers `<!-- name -->` and `<!-- /name -->` of a page. Raises ValueError where a
+    marker is missing."""
+    text = page.read_text()
+    for name, part in parts_of(result).items():
+        pattern = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)", re.DOTALL)
+        # not as a template: a table may hold backslashes
+        text, count = pattern.subn(lambda found, part=part: found[1] + part + found[2], text)
+        if count != 1:
+            raise ValueError(f"{page}: expected one place <!-- {name} --> … <!-- /{name} -->, found {count}")
+    page.write_text(text)

@@ -1,0 +1,265 @@
+"""The comparison: what the runtime finds for an example, what is said of results, and the page they are written into."""
+
+import json
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+import torch
+from tqdm import tqdm
+
+from training import compare
+from training.compare import Setting, as_completion, parse_shares, run_systems, score_task, settings_of
+from training.comparison_figures import draw_canvas, draw_confidence, draw_quality
+from training.comparison_report import curve_table, parts_of, verdicts, write_into
+from training.config import SpecialTokens
+from training.export import read_quantized
+from training.fim_baseline import fim_prompt
+from training.infilling_tasks import MORE_TASKS, Example, draw_examples
+from training.parses import has_grammar, parses
+from training.sampler import Context, prompt_ids
+from training.scores import Completion
+from training.tests.made_up import readable_code
+from training.tokenizer import load_tokenizer
+
+NANO = Path("models/nano")
+EXAMPLES = [
+    Example("import { readFile } from 'node:fs';\n\nconst first = ", "readFile", "(1);\nconst second = readFile(2);\n"),
+    Example("for (let index = 0; index < ", "count", "; index++) {\n  total += index;\n}\n"),
+]
+CONTINUATION = Example("function add(a, b) {\n  return ", "a + b;", "")
+
+
+@pytest.fixture(scope="module")
+def runtime():
+    """Needs Node's packages and the kernels: .ci/run has both before it comes here."""
+    if not (compare.ROOT / "build/kernels.simd.wasm").exists():
+        pytest.skip("npm ci && npm run build:kernels first")
+
+
+def run(examples: list[Example], settings: list[Setting], line: bool = False, frames: bool = False) -> list[list[dict]]:
+    with tqdm(disable=True) as bar:
+        return run_systems(examples, line, settings, NANO, NANO, bar, frames)
+
+
+def test_every_setting_is_honoured_and_its_work_counted(runtime):
+    settings = [
+        Setting("diffusion", "diffusion", "thresholds"),
+        Setting("one step", "diffusion", "budgets", {"maxSteps": 1}),
+        Setting("narrow", "diffusion", "widths", {"canvasWidth": 8, "maxSteps": 1}),
+        Setting("slow", "diffusion", "thresholds", {"revealThreshold": 1, "editThreshold": 1}),
+        Setting("ar", "ar", "ar"),
+    ]
+    found = run(EXAMPLES, settings, frames=True)
+    assert [[record["setting"] for record in of_example] for of_example in found] == [[0, 1, 2, 3, 4]] * 2
+    for example, (default, one, narrow, slow, ar) in zip(EXAMPLES, found):
+        assert len(default["frames"]) == default["steps"]
+        assert "frames" not in one
+        assert (one["steps"], one["slotEvaluations"]) == (1, 32)
+        assert (narrow["steps"], narrow["slotEvaluations"]) == (1, 8)
+        assert slow["steps"] >= default["steps"]
+        # a decoder that cannot see the suffix is told the length
+        length = len(load_tokenizer(str(NANO / "tokenizer.json")).encode(example.middle).ids)
+        assert ar["steps"] == ar["slotEvaluations"] == ar["tokens"] == length
+        assert all(record["decodeMs"] > 0 and record["promptMs"] > 0 for record in (default, one, narrow, slow, ar))
+
+
+def test_a_continuation_ends_with_its_line_whoever_writes_it(runtime):
+    settings = [
+        Setting("diffusion", "diffusion", "thresholds"),
+        Setting("ar", "ar", "ar"),
+        Setting("fim", "fim", "fim"),
+    ]
+    ((diffusion, ar, fim),) = run([CONTINUATION], settings, line=True)
+    assert not any("\n" in record["text"] for record in (diffusion, ar, fim))
+    # without a suffix the fill-in-the-middle model is a plain one
+    assert (fim["text"], fim["steps"]) == (ar["text"], ar["steps"])
+
+
+def test_the_fill_in_the_middle_model_is_asked_as_it_was_trained(runtime):
+    """The runtime's prompt and end against those of training, on the weights of nano, which are as good as any for it."""
+    tokenizer = load_tokenizer(str(NANO / "tokenizer.json"))
+    model, special = read_quantized(NANO), SpecialTokens.of(tokenizer)
+    found = run(EXAMPLES, [Setting("fim", "fim", "fim")])
+    for example, (record,) in zip(EXAMPLES, found):
+        left, right = prompt_ids(example.prefix, example.suffix, tokenizer, special, model.config)
+        prompt = fim_prompt(torch.tensor(left[1:]), torch.tensor(right[:0:-1]), special)
+        ids: list[int] = []
+        with torch.no_grad():
+            context = Context(model, 1)
+            context.extend(prompt.tolist())
+            while len(ids) < 8:
+                logits = model.logits(context.last_hidden).clone()
+                logits[[special.mask, special.pad, special.prefix, special.suffix]] = -torch.inf
+                token = int(logits.argmax())
+                if token in (special.eom, special.end_of_text):
+                    break
+                ids.append(token)
+                context.extend([token])
+        expected = tokenizer.decode(ids, skip_special_tokens=False)
+        assert record["text"].startswith(expected) if len(ids) == 8 else record["text"] == expected
+
+
+def test_a_run_that_fails_is_an_error(runtime, tmp_path):
+    with tqdm(disable=True) as bar, pytest.raises(RuntimeError, match=r"bench/systems.ts ended with 1"):
+        run_systems(EXAMPLES, False, [Setting("ar", "ar", "ar")], tmp_path, None, bar, False)
+
+
+@pytest.mark.parametrize("task", MORE_TASKS)
+def test_more_tasks_are_cut_as_their_names_say(task):
+    texts = [readable_code(seed, 20) for seed in range(3)]
+    for example in draw_examples([texts], task, 30, seed=1):
+        if task == "continuation":
+            assert example.suffix == ""
+            assert "\n" not in example.middle
+            assert any(text.startswith(example.prefix + example.middle) for text in texts)
+        else:
+            assert "\n" in example.middle
+            assert example.prefix + example.middle + example.suffix in texts
+
+
+def test_syntax_is_judged_by_the_language_of_the_file():
+    assert parses("const a = 1;", ".js")
+    assert not parses("const a = ;", ".js")
+    assert parses("const a: number = 1;", ".ts")
+    assert not parses("const a: number = 1;", ".js")
+    assert parses("const a = <b>text</b>;", ".tsx")
+    assert not has_grammar(".md")
+
+
+def test_only_files_that_parsed_before_count():
+    good, broken = Example("const a = ", "1", ";\n"), Example("const = ", "1", ";\n")
+    markdown = Example("# a", "b", "c")
+    extensions = {"const a = 1;\n": ".js", "const = 1;\n": ".js", "# abc": ".md"}
+    shares = parse_shares([good, good, broken, markdown], ["2", ")", "2", "2"], extensions)
+    assert shares.tolist() == [1, 0]
+
+
+def completion(text: str, slots: int, ms: float) -> Completion:
+    return Completion(text, 4, 2, slots, 5.0, ms)
+
+
+def result_of(diffusion: list[str], fim: list[str]) -> dict:
+    """A result as `compare` gives it: diffusion with 8 and with 32 slot evaluations, fill-in-the-middle with 4."""
+    examples = [Example("const a = ", "word", ";\n")] * len(fim)
+    completions = {
+        "diffusion": [completion(text, 32, 20.0) for text in diffusion],
+        "1 steps": [completion("", 8, 1.0) for _ in diffusion],
+        "ar": [completion("wo", 4, 2.0) for _ in fim],
+        "fim": [completion(text, 4, 2.0) for text in fim],
+        "ngram": [completion("", 0, 0.1) for _ in fim],
+    }
+    settings = [
+        {"name": "diffusion", "curve": "thresholds"}, {"name": "1 steps", "curve": "budgets"},
+        {"name": "ar", "curve": "ar"}, {"name": "fim", "curve": "fim"},
+    ]  # fmt: skip
+    slot = {"state": "token", "change": "reveal", "text": "word", "confidence": 0.9}
+    mask = {"state": "mask", "text": "$x", "confidence": 0.2}
+    gone = {"state": "dropped", "text": "", "confidence": 0}
+    frames = [{"canvas": {"step": step, "block": 0, "slots": [slot, mask, gone]}} for step in range(1, 6)]
+    return {
+        "model": "nano", "split": "test", "examples": len(fim), "seed": 1, "reveal_threshold": 0.5, "edit_threshold": 0.8,
+        "settings": settings,
+        "tasks": {"line": score_task("line", examples, completions, {"const a = word;\n": ".js"})},
+        "frames": [{"prefix": "const a = ", "middle": "word", "suffix": ";\n", "frames": frames}],
+    }  # fmt: skip
+
+
+def test_the_winner_is_the_one_that_is_as_good_for_less():
+    worse = verdicts(result_of(["wo", "wo"], ["word", "word"])).splitlines()[-1]
+    assert "AR-FIM: better" in worse
+    assert "50.0 % (diffusion) against 100.0 %" in worse
+    assert worse.count("not reached") == 2
+    dearer = verdicts(result_of(["word", "word"], ["word", "wo"])).splitlines()[-1]
+    assert "8.0 (diffusion) against 1.0" in dearer
+    assert "AR-FIM: as good for less, though diffusion can be better" in dearer
+    cheaper = verdicts(result_of(["word", "word"], ["", ""])).splitlines()[-1]
+    assert "1.0 (1 steps) against 2.0" in cheaper
+    assert "diffusion in CPU ms, AR-FIM in the rest" in cheaper
+
+
+def test_tables_have_a_row_for_every_setting_and_the_share_of_files_that_parse():
+    table = curve_table(result_of(["word", ");"], ["word", "wo"])).splitlines()
+    assert [line.split(" | ")[1] for line in table[2:]] == [
+        "diffusion",
+        "1 steps",
+        "AR, same weights",
+        "AR-FIM",
+        "5-gram",
+    ]
+    assert "50.0 % [0.0, 100.0]" in table[2].split(" | ")[4]
+
+
+def test_parts_are_written_between_their_marks_and_again(tmp_path):
+    page = tmp_path / "diffusion.md"
+    result = result_of(["word", "wo"], ["word", "wo"])
+    marks = "\n\n".join(f"<!-- {name} -->\nstale\n<!-- /{name} -->" for name in parts_of(result))
+    page.write_text(f"before\n\n{marks}\n\nafter\n")
+    write_into(page, result)
+    once = page.read_text()
+    assert "stale" not in once
+    assert once.startswith("before\n")
+    assert once.endswith("after\n")
+    write_into(page, result)
+    assert page.read_text() == once
+    page.write_text("nothing")
+    with pytest.raises(ValueError, match="expected one place <!-- run -->"):
+        write_into(page, result)
+
+
+def test_figures_are_the_same_each_time_and_can_be_read_as_text(tmp_path):
+    result = result_of(["word", "wo"], ["word", "wo"])
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        draw_quality(result, tmp_path / folder / "quality.svg", "decode_ms")
+        draw_canvas(result["frames"], tmp_path / folder / "canvas.svg")
+        draw_confidence(result["frames"], tmp_path / folder / "confidence.svg")
+    for name in ("quality.svg", "canvas.svg", "confidence.svg"):
+        drawn = (tmp_path / "a" / name).read_text()
+        assert drawn == (tmp_path / "b" / name).read_text()
+        assert "<text" in drawn
+    assert "word" in (tmp_path / "a/canvas.svg").read_text()
+
+
+def test_a_completion_that_cannot_be_drawn_is_an_error():
+    with pytest.raises(ValueError, match="no completion of 4 to 8 steps"):
+        draw_canvas([], Path("unused.svg"))
+
+
+def test_the_page_of_this_repository_has_a_place_for_every_part():
+    page = Path("docs/diffusion.md").read_text()
+    for name in parts_of(result_of(["word"], ["word"])):
+        assert page.count(f"<!-- {name} -->") == page.count(f"<!-- /{name} -->") == 1
+
+
+def test_the_command_puts_all_together(runtime, tmp_path, monkeypatch, capsys):
+    texts = [readable_code(seed, 8) for seed in range(3)]
+    monkeypatch.setattr(compare, "texts_by_package", lambda _split: [texts])
+    documents = [Namespace(text=text, path="src/made-up.js") for text in texts]
+    monkeypatch.setattr(compare, "load_documents", lambda _split: documents)
+    out = tmp_path / "out.json"
+    compare.main(
+        ["--fim", str(NANO), "--examples", "2", "--tasks", "line", "continuation", "--no-ngram", "--out", str(out)]
+    )  # fmt: skip
+    result = json.loads(out.read_text())
+    assert list(result["tasks"]) == ["line", "continuation"]
+    line = result["tasks"]["line"]["settings"]
+    assert line.keys() == {setting["name"] for setting in result["settings"]}
+    assert line["ar"]["slot_evaluations_per_token"] == 1
+    assert line["1 steps"]["steps"] <= line["diffusion"]["steps"]
+    assert "parses" in line["fim"]
+    assert "parses" not in result["tasks"]["continuation"]["settings"]["fim"]
+    assert "| whole line | AR-FIM |" in capsys.readouterr().out
+
+
+def test_the_default_of_the_model_is_a_point_of_the_curve_and_stands_first():
+    config = read_quantized(NANO).config
+    settings = settings_of(config, has_fim=False)
+    assert (settings[0].name, settings[0].request, settings[0].curve) == ("diffusion", {}, "thresholds")
+    assert f"τ {config.reveal_threshold}" not in [setting.name for setting in settings]
+    assert "fim" not in [setting.system for setting in settings]
+
+
+def test_a_record_of_the_runtime_becomes_a_completion():
+    record = {"text": "a", "tokens": 2, "steps": 3, "slotEvaluations": 40, "promptMs": 1.0, "decodeMs": 2.0}
+    assert as_completion(record) == Completion("a", 2, 3, 40, 1.0, 2.0)
