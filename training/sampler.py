@@ -1,8 +1,9 @@
 """The reference sampler: a completion from text, block after block, with cached context. Greedy, as the service's.
 
-Per step every slot that exists is evaluated. Undecided slots whose best token is sure enough are revealed, at least one
-(Fast-dLLM, arXiv 2505.22618); a revealed slot takes another token that has become sure enough, a bounded number of
-times; what lies behind the first end token is dropped.
+Per step the slots that exist and are not frozen are evaluated. Undecided ones whose best token is sure enough are revealed,
+at least one (Fast-dLLM, arXiv 2505.22618); a revealed slot takes another token that has become sure enough, a bounded
+number of times; what lies behind the first end token is dropped. How wide canvases are and when slots are frozen is a
+Policy; the default computes everything.
 """
 
 from copy import copy
@@ -13,7 +14,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from training.config import DenoiserConfig, SpecialTokens
-from training.denoiser import Denoiser, KeysValues
+from training.denoiser import Denoiser, KeysValues, rotate, rotation
 
 
 @dataclass
@@ -37,6 +38,29 @@ class Thresholds:
     @classmethod
     def of(cls, config: DenoiserConfig) -> "Thresholds":
         return cls(config.reveal_threshold, config.edit_threshold, config.max_edits_per_slot)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What is not computed (src/engine/canvas-width.ts, src/diffusion/canvas.ts). first_width: the first canvas is the
+    widest of the model's widths that is no wider, None: the widest; widens: each canvas that fills is followed by one of
+    the next width, otherwise by one of the same; freeze_after: evaluations of a revealed token after which its slot is
+    frozen: kept as it is, its keys and values with it."""
+
+    first_width: int | None = None
+    widens: bool = False
+    freeze_after: float = float("inf")
+
+    def width(self, config: DenoiserConfig, block: int, left: int) -> int:
+        """Slots of canvas number `block`, never more than the narrowest width that holds the `left` tokens wanted."""
+        widths = sorted({*config.canvas_widths, config.canvas_slots})
+        fitting = [i for i, width in enumerate(widths) if width <= (self.first_width or widths[-1])]
+        first = (fitting or [0])[-1] + (block if self.widens else 0)
+        enough = next((i for i, width in enumerate(widths) if width >= left), len(widths) - 1)
+        return widths[min(first, enough)]
+
+
+EVERYTHING = Policy()
 
 
 def prompt_ids(
@@ -88,6 +112,43 @@ def canvas_logits(
     return model.logits(hidden)[0, 0]
 
 
+class HeldCanvas:
+    """Keys and values of the slots of a canvas as they were last computed, layer by layer."""
+
+    def __init__(self, model: Denoiser, width: int, prefix: Context, suffix: Context | None):
+        config = model.config
+        shape = (width, config.num_key_value_heads, config.head_dim)
+        self.model, self.width, self.prefix, self.suffix = model, width, prefix, suffix
+        self.held = [(torch.zeros(shape), torch.zeros(shape)) for _ in model.layers]
+
+    def logits(self, ids: list[int], slots: list[int]) -> Tensor:
+        """Logits (len(slots), vocabulary) of these slots of the canvas `ids`; the others are seen as they are held."""
+        model, config, live = self.model, self.model.config, len(ids)
+        at = torch.tensor(slots)
+        suffix_length = self.suffix.length if self.suffix else 1
+        turn_prefix = [part[:, None] for part in rotation(self.prefix.length + at, config.head_dim, config.rope_theta)]
+        before_suffix = at - (suffix_length - 1) - self.width
+        turn_suffix = [part[:, None] for part in rotation(before_suffix, config.head_dim, config.rope_theta)]
+        group = config.num_attention_heads // config.num_key_value_heads
+        x = model.embed_tokens(torch.tensor(ids)[at])
+        for layer, (keys, values), number in zip(model.layers, self.held, range(len(model.layers))):
+            q, k, v = (part.transpose(0, 1) for part in layer.self_attn.project(layer.input_layernorm(x)))
+            keys[at], values[at] = rotate(k, *turn_prefix), v  # (slots, kv_heads, d)
+            parts = [(rotate(q, *turn_prefix), keys[:live], values[:live])]
+            for query_turn, context in ((turn_prefix, self.prefix), (turn_suffix, self.suffix)):
+                if context:
+                    k, v = (part[0].transpose(0, 1) for part in context.states[number])
+                    parts.insert(-1, (rotate(q, *query_turn), k, v))
+            scores = torch.cat(
+                [torch.einsum("shd,thd->hst", q, k.repeat_interleave(group, 1)) for q, k, _ in parts], dim=-1
+            )
+            weights = torch.softmax(scores.float() * config.head_dim**-0.5, dim=-1)
+            mixed = torch.cat([v for _, _, v in parts]).repeat_interleave(group, 1)
+            x = x + layer.self_attn.merge(torch.einsum("hst,thd->hsd", weights, mixed))
+            x = x + layer.mlp(layer.post_attention_layernorm(x))
+        return model.logits(model.norm(x))
+
+
 @torch.no_grad()
 def open_contexts(model: Denoiser, prefix_ids: list[int], suffix_ids: list[int]) -> tuple[Context, Context | None]:
     """Keys and values of a prompt; no suffix stream without a suffix."""
@@ -105,9 +166,11 @@ def infill(
     suffix_ids: list[int],
     max_tokens: int,
     thresholds: Thresholds,
+    policy: Policy = EVERYTHING,
 ) -> Generated:
     """Denoises canvas after canvas until an end token or max_tokens."""
-    return infill_contexts(model, special, *open_contexts(model, prefix_ids, suffix_ids), max_tokens, thresholds)
+    contexts = open_contexts(model, prefix_ids, suffix_ids)
+    return infill_contexts(model, special, *contexts, max_tokens, thresholds, policy)
 
 
 @torch.no_grad()
@@ -118,49 +181,49 @@ def infill_contexts(
     suffix: Context | None,
     max_tokens: int,
     thresholds: Thresholds,
+    policy: Policy = EVERYTHING,
 ) -> Generated:
     """infill, the prompt being there already; the contexts stay as they are."""
     prefix = copy(prefix)  # extend replaces the tensors of a context, it never writes into them
     result = Generated()
+    block = 0
     while not result.ended and len(result.ids) < max_tokens:
-        ids, log_probabilities, ended = denoise(model, special, prefix, suffix, thresholds, result)
-        keep = max_tokens - len(result.ids)
-        result.ids += ids[:keep]
-        result.log_probabilities += log_probabilities[:keep]
-        result.ended = ended and len(ids) <= keep
+        left = max_tokens - len(result.ids)
+        width = policy.width(model.config, block, left)
+        block += 1
+        canvas = HeldCanvas(model, width, prefix, suffix)
+        ids, log_probabilities, ended = denoise(canvas, special, thresholds, policy, min(width, left), result)
+        result.ids += ids
+        result.log_probabilities += log_probabilities
+        result.ended = ended
         if not ended and len(result.ids) < max_tokens:
             prefix.extend(ids)
     return result
 
 
 def denoise(
-    model: Denoiser,
-    special: SpecialTokens,
-    prefix: Context,
-    suffix: Context | None,
-    thresholds: Thresholds,
-    count: Generated,
+    canvas: HeldCanvas, special: SpecialTokens, thresholds: Thresholds, policy: Policy, wanted: int, count: Generated
 ) -> tuple[list[int], list[float], bool]:
-    """One canvas from noise to text: its text tokens, their log-probabilities, whether an end token closed it.
-    Adds to count's steps and slot evaluations."""
-    width = model.config.canvas_slots
+    """One canvas from noise to text: of its first `wanted` slots the text tokens, their log-probabilities, and whether an
+    end token closed it. Adds to count's steps and slot evaluations."""
+    width = canvas.width
     ends = {special.eom, special.end_of_text}
     tokens, confidence, edits = [special.mask] * width, [0.0] * width, [0] * width
+    looks = [0] * width  # evaluations of a slot with the token that it has
     live = width
-    while special.mask in tokens[:live]:
-        logits = canvas_logits(model, tokens[:live], width, prefix, suffix)
-        log_p = torch.log_softmax(logits.float(), dim=-1)
+    while special.mask in tokens[: min(live, wanted)]:
+        slots = [slot for slot in range(live) if tokens[slot] == special.mask or looks[slot] < policy.freeze_after]
+        log_p = torch.log_softmax(canvas.logits(tokens[:live], slots).float(), dim=-1)
         log_p[:, [special.mask, special.prefix, special.suffix]] = -torch.inf
         count.steps += 1
-        count.slot_evaluations += live
+        count.slot_evaluations += len(slots)
+        row = {slot: index for index, slot in enumerate(slots)}
         top_p, top = log_p.topk(2, dim=-1)
-        best_p, best = top_p[:, 0].tolist(), top[:, 0].tolist()
-        text_p = log_p.clone()
-        text_p[:, special.pad] = -torch.inf
-        changed = {slot: best[slot] for slot in _edits(tokens[:live], best, best_p, edits, special, thresholds)}
+        best_p, best = dict(zip(slots, top_p[:, 0].tolist())), dict(zip(slots, top[:, 0].tolist()))
+        changed = {slot: best[slot] for slot in _edits(tokens, best, best_p, edits, special, thresholds)}
         for slot in changed:
             edits[slot] += 1
-        undecided = [slot for slot in range(live) if tokens[slot] == special.mask]
+        undecided = [slot for slot in range(min(live, wanted)) if tokens[slot] == special.mask]
         texts = [slot for slot in undecided if best[slot] != special.pad]
         sure = [slot for slot in texts if best_p[slot] >= _log(thresholds.reveal)]
         if not sure and texts:
@@ -168,46 +231,51 @@ def denoise(
         if not sure:
             # all say that the text has ended, but none is the end: the leftmost decides between the end and a token
             leftmost = undecided[0]
-            best[leftmost] = int(text_p[leftmost].argmax())
-            best_p[leftmost] = float(text_p[leftmost, best[leftmost]])
+            text_p = log_p[row[leftmost]].clone()
+            text_p[special.pad] = -torch.inf
+            best[leftmost] = int(text_p.argmax())
+            best_p[leftmost] = float(text_p[best[leftmost]])
             sure = [leftmost]
         changed |= {slot: best[slot] for slot in sure}
-        count.smallest_margin = min(count.smallest_margin, *_margins(top_p, best_p, changed, undecided, thresholds))
+        margins = {slot: (top_p[row[slot], 0] - top_p[row[slot], 1]).item() for slot in changed}
+        count.smallest_margin = min(count.smallest_margin, *_margins(margins, best_p, undecided, thresholds))
+        for slot in slots:
+            looks[slot] += tokens[slot] != special.mask
         for slot, token in changed.items():
-            tokens[slot], confidence[slot] = token, best_p[slot]
+            tokens[slot], confidence[slot], looks[slot] = token, best_p[slot], 0
         end = next((slot for slot in range(width) if tokens[slot] in ends), None)
         live = width if end is None else end + 1
         tokens[live:] = [special.mask] * (width - live)
-    ended = tokens[live - 1] in ends
-    kept = live - 1 if ended else live
+    ended = tokens[live - 1] in ends and live <= wanted
+    kept = live - 1 if ended else min(live, wanted)
     return tokens[:kept], confidence[:kept], ended
 
 
 def _edits(tokens, best, best_p, edits, special: SpecialTokens, thresholds: Thresholds) -> list[int]:
+    """Evaluated slots whose token gives way to another."""
     if thresholds.edit >= 1:
         return []
     return [
         slot
-        for slot, token in enumerate(tokens)
-        if token not in (special.mask, best[slot])
+        for slot in best
+        if tokens[slot] not in (special.mask, best[slot])
         and best[slot] != special.pad
         and best_p[slot] >= _log(thresholds.edit)
         and edits[slot] < thresholds.max_edits_per_slot
     ]
 
 
-def _margins(top_p: Tensor, best_p: list[float], changed, undecided: list[int], thresholds: Thresholds):
-    """How far the decisions of a step were from other ones, in log-probability: which token, above or below a threshold,
-    and which slot where only the best one was revealed."""
+def _margins(second: dict[int, float], best_p: dict[int, float], undecided: list[int], thresholds: Thresholds):
+    """How far the decisions of a step were from other ones, in log-probability: which token (second: by slot, how far
+    behind the second one was), above or below a threshold, and which slot where only the best one was revealed."""
     yield torch.inf
-    for slot in changed:
-        yield (top_p[slot, 0] - top_p[slot, 1]).item()
-    for slot, probability in enumerate(best_p):
+    yield from second.values()
+    for slot, probability in best_p.items():
         threshold = thresholds.reveal if slot in undecided else thresholds.edit
         yield abs(probability - _log(threshold))
     if not any(best_p[slot] >= _log(thresholds.reveal) for slot in undecided) and len(undecided) > 1:
-        first, second = sorted((best_p[slot] for slot in undecided), reverse=True)[:2]
-        yield first - second
+        first, other = sorted((best_p[slot] for slot in undecided), reverse=True)[:2]
+        yield first - other
 
 
 def _log(probability: float) -> float:
