@@ -13,7 +13,16 @@ from training.config import SpecialTokens
 from training.denoiser import Denoiser
 from training.infilling_tasks import LINE_TASKS, Example
 from training.ngram import NgramModel, decode_greedily
-from training.sampler import Context, Thresholds, decode_context, infill_contexts, open_contexts, prompt_ids
+from training.sampler import (
+    SERVICE,
+    Context,
+    Policy,
+    Thresholds,
+    decode_context,
+    infill_contexts,
+    open_contexts,
+    prompt_ids,
+)
 from training.scores import Completion
 
 
@@ -38,8 +47,8 @@ class Prompt:
 class Completer:
     """A model that completes examples, by diffusion or from left to right."""
 
-    def __init__(self, model: Denoiser, tokenizer: Tokenizer, max_tokens: int):
-        self.model, self.tokenizer, self.max_tokens = model, tokenizer, max_tokens
+    def __init__(self, model: Denoiser, tokenizer: Tokenizer, max_tokens: int, policy: Policy = SERVICE):
+        self.model, self.tokenizer, self.max_tokens, self.policy = model, tokenizer, max_tokens, policy
         self.special = SpecialTokens.of(tokenizer)
         self.line_ends = {id_ for content, id_ in tokenizer.get_vocab().items() if "\n" in tokenizer.decode([id_])}
 
@@ -53,9 +62,11 @@ class Completer:
                 _, suffix_ms = cpu_ms(lambda: suffix.extend(right))
         return Prompt(example, left, prefix, suffix, prefix_ms, suffix_ms)
 
-    def diffuse(self, prompt: Prompt, thresholds: Thresholds) -> Completion:
+    def diffuse(self, prompt: Prompt, thresholds: Thresholds, policy: Policy | None = None) -> Completion:
+        """policy: another one than the completer's."""
+        streams, policy = (prompt.prefix, prompt.suffix), policy or self.policy
         found, ms = cpu_ms(
-            lambda: infill_contexts(self.model, self.special, prompt.prefix, prompt.suffix, self.max_tokens, thresholds)
+            lambda: infill_contexts(self.model, self.special, *streams, self.max_tokens, thresholds, policy)
         )
         tokens = len(found.ids) + found.ended
         prompt_ms = prompt.prefix_ms + prompt.suffix_ms

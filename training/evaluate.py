@@ -36,7 +36,7 @@ from training.held_out_losses import (
 from training.infilling_tasks import TASKS, Example, draw_examples
 from training.ngram import NgramModel, ngram_of_train, split_tokens
 from training.repair import COUNTS, EDIT_THRESHOLDS, KINDS, Look, look_at_planted, repair_rates
-from training.sampler import Thresholds
+from training.sampler import SERVICE, Policy, Thresholds
 from training.scores import (
     SYSTEMS,
     Completion,
@@ -102,24 +102,24 @@ def evaluate_task(
 
 
 def sweep(examples: list[Example], completer: Completer, bar: tqdm) -> list[dict]:
-    """Scores at the rest of a line: for each reveal threshold, edits off and on; for each canvas width, the thresholds
-    being those of the config; for AR."""
-    config, wide = completer.model.config, completer.model.config.canvas_slots
+    """Scores at the rest of a line: for each reveal threshold, edits off and on; for each canvas width, and without
+    freezing, the thresholds being those of the config; for AR."""
+    config, policy = completer.model.config, completer.policy
     settings = [
-        (wide, Thresholds(reveal, edit, config.max_edits_per_slot))
+        (policy, Thresholds(reveal, edit, config.max_edits_per_slot))
         for edit in (1.0, config.edit_threshold)
         for reveal in SWEEP_REVEAL
     ]
-    settings += [(slots, Thresholds.of(config)) for slots in config.canvas_widths if slots != wide]
+    others = [Policy(width, freeze_after=policy.freeze_after) for width in config.canvas_widths]
+    settings += [(other, Thresholds.of(config)) for other in [*others, Policy(policy.first_width)] if other != policy]
     found: dict[str, list[Completion]] = {}
     for example in examples:
         prompt = completer.prompt(example)
-        for slots, thresholds in settings:
-            completer.model.config = replace(config, canvas_slots=slots)
+        for way, thresholds in settings:
             edits = "no edits" if thresholds.edit == 1 else f"edit {thresholds.edit}"
-            name = f"canvas {slots}, reveal {thresholds.reveal}, {edits}"
-            found.setdefault(name, []).append(completer.diffuse(prompt, thresholds))
-        completer.model.config = config
+            frozen = "never frozen, " if way.freeze_after > policy.freeze_after else ""
+            name = f"canvas {way.width(config, 0, completer.max_tokens)}, {frozen}reveal {thresholds.reveal}, {edits}"
+            found.setdefault(name, []).append(completer.diffuse(prompt, thresholds, way))
         found.setdefault(SYSTEMS["ar"], []).append(completer.decode(prompt, "line_rest"))
         bar.update()
     middles = [example.middle for example in examples]
@@ -168,7 +168,7 @@ def report(result: dict) -> str:
     settings = result["settings"]
     parts = [
         f"{settings['model']} on {settings['split']}: {settings['examples']} examples a task, seed {settings['seed']}, "
-        + f"reveal threshold {settings['reveal_threshold']}, edit threshold {settings['edit_threshold']}, canvas of {settings['canvas_slots']} slots, "
+        + f"reveal threshold {settings['reveal_threshold']}, edit threshold {settings['edit_threshold']}, canvas of {settings['first_width']} slots, "
         + f"up to {settings['prefix_tokens']} + {settings['suffix_tokens']} tokens of context."
     ]
     if "tasks" in result:
@@ -188,10 +188,9 @@ def evaluate(arguments: argparse.Namespace) -> dict:
     model = read_quantized(arguments.model)
     if arguments.context:
         model.config = replace(model.config, prefix_tokens=arguments.context, suffix_tokens=arguments.context)
-    if arguments.canvas:
-        model.config = replace(model.config, canvas_slots=arguments.canvas)
+    policy = Policy(arguments.canvas, freeze_after=SERVICE.freeze_after) if arguments.canvas else SERVICE
     packages = texts_by_package(arguments.split)
-    completer = Completer(model, tokenizer, arguments.max_tokens)
+    completer = Completer(model, tokenizer, arguments.max_tokens, policy)
     result: dict = {
         "settings": {
             "model": arguments.model.name,
@@ -199,6 +198,8 @@ def evaluate(arguments: argparse.Namespace) -> dict:
             "examples": arguments.examples,
             "seed": arguments.seed,
             "max_tokens": arguments.max_tokens,
+            "first_width": policy.first_width,
+            "freeze_after": policy.freeze_after,
             **{key: getattr(model.config, key) for key in model.config.DIFFUSION_KEYS},
         },
     }
@@ -212,7 +213,7 @@ def evaluate(arguments: argparse.Namespace) -> dict:
     if arguments.checkpoint:
         from training.train import load_denoiser
 
-        floating = Completer(load_denoiser(arguments.checkpoint), tokenizer, arguments.max_tokens)
+        floating = Completer(load_denoiser(arguments.checkpoint), tokenizer, arguments.max_tokens, policy)
         floating.model.config = model.config
     ngram = ngram_of_train(tokenizer_path) if "ngram" in arguments.baselines else None
     result["notes"] = list(NOTES)
@@ -239,7 +240,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--tasks", nargs="+", choices=tuple(TASKS), default=list(TASKS))
     parser.add_argument("--baselines", nargs="*", choices=("ar", "ngram"), default=["ar", "ngram"])
     parser.add_argument("--checkpoint", type=Path, help="the model before quantization, to compare with")
-    parser.add_argument("--canvas", type=int, help="slots of the canvas (default: that of the config)")
+    parser.add_argument("--canvas", type=int, help="slots of a canvas (default: that of the service)")
     parser.add_argument("--context", type=int, help="tokens of prefix and of suffix (default: those of the config)")
     parser.add_argument("--max-tokens", type=int, default=MAX_TOKENS, help="of a completion")
     parser.add_argument("--seed", type=int, default=1)

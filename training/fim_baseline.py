@@ -174,6 +174,8 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--batch-windows", type=int, default=4)
     parser.add_argument("--muon-lr", type=float, default=defaults.muon_lr)
     parser.add_argument("--adamw-lr", type=float, default=defaults.adamw_lr)
+    parser.add_argument("--warmup-share", type=float, default=defaults.warmup_share)
+    parser.add_argument("--decay-share", type=float, default=defaults.decay_share)
     parser.add_argument("--qat-share", type=float, default=defaults.qat_share)
     parser.add_argument("--validation-windows", type=int, default=32)
     parser.add_argument("--seed", type=int, default=defaults.seed)

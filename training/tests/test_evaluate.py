@@ -18,7 +18,7 @@ from training.infilling_tasks import LINE_TASKS, TASKS, Example, draw_examples
 from training.model_card import ModelCardError, RunRecord, code, model_card, train_command
 from training.ngram import NgramModel
 from training.repair import COUNTS, KINDS, Look, Opinion, early_mistakes, look_at_planted, repair_rates, wrong_token
-from training.sampler import Context, Thresholds, canvas_logits, infill, prompt_ids
+from training.sampler import SERVICE, Context, Thresholds, canvas_logits, infill, prompt_ids
 from training.scores import Completion, compare, edit_similarity, in_words, interval, summarize
 from training.tests.made_up import readable_code
 from training.tokenizer import train_tokenizer
@@ -127,7 +127,7 @@ def test_diffusion_is_the_sampler_and_leaves_the_prompt_as_it_was(completer, mod
     completer.decode(prompt, "line_rest")
     second = completer.diffuse(prompt, thresholds)
     streams = prompt_ids(EXAMPLE.prefix, EXAMPLE.suffix, tokenizer, special, model.config)
-    expected = infill(model, special, *streams, 12, thresholds)
+    expected = infill(model, special, *streams, 12, thresholds, SERVICE)
     assert first.text == second.text == tokenizer.decode(expected.ids)
     assert first.slot_evaluations == expected.slot_evaluations
     assert first.tokens == len(expected.ids) + expected.ended
@@ -257,7 +257,7 @@ def test_the_sweep_has_a_row_for_every_setting(model, tokenizer, corpus_of_made_
     evaluate.main(["--model", str(tmp_path / "small"), "--examples", "1", "--max-tokens", "8", "--sweep"])
     printed = capsys.readouterr().out
     rows = [line for line in printed.splitlines() if line.startswith("| canvas 8")]
-    assert len(rows) == 2 * len(evaluate.SWEEP_REVEAL)
+    assert len(rows) == 2 * len(evaluate.SWEEP_REVEAL) + 1  # and without freezing
     assert "| AR, same weights |" in printed
     assert "| any token | 1 | 1 | 0.9 |" in printed
 
