@@ -116,9 +116,9 @@ def write_into(page: Path, result: dict) -> None:
     marker is missing."""
     text = page.read_text()
     for name, part in parts_of(result).items():
-        pattern = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)", re.DOTALL)
+        pattern = re.compile(rf"(<!-- {name} -->).*?(<!-- /{name} -->)", re.DOTALL)
         # not as a template: a table may hold backslashes
-        text, count = pattern.subn(lambda found, part=part: found[1] + part + found[2], text)
+        text, count = pattern.subn(lambda found, part=part: f"{found[1]}\n{part}\n{found[2]}", text)
         if count != 1:
             raise ValueError(f"{page}: expected one place <!-- {name} --> … <!-- /{name} -->, found {count}")
     page.write_text(text)

@@ -30,6 +30,7 @@ LOGIT_ROWS = 2  # of each stream, from its end
 TRACE_ROWS = 8
 TOLERANCE = 2e-3  # absolute, for --check: another machine may sum in another order
 MARGIN = 0.02  # log-probability: an activation at a rounding boundary moves logits by about 1 %
+POLICIES = {"everything": sampler.EVERYTHING, "service": sampler.SERVICE}
 MAX_TOKENS = 64  # a multiple of the canvas: in a narrower last block the service decides fewer slots
 
 CASES = {
@@ -122,18 +123,25 @@ def compute(folder: Path) -> tuple[dict, dict[str, Tensor], list[dict]]:
         )
         traced = trace_case(model, streams, ids)
         tensors |= {f"{name}.{key}": tensor.float().contiguous() for key, tensor in traced.items()}
-    completions = [c for c in (complete(model, tokenizer, special, *texts) for texts in COMPLETIONS) if c]
+    ways = [(texts, name, policy) for texts in COMPLETIONS for name, policy in POLICIES.items()]
+    completions = [
+        {"policy": name, **found}
+        for texts, name, policy in ways
+        if (found := complete(model, tokenizer, special, *texts, policy))
+    ]
     manifest = json.loads((folder / "manifest.json").read_text())
     document = {"model": folder.name, "manifest": manifest, "cases": cases, "completions": completions}
     texts = [{"text": text, "ids": tokenizer.encode(text, add_special_tokens=False).ids} for text in TEXTS]
     return document, tensors, texts
 
 
-def complete(model: Denoiser, tokenizer: Tokenizer, special: SpecialTokens, prefix: str, suffix: str) -> dict | None:
+def complete(
+    model: Denoiser, tokenizer: Tokenizer, special: SpecialTokens, prefix: str, suffix: str, policy: sampler.Policy
+) -> dict | None:
     """One greedy completion, or None if a decision in it was too close."""
     streams = sampler.prompt_ids(prefix, suffix, tokenizer, special, model.config)
     thresholds = sampler.Thresholds.of(model.config)
-    result = sampler.infill(model, special, *streams, MAX_TOKENS, thresholds)
+    result = sampler.infill(model, special, *streams, MAX_TOKENS, thresholds, policy)
     if result.smallest_margin < MARGIN:
         return None
     return {
@@ -184,4 +192,6 @@ if __name__ == "__main__":
         print("\n".join(found) or "the golden vectors are fresh")
         sys.exit(bool(found))
     write(*computed)
-    print(f"{len(computed[1])} tensors, {len(computed[0]['completions'])} of {len(COMPLETIONS)} completions")
+    print(
+        f"{len(computed[1])} tensors, {len(computed[0]['completions'])} of {len(POLICIES) * len(COMPLETIONS)} completions"
+    )

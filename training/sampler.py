@@ -14,7 +14,8 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from training.config import DenoiserConfig, SpecialTokens
-from training.denoiser import Denoiser, KeysValues, rotate, rotation
+from training.denoiser import Denoiser, KeysValues, dense_attention, rotate, rotation
+from training.quantized_attention import quantized_attention
 
 
 @dataclass
@@ -118,7 +119,7 @@ class HeldCanvas:
 
     def __init__(self, model: Denoiser, width: int, prefix: Context, suffix: Context | None):
         config = model.config
-        shape = (width, config.num_key_value_heads, config.head_dim)
+        shape = (config.num_key_value_heads, width, config.head_dim)
         self.model, self.width, self.prefix, self.suffix = model, width, prefix, suffix
         self.held = [(torch.zeros(shape), torch.zeros(shape)) for _ in model.layers]
 
@@ -126,26 +127,23 @@ class HeldCanvas:
         """Logits (len(slots), vocabulary) of these slots of the canvas `ids`; the others are seen as they are held."""
         model, config, live = self.model, self.model.config, len(ids)
         at = torch.tensor(slots)
-        suffix_length = self.suffix.length if self.suffix else 1
-        turn_prefix = [part[:, None] for part in rotation(self.prefix.length + at, config.head_dim, config.rope_theta)]
-        before_suffix = at - (suffix_length - 1) - self.width
-        turn_suffix = [part[:, None] for part in rotation(before_suffix, config.head_dim, config.rope_theta)]
-        group = config.num_attention_heads // config.num_key_value_heads
+        suffix = self.suffix.states if self.suffix else Context.empty_like(self.prefix)
+        suffix_length = self.suffix.length if self.suffix else 0
+        seen = torch.tensor([[self.prefix.length]]), torch.tensor([[suffix_length]])
+        attention = quantized_attention if model.quantize_attention else dense_attention
+        attend = attention(*seen, torch.ones(1, 1, live, dtype=torch.bool), self.prefix.length, suffix_length)
+        turn_prefix = rotation(self.prefix.length + at, config.head_dim, config.rope_theta)
+        turn_suffix = rotation(at - (suffix_length - 1) - self.width, config.head_dim, config.rope_theta)
         x = model.embed_tokens(torch.tensor(ids)[at])
-        for layer, (keys, values), number in zip(model.layers, self.held, range(len(model.layers))):
-            q, k, v = (part.transpose(0, 1) for part in layer.self_attn.project(layer.input_layernorm(x)))
-            keys[at], values[at] = rotate(k, *turn_prefix), v  # (slots, kv_heads, d)
-            parts = [(rotate(q, *turn_prefix), keys[:live], values[:live])]
-            for query_turn, context in ((turn_prefix, self.prefix), (turn_suffix, self.suffix)):
-                if context:
-                    k, v = (part[0].transpose(0, 1) for part in context.states[number])
-                    parts.insert(-1, (rotate(q, *query_turn), k, v))
-            scores = torch.cat(
-                [torch.einsum("shd,thd->hst", q, k.repeat_interleave(group, 1)) for q, k, _ in parts], dim=-1
-            )
-            weights = torch.softmax(scores.float() * config.head_dim**-0.5, dim=-1)
-            mixed = torch.cat([v for _, _, v in parts]).repeat_interleave(group, 1)
-            x = x + layer.self_attn.merge(torch.einsum("hst,thd->hsd", weights, mixed))
+        for layer, (keys, values), *context in zip(model.layers, self.held, self.prefix.states, suffix):
+            q, k, v = layer.self_attn.project(layer.input_layernorm(x))  # (heads, slots, d)
+            keys[:, at], values[:, at] = rotate(k, *turn_prefix), v
+            # rows of slots that are not computed are empty, and what comes out of them is not looked at
+            queries = q.new_zeros(2, q.shape[0], live, q.shape[2])
+            queries[0, :, at], queries[1, :, at] = rotate(q, *turn_prefix), rotate(q, *turn_suffix)
+            states = queries[0], queries[1], keys[:, :live], values[:, :live]
+            mixed = attend(*(state[None, None] for state in states), *context)[0, 0, :, at]
+            x = x + layer.self_attn.merge(mixed)
             x = x + layer.mlp(layer.post_attention_layernorm(x))
         return model.logits(model.norm(x))
 

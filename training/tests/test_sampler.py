@@ -35,9 +35,11 @@ def model() -> Denoiser:
     return model.eval()
 
 
+@pytest.mark.parametrize("quantized", [False, True])
 @pytest.mark.parametrize("right", [RIGHT, []])
 @torch.no_grad()
-def test_a_held_canvas_whose_slots_are_all_computed_is_a_canvas(model, right):
+def test_a_held_canvas_whose_slots_are_all_computed_is_a_canvas(model, right, quantized, monkeypatch):
+    monkeypatch.setattr(model, "quantize_attention", quantized)
     prefix, suffix = open_contexts(model, LEFT, right)
     ids = [SPECIAL.mask, 40, 41, SPECIAL.mask, 42]
     held = HeldCanvas(model, 8, prefix, suffix).logits(ids, list(range(len(ids))))
