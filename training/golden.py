@@ -29,7 +29,7 @@ FOLDER = Path("test/golden")
 LOGIT_ROWS = 2  # of each stream, from its end
 TRACE_ROWS = 8
 TOLERANCE = 2e-3  # absolute, for --check: another machine may sum in another order
-MARGIN = 0.02  # log-probability: an activation at a rounding boundary moves logits by about 1 %
+MARGIN = 0.05  # log-probability: activations and attention at rounding boundaries move logits by some per cent
 POLICIES = {"everything": sampler.EVERYTHING, "service": sampler.SERVICE}
 MAX_TOKENS = 64  # a multiple of the canvas: in a narrower last block the service decides fewer slots
 
