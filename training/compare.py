@@ -1,10 +1,11 @@
 """Diffusion against autoregressive decoding: quality against compute, on the kernels of the runtime.
 
     npm ci && npm run build:kernels
-    python -m training.compare --fim training/.runs/fim/model                      validation packages, 100 examples a task
-    python -m training.compare --fim training/.runs/fim/model --split test --docs docs    tables and figures of docs/diffusion.md
+    python -m training.compare                                validation packages, 100 examples a task
+    python -m training.compare --split test --docs docs       tables and figures of docs/diffusion.md
+    python -m training.compare --fim training/.runs/fim/model with the fill-in-the-middle baseline
 
-Four systems complete the same examples: diffusion over reveal thresholds and step budgets; the same weights decoded from
+Up to four systems complete the same examples: diffusion over reveal thresholds, canvas widths and step budgets; the same weights decoded from
 left to right (the prefix stream, which cannot see the suffix); an autoregressive fill-in-the-middle model of the same shape
 (training.fim_baseline); the 5-gram model. bench/systems.ts runs the first three and measures what they cost.
 """
@@ -29,7 +30,7 @@ from training.data import texts_by_package
 from training.infilling_tasks import LINE_TASKS, Example, draw_examples
 from training.ngram import ngram_of_train
 from training.parses import has_grammar, parses
-from training.sampler import prompt_ids
+from training.sampler import SERVICE, prompt_ids
 from training.scores import ALL_TASKS, Completion, differences, interval, per_example, summarize
 from training.tokenizer import load_tokenizer
 
@@ -56,7 +57,7 @@ def settings_of(config: DenoiserConfig, has_fim: bool) -> list[Setting]:
     found = [Setting(DIFFUSION, "diffusion", "thresholds")]
     others = [t for t in THRESHOLDS if t != config.reveal_threshold]
     found += [Setting(f"τ {t}", "diffusion", "thresholds", {"revealThreshold": t}) for t in others]
-    widths = config.canvas_widths[:-1]
+    widths = [width for width in config.canvas_widths if width != SERVICE.first_width]
     found += [Setting(f"canvas {width}", "diffusion", "widths", {"canvasWidth": width}) for width in widths]
     found += [Setting(f"{n} steps", "diffusion", "budgets", {"maxSteps": n}) for n in STEP_BUDGETS]
     found.append(Setting("no edits", "diffusion", "edits", {"editThreshold": 1}))

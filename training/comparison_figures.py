@@ -24,7 +24,7 @@ COLOURS = {
 }
 LABELS = {
     "thresholds": "diffusion, reveal threshold",
-    "widths": "diffusion, narrower canvas",
+    "widths": "diffusion, canvas width",
     "budgets": "diffusion, step budget",
     "ar": "AR, same weights",
     "fim": "AR, fill-in-the-middle",
@@ -33,6 +33,7 @@ LABELS = {
 STEPS_SHOWN = range(4, 9)  # of the completion that is drawn: enough to see something, few enough for a page
 SLOTS_SHOWN = 16
 TOKEN_CHARACTERS = 9
+NOTHING = "∅"  # a mask that would become the end, or lies behind it
 MEAN_STEPS = 12  # of the heat map
 
 
@@ -65,7 +66,9 @@ def draw_quality(result: dict, path: Path, cost: str) -> None:
 
 def _curves(axis, settings: dict[str, dict], curves: dict[str, str], cost: str, measure: str) -> None:
     for curve in ("thresholds", "widths", "budgets"):
-        points = sorted((settings[name] for name, of in curves.items() if of == curve), key=lambda point: point[cost])
+        # every curve goes through the settings of the model
+        points = [settings[name] for name, of in curves.items() if of == curve or name == "diffusion"]
+        points.sort(key=lambda point: point[cost])
         x, y = [point[cost] for point in points], [100 * point[measure] for point in points]
         axis.plot(x, y, marker=".", color=COLOURS[curve], label=LABELS[curve])
     for system in ("ar", "fim"):
@@ -104,13 +107,15 @@ def draw_canvas(shown: list[dict], path: Path) -> None:
     completion = chosen_frames(shown)
     canvases = [frame["canvas"]["slots"][:SLOTS_SHOWN] for frame in completion["frames"]]
     with pyplot.rc_context(STYLE):
-        figure, axis = pyplot.subplots(figsize=(0.72 * SLOTS_SHOWN, 0.42 * len(canvases) + 1))
-        image = _heat(axis, [[slot["confidence"] if slot["text"] else 0 for slot in slots] for slots in canvases])
+        size = (0.78 * len(canvases[0]) + 1.6, 0.42 * len(canvases) + 1)
+        figure, axis = pyplot.subplots(figsize=size)
+        image = _heat(axis, [[slot["confidence"] for slot in slots] for slots in canvases])
         for row, slots in enumerate(canvases):
             for column, slot in enumerate(slots):
                 _slot(axis, column, row, slot)
         axis.set_yticks(range(len(canvases)), [f"step {row + 1}" for row in range(len(canvases))])
-        axis.set_xlabel(f"slot (the first {SLOTS_SHOWN} of {len(completion['frames'][0]['canvas']['slots'])})")
+        width = len(completion["frames"][0]["canvas"]["slots"])
+        axis.set_xlabel("slot" if width <= SLOTS_SHOWN else f"slot (the first {SLOTS_SHOWN} of {width})")
         before = completion["prefix"].rsplit("\n", 1)[-1][-60:]
         title = f"{before}█    stands in the file: {completion['middle']}".replace("$", r"\$")
         axis.set_title(title, loc="left", family="monospace", fontsize=8)
@@ -119,8 +124,10 @@ def draw_canvas(shown: list[dict], path: Path) -> None:
 
 
 def _slot(axis, column: int, row: int, slot: dict) -> None:
-    text = {"dropped": "", "end": "end"}.get(slot["state"], visible(slot["text"]))
     undecided = slot["state"] == "mask"
+    text = {"dropped": "", "end": "end"}.get(slot["state"], visible(slot["text"]))
+    if undecided and not text and slot["confidence"]:
+        text = NOTHING
     axis.text(
         column, row, text.replace("$", r"\$"), ha="center", va="center", family="monospace", fontsize=6.5,
         color="0.45" if undecided else "black", style="italic" if undecided else "normal",
@@ -143,7 +150,7 @@ def draw_confidence(shown: list[dict], path: Path) -> None:
             if frame["canvas"]["block"] or frame["canvas"]["step"] > MEAN_STEPS:
                 continue
             for slot, view in enumerate(frame["canvas"]["slots"]):
-                if view["state"] == "dropped" or not view["text"] and view["state"] == "mask":
+                if view["state"] == "dropped" or not view["confidence"]:
                     continue
                 place = frame["canvas"]["step"] - 1, slot
                 sums[place] = sums.get(place, 0.0) + view["confidence"]
