@@ -31,7 +31,8 @@ def draw_curves(metrics: Path, image: Path) -> None:
             axis.plot(x, y, label=name, marker="." if kind == "validation" else None)
         axis.set(title=kind, xlabel="million tokens")
         axis.grid(alpha=0.3)
-        axis.legend()
+        if names:
+            axis.legend()
     axes[0].set_ylabel("nats")
     figure.tight_layout()
     figure.savefig(image, dpi=110)

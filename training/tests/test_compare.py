@@ -17,7 +17,7 @@ from training.export import read_quantized
 from training.fim_baseline import fim_prompt
 from training.infilling_tasks import MORE_TASKS, Example, draw_examples
 from training.parses import has_grammar, parses
-from training.sampler import Context, prompt_ids
+from training.sampler import SERVICE, Context, prompt_ids
 from training.scores import Completion
 from training.tests.made_up import readable_code
 from training.tokenizer import load_tokenizer
@@ -46,22 +46,22 @@ def test_every_setting_is_honoured_and_its_work_counted(runtime):
     settings = [
         Setting("diffusion", "diffusion", "thresholds"),
         Setting("one step", "diffusion", "budgets", {"maxSteps": 1}),
-        Setting("narrow", "diffusion", "widths", {"canvasWidth": 8, "maxSteps": 1}),
+        Setting("wide", "diffusion", "widths", {"canvasWidth": 32, "maxSteps": 1}),
         Setting("slow", "diffusion", "thresholds", {"revealThreshold": 1, "editThreshold": 1}),
         Setting("ar", "ar", "ar"),
     ]
     found = run(EXAMPLES, settings, frames=True)
     assert [[record["setting"] for record in of_example] for of_example in found] == [[0, 1, 2, 3, 4]] * 2
-    for example, (default, one, narrow, slow, ar) in zip(EXAMPLES, found):
+    for example, (default, one, wide, slow, ar) in zip(EXAMPLES, found):
         assert len(default["frames"]) == default["steps"]
         assert "frames" not in one
-        assert (one["steps"], one["slotEvaluations"]) == (1, 32)
-        assert (narrow["steps"], narrow["slotEvaluations"]) == (1, 8)
+        assert (one["steps"], one["slotEvaluations"]) == (1, SERVICE.first_width)
+        assert (wide["steps"], wide["slotEvaluations"]) == (1, 32)
         assert slow["steps"] >= default["steps"]
         # a decoder that cannot see the suffix is told the length
         length = len(load_tokenizer(str(NANO / "tokenizer.json")).encode(example.middle).ids)
         assert ar["steps"] == ar["slotEvaluations"] == ar["tokens"] == length
-        assert all(record["decodeMs"] > 0 and record["promptMs"] > 0 for record in (default, one, narrow, slow, ar))
+        assert all(record["decodeMs"] > 0 and record["promptMs"] > 0 for record in (default, one, wide, slow, ar))
 
 
 def test_a_continuation_ends_with_its_line_whoever_writes_it(runtime):
