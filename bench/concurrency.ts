@@ -5,18 +5,31 @@
  * Run: `npm run build:kernels`, then `node bench/concurrency.ts [rounds]` (Node 24 or later; needs the npm registry the first time).
  */
 
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import type { Engine } from '../src/engine/types.ts';
-import { complete, openBundledEngine } from './engine.ts';
+import { complete, MODEL_FOLDER, openEngine } from './engine.ts';
 import { heldOutPackages } from './held-out.ts';
+import { writeRandomModel } from './random-model.ts';
 import { type KeyStroke, recordSession } from './typing.ts';
 
-const CLIENTS = [1, 4, 8, 16] as const;
-const KEYS_OF_A_CLIENT = 8;
+/** `small` has random weights: they say nothing, one token a step, and cost what trained ones do. */
+const MODELS = {
+  nano: { clients: [1, 4, 8, 16], keysOfAClient: 8 },
+  small: { clients: [1, 4, 8], keysOfAClient: 2 },
+} as const;
+
+type ModelName = keyof typeof MODELS;
+
 const MAX_TOKENS = 16;
+const ROUNDS = 5;
 /** The contexts of 16 clients: what is compared is steps, not eviction. */
 const CACHE_BYTES = 96 * 2 ** 20;
 
 export interface ConcurrencyRow {
+  readonly model: ModelName;
   readonly clients: number;
   /** Completions per second of processor time, median over the rounds. */
   readonly apart: number;
@@ -45,18 +58,30 @@ async function round(
 }
 
 /** Throws when a completion depends on who shares its passes. */
-export async function benchConcurrency(rounds = 7): Promise<ConcurrencyRow[]> {
+export async function benchConcurrency(rounds = ROUNDS): Promise<ConcurrencyRow[]> {
+  const folder = mkdtempSync(join(tmpdir(), 'quicksilver-small-'));
+  try {
+    await writeRandomModel(folder, 'small', 'small');
+    const small = await benchModel('small', pathToFileURL(`${folder}/`), rounds);
+    return [...(await benchModel('nano', MODEL_FOLDER, rounds)), ...small];
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+async function benchModel(model: ModelName, folder: URL, rounds: number): Promise<ConcurrencyRow[]> {
+  const { clients: counts, keysOfAClient } = MODELS[model];
   const engines = [
-    await openBundledEngine({ cacheBytes: CACHE_BYTES, requestsPerPass: 1 }),
-    await openBundledEngine({ cacheBytes: CACHE_BYTES }),
+    await openEngine(folder, { cacheBytes: CACHE_BYTES, requestsPerPass: 1 }),
+    await openEngine(folder, { cacheBytes: CACHE_BYTES }),
   ] as const;
   const packages = heldOutPackages('validation');
-  const most = Math.max(...CLIENTS);
-  const all = Array.from({ length: most }, (_, client) => recordSession(packages, KEYS_OF_A_CLIENT, client + 1));
+  const most = Math.max(...counts);
+  const all = Array.from({ length: most }, (_, client) => recordSession(packages, keysOfAClient, client + 1));
   const rows: ConcurrencyRow[] = [];
-  for (const clients of CLIENTS) {
+  for (const clients of counts) {
     const typing = all.slice(0, clients);
-    const completions = clients * KEYS_OF_A_CLIENT;
+    const completions = clients * keysOfAClient;
     for (const engine of engines) await round(engine, typing);
     const samples: { apart: number; shared: number }[] = [];
     for (let n = 0; n < rounds; n++) {
@@ -70,6 +95,7 @@ export async function benchConcurrency(rounds = 7): Promise<ConcurrencyRow[]> {
     const median = (value: (sample: (typeof samples)[number]) => number) =>
       samples.map(value).sort((a, b) => a - b)[Math.floor(rounds / 2)]!;
     rows.push({
+      model,
       clients,
       apart: median(({ apart }) => apart),
       shared: median(({ shared }) => shared),
@@ -81,18 +107,18 @@ export async function benchConcurrency(rounds = 7): Promise<ConcurrencyRow[]> {
 
 export function formatConcurrency(rows: readonly ConcurrencyRow[]): string {
   const lines = rows.map(
-    ({ clients, apart, shared, ratio }) =>
-      `| ${clients} | ${apart.toFixed(1)} | ${shared.toFixed(1)} | ${ratio.toFixed(2)} |`,
+    ({ model, clients, apart, shared, ratio }) =>
+      `| ${model} | ${clients} | ${apart.toFixed(1)} | ${shared.toFixed(1)} | ${ratio.toFixed(2)} |`,
   );
   return [
-    '| clients | a pass each: completions/CPU s | shared passes | ratio |',
-    '| --- | --- | --- | --- |',
+    '| model | clients | a pass each: completions/CPU s | shared passes | ratio |',
+    '| --- | --- | --- | --- | --- |',
     ...lines,
   ].join('\n');
 }
 
 if (import.meta.main) {
-  const rows = await benchConcurrency(Number(process.argv[2] ?? 7));
+  const rows = await benchConcurrency(Number(process.argv[2] ?? ROUNDS));
   console.log(`${formatConcurrency(rows)}\n`);
   console.log(JSON.stringify(rows));
 }

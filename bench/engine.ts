@@ -1,4 +1,4 @@
-/** The engine with the bundled model, and one completion of it. */
+/** The engine with the bundled model or another one, and one completion of it. */
 
 import { createReadStream, readFileSync } from 'node:fs';
 import { Readable } from 'node:stream';
@@ -7,20 +7,25 @@ import type { Completion, Engine, EngineLimits, GenerateRequest } from '../src/e
 
 export const MODEL_FOLDER = new URL('../models/nano/', import.meta.url);
 
-export function readModelJson(file: string): unknown {
-  return JSON.parse(readFileSync(new URL(file, MODEL_FOLDER), 'utf8'));
+export function readModelJson(file: string, folder = MODEL_FOLDER): unknown {
+  return JSON.parse(readFileSync(new URL(file, folder), 'utf8'));
 }
 
 export function openBundledEngine(limits: EngineLimits = {}): Promise<Engine> {
+  return openEngine(MODEL_FOLDER, limits);
+}
+
+/** @param folder of a model; ends in a slash */
+export function openEngine(folder: URL, limits: EngineLimits): Promise<Engine> {
   const kernel = (build: string) =>
     new WebAssembly.Module(readFileSync(new URL(`../build/kernels.${build}.wasm`, import.meta.url)));
   return createEngine({
-    model: { id: 'nano', created: 0 },
+    model: { id: 'bench', created: 0 },
     kernels: { relaxed: kernel('relaxed'), simd: kernel('simd') },
-    config: readModelJson('config.json'),
-    tokenizer: readModelJson('tokenizer.json'),
+    config: readModelJson('config.json', folder),
+    tokenizer: readModelJson('tokenizer.json', folder),
     openWeights: async () =>
-      Readable.toWeb(createReadStream(new URL('model.safetensors', MODEL_FOLDER))) as ReadableStream<Uint8Array>,
+      Readable.toWeb(createReadStream(new URL('model.safetensors', folder))) as ReadableStream<Uint8Array>,
     limits,
   });
 }
