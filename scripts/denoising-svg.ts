@@ -87,7 +87,7 @@ class Timeline {
         const start =
           from === 0 ? '0%{visibility:visible}' : `0%{visibility:hidden}${percent(from)}{visibility:visible}`;
         const end = to > this.#passes ? '' : `${percent(to)}{visibility:hidden}`;
-        return `@keyframes ${name}{${start}${end}}.${name}{animation-name:${name}}`;
+        return `@keyframes ${name}{${start}${end}}g.${name}{animation-name:${name}}`;
       })
       .join('\n');
   }
@@ -154,7 +154,7 @@ function slotOf(view: SlotView, index: number, x: number, y: number, width: numb
     `<rect x="${x.toFixed(1)}" y="${y}" width="${width.toFixed(1)}" height="${SLOT_HEIGHT}" rx="7" fill="${fill}" stroke="${stroke}"${more}/>`;
   if (view.state === 'dropped') return box('none', COLORS.border, ' stroke-dasharray="2 4"');
   if (view.state === 'mask') {
-    const noise = glyphs({ ...view, text: '' }, index);
+    const noise = glyphs({ ...view, text: '', confidence: 0 }, index);
     return `${box(COLORS.panel, COLORS.border, ' stroke-dasharray="3 3"')}<text ${middle} class="n">${noise}</text>`;
   }
   const tint = `rgb(${LOW.map((low, at) => Math.round(low + (HIGH[at]! - low) * view.confidence)).join(' ')})`;

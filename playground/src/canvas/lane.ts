@@ -6,6 +6,9 @@ import { cpuMsAfter, hasClock, type Recording, slotsAfter, textAfter } from './r
 /** What stands on a slot of which nothing is known, by its place: the same noise each time. */
 const NOISE_GLYPHS = ['▓', '▒', '░', '▚', '▞', '▙', '▟'];
 
+/** A slot of which the denoiser thinks that it lies behind the end. */
+const NOTHING_GLYPH = '∅';
+
 /** A slot that says where the text ends. */
 const END_GLYPH = '■';
 
@@ -83,17 +86,18 @@ function slotElement(slot: SlotView, index: number): HTMLElement {
 }
 
 /** The token as it can be seen: white space has a shape. */
-export function glyphs({ state, text }: SlotView, index: number): string {
+export function glyphs({ state, text, confidence }: SlotView, index: number): string {
   if (state === 'end') return END_GLYPH;
   if (state === 'dropped') return '';
-  if (text === '') return state === 'mask' ? NOISE_GLYPHS[(index * 5) % NOISE_GLYPHS.length]! : '∅';
+  const isKnown = state !== 'mask' || confidence > 0;
+  if (text === '') return isKnown ? NOTHING_GLYPH : NOISE_GLYPHS[(index * 5) % NOISE_GLYPHS.length]!;
   return text.replaceAll('\n', '⏎').replaceAll('\t', '⇥').replaceAll(' ', '·').replaceAll('\ufffd', '◌');
 }
 
 function spoken({ state, text, confidence, change }: SlotView, index: number): string {
   const percent = `${Math.round(confidence * 100)} %`;
   const what = {
-    mask: text === '' ? 'noise' : `noise, perhaps ${JSON.stringify(text)} (${percent})`,
+    mask: confidence === 0 ? 'noise' : `noise, perhaps ${text === '' ? 'nothing' : JSON.stringify(text)} (${percent})`,
     token: `${JSON.stringify(text)} (${percent})`,
     end: `end of the text (${percent})`,
     dropped: 'behind the end',
