@@ -123,6 +123,7 @@ class TrainConfig:
     run: str = "training/.runs/nano"  # folder of checkpoints, metrics and curves
     init: str = ""  # a checkpoint to take the weights from (a new schedule starts)
     minutes: float = 75.0  # training time on the clock, validation not counted
+    clock: str = "wall"  # wall | cpu: CPU time of a process, for a machine that does other work beside
     seed: int = 1
     device: str = "auto"  # cpu | cuda | auto
     processes: int = 2  # data-parallel processes, one thread each: on a CPU two of them beat two threads in one

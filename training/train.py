@@ -5,7 +5,8 @@
     python -m training.train --init training/.runs/nano/last.pt --run training/.runs/nano-2 --minutes 60
 
 A run folder holds config.json, metrics.jsonl, curves.png, last.pt (resumable). The schedule follows the clock: the
-share of --minutes that has been trained is the progress, so a run ends when it says it will.
+share of --minutes that has been trained is the progress, so a run ends when it says it will. Beside other work
+`--clock cpu` keeps the schedule to what the run was given of the machine.
 """
 
 import argparse
@@ -118,6 +119,7 @@ class Run:
         config = self.config
         torch.manual_seed((config.seed + self.step) * 1009 + self.rank)
         budget = config.minutes * 60
+        clock = {"wall": time.perf_counter, "cpu": time.process_time}[config.clock]
         first = self.rank == 0
         validator = Validator(config, self.special, self.device) if first else None
         ar, diffusion = ar_loss, three_stream_losses
@@ -133,7 +135,7 @@ class Run:
             progress = self.seconds / budget
             quantized = progress >= 1 - config.qat_share
             set_quantized(self.model, quantized, quantized)
-            started = time.perf_counter()
+            started = clock()
             batch = next(batches).to(self.device)
             only_ar = progress < config.ar_share
             with torch.autocast(self.device.type, dtype=torch.bfloat16):
@@ -156,7 +158,7 @@ class Run:
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
             # counted at the next step's exchange; the first step compiles and is not counted
-            elapsed = time.perf_counter() - started if self.step else 0.0
+            elapsed = clock() - started if self.step else 0.0
             self.step += 1
             tokens = batch.window.numel() * config.processes
             self.tokens += tokens
