@@ -5,12 +5,14 @@ import re
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Timer
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
+NODE = str(ROOT / "node_modules/.bin/node")
 
 # Bundling, starting workerd and storing the model on a machine that does other things as well.
 START_TIMEOUT_S = 90
@@ -25,10 +27,31 @@ def service_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if NO_MODEL_YET:
         pytest.skip("there is no model yet")
     port = free_port()
-    node = str(ROOT / "node_modules/.bin/node")
     state = str(tmp_path_factory.mktemp("state"))
-    command = [node, "scripts/start.ts", "--port", str(port), "--state", state]
+    command = [NODE, "scripts/start.ts", "--port", str(port), "--state", state]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            wait_until_serving(server)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()
+
+
+@pytest.fixture(scope="session")
+def worker_bundle() -> None:
+    """The self-hosted worker, bundled."""
+    if NO_MODEL_YET:
+        pytest.skip("there is no model yet")
+    subprocess.run([NODE, "scripts/build-self-hosted.ts"], cwd=ROOT, check=True, capture_output=True)
+
+
+@contextmanager
+def self_hosted(variables: dict[str, str], models: Path = ROOT / "models") -> Iterator[str]:
+    """The address of the worker in plain workerd, as `npm run serve` starts it; needs `worker_bundle`."""
+    port = free_port()
+    command = [NODE, "scripts/serve.ts", "--port", str(port), "--models", str(models)]
+    environment = {**os.environ, **variables}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as server:
         try:
             wait_until_serving(server)
             yield f"http://127.0.0.1:{port}"

@@ -18,7 +18,7 @@ from pathlib import Path
 import boto3
 import huggingface_hub
 import pytest
-from conftest import NO_MODEL_YET, ROOT, free_port, wait_until_serving
+from conftest import NODE, ROOT, self_hosted
 from hub import Hub, Repo
 from huggingface_hub.errors import (
     HfHubHTTPError,
@@ -29,7 +29,6 @@ from huggingface_hub.errors import (
 )
 from moto.server import ThreadedMotoServer
 
-NODE = str(ROOT / "node_modules/.bin/node")
 BUCKET = "weights"
 MODEL_REPO = "acme/tiny"
 PRIVATE_REPO = "acme/private"
@@ -109,13 +108,10 @@ def key() -> tuple[str, str]:
 
 
 @pytest.fixture(scope="module")
-def service(storage: dict[str, str], hub: Hub, key: tuple[str, str]) -> Iterator[str]:
+def service(worker_bundle: None, storage: dict[str, str], hub: Hub, key: tuple[str, str]) -> Iterator[str]:
     """The address of a worker without models of its own: `nano` is in S3, and the mirror fetches from the hub."""
-    if NO_MODEL_YET:
-        pytest.skip("there is no model yet")
     pushed = run("scripts/models.ts", "push", "nano", "--s3", environment=storage)
     assert pushed.returncode == 0, pushed.stderr
-    subprocess.run([NODE, "scripts/build-self-hosted.ts"], cwd=ROOT, check=True, capture_output=True)
     variables = {
         **storage,
         "API_KEYS": key[1],
@@ -123,16 +119,8 @@ def service(storage: dict[str, str], hub: Hub, key: tuple[str, str]) -> Iterator
         "HF_MIRROR_UPSTREAM": hub.url,
         "HF_MIRROR_TOKEN": "hf_upstream",
     }
-    port = free_port()
-    command = [NODE, "scripts/serve.ts", "--port", str(port), "--models", str(ROOT / "docs")]
-    with subprocess.Popen(
-        command, cwd=ROOT, env={**os.environ, **variables}, stdout=subprocess.PIPE, text=True
-    ) as server:
-        try:
-            wait_until_serving(server)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            server.terminate()
+    with self_hosted(variables, models=ROOT / "docs") as url:
+        yield url
 
 
 @pytest.fixture
