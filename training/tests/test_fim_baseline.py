@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from training import data
+from training import data, fim_baseline
 from training.config import DENOISERS, SpecialTokens, TrainConfig
 from training.data import collate
 from training.denoiser import Denoiser
+from training.export import read_quantized
 from training.fim_baseline import FimRun, fim_losses, fim_prompt, fim_rows
 from training.tests.made_up import readable_code
 from training.tokenizer import train_tokenizer
@@ -86,6 +87,18 @@ def config(tmp_path, monkeypatch) -> TrainConfig:
         validation_windows=2,
         device="cpu",
     )
+
+
+def test_the_command_ends_with_the_model_as_the_runtime_reads_it(config, tmp_path):
+    fim_baseline.main(
+        ["--run", str(tmp_path / "run"), "--model", "tiny", "--tokenizer", config.tokenizer, "--batch-windows", "1",
+         "--million-tokens", "0.001", "--rows-per-window", "1", "--validation-windows", "1"]
+    )  # fmt: skip
+    folder = tmp_path / "run/model"
+    assert {"config.json", "tokenizer.json", "model.safetensors", "manifest.json"} <= {f.name for f in folder.iterdir()}
+    model, checkpoint = read_quantized(folder), load_denoiser(tmp_path / "run/last.pt")
+    assert torch.allclose(model.norm.weight, checkpoint.norm.weight)
+    assert torch.allclose(model.embed_tokens.weight, checkpoint.embed_tokens.weight, atol=0.05)
 
 
 def test_a_run_learns_both_parts_and_goes_on_from_its_checkpoint(config):
