@@ -1,8 +1,9 @@
 /** The service without wrangler: plain workerd, several processes behind one port, and their end. */
 import { execFile } from 'node:child_process';
-import { cp, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
 import OpenAI from 'openai';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -55,6 +56,23 @@ function post(url: string, body: object): Promise<Response> {
 async function workersOf({ pid }: Program): Promise<number[]> {
   const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8');
   return children.split(' ').filter(Boolean).map(Number);
+}
+
+/** The tiny random Qwen3 of the golden vectors as a folder of models has it; `diffusion` replaces parts of its config. */
+async function storeCheckpoint(model: string, diffusion: object): Promise<void> {
+  const golden = join(ROOT, 'test/golden/checkpoints/qwen3');
+  await cp(golden, model, { recursive: true });
+  const config = JSON.parse(await readFile(join(golden, 'config.json'), 'utf8'));
+  await writeFile(
+    join(model, 'config.json'),
+    JSON.stringify({ ...config, diffusion: { ...config.diffusion, ...diffusion } }),
+  );
+  const files = ['config.json', 'tokenizer.json', 'model.safetensors'].map(async (path) => {
+    const content = await readFile(join(model, path));
+    return { path, size: content.byteLength, sha256: createHash('sha256').update(content).digest('hex') };
+  });
+  const manifest = { name: basename(model), files: await Promise.all(files) };
+  await writeFile(join(model, 'manifest.json'), JSON.stringify(manifest));
 }
 
 describe('serve', () => {
@@ -139,6 +157,22 @@ describe('serve', () => {
     expect(program!.output()).toMatch(/not ready: .*missing manifest\.json/);
     await cp(join(MODELS, 'nano'), join(models, 'nano'), { recursive: true });
     expect((await fetch(`${url}/ready`)).status).toBe(200);
+  });
+
+  it('should serve a converted public checkpoint, and refuse what it cannot do', async () => {
+    const models = join(folder, 'checkpoints');
+    const blocks = { attention: 'block-causal', block_size: 8 };
+    await storeCheckpoint(join(models, 'bidirectional'), {});
+    await storeCheckpoint(join(models, 'blocks'), blocks);
+    const around = { prompt: 'def add(a, b):\n    ', suffix: '\n', max_tokens: 4 };
+    const url = await serve(['--models', models], { MODEL: 'bidirectional' });
+    const answer = await post(url, { ...around, model: 'bidirectional' });
+    expect(answer.status).toBe(200);
+    expect(await answer.json()).toMatchObject({ usage: { completion_tokens: 4 } });
+    await program!.stop();
+    const refused = await post(await serve(['--models', models], { MODEL: 'blocks' }), { ...around, model: 'blocks' });
+    expect(refused.status).toBe(400);
+    expect(await refused.json()).toMatchObject({ error: { code: 'unsupported_by_model' } });
   });
 
   it('should fill an empty object store from an origin, and need only the store from then on', async () => {
