@@ -7,6 +7,7 @@
 import type { DenoiserConfig } from './config.ts';
 import type { ContextStream } from './context.ts';
 import type { Kernels, Pointer } from './kernels.ts';
+import { finishLayer } from './layer.ts';
 import type { LayerPointers, MemoryPlan } from './memory.ts';
 
 const FLOAT_BYTES = 4;
@@ -97,7 +98,7 @@ export class ForwardPass {
       if (left === 0) break;
       for (const canvas of canvases) this.#attendAll(canvas, layer, index);
       if (left === rows) for (const read of reads) this.#attendCausally(read, layer, index);
-      this.#finishLayer(layer, left);
+      finishLayer(this.#kernels, this.#config, layer, this.#plan.scratch, left);
       trace?.(index, this.#hidden(canvases[0]?.slots.length ?? reads[0]!.ids.length));
     }
   }
@@ -252,19 +253,6 @@ export class ForwardPass {
       this.#queryWidth,
       scores,
     );
-  }
-
-  /** Output projection and MLP, both added to the residual stream. */
-  #finishLayer(layer: LayerPointers, rows: number): void {
-    const { hidden, activations, mixed, gateUp } = this.#plan.scratch;
-    const { hiddenSize, ffnSize, normEps } = this.#config;
-    const kernels = this.#kernels;
-    kernels.quantizeRows(mixed, rows, this.#queryWidth, activations);
-    kernels.matmulU4(activations, rows, this.#queryWidth, layer.output, hiddenSize, hidden, 1);
-    kernels.rmsNormQuantizeRows(hidden, layer.postAttentionNorm, rows, hiddenSize, normEps, activations);
-    kernels.matmulU4(activations, rows, hiddenSize, layer.gateUp, 2 * ffnSize, gateUp, 0);
-    kernels.swigluQuantizeRows(gateUp, rows, ffnSize, activations);
-    kernels.matmulU4(activations, rows, ffnSize, layer.down, hiddenSize, hidden, 1);
   }
 
   #hidden(rows: number): Float32Array {

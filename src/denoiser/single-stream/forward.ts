@@ -4,6 +4,7 @@
  */
 
 import type { Kernels, Pointer } from '../kernels.ts';
+import { finishLayer } from '../layer.ts';
 import type { SingleStreamConfig } from './config.ts';
 import type { SingleStreamLayer, SingleStreamPlan } from './memory.ts';
 
@@ -49,7 +50,7 @@ export class SingleStreamPass {
       this.#project(layer, rows);
       this.#store(index, start, ids.length);
       this.#attend(index, start, ids.length);
-      this.#finishLayer(layer, rows);
+      finishLayer(this.#kernels, this.#config, layer, this.#plan.scratch, rows);
     }
   }
 
@@ -117,19 +118,6 @@ export class SingleStreamPass {
       const scores = scratch.scores + first * scoreStride * FLOAT_BYTES;
       this.#kernels.softmaxRows(scores, rows, scoreStride, start + first + rows, end);
     }
-  }
-
-  /** Output projection and MLP, both added to the residual stream. */
-  #finishLayer(layer: SingleStreamLayer, rows: number): void {
-    const { hidden, activations, mixed, gateUp } = this.#plan.scratch;
-    const { hiddenSize, ffnSize, normEps } = this.#config;
-    const kernels = this.#kernels;
-    kernels.quantizeRows(mixed, rows, this.#queryWidth, activations);
-    kernels.matmulU4(activations, rows, this.#queryWidth, layer.output, hiddenSize, hidden, 1);
-    kernels.rmsNormQuantizeRows(hidden, layer.postAttentionNorm, rows, hiddenSize, normEps, activations);
-    kernels.matmulU4(activations, rows, hiddenSize, layer.gateUp, 2 * ffnSize, gateUp, 0);
-    kernels.swigluQuantizeRows(gateUp, rows, ffnSize, activations);
-    kernels.matmulU4(activations, rows, ffnSize, layer.down, hiddenSize, hidden, 1);
   }
 
   #cacheOf(layer: number, kvHead: number): { keys: Pointer; values: Pointer } {
