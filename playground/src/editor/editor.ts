@@ -53,8 +53,7 @@ export function createEditor(parent: HTMLElement, options: EditorOptions): Edito
         keymap.of([{ key: 'Mod-Enter', run: race }, ...closeBracketsKeymap, ...defaultKeymap, ...historyKeymap]),
         EditorView.contentAttributes.of({
           tabindex: '0',
-          'aria-label': 'Code',
-          'aria-describedby': 'editor-keys',
+          'aria-label': 'Code. Tab accepts a completion, Alt and ] shows another one, Escape dismisses it.',
           spellcheck: 'false',
           autocorrect: 'off',
           autocapitalize: 'off',
@@ -67,8 +66,6 @@ export function createEditor(parent: HTMLElement, options: EditorOptions): Edito
       ],
     }),
   });
-  const host = view.dom;
-  host.part.add('editor');
 
   return {
     view,

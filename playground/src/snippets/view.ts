@@ -25,7 +25,10 @@ export class SnippetsView {
     tabs.addEventListener('keydown', (event) => this.#walk(event));
     const copy = element('button', { type: 'button', class: 'button', id: 'copy' }, 'Copy');
     copy.addEventListener('click', async () => {
-      const done = await navigator.clipboard.writeText(this.#code.textContent).then(
+      // There is none where the page was opened by plain http.
+      const { clipboard } = navigator as { clipboard?: Clipboard };
+      const copying = clipboard?.writeText(this.#code.textContent) ?? Promise.reject(new Error('no clipboard'));
+      const done = await copying.then(
         () => 'Copied',
         () => 'The browser refused',
       );
