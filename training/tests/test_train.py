@@ -44,7 +44,9 @@ def config(tmp_path, monkeypatch) -> TrainConfig:
     monkeypatch.setattr(data, "texts_by_package", lambda _split: [texts])
     # a clock that says a step takes 50 ms, however busy the machine is
     ticks = itertools.count()
-    clock = SimpleNamespace(perf_counter=lambda: next(ticks) * 0.05, process_time=lambda: pytest.fail("the other clock"))
+    clock = SimpleNamespace(
+        perf_counter=lambda: next(ticks) * 0.05, process_time=lambda: pytest.fail("the other clock")
+    )
     monkeypatch.setattr(train, "time", clock)
     return TrainConfig(
         model="tiny",
