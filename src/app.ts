@@ -1,6 +1,5 @@
 /** The routes and middleware of the service, in one table. */
 import { Hono } from 'hono';
-import { bodyLimit } from 'hono/body-limit';
 import { methodNotAllowed } from 'hono/method-not-allowed';
 import { type RequestIdVariables, requestId } from 'hono/request-id';
 import { completions } from './api/completions.ts';
@@ -22,6 +21,7 @@ import type { ModelProvider } from './engine/provider.ts';
 import { ServiceMetrics } from './metrics/service-metrics.ts';
 import type { ApiKey } from './middleware/api-keys.ts';
 import { authentication } from './middleware/authentication.ts';
+import { bodyLimit } from './middleware/body-limit.ts';
 import { crossOrigin } from './middleware/cross-origin.ts';
 import { type Drain, draining } from './middleware/drain.ts';
 import { type LogLine, observe } from './middleware/observe.ts';
@@ -93,8 +93,8 @@ export function createApp(
         ),
     }),
   );
-  const localLimit = bodyLimitOf(MAX_BODY_BYTES);
-  const backendLimit = bodyLimitOf(Math.max(MAX_BODY_BYTES, gateway.maxRequestBytes));
+  const localLimit = bodyLimit({ maxBytes: MAX_BODY_BYTES });
+  const backendLimit = bodyLimit({ maxBytes: Math.max(MAX_BODY_BYTES, gateway.maxRequestBytes) });
   app.use((c, next) => (FORWARDED_PATH.test(c.req.path) ? backendLimit : localLimit)(c, next));
 
   app.get('/', about(models));
@@ -124,13 +124,4 @@ export function createApp(
   );
   app.onError(onError);
   return app;
-}
-
-function bodyLimitOf(maxSize: number) {
-  return bodyLimit({
-    maxSize,
-    onError: () => {
-      throw new ApiError(413, `The body is larger than ${maxSize} bytes.`, { code: 'request_too_large' });
-    },
-  });
 }
