@@ -15,5 +15,7 @@ export function showable(text: string, cursor: Cursor): string {
   const sane = withoutRunaway(singleLine ? firstLine(text) : text);
   const fresh = withoutOverlap(singleLine ? sane : withinScope(sane, cursor), cursor);
   const shown = singleLine ? fresh : fresh.trimEnd();
-  return isBlank(shown) || repeatsLineAbove(shown, cursor) ? '' : shown;
+  // As it was written, too: what is cut from a repeated line may hide that it is one.
+  const repeats = repeatsLineAbove(shown, cursor) || repeatsLineAbove(text, cursor);
+  return isBlank(shown) || repeats ? '' : shown;
 }

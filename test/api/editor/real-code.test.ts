@@ -3,6 +3,8 @@
  * Rules that look at text alone are wrong now and then; the bounds say how often that may be.
  */
 import { globSync, readFileSync } from 'node:fs';
+import { typescriptLanguage } from '@codemirror/lang-javascript';
+import { pythonLanguage } from '@codemirror/lang-python';
 import { describe, expect, it } from 'vitest';
 import { showable } from '../../../src/api/editor/showable.ts';
 import { uniform } from '../../../src/diffusion/random.ts';
@@ -11,6 +13,11 @@ const FILES = globSync(['src/**/*.ts', 'assembly/*.ts', 'training/*.py'], {
   cwd: new URL('../../..', import.meta.url),
 }).sort();
 const HOLES_PER_FILE = 60;
+
+/** More than a model writes at once, and more than most blocks have. */
+const WRITTEN_LINES = 25;
+
+const read = (file: string) => readFileSync(new URL(`../../../${file}`, import.meta.url), 'utf8');
 
 interface Hole {
   prefix: string;
@@ -21,7 +28,7 @@ interface Hole {
 /** Holes from somewhere in a line, to its end or to somewhere later in it. */
 function holes(toEnd: boolean): Hole[] {
   return FILES.flatMap((file, f) => {
-    const text = readFileSync(new URL(`../../../${file}`, import.meta.url), 'utf8');
+    const text = read(file);
     const lines = text.split('\n');
     return Array.from({ length: HOLES_PER_FILE }, (_, h): Hole[] => {
       const random = (kind: number, below: number) => Math.floor(uniform(f, h, kind) * below);
@@ -54,6 +61,39 @@ const nextLines = (suffix: string, count: number) =>
     .slice(0, count + 1)
     .join('\n');
 
+/** Lines that say something, with what stands before each in its file. */
+function wholeLines(): { prefix: string; line: string; above: string }[] {
+  return FILES.flatMap((file) => {
+    const lines = read(file).split('\n');
+    return lines.flatMap((line, at) => {
+      const above = lines.slice(0, at).findLast((other) => other.trim() !== '');
+      if (above === undefined || !/[\p{L}\p{N}].{3}/u.test(line) || line.trim() === above.trim()) return [];
+      return [{ prefix: lines.slice(0, at).join('\n').concat('\n'), line: line.trimEnd(), above: above.trimEnd() }];
+    });
+  });
+}
+
+/** Blocks as parsers find them, each with the text from its opening to the end of its file, and how much of that is the block. */
+function blocks(): { prefix: string; rest: string; length: number }[] {
+  return FILES.flatMap((file) => {
+    const isPython = file.endsWith('.py');
+    const parser = isPython ? pythonLanguage.parser : typescriptLanguage.parser;
+    const text = read(file);
+    const found: { prefix: string; rest: string; length: number }[] = [];
+    parser.parse(text).iterate({
+      enter({ name, from, to }) {
+        if (name !== (isPython ? 'Body' : 'Block') || text[from + 1] !== '\n') return;
+        const lineEnd = text.indexOf('\n', to);
+        // `} else {` goes on, and a body in Python ends behind its last line.
+        if (lineEnd < 0 || !/^[\s)\]};,]*$/.test(text.slice(to, lineEnd))) return;
+        const start = from + 1;
+        found.push({ prefix: text.slice(0, start), rest: text.slice(start), length: lineEnd - start });
+      },
+    });
+    return found;
+  });
+}
+
 describe('real code', () => {
   const toEnd = holes(true);
   const within = holes(false);
@@ -77,6 +117,33 @@ describe('real code', () => {
 
   it('should be shown without the rest of the line when a model writes it again', () => {
     expect(wrongShare(within, ({ middle, suffix }) => middle + nextLines(suffix, 0))).toBeLessThan(0.2);
+  });
+
+  it('should end with its block when a model goes on behind it', () => {
+    const opened = blocks().filter(({ rest, length }) => rest.slice(0, length).split('\n').length < WRITTEN_LINES);
+    expect(opened.length).toBeGreaterThan(300);
+    const wrong = opened.filter(({ prefix, rest, length }) => {
+      const written = rest.split('\n').slice(0, WRITTEN_LINES).join('\n');
+      return showable(written, { prefix, suffix: '' }) !== rest.slice(0, length).trimEnd();
+    });
+    expect(wrong.length / opened.length).toBeLessThan(0.03);
+  });
+
+  it('should not be what stands on the line above', () => {
+    const lines = wholeLines();
+    expect(lines.length).toBeGreaterThan(5000);
+    // Lines of brackets and rulers may stand twice.
+    const telling = lines.filter(({ above }) => /[\p{L}\p{N}]/u.test(above));
+    const shown = telling.filter(({ prefix, above }) => showable(above, { prefix, suffix: '\n' }) !== '');
+    expect(shown.map(({ above }) => above)).toEqual([]);
+  });
+
+  it('should be shown once when a model repeats it', () => {
+    const lines = wholeLines();
+    const wrong = lines.filter(
+      ({ prefix, line }) => showable(Array(5).fill(line).join('\n'), { prefix, suffix: '\n' }) !== line,
+    );
+    expect(wrong.length / lines.length).toBeLessThan(0.01);
   });
 
   it('should only ever be cut at its end', () => {
