@@ -285,6 +285,13 @@ describe('the service with its model', () => {
       expect(setting).toEqual({ disable_client_side_telemetry: true });
     });
 
+    it('should show one to cmp-ai, which has the least to say (lua/cmp_ai/backends/tabby.lua)', async () => {
+      const { prefix, suffix, filepath } = request.segments;
+      const least = { language: 'python', segments: { prefix, suffix, filepath } };
+      const { choices } = answer.parse(JSON.parse(await ask('/v1/completions', least)));
+      expect(choices).toHaveLength(1);
+    });
+
     it.each([
       ['as one types', {}],
       ['when asked for more, warmer ones', { temperature: 0.8 }],

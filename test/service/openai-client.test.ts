@@ -1,4 +1,5 @@
 /** The shipped model in the real runtime, driven through the client that most programs use. */
+import { readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,6 +9,17 @@ import { MODELS } from './model.ts';
 import { type Service, serve } from './serve.ts';
 
 const PROMPT = 'def add(a, b):\n    return ';
+
+/** The model's own vocabulary, as a client has it that counts tokens. */
+const vocabulary = (
+  JSON.parse(readFileSync(join(MODELS, 'nano/tokenizer.json'), 'utf8')) as { model: { vocab: object } }
+).model.vocab as Record<string, number>;
+
+function ids(wanted: (token: { text: string }) => boolean): number[] {
+  return Object.entries(vocabulary)
+    .filter(([text]) => !text.startsWith('<|') && wanted({ text }))
+    .map(([, id]) => id);
+}
 
 function clientOf({ url }: Service): OpenAI {
   return new OpenAI({ baseURL: `${url}/v1`, apiKey: 'none', maxRetries: 0 });
@@ -96,6 +108,53 @@ describe('the service with its model', () => {
     expect((await sample(8))[0]).toBe((await sample(7))[1]);
   });
 
+  it('should tell the most probable tokens of each place', async () => {
+    const { choices } = await client.completions.create({ model: 'nano', prompt: PROMPT, max_tokens: 8, logprobs: 5 });
+    const { tokens, token_logprobs, top_logprobs, text_offset } = choices[0]!.logprobs!;
+    expect(tokens!.join('')).toBe(choices[0]!.text);
+    for (const [at, token] of tokens!.entries()) {
+      const top = Object.values(top_logprobs![at]!);
+      expect(top.length).toBeOneOf([5, 6]);
+      expect(top.reduce((sum, logProbability) => sum + Math.exp(logProbability), 0)).toBeLessThanOrEqual(1.0001);
+      expect(top_logprobs![at]).toHaveProperty([token], token_logprobs![at]);
+      expect(choices[0]!.text.slice(text_offset![at])).toMatch(new RegExp(`^${RegExp.escape(token)}`));
+    }
+  });
+
+  it('should say nothing that is banned, and nothing else than what is biased enough', async () => {
+    const ask = (logit_bias: Record<string, number>) =>
+      client.completions.create({ model: 'nano', prompt: PROMPT, max_tokens: 8, logit_bias });
+    const said = (await ask({})).choices[0]!.text;
+    // Any token that begins with a character of what was said.
+    const bans = ids(({ text }) => text !== '' && said.includes(text[0]!)).slice(0, 300);
+    expect(bans.length).toBeGreaterThan(10);
+    const other = (await ask(Object.fromEntries(bans.map((id) => [id, -100])))).choices[0]!.text;
+    expect(other).not.toBe(said);
+    const [id] = ids(({ text }) => text === 'return');
+    expect((await ask({ [String(id)]: 100 })).choices[0]!.text).toBe('return'.repeat(8));
+  });
+
+  it('should complete token ids as it completes their text', async () => {
+    const [id] = ids(({ text }) => text === 'return');
+    const asked = { model: 'nano', max_tokens: 8 };
+    const byIds = await client.completions.create({ ...asked, prompt: [[id!], [id!, id!]], echo: true });
+    const byText = await client.completions.create({ ...asked, prompt: 'return', echo: true });
+    expect(byIds.choices).toHaveLength(2);
+    expect(byIds.choices[0]!.text).toBe(byText.choices[0]!.text);
+    expect(byIds.choices[1]!.text).toMatch(/^returnreturn/);
+  });
+
+  it('should answer within a budget of steps', async () => {
+    const steps = async (fields: object) => {
+      const answer = await client.completions.create({ model: 'nano', prompt: PROMPT, max_tokens: 32, ...fields });
+      expect(answer.choices[0]!.text).not.toBe('');
+      return (answer.usage as unknown as { quicksilver: { steps: number } }).quicksilver.steps;
+    };
+    expect(await steps({})).toBeGreaterThan(2);
+    expect(await steps({ max_steps: 2 })).toBe(2);
+    expect(await steps({ deadline_ms: 0.001 })).toBe(1);
+  });
+
   it('should stream what it answers whole, with usage at the end', async () => {
     const request = { model: 'nano', prompt: PROMPT, max_tokens: 32 };
     const whole = await client.completions.create(request);
@@ -132,10 +191,10 @@ describe('the service with its model', () => {
   it('should raise the errors of the client', async () => {
     const unknownModel = client.completions.create({ model: 'gpt-4', prompt: PROMPT });
     await expect(unknownModel).rejects.toThrow(NotFoundError);
-    const tokenIds = client.completions.create({ model: 'nano', prompt: [1, 2, 3] });
-    await expect(tokenIds).rejects.toThrow(BadRequestError);
-    const biased = client.completions.create({ model: 'nano', prompt: PROMPT, logit_bias: { 50: -100 } });
-    await expect(biased).rejects.toMatchObject({ status: 400, param: 'logit_bias' });
+    const special = client.completions.create({ model: 'nano', prompt: [1, 2, 3] });
+    await expect(special).rejects.toThrow(BadRequestError);
+    const biased = client.completions.create({ model: 'nano', prompt: PROMPT, logit_bias: { 4096: -100 } });
+    await expect(biased).rejects.toMatchObject({ status: 400, param: 'logit_bias.4096' });
   });
 
   it('should answer others after a client left in the middle of a stream', async () => {
