@@ -56,7 +56,7 @@ def drop_contradictions(body: dict) -> None:
         body["stream"] = True
     dropped = []
     if body.get("decoding") == "autoregressive":
-        dropped += ["suffix", "reveal_threshold", "edit_threshold", "canvas_width"]
+        dropped += ["suffix", "reveal_threshold", "edit_threshold", "canvas_width", "freeze_after"]
     if body.get("editor") is not True:
         dropped += ["min_confidence"]
     if body.get("stream") is True:
