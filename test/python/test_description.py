@@ -17,7 +17,7 @@ import pytest
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 HOOKS = Path(__file__).with_name("description_hooks.py")
 
-COMPLETIONS = ("/v1/completions", "/beta/completions", "/v1/fim/completions", "/infill", "/api/generate")
+COMPLETIONS = ("/v1/completions", "/v1/fim/completions", "/infill", "/api/generate")
 
 # Completions of each route that must have been looked at.
 MIN_ANSWERS = 50
