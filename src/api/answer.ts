@@ -10,6 +10,12 @@ import { ApiError, toApiError } from './errors.ts';
 import { eventStream, type StreamFormat } from './event-stream.ts';
 import { type Piece, piecesOf } from './pieces.ts';
 
+/**
+ * What goes wrong at once, such as a full line, has shown by then. Who waits longer gets the head of the stream: only then the runtime can
+ * notice that the client has gone.
+ */
+const HEAD_START_MS = 100;
+
 /** How a dialect writes its answers. */
 export interface AnswerFormat {
   whole(choices: readonly FinishedChoice[]): object;
@@ -52,8 +58,8 @@ export async function respond(
     keepAliveOf(c)(finished);
     return c.json(format.whole(await finished));
   }
-  // A failure before the first frame is still an HTTP error; after it, an event of the stream.
-  const started = primed(events);
+  // A failure before the first frame is still an HTTP error, if it comes soon; after it, an event of the stream.
+  const started = primed(events, engine.decidesLate ? undefined : HEAD_START_MS);
   keepAliveOf(c)(started);
   const { body, finished } = eventStream(format.items(piecesOf(await started, call)), format.stream, {
     onCancel: () => clientGone.abort(new Error('the client closed the stream')),
@@ -69,12 +75,20 @@ async function finishedChoices(events: AsyncIterable<ChoiceEvent>): Promise<Fini
   return choices;
 }
 
-/** Waits for the first item, and gives back the same items. */
-async function primed<T>(items: AsyncGenerator<T, void>): Promise<AsyncGenerator<T, void>> {
-  const first = await items.next();
+/** Waits for the first item, `ms` milliseconds at most, and gives back the same items. */
+async function primed<T>(items: AsyncGenerator<T, void>, ms: number | undefined): Promise<AsyncGenerator<T, void>> {
+  const first = items.next();
+  if (ms === undefined) await first;
+  else await Promise.race([first, new Promise((resolve) => setTimeout(resolve, ms))]);
   return (async function* () {
-    if (first.done) return;
-    yield first.value;
-    yield* items;
+    try {
+      const { done, value } = await first;
+      if (done) return;
+      yield value;
+      yield* items;
+    } finally {
+      // Given up while the first was still to come.
+      await items.return();
+    }
   })();
 }

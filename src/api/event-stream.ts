@@ -12,15 +12,36 @@ export interface StreamFormat {
   item(item: object): string;
   /** Written behind the last item. */
   end: string;
+  /** Written while no item comes; read over by clients. */
+  alive?: string;
 }
+
+/**
+ * A stream that says nothing for so long is kept alive. So often, because a write is how the runtime notices that nobody reads any
+ * more, and a client that types has gone with its next key.
+ */
+const SILENCE_MS = 100;
 
 const dataEvent = (item: object) => `data: ${JSON.stringify(item)}\n\n`;
 
+/** A comment without text: some clients take one with a certain text for the end. */
+const COMMENT = ':\n\n';
+
 /** What OpenAI's clients read. */
-export const OPENAI_EVENTS: StreamFormat = { headers: EVENT_STREAM_HEADERS, item: dataEvent, end: 'data: [DONE]\n\n' };
+export const OPENAI_EVENTS: StreamFormat = {
+  headers: EVENT_STREAM_HEADERS,
+  item: dataEvent,
+  end: 'data: [DONE]\n\n',
+  alive: COMMENT,
+};
 
 /** Events alone, as llama.cpp sends them: its last item says that it is the last. */
-export const PLAIN_EVENTS: StreamFormat = { headers: EVENT_STREAM_HEADERS, item: dataEvent, end: '' };
+export const PLAIN_EVENTS: StreamFormat = {
+  headers: EVENT_STREAM_HEADERS,
+  item: dataEvent,
+  end: '',
+  alive: COMMENT,
+};
 
 /** An object a line, as Ollama sends them: https://github.com/ndjson/ndjson-spec */
 export const JSON_LINES: StreamFormat = {
@@ -37,7 +58,7 @@ interface EventStreamOptions {
 }
 
 /**
- * Writes each item as the format has it, then the format's end.
+ * Writes each item as the format has it, then the format's end; and while none comes, that it is alive.
  *
  * The items are drawn as fast as they come and not as fast as they are read: the source holds the engine, and a reader
  * that stalls must not hold it with it. The queue stays small because a completion has a bounded number of frames.
@@ -53,15 +74,22 @@ export function eventStream(
   let cancelled = false;
 
   async function pump(controller: ReadableStreamDefaultController<Uint8Array>): Promise<void> {
+    let writtenMs = performance.now();
     const write = (event: string) => {
+      writtenMs = performance.now();
       if (!cancelled) controller.enqueue(encoder.encode(event));
     };
+    const keepAlive = setInterval(() => {
+      if (format.alive !== undefined && performance.now() - writtenMs >= SILENCE_MS) write(format.alive);
+    }, SILENCE_MS);
     try {
       for await (const item of items) write(format.item(item));
       if (format.end !== '') write(format.end);
     } catch (error) {
       const last = toErrorEvent(error);
       if (last !== undefined) write(format.item(last));
+    } finally {
+      clearInterval(keepAlive);
     }
     if (!cancelled) controller.close();
   }

@@ -73,6 +73,7 @@ export function cautious(models: ModelProvider, { id, minConfidence, maxTokens }
     return {
       model: engine.model,
       vocabulary: engine.vocabulary,
+      decidesLate: true,
       async *generate(request, signal) {
         if (!isFirst) return yield* engine.generate(request, signal);
         isFirst = false;

@@ -185,6 +185,8 @@ export interface Engine {
   readonly vocabulary: Vocabulary;
   /** Requests that wait for their first turn, where the engine has a line of its own. */
   readonly waiting?: number;
+  /** Whether somebody else may have to answer in its place, as its first frame shows: nothing is sent before it. */
+  readonly decidesLate?: boolean;
   /**
    * Generates one completion, yielding a frame after each denoising step and returning the completion.
    *

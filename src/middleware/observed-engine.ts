@@ -40,7 +40,8 @@ export function observed(c: Context, engine: Engine): Engine {
     }
   }
 
-  return { model: engine.model, vocabulary: engine.vocabulary, generate };
+  const { model, vocabulary, decidesLate = false } = engine;
+  return { model, vocabulary, decidesLate, generate };
 }
 
 function codeOf(error: unknown): string {

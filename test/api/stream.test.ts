@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it, vi } from 'vitest';
 import { createApp } from '../../src/app.ts';
 import { errorOf, eventsOf, post } from '../support/requests.ts';
@@ -198,3 +199,51 @@ function waitBeforeSecond(frame: number, signal: AbortSignal): Promise<void> {
     signal.addEventListener('abort', () => resolve());
   });
 }
+
+describe('a stream that is slow', () => {
+  /** The first step waits until the test lets it go on. */
+  function held(script: Partial<Script> = {}) {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const beforeFrame = (frame: number) => (frame === 0 ? promise : undefined);
+    return { ...setUp({ ...helloScript, beforeFrame, ...script }), goOn: resolve };
+  }
+
+  const failLate = async () => {
+    await sleep(300);
+    throw new Error('late');
+  };
+
+  it('should begin before its first step has ended, and say that it is alive', async () => {
+    const { stream, goOn } = held();
+    const response = await stream();
+    expect(response.status).toBe(200);
+    const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
+    expect((await reader.read()).value).toBe(':\n\n');
+    goOn();
+    let rest = '';
+    for (let part = await reader.read(); !part.done; part = await reader.read()) rest += part.value;
+    expect(rest).toMatch(/^(:\n\n)*data: \{.*"hello "/);
+    expect(rest).toMatch(/data: \[DONE\]\n\n$/);
+  });
+
+  it('should stop the engine when its reader goes before the first step has ended', async () => {
+    const { stream, engine, goOn } = held();
+    const response = await stream();
+    await response.body!.cancel();
+    goOn();
+    await vi.waitFor(() => expect(engine.endings).toEqual(['aborted']));
+  });
+
+  it('should end with the error of a step that fails late', async () => {
+    const { stream } = setUp({ ...helloScript, beforeFrame: failLate });
+    const response = await stream();
+    expect(response.status).toBe(200);
+    expect(await eventsOf<Chunk>(response)).toMatchObject([{ error: { code: 'internal_error' } }]);
+  });
+
+  it('should not begin where its first step decides who answers', async () => {
+    const engine = { ...scriptedEngine({ ...helloScript, beforeFrame: failLate }), decidesLate: true };
+    const response = await post(createApp(providerOf(engine)), PATH, { model: 'nano', prompt: 'a', stream: true });
+    expect(response.status).toBe(500);
+  });
+});

@@ -24,7 +24,8 @@ export async function errorOf(response: Response): Promise<ErrorBody['error'] & 
 
 /** The payloads of the `data:` events of a stream, in order; `[DONE]` stays as it is. */
 export async function eventsOf<T>(response: Response): Promise<(T | '[DONE]')[]> {
-  const events = (await response.text()).split('\n\n');
+  // A comment keeps a slow stream alive.
+  const events = (await response.text()).split('\n\n').filter((event) => event !== ':');
   if (events.pop() !== '') throw new Error('the stream does not end with a whole event');
   return events.map((event) => {
     if (!event.startsWith('data: ')) throw new Error(`not a data event: ${event}`);

@@ -32,7 +32,7 @@ function expectError(path: string, status: number, text: string): void {
 
 /** OpenAI's streams end with [DONE]; llama.cpp's last event says that it is the last. */
 function expectEvents(path: string, text: string): void {
-  const events = text.split('\n\n');
+  const events = text.split('\n\n').filter((event) => event !== ':');
   expect(events.pop()).toBe('');
   const items = events.map((event) => event.slice('data: '.length));
   if (path.startsWith('/infill')) expect(JSON.parse(items.at(-1)!)).toMatchObject({ stop: true });
