@@ -7,6 +7,7 @@
  */
 
 import { availableParallelism, loadavg } from 'node:os';
+import { table } from '../table.ts';
 import { CLIENTS, type LevelRow, runLevel } from './levels.ts';
 import { type FloodResult, flood, type MemoryResult, memoryOver } from './saturation.ts';
 import { startService } from './service.ts';
@@ -88,9 +89,4 @@ function formatMemory(result: MemoryResult): string {
       'slope, KiB/1,000 requests': `${result.slopeKib.toFixed(0)} ± ${result.slopeInterval.toFixed(0)}`,
     },
   ]);
-}
-
-function table(rows: readonly Record<string, string | number>[]): string {
-  const lines = [Object.keys(rows[0]!), Object.keys(rows[0]!).map(() => '---'), ...rows.map(Object.values)];
-  return lines.map((line) => `| ${line.join(' | ')} |`).join('\n');
 }

@@ -1,0 +1,6 @@
+/** Rows as a Markdown table; the names of the columns are those of the first row. */
+export function table(rows: readonly Readonly<Record<string, string | number>>[]): string {
+  const names = Object.keys(rows[0] ?? {});
+  const lines = [names, names.map(() => '---'), ...rows.map((row) => Object.values(row))];
+  return lines.map((line) => `| ${line.join(' | ')} |`).join('\n');
+}
