@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Timer
+from threading import Thread, Timer
 
 import pytest
 
@@ -68,6 +68,8 @@ def wait_until_serving(server: subprocess.Popen[str]) -> None:
             raise RuntimeError("the service did not start")
     finally:
         timer.cancel()
+    # It logs a line for each request, and would wait for somebody to read them when the pipe is full.
+    Thread(target=lambda: server.stdout.read(), daemon=True).start()
 
 
 def free_port() -> int:

@@ -10,9 +10,11 @@ import subprocess
 import sys
 import urllib.request
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from conftest import self_hosted
 
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 HOOKS = Path(__file__).with_name("description_hooks.py")
@@ -23,6 +25,13 @@ COMPLETIONS = ("/v1/completions", "/v1/fim/completions", "/infill", "/api/genera
 MIN_ANSWERS = 50
 
 
+@pytest.fixture(scope="module")
+def worker_url(worker_bundle: None) -> Iterator[str]:
+    """The worker itself: nothing stands between it and its clients."""
+    with self_hosted({}) as url:
+        yield url
+
+
 def schemathesis(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Runs in a folder of its own, where it may leave what it likes."""
     program = str(Path(sys.executable).with_name("schemathesis"))
@@ -31,29 +40,29 @@ def schemathesis(folder: Path, *arguments: str) -> subprocess.CompletedProcess[s
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
-def answers(service_url: str) -> Counter[str]:
+def answers(worker_url: str) -> Counter[str]:
     """Answers that the service gave to requests that it did not refuse, by route."""
-    with urllib.request.urlopen(f"{service_url}/metrics") as page:
+    with urllib.request.urlopen(f"{worker_url}/metrics") as page:
         found = re.findall(
             r'^quicksilver_requests_total{route="(.*)",status="200"} (\d+)$', page.read().decode(), re.MULTILINE
         )
     return Counter({route: int(count) for route, count in found})
 
 
-def test_every_answer_should_be_as_described(service_url: str, tmp_path: Path) -> None:
-    before = answers(service_url)
-    ran = schemathesis(tmp_path, f"{service_url}/openapi.json")
+def test_every_answer_should_be_as_described(worker_url: str, tmp_path: Path) -> None:
+    before = answers(worker_url)
+    ran = schemathesis(tmp_path, f"{worker_url}/openapi.json")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "No issues found" in ran.stdout
     # Refusals alone would show little.
-    given = answers(service_url) - before
+    given = answers(worker_url) - before
     for route in COMPLETIONS:
         assert given[route] >= MIN_ANSWERS, f"{route}: {given[route]}"
 
 
 @pytest.fixture
-def description(service_url: str) -> dict:
-    with urllib.request.urlopen(f"{service_url}/openapi.json") as answer:
+def description(worker_url: str) -> dict:
+    with urllib.request.urlopen(f"{worker_url}/openapi.json") as answer:
         return json.load(answer)
 
 
@@ -61,17 +70,17 @@ class TestAnAnswerThatIsNotAsDescribed:
     """What the test above would say of a service that does not keep to its description."""
 
     @staticmethod
-    def findings(description: dict, service_url: str, operation: str, folder: Path) -> str:
+    def findings(description: dict, worker_url: str, operation: str, folder: Path) -> str:
         file = folder / "openapi.json"
         file.write_text(json.dumps(description))
         only = ("--phases", "coverage", "--mode", "positive", "--include-operation-id", operation)
-        ran = schemathesis(folder, str(file), "--url", service_url, *only, "--max-failures", "1")
+        ran = schemathesis(folder, str(file), "--url", worker_url, *only, "--max-failures", "1")
         assert ran.returncode == 1, ran.stdout + ran.stderr
         return ran.stdout
 
-    def test_should_be_found_by_a_field(self, description: dict, service_url: str, tmp_path: Path) -> None:
+    def test_should_be_found_by_a_field(self, description: dict, worker_url: str, tmp_path: Path) -> None:
         description["components"]["schemas"]["Usage"]["properties"]["total_tokens"] = {"type": "string"}
-        assert "total_tokens" in self.findings(description, service_url, "createFimCompletion", tmp_path)
+        assert "total_tokens" in self.findings(description, worker_url, "createFimCompletion", tmp_path)
 
     @pytest.mark.parametrize(
         ("chunk", "operation", "finding"),
@@ -81,13 +90,13 @@ class TestAnAnswerThatIsNotAsDescribed:
         ],
     )
     def test_should_be_found_in_a_stream(
-        self, description: dict, service_url: str, tmp_path: Path, chunk: str, operation: str, finding: str
+        self, description: dict, worker_url: str, tmp_path: Path, chunk: str, operation: str, finding: str
     ) -> None:
         schema = description["components"]["schemas"][chunk]
         description["components"]["schemas"][chunk] = {"allOf": [schema, {"required": ["missing"]}]}
-        assert finding in self.findings(description, service_url, operation, tmp_path)
+        assert finding in self.findings(description, worker_url, operation, tmp_path)
 
-    def test_should_be_found_by_its_status(self, description: dict, service_url: str, tmp_path: Path) -> None:
+    def test_should_be_found_by_its_status(self, description: dict, worker_url: str, tmp_path: Path) -> None:
         responses = description["paths"]["/api/tags"]["get"]["responses"]
         responses["299"] = responses.pop("200")
-        assert "Undocumented status code" in self.findings(description, service_url, "ollamaTags", tmp_path)
+        assert "Undocumented status code" in self.findings(description, worker_url, "ollamaTags", tmp_path)
