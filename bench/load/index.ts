@@ -70,7 +70,7 @@ function formatFlood(result: FloodResult): string {
       'with retry-after': result.refusedWithRetryAfter,
       '503: p99 ms': result.refusedP99Ms.toFixed(0),
       'anything else': result.otherwise,
-      'answers behind it': result.recovered ? 'yes' : 'no',
+      'recovered, s': (result.recoveredMs / 1000).toFixed(1),
     },
   ]);
 }

@@ -4,7 +4,8 @@
  */
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import { randomNumbers } from '../tasks.ts';
+
+import { mulberry32 } from '../../test/denoiser/random-model.ts';
 import type { KeyStroke } from '../typing.ts';
 
 /** About 55 words a minute within a burst. */
@@ -33,7 +34,7 @@ export interface Outcome {
 
 /** When the keys of a session come, in milliseconds from its start. */
 export function keyTimes(seed: number, durationMs: number): number[] {
-  const random = randomNumbers(seed);
+  const random = mulberry32(seed);
   const gaussian = () => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
   const times: number[] = [];
   for (let at = PAUSE_MS.max * random(); at < durationMs; ) {

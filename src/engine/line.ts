@@ -12,6 +12,8 @@ import { pause } from './pause.ts';
 /** A request that has not shown itself for so long is taken for dead; one that was only slow lines up again. */
 const ABANDONED_MS = 10_000;
 const LOOK_AGAIN_MS = 2;
+/** So often looks who is far behind: a long line must not cost what those who are served need. Short of what anybody notices. */
+const LOOK_AGAIN_AT_LEAST_EVERY_MS = 50;
 
 /** So many short completions take a few seconds; whoever waits longer has typed on, or given up. */
 export const DEFAULT_MAX_WAITING = 64;
@@ -83,7 +85,8 @@ export class Line {
       if (!this.#tickets.includes(ticket)) this.#tickets.push(ticket);
       this.#leaveAbandoned(ticket.lastSeenMs);
       if (this.serves(ticket)) return;
-      await pause(LOOK_AGAIN_MS);
+      const ahead = this.#tickets.indexOf(ticket) - this.#served + 1;
+      await pause(Math.min(LOOK_AGAIN_MS * ahead, LOOK_AGAIN_AT_LEAST_EVERY_MS));
     }
   }
 
