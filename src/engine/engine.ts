@@ -127,6 +127,9 @@ class DiffusionEngine implements Engine {
     if (rest !== undefined) return rest;
     const joinedMs = performance.now();
     const ticket = this.#line.join();
+    const leave = () => this.#line.leave(ticket);
+    // At once: whoever has gone need not come to its `finally` in the Workers runtime, and must not keep others waiting meanwhile.
+    signal.addEventListener('abort', leave);
     try {
       await this.#line.turn(ticket, signal);
       const queueMs = performance.now() - joinedMs;
@@ -134,7 +137,8 @@ class DiffusionEngine implements Engine {
       this.#given.note(request, completion);
       return { ...completion, usage: { ...completion.usage, queueMs } };
     } finally {
-      this.#line.leave(ticket);
+      signal.removeEventListener('abort', leave);
+      leave();
     }
   }
 

@@ -359,6 +359,15 @@ describe('concurrency', () => {
     await expect(generation.next()).rejects.toBe(reason);
   });
 
+  it('should give up its place when it is aborted, even if nobody asks for its next step', async () => {
+    const single = await sampleEngine(kernels, ONE_PAIR, randomModel(1), 0);
+    const controller = new AbortController();
+    await single.generate(request(), controller.signal).next();
+    await expect(run(single)).rejects.toThrow(EngineBusy);
+    controller.abort();
+    expect((await run(single)).completion.text).not.toBe('');
+  });
+
   it('should serve the next request after aborts and early ends', async () => {
     const single = await sampleEngine(kernels, ONE_PAIR);
     const expected = said((await run(single)).completion);
