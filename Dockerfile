@@ -9,7 +9,7 @@ COPY assembly assembly
 COPY playground playground
 COPY src src
 COPY scripts scripts
-COPY wrangler.toml ./
+COPY wrangler.toml tsconfig.json ./
 RUN npm run build:worker
 
 FROM node:24.21.0-bookworm-slim

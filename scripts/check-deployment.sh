@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Lints what cannot be run here: Dockerfile, compose file and systemd unit. Needs hadolint, check-jsonschema and compose-lint
+# Checks what cannot be run here: Dockerfile, compose file and systemd unit. Needs hadolint, check-jsonschema and compose-lint
 # (test/requirements.txt) on the PATH; the unit is checked where systemd-analyze is.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -7,6 +7,13 @@ cd "$(dirname "$0")/.."
 hadolint Dockerfile
 check-jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml
 compose-lint --fail-on high deploy/compose.yaml
+
+# What the first stage of the image copies is enough to build the worker.
+stage=$(mktemp -d)
+awk '/^FROM/ { stage++ } stage == 1 && /^COPY/ { for (i = 2; i < NF; i++) print $i }' Dockerfile | xargs cp -r -t "$stage"
+ln -s "$PWD/node_modules" "$stage/node_modules"
+(cd "$stage" && npm run --silent build:worker)
+rm -r "$stage"
 
 if command -v systemd-analyze > /dev/null; then
   # The programs that the unit names are looked for: here they are those of this checkout.
