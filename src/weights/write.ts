@@ -60,13 +60,16 @@ export async function writeVerified(
   }
 }
 
-/** The bytes of the chunks in blocks of `blockBytes`, the last one shorter. Each block is its own memory. */
+/**
+ * The bytes of the chunks in blocks of `blockBytes`, the last one shorter. All blocks are in the same memory, so each has to be done with before the
+ * next one is asked for: what is dropped is freed late, and an isolate has little.
+ */
 export async function* blocks(
   chunks: AsyncIterable<Uint8Array>,
   blockBytes: number,
   onChunk: (chunk: Uint8Array) => void = () => {},
 ): AsyncGenerator<Bytes, undefined> {
-  let block = new Uint8Array(blockBytes);
+  const block = new Uint8Array(blockBytes);
   let filled = 0;
   for await (const chunk of chunks) {
     onChunk(chunk);
@@ -77,10 +80,9 @@ export async function* blocks(
       position += part.byteLength;
       if (filled === blockBytes) {
         yield block;
-        block = new Uint8Array(blockBytes);
         filled = 0;
       }
     }
   }
-  if (filled > 0) yield block.slice(0, filled);
+  if (filled > 0) yield block.subarray(0, filled);
 }

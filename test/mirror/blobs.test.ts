@@ -16,13 +16,13 @@ const INDEX = `hf/blobs/${blob.oid}/index.json`;
 const segmentOf = (segment: number) => content.slice(segment * SEGMENT, (segment + 1) * SEGMENT);
 
 /** Blobs over a store, and an origin that keeps the offsets it was asked for. */
-function setUp(store: MemoryStore = memoryStore(), source: Bytes = content) {
+function setUp(store: MemoryStore = memoryStore(), source: Bytes = content, stallMs = 30_000) {
   const asked: number[] = [];
   const origin = async (offset: number): Promise<StoredObject> => {
     asked.push(offset);
     return { size: source.byteLength, etag: '', stream: new Blob([source.slice(offset)]).stream() };
   };
-  const blobs = new Blobs({ store, segmentBytes: SEGMENT, stallMs: 100, retryDelayMs: 1 });
+  const blobs = new Blobs({ store, segmentBytes: SEGMENT, stallMs, retryDelayMs: 1 });
   const read = async (range = all) => {
     const { stream } = await blobs.open(blob, range, origin);
     return new Uint8Array(await new Response(stream).arrayBuffer());
@@ -145,7 +145,7 @@ describe('a file that is damaged', () => {
 });
 
 it('should not wait for ever for a pull whose request is gone', async () => {
-  const { blobs, read } = setUp();
+  const { blobs, read } = setUp(memoryStore(), content, 500);
   const { stream } = await blobs.open(blob, all, () => new Promise(() => {}));
   await expect(new Response(stream).arrayBuffer()).rejects.toThrow('is pulled no further');
   expect(await read()).toEqual(content);

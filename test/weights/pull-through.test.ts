@@ -25,7 +25,7 @@ beforeEach(async () => {
 afterEach(() => origin.close());
 
 /** A loader over a store behind the origin; it counts the engines it made and keeps the weights they were made of. */
-function setUp(store = memoryStore()) {
+function setUp(store = memoryStore(), stallMs = 30_000) {
   const log: string[] = [];
   const made: Uint8Array[] = [];
   const from = httpStore({ baseUrl: origin.url, retryDelayMs: 1 });
@@ -39,7 +39,7 @@ function setUp(store = memoryStore()) {
         partBytes: PART,
         log: (line) => log.push(line),
         retryDelayMs: 1,
-        stallMs: 50,
+        stallMs,
       }),
       kernels: {} as EngineParts['kernels'],
       createEngine: async (parts) => {
@@ -106,7 +106,7 @@ describe('a model that is not in storage', () => {
       response.writeHead(200, { 'content-length': 200_000 }).write('');
       return true;
     };
-    const { made, load } = setUp();
+    const { made, load } = setUp(memoryStore(), 500);
     await load();
     expect(made).toEqual([files.get(WEIGHTS)]);
   });
