@@ -37,7 +37,7 @@ export interface OpenBlob {
 
 export class Blobs {
   readonly #options: Required<Pick<BlobsOptions, 'store' | 'segmentBytes' | 'stallMs'>> & BlobsOptions;
-  readonly #turns = new Turns(WRITES_AT_ONCE);
+  #turns = new Turns(WRITES_AT_ONCE);
   readonly #pulls = new Map<string, Pull>();
 
   constructor(options: BlobsOptions) {
@@ -110,6 +110,8 @@ export class Blobs {
     const stalled = new Promise<never>((_, reject) => {
       timer = setTimeout(() => {
         this.#forget(blob, pull);
+        // It may never give back its turn.
+        this.#turns = new Turns(WRITES_AT_ONCE);
         reject(new StoreFailed(blob.oid, 'is pulled no further'));
       }, 2 * this.#options.stallMs);
     });

@@ -144,9 +144,13 @@ describe('a file that is damaged', () => {
   });
 });
 
-it('should not wait for ever for a pull whose request is gone', async () => {
+it('should not wait for ever for pulls whose requests are gone, nor lose their turns', async () => {
   const { blobs, read } = setUp(memoryStore(), content, 500);
-  const { stream } = await blobs.open(blob, all, () => new Promise(() => {}));
-  await expect(new Response(stream).arrayBuffer()).rejects.toThrow('is pulled no further');
+  const lost = Array.from({ length: 6 }, async (_, index) => {
+    const other = { oid: oidOf(sampleBytes(2000, index + 2)), size: 2000 };
+    const { stream } = await blobs.open(other, { offset: 0, length: 2000 }, () => new Promise(() => {}));
+    await expect(new Response(stream).arrayBuffer()).rejects.toThrow('is pulled no further');
+  });
+  await Promise.all(lost);
   expect(await read()).toEqual(content);
 });
