@@ -11,21 +11,29 @@ export function readModelJson(file: string, folder = MODEL_FOLDER): unknown {
   return JSON.parse(readFileSync(new URL(file, folder), 'utf8'));
 }
 
+/** Both builds of the kernels. */
+export function benchModules(): { relaxed: WebAssembly.Module; simd: WebAssembly.Module } {
+  const kernel = (build: string) =>
+    new WebAssembly.Module(readFileSync(new URL(`../build/kernels.${build}.wasm`, import.meta.url)));
+  return { relaxed: kernel('relaxed'), simd: kernel('simd') };
+}
+
+export async function openModelWeights(folder = MODEL_FOLDER): Promise<ReadableStream<Uint8Array>> {
+  return Readable.toWeb(createReadStream(new URL('model.safetensors', folder))) as ReadableStream<Uint8Array>;
+}
+
 export function openBundledEngine(limits: EngineLimits = {}): Promise<Engine> {
   return openEngine(MODEL_FOLDER, limits);
 }
 
 /** @param folder of a model; ends in a slash */
 export function openEngine(folder: URL, limits: EngineLimits): Promise<Engine> {
-  const kernel = (build: string) =>
-    new WebAssembly.Module(readFileSync(new URL(`../build/kernels.${build}.wasm`, import.meta.url)));
   return createEngine({
     model: { id: 'bench', created: 0 },
-    kernels: { relaxed: kernel('relaxed'), simd: kernel('simd') },
+    kernels: benchModules(),
     config: readModelJson('config.json', folder),
     tokenizer: readModelJson('tokenizer.json', folder),
-    openWeights: async () =>
-      Readable.toWeb(createReadStream(new URL('model.safetensors', folder))) as ReadableStream<Uint8Array>,
+    openWeights: () => openModelWeights(folder),
     limits,
   });
 }

@@ -8,6 +8,7 @@
 import { benchConcurrency, formatConcurrency } from './concurrency.ts';
 import { benchDenoiser, formatDenoiser } from './denoiser.ts';
 import { benchLayer, benchMatmuls, formatLayer, formatMatmuls } from './kernels.ts';
+import { benchSteps, formatSteps } from './step.ts';
 import { benchTyping, formatTyping } from './typing.ts';
 
 const matmuls = benchMatmuls();
@@ -16,8 +17,10 @@ const layer = benchLayer();
 console.log(`${formatLayer(layer)}\n`);
 const denoiser = await benchDenoiser();
 console.log(`${formatDenoiser(denoiser)}\n`);
+const steps = await benchSteps();
+console.log(`${formatSteps(steps)}\n`);
 const typing = await benchTyping();
 console.log(`${formatTyping(typing)}\n`);
 const concurrency = await benchConcurrency();
 console.log(`${formatConcurrency(concurrency)}\n`);
-console.log(JSON.stringify({ node: process.version, matmuls, layer, denoiser, typing, concurrency }));
+console.log(JSON.stringify({ node: process.version, matmuls, layer, denoiser, steps, typing, concurrency }));

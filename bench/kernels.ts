@@ -125,6 +125,21 @@ function quantile(samples: readonly number[], q: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))] ?? Number.NaN;
 }
 
+/** One product, its activations quantized first. */
+export function matmulJob(build: KernelBuild, weights: 'u4' | 'u7', n: number, k: number, rows: number): () => void {
+  const operands = new Operands(build);
+  const { kernels } = operands;
+  const [x, a, y] = [operands.floats(rows * k), operands.quantized(rows, k), operands.bytes(rows * n * 4)];
+  const scales = weights === 'u4' ? (n * k) / 32 : n;
+  const bytes = weights === 'u4' ? kernels.packedU4Bytes(n, k) : kernels.packedU7Bytes(n, k);
+  const w = operands.packed(bytes, scales);
+  return () => {
+    kernels.quantizeRows(x, rows, k, a);
+    if (weights === 'u4') kernels.matmulU4(a, rows, k, w, n, y, 0);
+    else kernels.matmulU7(a, rows, k, w, n, y, n);
+  };
+}
+
 /** GMAC/s of the 4-bit and 7-bit matrix products of both builds. */
 export function benchMatmuls(rounds = 21): MatmulRow[] {
   const cells = BUILDS.flatMap((build) =>
