@@ -7,22 +7,10 @@
  * the way there wraps back. A lane pair is then widened by one dot product with ones, and scaled.
  */
 import { activationGroupSums, activationScales, GROUP, groupScales, PANEL } from './layout';
-import {
-  dotPairs,
-  multiplyAdd,
-  nibbleMask,
-  onesI16,
-  splatLane0,
-  splatLane1,
-  splatLane2,
-  splatLane3,
-} from './simd';
+import { dotPairs, multiplyAdd, nibbleMask, onesI16 } from './simd';
 
 /** Bytes of one group of a panel: 8 outputs × 32 weights × 4 bits. */
 const PANEL_GROUP_BYTES: i32 = 128;
-
-/** The float32 accumulators of a block of 4 × 8 outputs. */
-const ACCUMULATORS: usize = memory.data(128, 16);
 
 /** y (rows, n) = or, if accumulate, += a (rows, k) × w (n, k)ᵀ. rows is 1 or a multiple of 4. */
 export function matmulU4(a: usize, rows: i32, k: i32, w: usize, n: i32, y: usize, accumulate: i32): void {
@@ -55,7 +43,10 @@ export function matmulU4(a: usize, rows: i32, k: i32, w: usize, n: i32, y: usize
   }
 }
 
-/** 4 rows × 8 outputs. The 8 sums of a group live in registers, the float32 accumulators at constant addresses. */
+/**
+ * 4 rows × 8 outputs. Activations are splatted by loads, and all 32 of a group written out: with the float32 accumulators in
+ * registers as far as they fit this was the fastest of the forms tried (bench/LOG.md).
+ */
 @inline
 function fourRows(
   a: usize,
@@ -69,91 +60,186 @@ function fourRows(
   accumulate: i32,
 ): void {
   const mask = nibbleMask();
-  const zero = f32x4.splat(0);
-  v128.store(ACCUMULATORS, zero, 0);
-  v128.store(ACCUMULATORS, zero, 16);
-  v128.store(ACCUMULATORS, zero, 32);
-  v128.store(ACCUMULATORS, zero, 48);
-  v128.store(ACCUMULATORS, zero, 64);
-  v128.store(ACCUMULATORS, zero, 80);
-  v128.store(ACCUMULATORS, zero, 96);
-  v128.store(ACCUMULATORS, zero, 112);
+  const ones = onesI16();
+  // y{row}{half}: f32x4 of outputs 4·half … 4·half + 3.
+  let y00 = f32x4.splat(0);
+  let y01 = y00;
+  let y10 = y00;
+  let y11 = y00;
+  let y20 = y00;
+  let y21 = y00;
+  let y30 = y00;
+  let y31 = y00;
   const end = panel + groups * PANEL_GROUP_BYTES;
   do {
     // s{row}{half}: i16x8, lane pairs of output 4·half + lane/2.
-    const start = v128.load(sums);
-    let s00 = splatLane0(start);
+    let s00 = v128.load32_splat(sums);
     let s01 = s00;
-    let s10 = splatLane1(start);
+    let s10 = v128.load32_splat(sums, 4);
     let s11 = s10;
-    let s20 = splatLane2(start);
+    let s20 = v128.load32_splat(sums, 8);
     let s21 = s20;
-    let s30 = splatLane3(start);
+    let s30 = v128.load32_splat(sums, 12);
     let s31 = s30;
-    let q: v128;
     let p: v128;
+    let q0: v128;
+    let q1: v128;
     let w0: v128;
     let w1: v128;
-    const panelEnd = panel + PANEL_GROUP_BYTES;
-    do {
-      // k = 0 … 3 of the eight: low nibbles.
-      w0 = v128.and(v128.load(panel), mask);
-      w1 = v128.and(v128.load(panel, 16), mask);
-      q = v128.load(a);
-      p = splatLane0(q);
-      s00 = i16x8.add(s00, dotPairs(p, w0));
-      s01 = i16x8.add(s01, dotPairs(p, w1));
-      p = splatLane1(q);
-      s10 = i16x8.add(s10, dotPairs(p, w0));
-      s11 = i16x8.add(s11, dotPairs(p, w1));
-      p = splatLane2(q);
-      s20 = i16x8.add(s20, dotPairs(p, w0));
-      s21 = i16x8.add(s21, dotPairs(p, w1));
-      p = splatLane3(q);
-      s30 = i16x8.add(s30, dotPairs(p, w0));
-      s31 = i16x8.add(s31, dotPairs(p, w1));
-      // k = 4 … 7: high nibbles.
-      w0 = v128.and(i16x8.shr_u(v128.load(panel), 4), mask);
-      w1 = v128.and(i16x8.shr_u(v128.load(panel, 16), 4), mask);
-      q = v128.load(a, 16);
-      p = splatLane0(q);
-      s00 = i16x8.add(s00, dotPairs(p, w0));
-      s01 = i16x8.add(s01, dotPairs(p, w1));
-      p = splatLane1(q);
-      s10 = i16x8.add(s10, dotPairs(p, w0));
-      s11 = i16x8.add(s11, dotPairs(p, w1));
-      p = splatLane2(q);
-      s20 = i16x8.add(s20, dotPairs(p, w0));
-      s21 = i16x8.add(s21, dotPairs(p, w1));
-      p = splatLane3(q);
-      s30 = i16x8.add(s30, dotPairs(p, w0));
-      s31 = i16x8.add(s31, dotPairs(p, w1));
-      panel += 32;
-      a += 32;
-    } while (panel < panelEnd);
-
-    const ones = onesI16();
-    const scale0 = v128.load(scales);
-    v128.store(ACCUMULATORS, addScaled(s00, ones, scale0, v128.load(ACCUMULATORS, 0)), 0);
-    v128.store(ACCUMULATORS, addScaled(s10, ones, scale0, v128.load(ACCUMULATORS, 32)), 32);
-    v128.store(ACCUMULATORS, addScaled(s20, ones, scale0, v128.load(ACCUMULATORS, 64)), 64);
-    v128.store(ACCUMULATORS, addScaled(s30, ones, scale0, v128.load(ACCUMULATORS, 96)), 96);
-    const scale1 = v128.load(scales, 16);
-    v128.store(ACCUMULATORS, addScaled(s01, ones, scale1, v128.load(ACCUMULATORS, 16)), 16);
-    v128.store(ACCUMULATORS, addScaled(s11, ones, scale1, v128.load(ACCUMULATORS, 48)), 48);
-    v128.store(ACCUMULATORS, addScaled(s21, ones, scale1, v128.load(ACCUMULATORS, 80)), 80);
-    v128.store(ACCUMULATORS, addScaled(s31, ones, scale1, v128.load(ACCUMULATORS, 112)), 112);
+    // k = 0 … 7 of the group: low nibbles, then high ones.
+    q0 = v128.load(panel);
+    q1 = v128.load(panel, 16);
+    w0 = v128.and(q0, mask);
+    w1 = v128.and(q1, mask);
+    p = v128.load32_splat(a);
+    s00 = i16x8.add(s00, dotPairs(p, w0));
+    s01 = i16x8.add(s01, dotPairs(p, w1));
+    p = v128.load32_splat(a, 4);
+    s10 = i16x8.add(s10, dotPairs(p, w0));
+    s11 = i16x8.add(s11, dotPairs(p, w1));
+    p = v128.load32_splat(a, 8);
+    s20 = i16x8.add(s20, dotPairs(p, w0));
+    s21 = i16x8.add(s21, dotPairs(p, w1));
+    p = v128.load32_splat(a, 12);
+    s30 = i16x8.add(s30, dotPairs(p, w0));
+    s31 = i16x8.add(s31, dotPairs(p, w1));
+    w0 = v128.and(i16x8.shr_u(q0, 4), mask);
+    w1 = v128.and(i16x8.shr_u(q1, 4), mask);
+    p = v128.load32_splat(a, 16);
+    s00 = i16x8.add(s00, dotPairs(p, w0));
+    s01 = i16x8.add(s01, dotPairs(p, w1));
+    p = v128.load32_splat(a, 20);
+    s10 = i16x8.add(s10, dotPairs(p, w0));
+    s11 = i16x8.add(s11, dotPairs(p, w1));
+    p = v128.load32_splat(a, 24);
+    s20 = i16x8.add(s20, dotPairs(p, w0));
+    s21 = i16x8.add(s21, dotPairs(p, w1));
+    p = v128.load32_splat(a, 28);
+    s30 = i16x8.add(s30, dotPairs(p, w0));
+    s31 = i16x8.add(s31, dotPairs(p, w1));
+    // k = 8 … 15 of the group: low nibbles, then high ones.
+    q0 = v128.load(panel, 32);
+    q1 = v128.load(panel, 48);
+    w0 = v128.and(q0, mask);
+    w1 = v128.and(q1, mask);
+    p = v128.load32_splat(a, 32);
+    s00 = i16x8.add(s00, dotPairs(p, w0));
+    s01 = i16x8.add(s01, dotPairs(p, w1));
+    p = v128.load32_splat(a, 36);
+    s10 = i16x8.add(s10, dotPairs(p, w0));
+    s11 = i16x8.add(s11, dotPairs(p, w1));
+    p = v128.load32_splat(a, 40);
+    s20 = i16x8.add(s20, dotPairs(p, w0));
+    s21 = i16x8.add(s21, dotPairs(p, w1));
+    p = v128.load32_splat(a, 44);
+    s30 = i16x8.add(s30, dotPairs(p, w0));
+    s31 = i16x8.add(s31, dotPairs(p, w1));
+    w0 = v128.and(i16x8.shr_u(q0, 4), mask);
+    w1 = v128.and(i16x8.shr_u(q1, 4), mask);
+    p = v128.load32_splat(a, 48);
+    s00 = i16x8.add(s00, dotPairs(p, w0));
+    s01 = i16x8.add(s01, dotPairs(p, w1));
+    p = v128.load32_splat(a, 52);
+    s10 = i16x8.add(s10, dotPairs(p, w0));
+    s11 = i16x8.add(s11, dotPairs(p, w1));
+    p = v128.load32_splat(a, 56);
+    s20 = i16x8.add(s20, dotPairs(p, w0));
+    s21 = i16x8.add(s21, dotPairs(p, w1));
+    p = v128.load32_splat(a, 60);
+    s30 = i16x8.add(s30, dotPairs(p, w0));
+    s31 = i16x8.add(s31, dotPairs(p, w1));
+    // k = 16 … 23 of the group: low nibbles, then high ones.
+    q0 = v128.load(panel, 64);
+    q1 = v128.load(panel, 80);
+    w0 = v128.and(q0, mask);
+    w1 = v128.and(q1, mask);
+    p = v128.load32_splat(a, 64);
+    s00 = i16x8.add(s00, dotPairs(p, w0));
+    s01 = i16x8.add(s01, dotPairs(p, w1));
+    p = v128.load32_splat(a, 68);
+    s10 = i16x8.add(s10, dotPairs(p, w0));
+    s11 = i16x8.add(s11, dotPairs(p, w1));
+    p = v128.load32_splat(a, 72);
+    s20 = i16x8.add(s20, dotPairs(p, w0));
+    s21 = i16x8.add(s21, dotPairs(p, w1));
+    p = v128.load32_splat(a, 76);
+    s30 = i16x8.add(s30, dotPairs(p, w0));
+    s31 = i16x8.add(s31, dotPairs(p, w1));
+    w0 = v128.and(i16x8.shr_u(q0, 4), mask);
+    w1 = v128.and(i16x8.shr_u(q1, 4), mask);
+    p = v128.load32_splat(a, 80);
+    s00 = i16x8.add(s00, dotPairs(p, w0));
+    s01 = i16x8.add(s01, dotPairs(p, w1));
+    p = v128.load32_splat(a, 84);
+    s10 = i16x8.add(s10, dotPairs(p, w0));
+    s11 = i16x8.add(s11, dotPairs(p, w1));
+    p = v128.load32_splat(a, 88);
+    s20 = i16x8.add(s20, dotPairs(p, w0));
+    s21 = i16x8.add(s21, dotPairs(p, w1));
+    p = v128.load32_splat(a, 92);
+    s30 = i16x8.add(s30, dotPairs(p, w0));
+    s31 = i16x8.add(s31, dotPairs(p, w1));
+    // k = 24 … 31 of the group: low nibbles, then high ones.
+    q0 = v128.load(panel, 96);
+    q1 = v128.load(panel, 112);
+    w0 = v128.and(q0, mask);
+    w1 = v128.and(q1, mask);
+    p = v128.load32_splat(a, 96);
+    s00 = i16x8.add(s00, dotPairs(p, w0));
+    s01 = i16x8.add(s01, dotPairs(p, w1));
+    p = v128.load32_splat(a, 100);
+    s10 = i16x8.add(s10, dotPairs(p, w0));
+    s11 = i16x8.add(s11, dotPairs(p, w1));
+    p = v128.load32_splat(a, 104);
+    s20 = i16x8.add(s20, dotPairs(p, w0));
+    s21 = i16x8.add(s21, dotPairs(p, w1));
+    p = v128.load32_splat(a, 108);
+    s30 = i16x8.add(s30, dotPairs(p, w0));
+    s31 = i16x8.add(s31, dotPairs(p, w1));
+    w0 = v128.and(i16x8.shr_u(q0, 4), mask);
+    w1 = v128.and(i16x8.shr_u(q1, 4), mask);
+    p = v128.load32_splat(a, 112);
+    s00 = i16x8.add(s00, dotPairs(p, w0));
+    s01 = i16x8.add(s01, dotPairs(p, w1));
+    p = v128.load32_splat(a, 116);
+    s10 = i16x8.add(s10, dotPairs(p, w0));
+    s11 = i16x8.add(s11, dotPairs(p, w1));
+    p = v128.load32_splat(a, 120);
+    s20 = i16x8.add(s20, dotPairs(p, w0));
+    s21 = i16x8.add(s21, dotPairs(p, w1));
+    p = v128.load32_splat(a, 124);
+    s30 = i16x8.add(s30, dotPairs(p, w0));
+    s31 = i16x8.add(s31, dotPairs(p, w1));
+    w0 = v128.load(scales);
+    y00 = addScaled(s00, ones, w0, y00);
+    y10 = addScaled(s10, ones, w0, y10);
+    y20 = addScaled(s20, ones, w0, y20);
+    y30 = addScaled(s30, ones, w0, y30);
+    w1 = v128.load(scales, 16);
+    y01 = addScaled(s01, ones, w1, y01);
+    y11 = addScaled(s11, ones, w1, y11);
+    y21 = addScaled(s21, ones, w1, y21);
+    y31 = addScaled(s31, ones, w1, y31);
+    a += 4 * GROUP;
+    panel += PANEL_GROUP_BYTES;
     sums += 16;
     scales += PANEL * 4;
   } while (panel < end);
 
-  for (let at: usize = 0; at < 128; at += 32) {
-    const scale = v128.load32_splat(sx);
-    writeOutput(y, f32x4.mul(v128.load(ACCUMULATORS + at), scale), accumulate);
-    writeOutput(y + 16, f32x4.mul(v128.load(ACCUMULATORS + at, 16), scale), accumulate);
-    sx += 4;
-    y += yRowBytes;
-  }
+  writeRow(y, y00, y01, sx, accumulate);
+  y += yRowBytes;
+  writeRow(y, y10, y11, sx + 4, accumulate);
+  y += yRowBytes;
+  writeRow(y, y20, y21, sx + 8, accumulate);
+  y += yRowBytes;
+  writeRow(y, y30, y31, sx + 12, accumulate);
+}
+
+@inline
+function writeRow(y: usize, y0: v128, y1: v128, sx: usize, accumulate: i32): void {
+  const scale = v128.load32_splat(sx);
+  writeOutput(y, f32x4.mul(y0, scale), accumulate);
+  writeOutput(y + 16, f32x4.mul(y1, scale), accumulate);
 }
 
 /** 1 row × 16 outputs of two neighbouring panels. */
