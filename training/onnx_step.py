@@ -69,7 +69,11 @@ class Graph:
             self.constant(packed.numpy()),
             self.constant(scales.flatten().numpy()),
             domain=CONTRIBUTED,
-            K=k, N=n, bits=4, block_size=GROUP, accuracy_level=ACCURACY_INT8,
+            K=k,
+            N=n,
+            bits=4,
+            block_size=GROUP,
+            accuracy_level=ACCURACY_INT8,
         )
 
     def rms_norm(self, x: str, weight: torch.Tensor, eps: float) -> str:
