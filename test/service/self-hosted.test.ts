@@ -1,7 +1,9 @@
 /** The service without wrangler: plain workerd, several processes behind one port, and their end. */
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { type IncomingMessage, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
@@ -18,6 +20,7 @@ const ROOT = join(import.meta.dirname, '../..');
 
 /** One slot a step, so that a completion is under way for long enough to be found so. */
 const LONG = { model: 'nano', prompt: 'const values = [1, 2, ', max_tokens: 96, reveal_threshold: 1, stream: true };
+const SHORT = { ...LONG, max_tokens: 4, stream: false };
 
 let folder: string;
 let program: Program | undefined;
@@ -50,6 +53,21 @@ function urlOf({ output }: Program): string {
 function post(url: string, body: object): Promise<Response> {
   const headers = { 'content-type': 'application/json', connection: 'close' };
   return fetch(`${url}/v1/completions`, { method: 'POST', headers, body: JSON.stringify(body) });
+}
+
+/** Sends a request but for the end of its body; the function that resolves sends the rest, and gives the answer. */
+async function beginPost(url: string, body: object): Promise<() => Promise<IncomingMessage>> {
+  const asked = request(`${url}/v1/completions`, { method: 'POST', headers: { 'content-type': 'application/json' } });
+  const answered = once(asked, 'response');
+  // It is looked at when the rest is sent.
+  answered.catch(() => {});
+  const bytes = JSON.stringify(body);
+  await new Promise((resolve) => asked.write(bytes.slice(0, 5), resolve));
+  return async () => {
+    asked.end(bytes.slice(5));
+    const [answer] = await answered;
+    return answer;
+  };
 }
 
 /** Process ids of the workerd of a supervisor. */
@@ -100,7 +118,7 @@ describe('serve', () => {
     for (const paused of [first!, second!]) {
       process.kill(paused, 'SIGSTOP');
       try {
-        expect((await post(url, { ...LONG, max_tokens: 4, stream: false })).status).toBe(200);
+        expect((await post(url, SHORT)).status).toBe(200);
       } finally {
         process.kill(paused, 'SIGCONT');
       }
@@ -113,13 +131,15 @@ describe('serve', () => {
     process.kill(worker!, 'SIGKILL');
     await expect.poll(program!.output, { timeout: 30_000 }).toContain('process 0 is ready');
     expect(program!.output()).toContain('process 0 ended (SIGKILL)');
-    expect((await post(url, { ...LONG, max_tokens: 4, stream: false })).status).toBe(200);
+    expect((await post(url, SHORT)).status).toBe(200);
   });
 
   it('should finish what is under way when it is told to end, and refuse what is new', async () => {
     const url = await serve(['--processes', '2']);
-    const streams = await Promise.all(Array.from({ length: 4 }, () => post(url, LONG)));
-    const texts = streams.map((response) => response.text());
+    const stream = await post(url, LONG);
+    const text = stream.text();
+    const finish = await beginPost(url, SHORT);
+    expect((await post(url, SHORT)).status).toBe(200);
     program!.signal('SIGTERM');
     await expect.poll(program!.output).toContain('finishing');
     // One of the processes can have been told a moment later than the other.
@@ -127,17 +147,21 @@ describe('serve', () => {
     const refused = await post(url, LONG);
     expect(refused.headers.get('retry-after')).toBe('2');
     expect(await refused.json()).toMatchObject({ error: { type: 'server_error', code: 'shutting_down' } });
-    for (const text of await Promise.all(texts)) expect(text).toMatch(/"finish_reason":"\w+".*\n\ndata: \[DONE]\n\n$/s);
+    expect(await text).toMatch(/"finish_reason":"\w+".*\n\ndata: \[DONE]\n\n$/s);
+    const answer = await finish();
+    expect(answer.statusCode).toBe(200);
+    answer.resume();
     expect(await program!.ended).toBe(0);
     await expect(post(url, LONG)).rejects.toThrow();
   });
 
   it('should not wait for longer than it is told to', async () => {
     const url = await serve(['--drain-seconds', '0']);
-    const { body } = await post(url, LONG);
+    const finish = await beginPost(url, SHORT);
+    expect((await post(url, SHORT)).status).toBe(200);
     program!.signal('SIGTERM');
     expect(await program!.ended).toBe(0);
-    await expect(new Response(body).text()).rejects.toThrow();
+    await expect(finish()).rejects.toThrow();
   });
 
   it('should hand its settings to the workers, and nothing else of its environment', async () => {
@@ -190,7 +214,7 @@ describe('serve', () => {
         S3_SECRET_ACCESS_KEY: secretAccessKey,
         WEIGHTS_ORIGIN: origin.url,
       };
-      const ask = async (url: string) => (await post(url, { ...LONG, max_tokens: 4, stream: false })).status;
+      const ask = async (url: string) => (await post(url, SHORT)).status;
       expect(await ask(await serve([], settings))).toBe(200);
       expect([...s3.objects.keys()].sort()).toEqual([...names].sort());
       await program!.stop();
