@@ -243,7 +243,7 @@ describe('retries', () => {
 
 describe('timeouts', () => {
   it('should end a request whose headers do not come, without asking again', async () => {
-    const { chat, server } = await serviceWith(stallForever, { first_byte_timeout_ms: 40 });
+    const { chat, server } = await serviceWith(stallForever, { first_byte_timeout_ms: 500 });
     expect(await errorOf(await chat())).toMatchObject({ status: 504, code: 'backend_timeout' });
     expect(server.received).toHaveLength(1);
     await server.received[0]?.closed;
@@ -333,7 +333,7 @@ describe('the circuit', () => {
     let isWell = false;
     const { chat, server } = await serviceWith(
       (response) => (isWell ? answerJson(response) : void response.destroy()),
-      { retries: 0, breaker_failures: 2, breaker_open_ms: 150 },
+      { retries: 0, breaker_failures: 2, breaker_open_ms: 1000 },
     );
     for (const _ of [1, 2]) expect((await chat()).status).toBe(502);
     const refused = await chat();
@@ -342,13 +342,13 @@ describe('the circuit', () => {
     expect(await errorOf(refused)).toMatchObject({ status: 503, code: 'backend_unavailable' });
     expect(server.received).toHaveLength(2);
 
-    await new Promise((resolve) => setTimeout(resolve, 170));
+    await new Promise((resolve) => setTimeout(resolve, 1100));
     expect((await chat()).status).toBe(502);
     expect((await chat()).status).toBe(503);
     expect(server.received).toHaveLength(3);
 
     isWell = true;
-    await new Promise((resolve) => setTimeout(resolve, 170));
+    await new Promise((resolve) => setTimeout(resolve, 1100));
     for (const _ of [1, 2]) expect((await chat()).status).toBe(200);
   });
 
