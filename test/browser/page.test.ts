@@ -164,8 +164,12 @@ describe.skipIf(path === undefined)('the page', () => {
     await write(page, 'first');
     await page.waitForRequest((request) => request.url().endsWith('/v1/completions'));
     const given = page.waitForEvent('requestfailed');
+    // The page's clock stands still while the keys are pressed: on a busy machine they would be further apart than the pause.
+    await page.clock.install();
+    await page.clock.pauseAt(Date.now() + 1000);
     await page.keyboard.type(' second');
     await given;
+    await page.clock.resume();
     held = false;
     gate.resolve();
     await ghost(page).waitFor();
