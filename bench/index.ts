@@ -7,7 +7,8 @@
 
 import { benchConcurrency, formatConcurrency } from './concurrency.ts';
 import { benchDenoiser, formatDenoiser } from './denoiser.ts';
-import { benchLayer, benchMatmuls, formatLayer, formatMatmuls } from './kernels.ts';
+import { benchLayer, benchMatmuls, formatLayer } from './kernels.ts';
+import { formatMatmuls } from './matmuls.ts';
 import { benchSteps, formatSteps } from './step.ts';
 import { benchTyping, formatTyping } from './typing.ts';
 

@@ -6,19 +6,9 @@
  * --disable-wasm-trap-handler` the engine emits explicit bounds checks, as the Workers runtime does. Figures are CPU
  * time, cells interleaved round by round, so that a busy machine disturbs all of them alike.
  */
-import { readFileSync } from 'node:fs';
-import { instantiateBuild, type KernelBuild, type Kernels, type Pointer } from '../src/denoiser/kernels.ts';
-
-export interface MatmulRow {
-  readonly build: KernelBuild;
-  readonly weights: 'u4' | 'u7';
-  readonly n: number;
-  readonly k: number;
-  readonly rows: number;
-  /** GMAC/s. */
-  readonly median: number;
-  readonly p90: number;
-}
+import type { KernelBuild } from '../src/denoiser/kernels.ts';
+import { benchModules } from './engine.ts';
+import { BUILDS, formatMatmuls, type MatmulRow, matmulCells, matmulRow, Operands, quantile } from './matmuls.ts';
 
 export interface LayerRow {
   readonly build: KernelBuild;
@@ -27,68 +17,13 @@ export interface LayerRow {
   readonly medianUs: number;
 }
 
-const SHAPES = [
-  { n: 512, k: 512 },
-  { n: 2048, k: 512 },
-] as const;
-const ROWS = [1, 8, 16, 32, 64] as const;
-const BUILDS: readonly KernelBuild[] = ['relaxed', 'simd'];
-const PAGES = 512;
+const modules = benchModules();
 /** The bits of 1 as float32. */
 const FLOAT_ONE = 0x3f800000;
 /** Long enough for the optimizing compiler to have replaced the first code. */
 const WARM_UP_MS = 100;
 /** Of one sample: short against the time slice of the scheduler, long against the resolution of the clock. */
 const SAMPLE_MS = 4;
-
-/** A memory full of operands: any bits will do for the time of an integer kernel, small floats for the others. */
-class Operands {
-  readonly kernels: Kernels;
-  private readonly memory = new WebAssembly.Memory({ initial: PAGES });
-  private end: Pointer;
-
-  constructor(build: KernelBuild) {
-    const module = new WebAssembly.Module(readFileSync(new URL(`../build/kernels.${build}.wasm`, import.meta.url)));
-    this.kernels = instantiateBuild(build, module, this.memory);
-    this.end = this.kernels.heapBase;
-  }
-
-  bytes(length: number): Pointer {
-    const at = this.end;
-    this.end += (length + 63) & -64;
-    return at;
-  }
-
-  floats(length: number): Pointer {
-    const at = this.bytes(length * 4);
-    new Float32Array(this.memory.buffer, at, length).forEach((_, i, values) => {
-      values[i] = Math.sin(i * 7.13 + 1);
-    });
-    return at;
-  }
-
-  ints(length: number, value: number): Pointer {
-    const at = this.bytes(length * 4);
-    new Int32Array(this.memory.buffer, at, length).fill(value);
-    return at;
-  }
-
-  quantized(rows: number, k: number): Pointer {
-    const a = this.bytes(this.kernels.activationBytes(rows, k));
-    this.kernels.quantizeRows(this.floats(rows * k), rows, k, a);
-    return a;
-  }
-
-  /** A packed matrix of random 6-bit bytes, its float32 scales at the end. */
-  packed(bytes: number, scales: number): Pointer {
-    const at = this.bytes(bytes);
-    new Uint8Array(this.memory.buffer, at, bytes).forEach((_, i, values) => {
-      values[i] = (Math.imul(i, 2654435761) >>> 13) & 0x3f;
-    });
-    new Float32Array(this.memory.buffer, at + bytes - scales * 4, scales).fill(1 / 64);
-    return at;
-  }
-}
 
 interface Job {
   readonly run: () => void;
@@ -120,14 +55,9 @@ function measure(jobs: readonly Job[], rounds: number): void {
   }
 }
 
-function quantile(samples: readonly number[], q: number): number {
-  const sorted = [...samples].sort((one, other) => one - other);
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))] ?? Number.NaN;
-}
-
 /** One product, its activations quantized first. */
 export function matmulJob(build: KernelBuild, weights: 'u4' | 'u7', n: number, k: number, rows: number): () => void {
-  const operands = new Operands(build);
+  const operands = new Operands(build, modules[build]);
   const { kernels } = operands;
   const [x, a, y] = [operands.floats(rows * k), operands.quantized(rows, k), operands.bytes(rows * n * 4)];
   const scales = weights === 'u4' ? (n * k) / 32 : n;
@@ -142,32 +72,15 @@ export function matmulJob(build: KernelBuild, weights: 'u4' | 'u7', n: number, k
 
 /** GMAC/s of the 4-bit and 7-bit matrix products of both builds. */
 export function benchMatmuls(rounds = 21): MatmulRow[] {
-  const cells = BUILDS.flatMap((build) =>
-    SHAPES.flatMap(({ n, k }) =>
-      ROWS.flatMap((rows) => {
-        const operands = new Operands(build);
-        const { kernels } = operands;
-        const [a, y] = [operands.quantized(rows, k), operands.bytes(rows * n * 4)];
-        const u4 = operands.packed(kernels.packedU4Bytes(n, k), (n * k) / 32);
-        const u7 = operands.packed(kernels.packedU7Bytes(n, k), n);
-        const cell = { build, n, k, rows };
-        const run4 = () => kernels.matmulU4(a, rows, k, u4, n, y, 0);
-        const run7 = () => kernels.matmulU7(a, rows, k, u7, n, y, n);
-        return [
-          { ...cell, weights: 'u4' as const, job: { run: run4, repeats: 1, samples: [] } },
-          { ...cell, weights: 'u7' as const, job: { run: run7, repeats: 1, samples: [] } },
-        ];
-      }),
-    ),
-  );
+  const cells = matmulCells(modules).map(({ cell, run }) => ({
+    cell,
+    job: { run, repeats: 1, samples: [] as number[] },
+  }));
   measure(
-    cells.map((cell) => cell.job),
+    cells.map(({ job }) => job),
     rounds,
   );
-  return cells.map(({ job, ...cell }) => {
-    const gmacs = (cell.rows * cell.n * cell.k) / 1e6;
-    return { ...cell, median: gmacs / quantile(job.samples, 0.5), p90: gmacs / quantile(job.samples, 0.1) };
-  });
+  return cells.map(({ cell, job }) => matmulRow(cell, job.samples));
 }
 
 /**
@@ -179,7 +92,7 @@ export function benchLayer(rounds = 21): LayerRow[] {
   const qkv = (heads + 2 * kvHeads) * headDim;
   const width = context + rows;
   return BUILDS.flatMap((build) => {
-    const operands = new Operands(build);
+    const operands = new Operands(build, modules[build]);
     const { kernels } = operands;
     const [x, y] = [operands.floats(rows * hidden), operands.floats(rows * qkv)];
     // All ones: heads that are normalised in place over and over must not shrink to denormal numbers, which are slow.
@@ -240,23 +153,6 @@ export function benchLayer(rounds = 21): LayerRow[] {
       return { build, piece, medianUs: 1000 * quantile(jobs[i]?.samples ?? [], 0.5) };
     });
   });
-}
-
-/** The rows as text: one line a shape, one column a row count, median/p90. */
-export function formatMatmuls(rows: readonly MatmulRow[]): string {
-  const lines = [`${'GMAC/s, median/p90'.padEnd(24)}${ROWS.map((m) => `M=${m}`.padStart(13)).join('')}`];
-  for (const build of BUILDS) {
-    for (const weights of ['u4', 'u7']) {
-      for (const { n, k } of SHAPES) {
-        const cells = rows.filter(
-          (row) => row.build === build && row.weights === weights && row.n === n && row.k === k,
-        );
-        const columns = cells.map((cell) => `${cell.median.toFixed(1)}/${cell.p90.toFixed(1)}`.padStart(13));
-        lines.push(`${`${build} ${weights} ${n}x${k}`.padEnd(24)}${columns.join('')}`);
-      }
-    }
-  }
-  return lines.join('\n');
 }
 
 export function formatLayer(rows: readonly LayerRow[]): string {
