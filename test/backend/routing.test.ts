@@ -73,11 +73,10 @@ describe('a route', () => {
     expect(routes({ a: { models: ['m'] } }).to('n')).toBeUndefined();
   });
 
-  it('should decide in no time on a pattern and a name made to be slow', () => {
+  it('should decide on a pattern and a name made to be slow', () => {
+    // Trying every way to share the letters among the stars would never end.
     const pattern = `${'a*'.repeat(60)}b`;
-    const startMs = performance.now();
     expect(routes({ a: { models: [pattern] } }).to('a'.repeat(250))).toBeUndefined();
-    expect(performance.now() - startMs).toBeLessThan(200);
   });
 
   it('should ask for a model behind an alias by the name that the backend has for it', () => {
