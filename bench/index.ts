@@ -1,10 +1,15 @@
 /**
- * All measurements: a table each, then everything as one line of JSON.
+ * Measurements: a table each, then everything as one line of JSON.
  *
- * Run: `npm run bench` (Node 24 or later; the kernels must be built, and npm's registry in reach the first time). Quality against cost
- * takes minutes and stands beside: `npm run bench:quality`.
+ * Run: `npm run bench` (Node 24 or later; the kernels must be built, and npm's registry in reach the first time) for what one process
+ * measures in a few minutes; `npm run bench -- --all` for the benches that stand beside as well, which start servers, install
+ * peers or complete hundreds of tasks.
  */
 
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { parseArgs } from 'node:util';
 import { benchConcurrency, formatConcurrency } from './concurrency.ts';
 import { benchDenoiser, formatDenoiser } from './denoiser.ts';
 import { benchLayer, benchMatmuls, formatLayer } from './kernels.ts';
@@ -12,6 +17,11 @@ import { formatMatmuls } from './matmuls.ts';
 import { benchNative, formatNative } from './native.ts';
 import { benchSteps, formatSteps } from './step.ts';
 import { benchTyping, formatTyping } from './typing.ts';
+
+/** Scripts of package.json that end with a line of JSON. */
+const BESIDE = ['workerd', 'quality', 'budget', 'cold', 'cost', 'checkpoint', 'load', 'peers'];
+
+const { values: options } = parseArgs({ options: { all: { type: 'boolean', default: false } } });
 
 const matmuls = benchMatmuls();
 console.log(`${formatMatmuls(matmuls)}\n`);
@@ -27,4 +37,22 @@ const typing = await benchTyping();
 console.log(`${formatTyping(typing)}\n`);
 const concurrency = await benchConcurrency();
 console.log(`${formatConcurrency(concurrency)}\n`);
-console.log(JSON.stringify({ node: process.version, matmuls, layer, denoiser, steps, native, typing, concurrency }));
+const beside: Record<string, unknown> = {};
+for (const name of options.all ? BESIDE : []) beside[name] = await benchBeside(name);
+const inProcess = { matmuls, layer, denoiser, steps, native, typing, concurrency };
+console.log(JSON.stringify({ node: process.version, ...inProcess, ...beside }));
+
+/** Runs `npm run bench:<name>`, shows what it prints and gives the JSON of its last line; throws when it fails. */
+async function benchBeside(name: string): Promise<unknown> {
+  const child = spawn('npm', ['run', '--silent', `bench:${name}`], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const ended = once(child, 'exit');
+  let last: string | undefined;
+  for await (const line of createInterface({ input: child.stdout })) {
+    if (last !== undefined) console.log(last);
+    last = line;
+  }
+  const [code] = await ended;
+  if (code !== 0) throw new Error(`bench:${name} ended with ${code}`);
+  console.log('');
+  return JSON.parse(last ?? 'null');
+}
