@@ -41,8 +41,8 @@ const configSchema = z.object({
   }),
 });
 
-/** Shapes and limits of a denoiser; lengths in tokens. */
-export interface DenoiserConfig {
+/** The shape of a transformer of the Qwen family, whatever its streams. */
+export interface TransformerShape {
   readonly hiddenSize: number;
   readonly layers: number;
   readonly heads: number;
@@ -52,6 +52,10 @@ export interface DenoiserConfig {
   readonly vocabSize: number;
   readonly normEps: number;
   readonly ropeTheta: number;
+}
+
+/** Shapes and limits of a denoiser; lengths in tokens. */
+export interface DenoiserConfig extends TransformerShape {
   /** Positions run from -(maxPositions - 1) to maxPositions - 1. */
   readonly maxPositions: number;
   readonly diffusion: {

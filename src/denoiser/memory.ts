@@ -26,7 +26,7 @@ const LARGEST_MEMORY_BYTES = 104 * 2 ** 20;
 /** Row blocks of a tensor pass through here on their way into kernel layout. */
 const STAGING_BYTES = 65_536;
 /** Logits of a vocabulary chunk while the head looks for its largest; 32 rows run at full speed with it. */
-const HEAD_SCRATCH_BYTES = 65_536;
+export const HEAD_SCRATCH_BYTES = 65_536;
 /** Rows that the packing kernels take at a time. */
 export const PACK_ROWS = 8;
 
@@ -183,6 +183,7 @@ export function growMemory(memory: WebAssembly.Memory, bytes: number): void {
   if (missing > 0) memory.grow(Math.ceil(missing / PAGE_BYTES));
 }
 
-function roundUp(value: number, multiple: number): number {
+/** The next multiple from `value` on. */
+export function roundUp(value: number, multiple: number): number {
   return Math.ceil(value / multiple) * multiple;
 }

@@ -8,6 +8,7 @@
  */
 
 import * as z from 'zod';
+import type { TransformerShape } from '../config.ts';
 import { ConfigError, GROUP_SIZE } from '../config.ts';
 
 const PANEL_COLUMNS = 8;
@@ -54,16 +55,7 @@ const schema = z.object({
 });
 
 /** Shapes and limits; lengths in tokens. */
-export interface SingleStreamConfig {
-  readonly hiddenSize: number;
-  readonly layers: number;
-  readonly heads: number;
-  readonly kvHeads: number;
-  readonly headDim: number;
-  readonly ffnSize: number;
-  readonly vocabSize: number;
-  readonly normEps: number;
-  readonly ropeTheta: number;
+export interface SingleStreamConfig extends TransformerShape {
   /** Positions that are used: those of the longest context with its canvases. */
   readonly maxPositions: number;
   readonly hasTiedHead: boolean;

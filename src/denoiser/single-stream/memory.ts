@@ -1,7 +1,7 @@
 /** Where weights, keys and values, and scratch of a single-stream denoiser lie in WASM memory: laid out once, from the config alone. */
 
 import type { KernelExports, Pointer } from '../kernels.ts';
-import { CANDIDATES, PACK_ROWS } from '../memory.ts';
+import { CANDIDATES, HEAD_SCRATCH_BYTES, type LayerPointers, PACK_ROWS, roundUp } from '../memory.ts';
 import type { SingleStreamConfig } from './config.ts';
 
 /** Rows that one call reads of a context, rounded down to whole blocks: enough for the matrix products to run at full speed. */
@@ -12,22 +12,12 @@ const FLOAT_BYTES = 4;
 const ALIGNMENT = 16;
 /** Row blocks of a tensor pass through here; large matrices come in large blocks. */
 const STAGING_BYTES = 2 ** 20;
-/** Logits of a vocabulary chunk while the head looks for its largest. */
-const HEAD_SCRATCH_BYTES = 65_536;
 /** The last rows that the head reads are padding and lie behind the last one there is. */
 const PADDING_ROWS = 4;
 
-/** The weights of one layer; shapes as (outputs, inputs). */
-export interface SingleStreamLayer {
-  readonly inputNorm: Pointer; // f32 (hidden)
-  readonly qkv: Pointer; // packed u4 ((heads + 2 · kvHeads) · headDim, hidden): q rows, k rows, v rows
+/** The weights of one layer; those of QK-norm are empty where there is none. */
+export interface SingleStreamLayer extends LayerPointers {
   readonly qkvBias: Pointer; // f32 ((heads + 2 · kvHeads) · headDim), where there are biases
-  readonly qNorm: Pointer; // f32 (headDim), where there is QK-norm
-  readonly kNorm: Pointer; // f32 (headDim), where there is QK-norm
-  readonly output: Pointer; // packed u4 (hidden, heads · headDim)
-  readonly postAttentionNorm: Pointer; // f32 (hidden)
-  readonly gateUp: Pointer; // packed u4 (2 · ffn, hidden): gate rows, up rows
-  readonly down: Pointer; // packed u4 (hidden, ffn)
 }
 
 export interface SingleStreamPlan {
@@ -142,8 +132,4 @@ export function planSingleStream(kernels: KernelExports, config: SingleStreamCon
     scratch,
     bytes: next,
   };
-}
-
-function roundUp(value: number, multiple: number): number {
-  return Math.ceil(value / multiple) * multiple;
 }
