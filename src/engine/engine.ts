@@ -34,8 +34,17 @@ import type {
 } from './types.ts';
 import { Work } from './work.ts';
 
-/** Eighteen full contexts of nano, nine of small: as many texts as a team edits at once; an isolate has 128 MB for everything. */
-export const DEFAULT_CACHE_BYTES = 24 * 2 ** 20;
+/**
+ * More than fifty full contexts of nano: a text that is typed in is read once, whoever else types meanwhile. The memory plan bounds them
+ * by what an isolate has, so that larger models have fewer.
+ */
+export const DEFAULT_CACHE_BYTES = 72 * 2 ** 20;
+
+/**
+ * Requests that take turns step by step. The others wait: were all served at once, under load nobody would be done before the
+ * next key gives up what was begun.
+ */
+const SERVED_AT_ONCE = 8;
 
 /** Chosen from a curve of quality against cost (`npm run bench:quality`), see bench/RESULTS.md. */
 const DEFAULT_FREEZE_AFTER = 1;
@@ -114,7 +123,8 @@ class DiffusionEngine implements Engine {
       this.#prefixes.release(ticket);
       this.#suffixes.release(ticket);
     };
-    this.#line = new Line(denoiser.prefixContexts.length, release, limits.maxWaiting);
+    const served = Math.min(denoiser.prefixContexts.length, SERVED_AT_ONCE);
+    this.#line = new Line(served, release, limits.maxWaiting);
     this.#passes = new PassQueue(denoiser, this.#line, limits.requestsPerPass);
   }
 
