@@ -63,14 +63,17 @@ export interface Settings {
   rateLimitPeriodSeconds: number | undefined;
 }
 
+/** What a schema makes of the variables. Throws SettingsError that names the first one that is wrong. */
+export function parseSettings<Schema extends z.ZodType>(schema: Schema, variables: unknown): z.output<Schema> {
+  const result = schema.safeParse(variables);
+  if (result.success) return result.data;
+  const { path, message } = result.error.issues[0]!;
+  throw new SettingsError(`${String(path[0])} ${message}`);
+}
+
 /** Throws SettingsError for the first variable that is wrong. */
 export function readSettings(variables: SettingsVariables): Settings {
-  const result = schema.safeParse(variables);
-  if (!result.success) {
-    const { path, message } = result.error.issues[0]!;
-    throw new SettingsError(`${String(path[0])} ${message}`);
-  }
-  const { data } = result;
+  const data = parseSettings(schema, variables);
   return {
     keys: data.API_KEYS,
     origins: data.ALLOWED_ORIGINS,

@@ -13,7 +13,7 @@ const PASS_ROWS = 128;
 /** Best candidates kept of each slot: the best one that may stand in a text is among them, behind up to five special ones. */
 export const CANDIDATES = 8;
 
-const FLOAT_BYTES = 4;
+export const FLOAT_BYTES = 4;
 const ALIGNMENT = 16;
 /** Keys and values lie in blocks of this many tokens. */
 export const CACHE_BLOCK = 32;
@@ -95,13 +95,9 @@ export function planMemory(
   start: Pointer,
   cacheBytes: number,
 ): MemoryPlan {
-  let next = start;
-  const take = (bytes: number): Pointer => {
-    const pointer = next;
-    next = roundUp(next + bytes, ALIGNMENT);
-    return pointer;
-  };
-  const floats = (count: number) => take(count * FLOAT_BYTES);
+  const layout = new Layout(start);
+  const take = (bytes: number) => layout.take(bytes);
+  const floats = (count: number) => layout.take(count * FLOAT_BYTES);
   const { hiddenSize, ffnSize, headDim, vocabSize, maxPositions, diffusion } = config;
   const queryWidth = config.heads * headDim;
   const qkvWidth = queryWidth + 2 * config.kvHeads * headDim;
@@ -154,7 +150,7 @@ export function planMemory(
   const contextBytes = (capacity: number) => config.layers * config.kvHeads * kernels.cacheBytes(capacity, headDim);
   const prefixBytes = contextBytes(prefixCapacity);
   const suffixBytes = contextBytes(suffixCapacity);
-  const room = Math.min(cacheBytes, LARGEST_MEMORY_BYTES - next);
+  const room = Math.min(cacheBytes, LARGEST_MEMORY_BYTES - layout.end);
   const pairs = Math.max(1, Math.floor(room / (prefixBytes + suffixBytes)));
   const prefixContexts = Array.from({ length: pairs }, () => take(prefixBytes));
   const suffixContexts = Array.from({ length: pairs }, () => take(suffixBytes));
@@ -173,8 +169,28 @@ export function planMemory(
     maxOutputTokens,
     prefixContexts,
     suffixContexts,
-    bytes: next,
+    bytes: layout.end,
   };
+}
+
+/** Hands out memory from a pointer on, aligned for vectors. */
+export class Layout {
+  #end: Pointer;
+
+  constructor(start: Pointer) {
+    this.#end = start;
+  }
+
+  /** Behind all that was handed out. */
+  get end(): Pointer {
+    return this.#end;
+  }
+
+  take(bytes: number): Pointer {
+    const pointer = this.#end;
+    this.#end = roundUp(pointer + bytes, ALIGNMENT);
+    return pointer;
+  }
 }
 
 /** Grows `memory` to the plan. Throws RangeError when the engine refuses. */

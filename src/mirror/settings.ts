@@ -1,6 +1,6 @@
 /** The variables of the mirror. docs/weights.md lists them. */
 import * as z from 'zod';
-import { SettingsError } from '../settings.ts';
+import { parseSettings } from '../settings.ts';
 import { isPlainHttp } from '../weights/settings.ts';
 
 const DEFAULT_UPSTREAM = 'https://huggingface.co';
@@ -44,12 +44,7 @@ export interface MirrorSettings {
 export function readMirrorSettings(
   variables: MirrorVariables | Readonly<Record<string, unknown>>,
 ): MirrorSettings | undefined {
-  const result = schema.safeParse(variables);
-  if (!result.success) {
-    const { path, message } = result.error.issues[0]!;
-    throw new SettingsError(`${String(path[0])} ${message}`);
-  }
-  const { data } = result;
+  const data = parseSettings(schema, variables);
   if (data.HF_MIRROR_REPOS.length === 0) return undefined;
   return {
     repos: data.HF_MIRROR_REPOS,

@@ -1,6 +1,6 @@
 /** The variables and secrets that say where weights are kept. docs/weights.md lists them. */
 import * as z from 'zod';
-import { SettingsError } from '../settings.ts';
+import { parseSettings } from '../settings.ts';
 
 /** Most S3-compatible storage has no regions, and takes this one. */
 const DEFAULT_REGION = 'us-east-1';
@@ -53,12 +53,7 @@ export interface WeightSettings {
 
 /** Throws SettingsError for the first variable that is wrong. */
 export function readWeightSettings(variables: WeightVariables | Readonly<Record<string, unknown>>): WeightSettings {
-  const result = schema.safeParse(variables);
-  if (!result.success) {
-    const { path, message } = result.error.issues[0]!;
-    throw new SettingsError(`${String(path[0])} ${message}`);
-  }
-  const { data } = result;
+  const data = parseSettings(schema, variables);
   return {
     ...(data.S3_ENDPOINT !== undefined && {
       s3: {

@@ -1,15 +1,21 @@
 /** Where weights, keys and values, and scratch of a single-stream denoiser lie in WASM memory: laid out once, from the config alone. */
 
 import type { KernelExports, Pointer } from '../kernels.ts';
-import { CANDIDATES, HEAD_SCRATCH_BYTES, type LayerPointers, PACK_ROWS, roundUp } from '../memory.ts';
+import {
+  CANDIDATES,
+  FLOAT_BYTES,
+  HEAD_SCRATCH_BYTES,
+  type LayerPointers,
+  Layout,
+  PACK_ROWS,
+  roundUp,
+} from '../memory.ts';
 import type { SingleStreamConfig } from './config.ts';
 
 /** Rows that one call reads of a context, rounded down to whole blocks: enough for the matrix products to run at full speed. */
 export const READ_TOKENS = 64;
 /** Keys lie in tiles of this many tokens. */
 const KEY_TILE = 8;
-const FLOAT_BYTES = 4;
-const ALIGNMENT = 16;
 /** Row blocks of a tensor pass through here; large matrices come in large blocks. */
 const STAGING_BYTES = 2 ** 20;
 /** The last rows that the head reads are padding and lie behind the last one there is. */
@@ -59,13 +65,9 @@ export interface SingleStreamPlan {
 
 /** Lays out a denoiser from `start` on. */
 export function planSingleStream(kernels: KernelExports, config: SingleStreamConfig, start: Pointer): SingleStreamPlan {
-  let next = start;
-  const take = (bytes: number): Pointer => {
-    const pointer = next;
-    next = roundUp(next + bytes, ALIGNMENT);
-    return pointer;
-  };
-  const floats = (count: number) => take(count * FLOAT_BYTES);
+  const layout = new Layout(start);
+  const take = (bytes: number) => layout.take(bytes);
+  const floats = (count: number) => layout.take(count * FLOAT_BYTES);
   const { hiddenSize, ffnSize, headDim, vocabSize, maxPositions, diffusion } = config;
   const queryWidth = config.heads * headDim;
   const qkvWidth = queryWidth + 2 * config.kvHeads * headDim;
@@ -130,6 +132,6 @@ export function planSingleStream(kernels: KernelExports, config: SingleStreamCon
     maxRows,
     scoreStride,
     scratch,
-    bytes: next,
+    bytes: layout.end,
   };
 }
