@@ -34,7 +34,7 @@ export class Playground {
   readonly #editor: Editor;
   readonly #completer: Completer;
   #racing: AbortController | undefined;
-  /** A race stands on the canvas: other settings run it again. */
+  /** A race stands on the canvas, or is about to: other settings run it again. */
   #raced = false;
   #model = this.#settings.model;
   #touched = false;
@@ -131,6 +131,8 @@ export class Playground {
     this.#racing?.abort(new DOMException('raced again', 'AbortError'));
     const controller = new AbortController();
     this.#racing = controller;
+    // From now on: settings that change while it runs ask for another race, not for a completion in its place.
+    this.#raced = true;
     try {
       await this.#patiently(async () => {
         const ready = await this.#ready();
@@ -139,7 +141,6 @@ export class Playground {
         const autoregressive = await record(ready, requests[1], controller.signal);
         if (controller.signal.aborted) return;
         this.#banner.clear();
-        this.#raced = true;
         this.#present(diffusion, autoregressive);
       });
     } catch (error) {
@@ -224,6 +225,7 @@ export class Playground {
       input.checked = input.value === place;
     }
     this.#banner.clear();
+    this.#racing?.abort(new DOMException('moved', 'AbortError'));
     this.#places.move(place);
     this.#completer.changed();
   }

@@ -245,6 +245,32 @@ describe.skipIf(path === undefined)('the page', () => {
     await leave();
   });
 
+  it('should race again when a control moved just before settles, and ask for no completion in its place', async () => {
+    let answers = Promise.resolve();
+    const page = await visitor(appOf(engine()), {}, () => answers);
+    await write(page, 'x = ');
+    await ghost(page).waitFor();
+    let release = () => {};
+    answers = new Promise((resolve) => {
+      release = resolve;
+    });
+    const bodies: { editor?: boolean; temperature: number }[] = [];
+    page.on('request', (request) => bodies.push(request.postDataJSON()));
+    await page.evaluate(() => {
+      const temperature = document.querySelector<HTMLInputElement>('#temperature')!;
+      temperature.value = '0.5';
+      temperature.dispatchEvent(new InputEvent('input', { bubbles: true }));
+      document.querySelector<HTMLButtonElement>('#race')!.click();
+    });
+    // Long enough for the control to settle while the race waits for its answers, and for a key stroke to be answered.
+    await page.waitForTimeout(800);
+    release();
+    await expect.poll(() => page.locator('.lane.is-empty').count()).toBe(0);
+    expect(bodies.length).toBeGreaterThan(1);
+    expect(bodies.filter(({ editor, temperature }) => editor || temperature !== 0.5)).toEqual([]);
+    await leave();
+  });
+
   it('should ask as its controls say, and again when they change', async () => {
     const made = engine();
     const page = await visitor(appOf(made));
