@@ -45,6 +45,7 @@ const settingSchema = z.object({
       revealThreshold: z.exactOptional(z.number()),
       editThreshold: z.exactOptional(z.number()),
       canvasWidth: z.exactOptional(z.int()),
+      freezeAfter: z.exactOptional(z.int()),
     })
     .default({}),
   /** Whether every denoising step is told, slot by slot. */

@@ -1,7 +1,7 @@
 """Diffusion against autoregressive decoding: quality against compute, on the kernels of the runtime.
 
     npm ci && npm run build:kernels
-    python -m training.compare                                validation packages, 100 examples a task
+    python -m training.compare                                validation packages, 300 examples a task
     python -m training.compare --split test --docs docs       tables and figures of docs/diffusion.md
     python -m training.compare --fim training/.runs/fim/model with the fill-in-the-middle baseline
 
@@ -27,19 +27,28 @@ from training.completer import Completer, Prompt
 from training.config import DenoiserConfig
 from training.corpus.documents import load_documents
 from training.data import texts_by_package
+from training.evaluate import repairs
+from training.export import read_quantized
 from training.infilling_tasks import LINE_TASKS, Example, draw_examples
 from training.ngram import ngram_of_train
 from training.parses import has_grammar, parses
 from training.sampler import SERVICE, prompt_ids
-from training.scores import ALL_TASKS, Completion, differences, interval, per_example, summarize
+from training.scores import ALL_TASKS, SAME_COST, Completion, differences, interval, per_example, summarize
 from training.tokenizer import load_tokenizer
 
 ROOT = Path(__file__).parents[1]
 NODE = ROOT / "node_modules/.bin/node"
-THRESHOLDS = (0.3, 0.5, 0.7, 0.9)
+THRESHOLDS = (0.02, 0.1, 0.3, 0.5, 0.7, 0.9)  # the first: nearly everything at the first look
 STEP_BUDGETS = (1, 2, 4, 8)
+LOOKS = (
+    3  # evaluations of a token before it is frozen, where edits are given more of a chance than the service gives them
+)
+EDIT_THRESHOLD = 0.5  # the same
+FEW = 1.5  # slot evaluations a token, below which diffusion is to beat autoregressive decoding on one core
 MAX_TOKENS = 64
 DIFFUSION = "diffusion"  # with the settings of the model's config
+REPAIR_TASK = "line_rest"
+NOT_DIFFUSION = ("ar", "fim", "ngram")
 
 
 @dataclass(frozen=True)
@@ -59,8 +68,21 @@ def settings_of(config: DenoiserConfig, has_fim: bool) -> list[Setting]:
     found += [Setting(f"τ {t}", "diffusion", "thresholds", {"revealThreshold": t}) for t in others]
     widths = [width for width in config.canvas_widths if width != SERVICE.first_width]
     found += [Setting(f"canvas {width}", "diffusion", "widths", {"canvasWidth": width}) for width in widths]
+    narrow = {"canvasWidth": config.canvas_widths[0]}
+    found += [
+        Setting(f"canvas {config.canvas_widths[0]}, τ {t}", "diffusion", "narrow", narrow | {"revealThreshold": t})
+        for t in others
+    ]
     found += [Setting(f"{n} steps", "diffusion", "budgets", {"maxSteps": n}) for n in STEP_BUDGETS]
-    found.append(Setting("no edits", "diffusion", "edits", {"editThreshold": 1}))
+    found.append(Setting("no edits", "diffusion", "no edits", {"editThreshold": 1}))
+    found += [
+        Setting(f"no edits, τ {t}", "diffusion", "no edits", {"editThreshold": 1, "revealThreshold": t}) for t in others
+    ]
+    willing = {"editThreshold": EDIT_THRESHOLD}
+    found.append(Setting(f"edits at {EDIT_THRESHOLD}", "diffusion", "edits", willing))
+    found.append(
+        Setting(f"edits at {EDIT_THRESHOLD}, {LOOKS} looks", "diffusion", "edits", willing | {"freezeAfter": LOOKS})
+    )
     found.append(Setting("ar", "ar", "ar"))
     return found + ([Setting("fim", "fim", "fim")] if has_fim else [])
 
@@ -110,7 +132,7 @@ def parse_shares(examples: list[Example], texts: list[str], extensions: dict[str
 def score_task(
     task: str, examples: list[Example], completions: dict[str, list[Completion]], extensions: dict[str, str]
 ) -> dict:
-    """Summaries of all settings, and their differences to diffusion."""
+    """Summaries of all settings, their differences to diffusion, and what edits and few steps make of it."""
     middles = [example.middle for example in examples]
     summaries, quality = {}, {}
     for name, found in completions.items():
@@ -124,7 +146,46 @@ def score_task(
                 summary |= {"parses": float(shares.mean()), "parses_interval": interval(shares)}
                 summary["parses_examples"] = len(shares)
         summaries[name], quality[name] = summary, values
-    return {"settings": summaries, "differences": differences(quality)}
+    scores = {"settings": summaries, "differences": differences(quality)}
+    return scores | {"edits": with_and_without_edits(summaries, quality), "few": few_steps(summaries, quality)}
+
+
+def with_and_without_edits(summaries: dict[str, dict], quality: dict) -> list[dict]:
+    """Each setting that edits beside the best one that never does and needs no more slot evaluations, in edit similarity;
+    difference: with edits minus without, pair by pair. None stands where no setting without edits is as cheap."""
+    rows = []
+    silent = {name: row for name, row in summaries.items() if name.startswith("no edits")}
+    for name, row in summaries.items():
+        if name != DIFFUSION and not name.startswith("edits"):
+            continue
+        cost = row["slot_evaluations_per_token"]
+        affordable = [n for n in silent if silent[n]["slot_evaluations_per_token"] <= cost * (1 + SAME_COST)]
+        if not affordable:
+            continue
+        other = max(affordable, key=lambda n: silent[n]["edit_similarity"])
+        difference = quality[name]["edit_similarity"] - quality[other]["edit_similarity"]
+        rows.append(
+            {"with": name, "without": other, "mean": float(difference.mean()), "interval": interval(difference)}
+        )
+    return rows
+
+
+def few_steps(summaries: dict[str, dict], quality: dict) -> dict | None:
+    """The best setting of diffusion, in edit similarity, that needs at most FEW slot evaluations a token, and what it
+    loses, pair by pair, against diffusion with the model's own settings. None: no setting is so cheap."""
+    cheap = [
+        name
+        for name, row in summaries.items()
+        if name not in NOT_DIFFUSION and row["slot_evaluations_per_token"] <= FEW
+    ]
+    if not cheap:
+        return None
+    best = max(cheap, key=lambda name: summaries[name]["edit_similarity"])
+    lost = {}
+    for measure in ("exact_match", "edit_similarity"):
+        difference = quality[DIFFUSION][measure] - quality[best][measure]
+        lost[measure] = {"mean": float(difference.mean()), "interval": interval(difference)}
+    return {"setting": best, "lost": lost}
 
 
 class Ngram:
@@ -139,6 +200,15 @@ class Ngram:
         tokenizer, special = self.completer.tokenizer, self.completer.special
         left, _ = prompt_ids(example.prefix, "", tokenizer, special, self.config)
         return self.completer.decode_ngram(Prompt(example, left, None, None, 0.0, 0.0), task, self.model)
+
+
+def repairs_of(options: argparse.Namespace, packages: list[list[str]]) -> list[dict]:
+    """Planted wrong tokens that a pass sets right, by the quantized model in PyTorch; see training.repair."""
+    tokenizer = load_tokenizer(str(options.model / "tokenizer.json"))
+    completer = Completer(read_quantized(options.model), tokenizer, MAX_TOKENS)
+    examples = draw_examples(packages, REPAIR_TASK, options.examples, options.seed)
+    with tqdm(total=len(examples), desc="planted tokens", unit="example") as bar, torch.inference_mode():
+        return repairs(examples, completer, options.seed, bar)
 
 
 def compare(options: argparse.Namespace) -> dict:
@@ -159,6 +229,7 @@ def compare(options: argparse.Namespace) -> dict:
         "settings": [asdict(setting) for setting in settings],
         "tasks": {},
         "frames": [],
+        "repair": repairs_of(options, packages),
     }
     with tqdm(total=options.examples * len(options.tasks), unit="example", smoothing=0.05) as bar:
         for task in options.tasks:
@@ -186,7 +257,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--model", type=Path, default=Path("models/nano"), help="folder of the quantized model")
     parser.add_argument("--fim", type=Path, help="folder of the exported fill-in-the-middle baseline")
     parser.add_argument("--split", choices=("validation", "test"), default="validation")
-    parser.add_argument("--examples", type=int, default=100, help="of each task")
+    parser.add_argument("--examples", type=int, default=300, help="of each task")
     parser.add_argument("--tasks", nargs="+", choices=tuple(ALL_TASKS), default=list(ALL_TASKS))
     parser.add_argument("--no-ngram", dest="ngram", action="store_false", help="leave the 5-gram model out")
     parser.add_argument("--seed", type=int, default=1)

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from training.scores import ALL_TASKS, MEASURES, cell, markdown, tasks_table
+from training.scores import ALL_TASKS, MEASURES, cell, markdown, repair_table, tasks_table
 
 MAIN = ("diffusion", "ar", "fim", "ngram")  # systems of the first table
 NAMES = {"ar": "AR, same weights", "fim": "AR-FIM", "ngram": "5-gram"}
@@ -87,6 +87,58 @@ def _verdict(diffusion: dict[str, dict], baseline: dict, name: str) -> list[str]
     return [quality, *cells, winner]
 
 
+def edits_table(result: dict) -> str:
+    """With edits and without, at no more slot evaluations."""
+    columns = ("edit_similarity", "slot_evaluations_per_token")
+    rows = []
+    for task, scores in result["tasks"].items():
+        for row in scores["edits"]:
+            cells = [cell(column, scores["settings"][row[side]]) for side in ("with", "without") for column in columns]
+            mean, low, high = _points(row)
+            verdict = "no clear difference" if low <= 0 <= high else "edits help" if mean > 0 else "edits harm"
+            said = f"{verdict} ({mean:+.1f} points [{low:.1f}, {high:.1f}])"
+            rows.append([ALL_TASKS[task], row["with"], *cells[:2], row["without"], *cells[2:], said])
+    titles = [MEASURES[column].title for column in columns]
+    return markdown(["task", "with edits", *titles, "without, at no more evaluations", *titles, "in words"], rows)
+
+
+def few_table(result: dict) -> str:
+    """The best of diffusion at few slot evaluations, beside diffusion with the model's own settings and the baselines."""
+    rows = []
+    for task, scores in result["tasks"].items():
+        few, settings = scores["few"], scores["settings"]
+        if few is None:
+            rows.append([ALL_TASKS[task], *["–"] * 6, "no setting is so cheap"])
+            continue
+        row = settings[few["setting"]]
+        lost, low, high = _points(few["lost"]["exact_match"])
+        similarity, *_ = _points(few["lost"]["edit_similarity"])
+        baselines = [settings[name] for name in ("ar", "fim") if name in settings]
+        cheaper = all(row["decode_ms"] < baseline["decode_ms"] for baseline in baselines)
+        better = all(row["edit_similarity"] >= baseline["edit_similarity"] for baseline in baselines)
+        said = (
+            f"{'cheaper' if cheaper else 'dearer'} than autoregressive decoding and {'as good' if better else 'worse'}"
+        )
+        rows.append(
+            [
+                ALL_TASKS[task],
+                few["setting"],
+                *(cell(name, row) for name in ("slot_evaluations_per_token", "decode_ms", "exact_match")),
+                f"{lost:+.1f} [{low:.1f}, {high:.1f}]",
+                f"{similarity:+.1f}",
+                said,
+            ]
+        )
+    header = ["task", "setting", "slot evaluations per token", "CPU ms", "exact match", "exact match lost, points"]
+    return markdown([*header, "edit similarity lost, points", "in words"], rows)
+
+
+def _points(difference: dict) -> tuple[float, float, float]:
+    """Mean and ends of the interval, in points."""
+    low, high = difference["interval"]
+    return 100 * difference["mean"], 100 * low, 100 * high
+
+
 def headline(result: dict) -> str:
     """What was run."""
     return (
@@ -103,6 +155,9 @@ def parts_of(result: dict) -> dict[str, str]:
         "run": headline(result),
         "systems": main_table(result),
         "verdicts": verdicts(result),
+        "few": few_table(result),
+        "edits": edits_table(result),
+        "repair": repair_table(result["repair"]),
         "curve": curve_table(result),
     }
 

@@ -45,7 +45,7 @@ class DenoiserConfig:
     max_position_embeddings: int = 640  # prefix and output: little more than a training window of 512 has
     # the `diffusion` block
     canvas_slots: int = 32
-    canvas_widths: tuple[int, ...] = (8, 16, 32)  # the service opens the narrowest that holds what is asked for
+    canvas_widths: tuple[int, ...] = (4, 8, 16, 32)  # the service opens the narrowest that holds what is asked for
     prefix_tokens: int = 256  # together well inside a training window, so that a middle of any length is still possible
     suffix_tokens: int = 128
     reveal_threshold: float = 0.5
@@ -119,6 +119,7 @@ class TrainConfig:
     """One training run. Units are in the names or beside them."""
 
     model: str = "nano"
+    shape: str = ""  # departures from it, as name=value,name=value
     tokenizer: str = "models/nano/tokenizer.json"
     run: str = "training/.runs/nano"  # folder of checkpoints, metrics and curves
     init: str = ""  # a checkpoint to take the weights from (a new schedule starts)
@@ -134,10 +135,13 @@ class TrainConfig:
     window_slots: int = 1024  # canvas slots a window: 1024 / width canvases, several noises for each span
     # Drawn uniformly for each batch. Middles are short: three of four slots of a canvas of 32 lie behind the end and
     # teach nothing but the length, so narrow canvases teach more for the same work.
-    canvas_widths: tuple[int, ...] = (8, 8, 8, 16, 16, 32)
+    canvas_widths: tuple[int, ...] = (4, 4, 8, 8, 8, 16, 16, 32)
     ar_share: float = 0.3  # first share of the run that trains the prefix stream alone
     qat_share: float = 0.15  # last share of the run with weights and activations fake-quantized
-    distill_share: float = 0.0  # last share of the run in which every other batch is taught by distill.settle
+    distill_share: float = (
+        0.0  # last share of the run in which two of three narrow batches are taught by distill.settle
+    )
+    distill_widest: int = 8  # slots of what counts as narrow: wider canvases are not settled in the teacher's steps
 
     optimizer: str = "muon"  # muon (layers' matrices) + adamw (the rest) | adamw
     muon_lr: float = 0.01

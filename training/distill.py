@@ -19,7 +19,7 @@ from training.denoiser import Denoiser
 from training.losses import Batch, canvas_logits
 from training.noise import Noisy, behind_first, ends_of
 
-TEACHER_STEPS = 6
+TEACHER_STEPS = 8  # enough to settle a narrow canvas slot by slot
 TEACHER_REVEAL = 0.8  # careful: the teacher is what the student will be
 
 

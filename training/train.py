@@ -59,7 +59,8 @@ class Run:
         torch.manual_seed(config.seed)
         tokenizer = load_tokenizer(config.tokenizer)
         self.special = SpecialTokens.of(tokenizer)
-        shape = dataclasses.replace(DENOISERS[config.model], vocab_size=tokenizer.get_vocab_size())
+        changes = {name: int(value) for name, value in (part.split("=") for part in config.shape.split(",") if part)}
+        shape = dataclasses.replace(DENOISERS[config.model], vocab_size=tokenizer.get_vocab_size(), **changes)
         self.model = Denoiser(shape).to(self.device)
         self.optimizers = build_optimizers(self.model, config)
         self.step, self.tokens, self.seconds = 0, 0, 0.0
@@ -143,7 +144,8 @@ class Run:
                     loss = ar(self.model, batch.window, self.special)
                     parts = {"prefix": loss.detach()}
                 else:
-                    taught = progress >= 1 - config.distill_share and self.step % 2 == 0
+                    narrow = batch.x0.shape[-1] <= config.distill_widest
+                    taught = progress >= 1 - config.distill_share and narrow and self.step % 3 > 0
                     loss, parts = diffusion(self.model, batch, self.special, config, settle if taught else None)
             if not math.isfinite(loss.item()):
                 raise FloatingPointError(f"loss is {loss.item()} at step {self.step}")
@@ -164,7 +166,7 @@ class Run:
             self.tokens += tokens
             if not first:
                 continue
-            if self.step % 10 in (9, 0):  # two in a row: every other batch may be taught
+            if self.step % 10 in (9, 0):  # two in a row: a batch of either kind, taught or not
                 rate = tokens / elapsed
                 values = {name: round(value.item(), 4) for name, value in parts.items()}
                 self.log(

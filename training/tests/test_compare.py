@@ -11,7 +11,7 @@ from tqdm import tqdm
 from training import compare
 from training.compare import Setting, as_completion, parse_shares, run_systems, score_task, settings_of
 from training.comparison_figures import draw_canvas, draw_confidence, draw_quality
-from training.comparison_report import curve_table, parts_of, verdicts, write_into
+from training.comparison_report import curve_table, edits_table, few_table, parts_of, verdicts, write_into
 from training.config import SpecialTokens
 from training.export import read_quantized
 from training.fim_baseline import fim_prompt
@@ -162,6 +162,10 @@ def result_of(diffusion: list[str], fim: list[str]) -> dict:
         "settings": settings,
         "tasks": {"line": score_task("line", examples, completions, {"const a = word;\n": ".js"})},
         "frames": [{"prefix": "const a = ", "middle": "word", "suffix": ";\n", "frames": frames}],
+        "repair": [{
+            "kind": "any", "count": 2, "threshold": 0.5, "canvases": 10, "repaired": 0.25, "changed_wrongly": 0.5,
+            "right_spoiled": 0.125, "found_masked": 0.75,
+        }],
     }  # fmt: skip
 
 
@@ -176,6 +180,51 @@ def test_the_winner_is_the_one_that_is_as_good_for_less():
     cheaper = verdicts(result_of(["word", "word"], ["", ""])).splitlines()[-1]
     assert "1.0 (1 steps) against 2.0" in cheaper
     assert "diffusion in CPU ms, AR-FIM in the rest" in cheaper
+
+
+def scored(**settings: tuple[list[str], int]) -> dict:
+    """A task of places where `word` stands; each setting by what it says and its slot evaluations for four tokens."""
+    count = len(next(iter(settings.values()))[0])
+    completions = {
+        name.replace("_", " "): [completion(text, slots, 1.0) for text in texts]
+        for name, (texts, slots) in settings.items()
+    }
+    return score_task("line", [Example("a = ", "word", ";")] * count, completions, {"a = word;": ".md"})
+
+
+def test_edits_are_compared_with_the_best_that_costs_no_more_without_them():
+    right, wrong = ["word"] * 20, [""] * 20
+    rows = scored(
+        diffusion=(right, 8), no_edits=(wrong, 8), no_edits_slow=(right, 16), edits_often=(wrong, 16), edits=(right, 4)
+    )["edits"]
+    assert [(row["with"], row["without"], row["mean"]) for row in rows] == [
+        ("diffusion", "no edits", 1.0),
+        ("edits often", "no edits slow", -1.0),
+    ]  # nothing without edits is as cheap as the third
+    result = result_of(["word"], ["word"])
+    result["tasks"] = {"line": scored(diffusion=(right, 8), no_edits=(wrong, 8), ar=(right, 4))}
+    assert "edits help (+100.0 points [100.0, 100.0])" in edits_table(result)
+
+
+def test_few_steps_are_the_best_of_what_is_cheap_and_say_what_they_lose():
+    right, half = ["word"] * 20, ["word", ""] * 10
+    cheap = scored(diffusion=(right, 16), quick=(half, 6), poor=([""] * 20, 4), no_edits=(right, 8), ar=(right, 4))
+    assert cheap["few"]["setting"] == "quick"
+    assert cheap["few"]["lost"]["exact_match"]["mean"] == 0.5
+    assert scored(diffusion=(right, 16), ar=(right, 4))["few"] is None
+    result = result_of(["word"], ["word"])
+    result["tasks"] = {"line": cheap}
+    row = few_table(result).splitlines()[-1]
+    assert "| quick | 1.50 |" in row
+    assert "+50.0" in row
+    assert "dearer than autoregressive decoding and worse" in row
+
+
+def test_planted_tokens_are_told():
+    assert (
+        "| any token | 2 | 10 | 0.5 | 25.0 % | 50.0 % | 12.5 % | 75.0 % |"
+        in parts_of(result_of(["a"], ["b"]))["repair"]
+    )
 
 
 def test_tables_have_a_row_for_every_setting_and_the_share_of_files_that_parse():
@@ -257,6 +306,8 @@ def test_the_default_of_the_model_is_a_point_of_the_curve_and_stands_first():
     settings = settings_of(config, has_fim=False)
     assert (settings[0].name, settings[0].request, settings[0].curve) == ("diffusion", {}, "thresholds")
     assert f"τ {config.reveal_threshold}" not in [setting.name for setting in settings]
+    assert len({setting.name for setting in settings}) == len(settings)
+    assert len({str((setting.system, setting.request)) for setting in settings}) == len(settings)
     assert "fim" not in [setting.system for setting in settings]
 
 
