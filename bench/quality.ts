@@ -23,6 +23,7 @@ const WIDTHS: Record<string, Policy> = {
   'canvas 32': { canvasWidth: 32 },
   'canvas 16': { canvasWidth: 16 },
   'canvas 8': { canvasWidth: 8 },
+  'canvas 4': { canvasWidth: 4 },
   '16 then 32': { firstWidth: 16 },
   '8 then 16, 32': { firstWidth: 8 },
 };

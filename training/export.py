@@ -30,6 +30,7 @@ from training.quantization import (
     set_quantized,
     unpack_nibbles,
 )
+from training.run_record import run_chain, write_records
 
 FILES = ("config.json", "tokenizer.json", "model.safetensors")
 DTYPES = {torch.int8: "I8", torch.int32: "I32", torch.int64: "I64", torch.float32: "F32", torch.bfloat16: "BF16"}
@@ -159,12 +160,15 @@ def export(checkpoint: Path, folder: Path, settings: dict) -> None:
 
 
 def keep(checkpoint: Path, kept: Path) -> None:
-    """A checkpoint without its optimizers, small enough for the repository; `training.train --init` begins with it."""
+    """A checkpoint without its optimizers, small enough for the repository, and beside it the records of the runs that
+    made it; `training.train --init` begins with it."""
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     del state["optimizers"]
     state["model"] = {name: tensor.bfloat16() for name, tensor in state["model"].items()}
     kept.parent.mkdir(parents=True, exist_ok=True)
+    chain = run_chain(checkpoint.parent)  # before it is overwritten: the run may have begun with the same file
     torch.save(state, kept)
+    write_records(kept.with_suffix(".json"), chain)
 
 
 if __name__ == "__main__":

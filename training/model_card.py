@@ -11,7 +11,6 @@ import argparse
 import dataclasses
 import json
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 
 from training.config import DenoiserConfig, TrainConfig
@@ -20,6 +19,7 @@ from training.curves import draw_curves
 from training.denoiser import Denoiser
 from training.export import quantized_tensors
 from training.infilling_tasks import TASKS
+from training.run_record import RunRecord, run_chain
 from training.scores import in_words, losses_table, markdown, repair_table, sweep_table, tasks_table
 
 STATISTICS_PATH = MANIFEST_PATH.with_name("statistics.json")
@@ -28,35 +28,6 @@ SAMPLE_LINE_CHARACTERS = 60  # of the text before the cursor
 
 class ModelCardError(ValueError):
     """The files do not belong together."""
-
-
-@dataclass(frozen=True)
-class RunRecord:
-    """A run as its folder tells it: how far it got, its TrainConfig, the losses of its last validation."""
-
-    folder: str
-    minutes: float
-    steps: int
-    tokens: int
-    config: dict
-    validation: dict[str, float]
-
-    @classmethod
-    def read(cls, folder: Path) -> "RunRecord":
-        lines = (folder / "metrics.jsonl").read_text().splitlines()
-        records = [json.loads(line) for line in lines]
-        scores = [record["validation"] for record in records if "validation" in record]
-        config = json.loads((folder / "config.json").read_text())
-        last = records[-1]
-        return cls(folder.name, last["minutes"], last["step"], last["tokens"], config, scores[-1] if scores else {})
-
-
-def run_chain(folder: Path) -> list[RunRecord]:
-    """The run, and before it those whose weights it began with, oldest first."""
-    chain = [RunRecord.read(folder)]
-    while chain[0].config.get("init"):
-        chain.insert(0, RunRecord.read(folder.parent / Path(chain[0].config["init"]).parent.name))
-    return chain
 
 
 def train_command(run: RunRecord) -> str:
@@ -141,6 +112,7 @@ def compute_section(chain: list[RunRecord], hardware: str) -> str:
             f"{run.minutes:.1f} of {run.config['minutes']:.1f} planned",
             f"{run.steps:,}",
             f"{run.tokens / 1e6:.2f}",
+            str(run.config["window_slots"]),
             run.config.get("notes") or "–",
         ]
         for run in chain
@@ -152,9 +124,8 @@ def compute_section(chain: list[RunRecord], hardware: str) -> str:
         [
             "## Compute",
             f"{minutes:.0f} minutes on {hardware}, {tokens / 1e6:.2f} million window tokens "
-            + f"(each of them in the prefix and in the suffix stream, and {last.config['window_slots']} canvas slots for "
-            + f"each window of {last.config['window_tokens']} once the canvas is trained).",
-            markdown(["run", "minutes", "steps", "million tokens", "notes"], rows),
+            + "(each of them in the prefix and in the suffix stream; for each window as many canvas slots as the table says).",
+            markdown(["run", "minutes", "steps", "million tokens", "canvas slots a window", "notes"], rows),
             *([f"Losses of the last validation, in nats: {losses}."] if losses else []),
             "![Loss curves of the last run](curves.png)",
         ]

@@ -1,0 +1,49 @@
+"""What is told of a training run, and of those whose weights it began with.
+
+A run folder tells it while it is there. A checkpoint that is kept in the repository has the records of all runs behind
+it in a JSON file beside it, `nano.pt` and `nano.json`, so that the model card can count what the weights have cost.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run: how far it got, its TrainConfig, the losses of its last validation."""
+
+    folder: str
+    minutes: float
+    steps: int
+    tokens: int
+    config: dict
+    validation: dict[str, float]
+
+    @classmethod
+    def read(cls, folder: Path) -> "RunRecord":
+        lines = (folder / "metrics.jsonl").read_text().splitlines()
+        records = [json.loads(line) for line in lines]
+        scores = [record["validation"] for record in records if "validation" in record]
+        config = json.loads((folder / "config.json").read_text())
+        last = records[-1]
+        return cls(folder.name, last["minutes"], last["step"], last["tokens"], config, scores[-1] if scores else {})
+
+
+def run_chain(folder: Path) -> list[RunRecord]:
+    """The run, and before it those whose weights it began with, oldest first."""
+    run = RunRecord.read(folder)
+    init = run.config.get("init")
+    if not init:
+        return [run]
+    kept = Path(init).with_suffix(".json")
+    before = read_records(kept) if kept.exists() else run_chain(folder.parent / Path(init).parent.name)
+    return [*before, run]
+
+
+def read_records(path: Path) -> list[RunRecord]:
+    return [RunRecord(**record) for record in json.loads(path.read_text())]
+
+
+def write_records(path: Path, chain: list[RunRecord]) -> None:
+    path.write_text(json.dumps([asdict(record) for record in chain], indent=2) + "\n")
