@@ -17,11 +17,12 @@ import { denoisingSvg } from './denoising-svg.ts';
 const FOLDER = join(import.meta.dirname, '../docs/images');
 const WEBP_QUALITY = 82;
 
-/** The line of the animation, and what follows it in its file. */
-const BEFORE = 'const fs = ';
+/** The line of the animation, and what stands around it in its file. */
+const ABOVE = `const fs = require('fs');
+`;
+const BEFORE = 'const path = ';
 const AFTER = ';';
 const REST = `
-const path = require('path');
 
 function readJson(file) {
   return JSON.parse(fs.readFileSync(path.resolve(file), 'utf8'));
@@ -93,7 +94,7 @@ async function animation(url: string): Promise<void> {
   const answerer = serviceAt({ baseUrl: url, key: '' });
   const model = await modelOf(answerer);
   const shared = {
-    ...{ model: model.id, prefix: BEFORE, maxTokens: 16, temperature: 0, seed: 1, stop: ['\n'], editor: false },
+    ...{ model: model.id, prefix: ABOVE + BEFORE, maxTokens: 16, temperature: 0, seed: 1, stop: ['\n'], editor: false },
     ...{ revealThreshold: undefined, editThreshold: undefined, maxSteps: undefined },
   };
   const requests: CompletionRequest[] = [

@@ -68,11 +68,6 @@ def settings_of(config: DenoiserConfig, has_fim: bool) -> list[Setting]:
     found += [Setting(f"τ {t}", "diffusion", "thresholds", {"revealThreshold": t}) for t in others]
     widths = [width for width in config.canvas_widths if width != SERVICE.first_width]
     found += [Setting(f"canvas {width}", "diffusion", "widths", {"canvasWidth": width}) for width in widths]
-    narrow = {"canvasWidth": config.canvas_widths[0]}
-    found += [
-        Setting(f"canvas {config.canvas_widths[0]}, τ {t}", "diffusion", "narrow", narrow | {"revealThreshold": t})
-        for t in others
-    ]
     found += [Setting(f"{n} steps", "diffusion", "budgets", {"maxSteps": n}) for n in STEP_BUDGETS]
     found.append(Setting("no edits", "diffusion", "no edits", {"editThreshold": 1}))
     found += [

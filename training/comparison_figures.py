@@ -16,7 +16,6 @@ STYLE = {
 }  # small files that are the same each time
 COLOURS = {
     "thresholds": "tab:blue",
-    "narrow": "tab:purple",
     "widths": "tab:green",
     "budgets": "tab:cyan",
     "ar": "tab:red",
@@ -25,7 +24,6 @@ COLOURS = {
 }
 LABELS = {
     "thresholds": "diffusion, reveal threshold",
-    "narrow": "diffusion, narrowest canvas",
     "widths": "diffusion, canvas width",
     "budgets": "diffusion, step budget",
     "ar": "AR, same weights",
@@ -67,10 +65,9 @@ def draw_quality(result: dict, path: Path, cost: str) -> None:
 
 
 def _curves(axis, settings: dict[str, dict], curves: dict[str, str], cost: str, measure: str) -> None:
-    for curve in ("thresholds", "narrow", "widths", "budgets"):
-        # every curve goes through the settings of the model, but that of the narrowest canvas
-        through = () if curve == "narrow" else ("diffusion",)
-        points = [settings[name] for name, of in curves.items() if of == curve or name in through]
+    for curve in ("thresholds", "widths", "budgets"):
+        # every curve goes through the settings of the model
+        points = [settings[name] for name, of in curves.items() if of == curve or name == "diffusion"]
         points.sort(key=lambda point: point[cost])
         x, y = [point[cost] for point in points], [100 * point[measure] for point in points]
         axis.plot(x, y, marker=".", color=COLOURS[curve], label=LABELS[curve])

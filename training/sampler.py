@@ -62,7 +62,7 @@ class Policy:
 
 
 EVERYTHING = Policy()
-SERVICE = Policy(first_width=8, freeze_after=1)  # DEFAULT_WIDTHS and DEFAULT_FREEZE_AFTER of src/engine
+SERVICE = Policy(first_width=4, freeze_after=1)  # DEFAULT_WIDTHS and DEFAULT_FREEZE_AFTER of src/engine
 
 
 def prompt_ids(

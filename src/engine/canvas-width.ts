@@ -4,7 +4,7 @@
  */
 
 /** Chosen from a curve of quality against cost (`npm run bench:quality`), see bench/RESULTS.md. */
-export const DEFAULT_WIDTHS: WidthPolicy = { firstWidth: 8, widens: false };
+export const DEFAULT_WIDTHS: WidthPolicy = { firstWidth: 4, widens: false };
 
 export interface WidthPolicy {
   /** The first canvas is the widest that is no wider. */
