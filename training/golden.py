@@ -29,7 +29,7 @@ FOLDER = Path("test/golden")
 LOGIT_ROWS = 2  # of each stream, from its end
 TRACE_ROWS = 8
 TOLERANCE = 2e-3  # absolute, for --check: another machine may sum in another order
-MARGIN = 0.05  # log-probability: activations and attention at rounding boundaries move logits by some per cent
+MARGIN = 0.07  # log-probability: activations and attention at rounding boundaries move logits by some per cent
 POLICIES = {"everything": sampler.EVERYTHING, "service": sampler.SERVICE}
 MAX_TOKENS = 64  # a multiple of the canvas: in a narrower last block the service decides fewer slots
 
@@ -59,6 +59,36 @@ COMPLETIONS = [
     ("import fs from ", ";\nimport path from 'path';\n"),
     ("let result = [];\nfor (const key of Object.keys(", ")) {\n  result.push(key);\n}\nreturn result;\n"),
     ("/**\n * Returns the sum of ", "\n */\nexport function sum(values: number[]): number {\n"),
+    ("if (typeof value === ", ") {\n  return value;\n}\n"),
+    ("const fs = require('fs');\nconst path = ", ";\n"),
+    ("for (let i = 0; i ", "; i++) {\n  total += values[i];\n}\n"),
+    ("for (let i = 0; ", ") {\n"),
+    ("export const name", " = 'quicksilver';\n"),
+    ("  if (error) {\n    return call", "(error);\n  }\n"),
+    ("const { readFile } = require", "('fs');\n"),
+    ("export type ", " = string | number;\n"),
+    ("async function main() {\n  a", " run();\n}\n"),
+    ("Object.defineProperty(exports, '__esModule', { value", " });\n"),
+    ("var __extends = (this && this", ".__extends) || (function () {\n"),
+    ("  return this", ";\n};\n"),
+    ("} else ", " {\n  next();\n}\n"),
+    ("import { describe, it, ex", " } from 'vitest';\n"),
+    ("export * from", " './utils';\n"),
+    ("  constructor(options) {\n    super(", ");\n  }\n"),
+    ("const isArray = Array", ".isArray;\n"),
+    ("Object.defineProperty(exports, '__esModule'", ";\n"),
+    ("Object.defineProperty(exports, ", ", { value: true });\n"),
+    ("'use ", "';\n\nconst path = require('path');\n"),
+    ("if (typeof callback !== ", ") {\n  throw new TypeError('callback');\n}\n"),
+    ("if (typeof options", " 'function') {\n  callback = options;\n}\n"),
+    ("  return typeof value ", " 'number';\n"),
+    ("  it('should", "', () => {\n    expect(true).toBe(true);\n  });\n"),
+    ("const a = new ", "();\n"),
+    ("for (const [key, value] ", " Object.entries(options)) {\n"),
+    ("  } catch ", " {\n    reject(error);\n  }\n"),
+    ("export default function ", "() {\n  return null;\n}\n"),
+    ("  switch (", ") {\n    case 'a':\n      return 1;\n  }\n"),
+    ("    if (!this.", ") {\n      return;\n    }\n"),
 ]
 TEXTS = [
     "",

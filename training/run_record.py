@@ -6,6 +6,7 @@ it in a JSON file beside it, `nano.pt` and `nano.json`, so that the model card c
 
 import json
 from dataclasses import asdict, dataclass
+from itertools import takewhile
 from pathlib import Path
 
 
@@ -37,8 +38,10 @@ def run_chain(folder: Path) -> list[RunRecord]:
     if not init:
         return [run]
     kept = Path(init).with_suffix(".json")
-    before = read_records(kept) if kept.exists() else run_chain(folder.parent / Path(init).parent.name)
-    return [*before, run]
+    if not kept.exists():
+        return [*run_chain(folder.parent / Path(init).parent.name), run]
+    # What the run made may have been kept in the place that it began with.
+    return [*takewhile(lambda record: record.folder != run.folder, read_records(kept)), run]
 
 
 def read_records(path: Path) -> list[RunRecord]:

@@ -30,7 +30,7 @@ describe('models', () => {
     output_modalities: ['text'],
     context_length: 1056,
     max_output_length: 256,
-    quicksilver: { canvas_widths: [4, 8, 16, 32], reveal_threshold: 0.5, edit_threshold: 0.8 },
+    quicksilver: { canvas_widths: [8, 16, 32], reveal_threshold: 0.5, edit_threshold: 0.8 },
   };
 
   it('should list the model with the fields of OpenAI and of Inception', async () => {

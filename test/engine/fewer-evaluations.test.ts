@@ -96,8 +96,8 @@ describe('widths', () => {
       const { usage } = (await run(engine, { freezeAfter: NEVER, maxTokens: 24, ...changes })).completion;
       return usage.slotEvaluations / usage.steps;
     };
-    expect(await perStep({})).toBe(8);
-    expect(await perStep({ canvasWidth: 4 })).toBe(4);
+    expect(await perStep({})).toBe(4);
+    expect(await perStep({ canvasWidth: 8 })).toBe(8);
     expect(await perStep({ firstWidth: CANVAS_SLOTS })).toBe(CANVAS_SLOTS);
     const widening = await perStep({ firstWidth: 4 });
     expect(widening).toBeGreaterThan(4);

@@ -42,9 +42,11 @@ def test_a_kept_checkpoint_has_all_runs_beside_it_also_when_it_is_kept_again(tmp
     state = torch.load(kept, weights_only=True)
     assert state["model"]["weight"].dtype == torch.bfloat16
     assert "optimizers" not in state
-    keep(make_run(tmp_path / "second", init=str(kept), tokens=200) / "last.pt", kept)
+    second = make_run(tmp_path / "second", init=str(kept), tokens=200)
+    keep(second / "last.pt", kept)
     expected = [("first", 1.0, 2, 100, {"prefix": 3.0}), ("second", 1.0, 2, 200, {"prefix": 3.0})]
     assert summary(read_records(kept.with_suffix(".json"))) == expected
+    assert summary(run_chain(second)) == expected
 
 
 def test_the_checkpoint_of_this_repository_tells_its_runs():

@@ -44,8 +44,8 @@ export function isString(value: unknown): value is string {
   javascript: {
     name: 'JavaScript',
     extension: () => javascriptLanguage,
-    sample: `const fs = █;
-const path = require('path');
+    sample: `const fs = require('fs');
+const path = █;
 
 /** Reads a file of JSON. */
 function readJson(file) {
