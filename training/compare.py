@@ -46,6 +46,7 @@ LOOKS = (
 EDIT_THRESHOLD = 0.5  # the same
 FEW = 1.5  # slot evaluations a token, below which diffusion is to beat autoregressive decoding on one core
 MAX_TOKENS = 64
+SHOWN = "canvas 16"  # whose steps are drawn: wide enough to see something
 DIFFUSION = "diffusion"  # with the settings of the model's config
 REPAIR_TASK = "line_rest"
 NOT_DIFFUSION = ("ar", "fim", "ngram")
@@ -83,11 +84,18 @@ def settings_of(config: DenoiserConfig, has_fim: bool) -> list[Setting]:
 
 
 def run_systems(
-    examples: list[Example], line: bool, settings: list[Setting], model: Path, fim: Path | None, bar: tqdm, frames: bool
+    examples: list[Example],
+    line: bool,
+    settings: list[Setting],
+    model: Path,
+    fim: Path | None,
+    bar: tqdm,
+    shown: str = "",
 ) -> list[list[dict]]:
-    """What each setting found for each example, [example][setting]. Raises RuntimeError with what Node said."""
+    """What each setting found for each example, [example][setting]; of the setting that is `shown` every step as well.
+    Raises RuntimeError with what Node said."""
     with tempfile.TemporaryDirectory() as folder:
-        asked = [{"system": s.system, "request": s.request, "frames": frames and not i} for i, s in enumerate(settings)]
+        asked = [{"system": s.system, "request": s.request, "frames": s.name == shown} for s in settings]
         (Path(folder) / "settings.json").write_text(json.dumps({"maxTokens": MAX_TOKENS, "settings": asked}))
         lines = [json.dumps({**asdict(example), "line": line}) for example in examples]
         (Path(folder) / "examples.jsonl").write_text("\n".join(lines) + "\n")
@@ -230,7 +238,7 @@ def compare(options: argparse.Namespace) -> dict:
         for task in options.tasks:
             bar.set_description(ALL_TASKS[task])
             examples = draw_examples(packages, task, options.examples, options.seed)
-            shown = task == options.tasks[0]
+            shown = SHOWN if task == options.tasks[0] else ""
             found = run_systems(examples, task in LINE_TASKS, settings, options.model, options.fim, bar, shown)
             completions = {
                 setting.name: [as_completion(of_example[index]) for of_example in found]
@@ -240,8 +248,9 @@ def compare(options: argparse.Namespace) -> dict:
                 completions["ngram"] = [ngram.complete(example, task) for example in examples]
             result["tasks"][task] = score_task(task, examples, completions, extensions)
             if shown:
+                index = [setting.name for setting in settings].index(shown)
                 result["frames"] = [
-                    {"prefix": e.prefix, "suffix": e.suffix, "middle": e.middle, "frames": of_example[0]["frames"]}
+                    {"prefix": e.prefix, "suffix": e.suffix, "middle": e.middle, "frames": of_example[index]["frames"]}
                     for e, of_example in zip(examples, found)
                 ]
     return result

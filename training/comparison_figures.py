@@ -113,6 +113,7 @@ def draw_canvas(shown: list[dict], path: Path) -> None:
         for row, slots in enumerate(canvases):
             for column, slot in enumerate(slots):
                 _slot(axis, column, row, slot)
+        axis.set_xticks(range(len(canvases[0])))
         axis.set_yticks(range(len(canvases)), [f"step {row + 1}" for row in range(len(canvases))])
         width = len(completion["frames"][0]["canvas"]["slots"])
         axis.set_xlabel("slot" if width <= SLOTS_SHOWN else f"slot (the first {SLOTS_SHOWN} of {width})")

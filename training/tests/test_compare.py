@@ -37,9 +37,9 @@ def runtime():
         pytest.skip("npm ci && npm run build:kernels first")
 
 
-def run(examples: list[Example], settings: list[Setting], line: bool = False, frames: bool = False) -> list[list[dict]]:
+def run(examples: list[Example], settings: list[Setting], line: bool = False, shown: str = "") -> list[list[dict]]:
     with tqdm(disable=True) as bar:
-        return run_systems(examples, line, settings, NANO, NANO, bar, frames)
+        return run_systems(examples, line, settings, NANO, NANO, bar, shown)
 
 
 def test_every_setting_is_honoured_and_its_work_counted(runtime):
@@ -50,7 +50,7 @@ def test_every_setting_is_honoured_and_its_work_counted(runtime):
         Setting("slow", "diffusion", "thresholds", {"revealThreshold": 1, "editThreshold": 1}),
         Setting("ar", "ar", "ar"),
     ]
-    found = run(EXAMPLES, settings, frames=True)
+    found = run(EXAMPLES, settings, shown="diffusion")
     assert [[record["setting"] for record in of_example] for of_example in found] == [[0, 1, 2, 3, 4]] * 2
     for example, (default, one, wide, slow, ar) in zip(EXAMPLES, found):
         assert len(default["frames"]) == default["steps"]
@@ -102,7 +102,7 @@ def test_the_fill_in_the_middle_model_is_asked_as_it_was_trained(runtime):
 
 def test_a_run_that_fails_is_an_error(runtime, tmp_path):
     with tqdm(disable=True) as bar, pytest.raises(RuntimeError, match=r"bench/systems.ts ended with 1"):
-        run_systems(EXAMPLES, False, [Setting("ar", "ar", "ar")], tmp_path, None, bar, False)
+        run_systems(EXAMPLES, False, [Setting("ar", "ar", "ar")], tmp_path, None, bar)
 
 
 @pytest.mark.parametrize("task", MORE_TASKS)
@@ -309,6 +309,7 @@ def test_the_default_of_the_model_is_a_point_of_the_curve_and_stands_first():
     assert len({setting.name for setting in settings}) == len(settings)
     assert len({str((setting.system, setting.request)) for setting in settings}) == len(settings)
     assert "fim" not in [setting.system for setting in settings]
+    assert compare.SHOWN in [setting.name for setting in settings]
 
 
 def test_a_record_of_the_runtime_becomes_a_completion():
