@@ -150,9 +150,11 @@ describe('the service with its model', () => {
       expect(answer.choices[0]!.text).not.toBe('');
       return (answer.usage as unknown as { quicksilver: { steps: number } }).quicksilver.steps;
     };
-    expect(await steps({})).toBeGreaterThan(2);
+    const all = await steps({});
+    expect(all).toBeGreaterThan(6);
     expect(await steps({ max_steps: 2 })).toBe(2);
-    expect(await steps({ deadline_ms: 0.001 })).toBe(1);
+    // The runtime's clock goes in milliseconds, and a step of a narrow canvas takes less than one.
+    expect(await steps({ deadline_ms: 0.001 })).toBeLessThan(all / 2);
   });
 
   it('should stream what it answers whole, with usage at the end', async () => {
