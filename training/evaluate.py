@@ -112,14 +112,18 @@ def sweep(examples: list[Example], completer: Completer, bar: tqdm) -> list[dict
     ]
     others = [Policy(width, freeze_after=policy.freeze_after) for width in config.canvas_widths]
     settings += [(other, Thresholds.of(config)) for other in [*others, Policy(policy.first_width)] if other != policy]
+    # by name: widths that the model does not have come down to one that it has
+    named = {}
+    for way, thresholds in settings:
+        edits = "no edits" if thresholds.edit == 1 else f"edit {thresholds.edit}"
+        frozen = "never frozen, " if way.freeze_after > policy.freeze_after else ""
+        width = way.width(config, 0, completer.max_tokens)
+        named[f"canvas {width}, {frozen}reveal {thresholds.reveal}, {edits}"] = thresholds, way
     found: dict[str, list[Completion]] = {}
     for example in examples:
         prompt = completer.prompt(example)
-        for way, thresholds in settings:
-            edits = "no edits" if thresholds.edit == 1 else f"edit {thresholds.edit}"
-            frozen = "never frozen, " if way.freeze_after > policy.freeze_after else ""
-            name = f"canvas {way.width(config, 0, completer.max_tokens)}, {frozen}reveal {thresholds.reveal}, {edits}"
-            found.setdefault(name, []).append(completer.diffuse(prompt, thresholds, way))
+        for name, setting in named.items():
+            found.setdefault(name, []).append(completer.diffuse(prompt, *setting))
         found.setdefault(SYSTEMS["ar"], []).append(completer.decode(prompt, "line_rest"))
         bar.update()
     middles = [example.middle for example in examples]
