@@ -33,17 +33,16 @@ from training.infilling_tasks import LINE_TASKS, Example, draw_examples
 from training.ngram import ngram_of_train
 from training.parses import has_grammar, parses
 from training.sampler import SERVICE, prompt_ids
-from training.scores import ALL_TASKS, SAME_COST, Completion, differences, interval, per_example, summarize
+from training.scores import ALL_TASKS, SAME_COST, Completion, difference, differences, interval, per_example, summarize
 from training.tokenizer import load_tokenizer
 
 ROOT = Path(__file__).parents[1]
 NODE = ROOT / "node_modules/.bin/node"
 THRESHOLDS = (0.02, 0.1, 0.3, 0.5, 0.7, 0.9)  # the first: nearly everything at the first look
 STEP_BUDGETS = (1, 2, 4, 8)
-LOOKS = (
-    3  # evaluations of a token before it is frozen, where edits are given more of a chance than the service gives them
-)
-EDIT_THRESHOLD = 0.5  # the same
+# Where edits are given more of a chance than the service gives them: evaluations of a token before it is frozen.
+LOOKS = 3
+EDIT_THRESHOLD = 0.5
 FEW = 1.5  # slot evaluations a token, below which diffusion is to beat autoregressive decoding on one core
 MAX_TOKENS = 64
 SHOWN = "canvas 16"  # whose steps are drawn: wide enough to see something
@@ -166,10 +165,8 @@ def with_and_without_edits(summaries: dict[str, dict], quality: dict) -> list[di
         if not affordable:
             continue
         other = max(affordable, key=lambda n: silent[n]["edit_similarity"])
-        difference = quality[name]["edit_similarity"] - quality[other]["edit_similarity"]
-        rows.append(
-            {"with": name, "without": other, "mean": float(difference.mean()), "interval": interval(difference)}
-        )
+        gain = difference(quality[name]["edit_similarity"], quality[other]["edit_similarity"])
+        rows.append({"with": name, "without": other, **gain})
     return rows
 
 
@@ -184,10 +181,8 @@ def few_steps(summaries: dict[str, dict], quality: dict) -> dict | None:
     if not cheap:
         return None
     best = max(cheap, key=lambda name: summaries[name]["edit_similarity"])
-    lost = {}
-    for measure in ("exact_match", "edit_similarity"):
-        difference = quality[DIFFUSION][measure] - quality[best][measure]
-        lost[measure] = {"mean": float(difference.mean()), "interval": interval(difference)}
+    measures = ("exact_match", "edit_similarity")
+    lost = {measure: difference(quality[DIFFUSION][measure], quality[best][measure]) for measure in measures}
     return {"setting": best, "lost": lost}
 
 

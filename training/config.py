@@ -138,9 +138,8 @@ class TrainConfig:
     canvas_widths: tuple[int, ...] = (4, 4, 8, 8, 8, 16, 16, 32)
     ar_share: float = 0.3  # first share of the run that trains the prefix stream alone
     qat_share: float = 0.15  # last share of the run with weights and activations fake-quantized
-    distill_share: float = (
-        0.0  # last share of the run in which two of three narrow batches are taught by distill.settle
-    )
+    # Last share of the run in which two of three batches of narrow canvases are taught by distill.settle.
+    distill_share: float = 0.0
     distill_widest: int = 8  # slots of what counts as narrow: wider canvases are not settled in the teacher's steps
 
     optimizer: str = "muon"  # muon (layers' matrices) + adamw (the rest) | adamw

@@ -110,9 +110,14 @@ def differences(quality: dict[str, dict[str, np.ndarray]]) -> dict:
             continue
         found[system] = {}
         for name, values in quality["diffusion"].items():
-            difference = values - quality[system][name]
-            found[system][name] = {"mean": float(difference.mean()), "interval": interval(difference)}
+            found[system][name] = difference(values, quality[system][name])
     return found
+
+
+def difference(values: np.ndarray, others: np.ndarray) -> dict:
+    """values minus others, both (n,), pair by pair: its mean and 95 % interval."""
+    pairs = values - others
+    return {"mean": float(pairs.mean()), "interval": interval(pairs)}
 
 
 def in_words(name: str, task: dict) -> str:
