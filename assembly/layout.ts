@@ -28,14 +28,21 @@ export function alignUp(bytes: i32, alignment: i32): i32 {
   return (bytes + alignment - 1) & -alignment;
 }
 
-// Activation block of (rows, k), rows = 1 or a multiple of 4:
-//   int8  values     [rows/4][k/4][4 rows][4 k], or plain [k] for one row
+// Activation block of (rows, k): rows in fours, and behind them up to three that lie plain, row by row:
+//   int8  values     [rows/4][k/4][4 rows][4 k]   plain: [k]
 //   f32   scales     [rows]
 //   i32   row sums   [rows]              -64 · Σ q: what zero point 64 of u7 weights adds to a dot product
-//   i16×2 group sums [rows/4][k/32][4]   -8 · Σ q over a group, k % 4 in {0, 1} and in {2, 3} apart: the same for u4
+//   i16×2 group sums [rows/4][k/32][4]   plain: [k/32]
+//                                        -8 · Σ q over a group, k % 4 in {0, 1} and in {2, 3} apart: the same for u4
 
 export function activationBytes(rows: i32, k: i32): i32 {
   return alignUp(rows * k + rows * 4 + rows * 4 + rows * (k / GROUP) * 4, 16);
+}
+
+/** Rows of an activation block that lie in fours. */
+@inline
+export function rowsInFours(rows: i32): i32 {
+  return rows & -4;
 }
 
 @inline

@@ -6,40 +6,58 @@
  * is bounded by 16 · 127 · 8 = 16,256 < 32,767 a lane (16 of the 32 products go to each of two lanes). What wraps on
  * the way there wraps back. A lane pair is then widened by one dot product with ones, and scaled.
  */
-import { activationGroupSums, activationScales, GROUP, groupScales, PANEL } from './layout';
+import { activationGroupSums, activationScales, GROUP, groupScales, PANEL, rowsInFours } from './layout';
 import { dotPairs, multiplyAdd, nibbleMask, onesI16 } from './simd';
 
 /** Bytes of one group of a panel: 8 outputs × 32 weights × 4 bits. */
 const PANEL_GROUP_BYTES: i32 = 128;
 
-/** y (rows, n) = or, if accumulate, += a (rows, k) × w (n, k)ᵀ. rows is 1 or a multiple of 4. */
+/** y (rows, n) = or, if accumulate, += a (rows, k) × w (n, k)ᵀ. A row has the same bits among any others. */
 export function matmulU4(a: usize, rows: i32, k: i32, w: usize, n: i32, y: usize, accumulate: i32): void {
   const groups = k / GROUP;
   const scales = groupScales(w, n, k);
   const sx = activationScales(a, rows, k);
   const sums = activationGroupSums(a, rows, k);
-  if (rows == 1) {
-    // Panels two by two: each splat of activations serves four dot products instead of two.
-    let column = 0;
-    for (; column + 2 * PANEL <= n; column += 2 * PANEL) {
+  const fours = rowsInFours(rows);
+  if (fours > 0) {
+    // A panel stays in the first-level cache while all rows pass over it.
+    for (let column = 0; column < n; column += PANEL) {
       const panel = w + (column * k) / 2;
-      oneRowTwoPanels(a, sums, sx, groups, panel, scales + ((column * groups) << 2), y + (column << 2), accumulate);
+      const panelScales = scales + ((column * groups) << 2);
+      for (let row = 0; row < fours; row += 4) {
+        const rowSums = sums + ((row * groups) << 2);
+        const out = y + ((row * n + column) << 2);
+        fourRows(a + row * k, rowSums, sx + (row << 2), groups, panel, panelScales, out, n << 2, accumulate);
+      }
     }
-    if (column < n) {
-      const panel = w + (column * k) / 2;
-      oneRowOnePanel(a, sums, sx, groups, panel, scales + ((column * groups) << 2), y + (column << 2), accumulate);
-    }
-    return;
   }
-  // A panel stays in the first-level cache while all rows pass over it.
-  for (let column = 0; column < n; column += PANEL) {
-    const panel = w + (column * k) / 2;
-    const panelScales = scales + ((column * groups) << 2);
-    for (let row = 0; row < rows; row += 4) {
-      const rowSums = sums + ((row * groups) << 2);
-      const out = y + ((row * n + column) << 2);
-      fourRows(a + row * k, rowSums, sx + (row << 2), groups, panel, panelScales, out, n << 2, accumulate);
-    }
+  for (let row = fours; row < rows; row++) {
+    const rowSums = sums + ((row * groups) << 2);
+    const out = y + ((row * n) << 2);
+    oneRow(a + row * k, rowSums, sx + (row << 2), groups, w, scales, n, out, accumulate);
+  }
+}
+
+/** Panels two by two: each splat of activations serves four dot products instead of two. */
+function oneRow(
+  a: usize,
+  sums: usize,
+  sx: usize,
+  groups: i32,
+  w: usize,
+  scales: usize,
+  n: i32,
+  y: usize,
+  accumulate: i32,
+): void {
+  let column = 0;
+  for (; column + 2 * PANEL <= n; column += 2 * PANEL) {
+    const panel = w + (column * groups * GROUP) / 2;
+    oneRowTwoPanels(a, sums, sx, groups, panel, scales + ((column * groups) << 2), y + (column << 2), accumulate);
+  }
+  if (column < n) {
+    const panel = w + (column * groups * GROUP) / 2;
+    oneRowOnePanel(a, sums, sx, groups, panel, scales + ((column * groups) << 2), y + (column << 2), accumulate);
   }
 }
 

@@ -5,10 +5,10 @@
  * The i32 sum starts at -64 · Σ q, so that the zero point costs nothing; |result| ≤ 127 · 64 · k < 2^31 for every
  * k < 264,000, and what wraps on the way there wraps back.
  */
-import { activationRowSums, activationScales, PANEL, rowScales } from './layout';
+import { activationRowSums, activationScales, PANEL, rowScales, rowsInFours } from './layout';
 import { dotQuadsAdd, onesI16, splatLane0, splatLane1, splatLane2, splatLane3 } from './simd';
 
-/** y (rows, n of row stride yStride) = a (rows, k) × w (n, k)ᵀ. rows is 1 or a multiple of 4. */
+/** y (rows, n of row stride yStride) = a (rows, k) × w (n, k)ᵀ. A row has the same bits among any others. */
 export function matmulU7(a: usize, rows: i32, k: i32, w: usize, n: i32, y: usize, yStride: i32): void {
   multiplyPanels(a, rows, k, w, rowScales(w, n, k), n, y, yStride);
 }
@@ -26,23 +26,30 @@ export function multiplyPanels(
 ): void {
   const sx = activationScales(a, rows, k);
   const sums = activationRowSums(a, rows, k);
-  if (rows == 1) {
-    // Panels two by two: each splat of activations serves four dot products instead of two.
-    let column = 0;
-    for (; column + 2 * PANEL <= n; column += 2 * PANEL) {
-      oneRowTwoPanels(a, sums, sx, k, panels + column * k, scales + (column << 2), y + (column << 2));
-    }
-    if (column < n) oneRowOnePanel(a, sums, sx, k, panels + column * k, scales + (column << 2), y + (column << 2));
-    return;
-  }
-  // A panel stays in the first-level cache while all rows pass over it.
-  for (let column = 0; column < n; column += PANEL) {
-    for (let row = 0; row < rows; row += 4) {
-      const out = y + ((row * yStride + column) << 2);
-      const panel = panels + column * k;
-      fourRows(a + row * k, sums + (row << 2), sx + (row << 2), k, panel, scales + (column << 2), out, yStride << 2);
+  const fours = rowsInFours(rows);
+  if (fours > 0) {
+    // A panel stays in the first-level cache while all rows pass over it.
+    for (let column = 0; column < n; column += PANEL) {
+      for (let row = 0; row < fours; row += 4) {
+        const out = y + ((row * yStride + column) << 2);
+        const panel = panels + column * k;
+        fourRows(a + row * k, sums + (row << 2), sx + (row << 2), k, panel, scales + (column << 2), out, yStride << 2);
+      }
     }
   }
+  for (let row = fours; row < rows; row++) {
+    const out = y + ((row * yStride) << 2);
+    oneRow(a + row * k, sums + (row << 2), sx + (row << 2), k, panels, scales, n, out);
+  }
+}
+
+/** Panels two by two: each splat of activations serves four dot products instead of two. */
+function oneRow(a: usize, sums: usize, sx: usize, k: i32, panels: usize, scales: usize, n: i32, y: usize): void {
+  let column = 0;
+  for (; column + 2 * PANEL <= n; column += 2 * PANEL) {
+    oneRowTwoPanels(a, sums, sx, k, panels + column * k, scales + (column << 2), y + (column << 2));
+  }
+  if (column < n) oneRowOnePanel(a, sums, sx, k, panels + column * k, scales + (column << 2), y + (column << 2));
 }
 
 /** 4 rows × 8 outputs. */

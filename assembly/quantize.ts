@@ -3,7 +3,7 @@
  * q = nearestEven(x · 127/absmax). No `multiplyAdd` here: both builds give the same bits for the same input.
  */
 import { ROUNDER } from './exp';
-import { activationGroupSums, activationRowSums, activationScales, GROUP } from './layout';
+import { activationGroupSums, activationRowSums, activationScales, GROUP, rowsInFours } from './layout';
 import { maxLane } from './simd';
 
 /** Below this 127/absmax could overflow: such a row counts as zero. */
@@ -29,8 +29,8 @@ export function quantizeRow(x: usize, weight: usize, gain: f32, k: i32, a: usize
   store<f32>(activationScales(a, rows, k) + (row << 2), isZero ? 0 : absmax / 127);
   const inverse = f32x4.splat(isZero ? 0 : 127 / absmax);
 
-  // One row lies plain; of a block of four, every 4 k of a row are followed by those of the three others.
-  const block = rows == 1 ? 1 : 4;
+  // Of a block of four, every 4 k of a row are followed by those of the three others.
+  const block = row < rowsInFours(rows) ? 4 : 1;
   const lane = row % block;
   let q = a + (row - lane) * k + (lane << 2);
   let sums = activationGroupSums(a, rows, k) + (((row - lane) * (k / GROUP) + lane) << 2);

@@ -6,7 +6,7 @@
 
 import type { DenoiserConfig } from './config.ts';
 import { ContextStream, type StreamKind } from './context.ts';
-import { type CanvasRows, type ContextRows, ForwardPass, type LayerTrace, paddedRows } from './forward.ts';
+import { type CanvasRows, type ContextRows, ForwardPass, type LayerTrace } from './forward.ts';
 import { instantiateKernels, type KernelBuild, type KernelModules, type Kernels } from './kernels.ts';
 import { CANDIDATES, CHUNK_TOKENS, growMemory, type MemoryPlan, planMemory } from './memory.ts';
 import { rotaryTable } from './rotary-table.ts';
@@ -116,15 +116,11 @@ export class Denoiser {
     this.#forward.run([], readings, trace !== undefined, trace);
   }
 
-  /**
-   * As `extend`, and predicts the token behind each of `ids`: the autoregressive model of the same weights. A single token
-   * is computed as a single row, the fastest way, whose keys may differ from those of `extend` in their last bits.
-   */
+  /** As `extend`, and predicts the token behind each of `ids`: the autoregressive model of the same weights. */
   extendAndPredict(context: ContextStream, ids: ArrayLike<number>, trace?: LayerTrace): Predictions {
     const { readings } = this.#layOut([], [{ context, ids }]);
-    const rows = ids.length === 1 ? 1 : paddedRows(ids.length);
-    this.#forward.run([], [{ ...readings[0]!, rows }], true, trace);
-    return this.#predict([{ firstRow: 0, predicted: ids.length }], rows)[0]!;
+    this.#forward.run([], readings, true, trace);
+    return this.#predict([{ firstRow: 0, predicted: ids.length }])[0]!;
   }
 
   /**
@@ -141,11 +137,6 @@ export class Denoiser {
     return this.pass([{ prefix, suffix, ids, width }], [], trace)[0]!;
   }
 
-  /** Rows that a view or a reading of `count` slots or tokens takes of the `maxRows` of a pass. */
-  rowsOf(count: number): number {
-    return paddedRows(count);
-  }
-
   /**
    * Appends the tokens of `reads` and predicts the computed slots of each view, a row for each. The result has the same bits as if
    * each were computed alone. Throws RangeError when something does not fit or a context stands twice where it is written.
@@ -156,10 +147,7 @@ export class Denoiser {
     this.#pass++;
     this.#forward.run(canvases, readings, false, trace);
     for (const { prefix, canvas, ids } of views) prefix.hold(canvas, ids.length);
-    const last = canvases.at(-1);
-    if (last === undefined) return [];
-    const parts = canvases.map(({ firstRow, slots }) => ({ firstRow, predicted: slots.length }));
-    return this.#predict(parts, last.firstRow + last.rows);
+    return this.#predict(canvases.map(({ firstRow, slots }) => ({ firstRow, predicted: slots.length })));
   }
 
   /** Makes `target` a copy of the first `length` tokens of `source`, a context of the same kind. */
@@ -169,11 +157,10 @@ export class Denoiser {
 
   /** Gives every part its rows, canvases first. */
   #layOut(views: readonly View[], reads: readonly Reading[]): { canvases: CanvasRows[]; readings: ContextRows[] } {
-    let next = 0;
-    const take = (count: number) => {
-      const rows = { firstRow: next, rows: paddedRows(count) };
-      next += rows.rows;
-      return rows;
+    let rows = 0;
+    const firstOf = (count: number) => {
+      rows += count;
+      return rows - count;
     };
     const grown = new Map<ContextStream, number>();
     for (const { context, ids } of reads) {
@@ -192,21 +179,24 @@ export class Denoiser {
       if (slots.length < ids.length && (grown.has(prefix) || prefix.held(view.canvas) < ids.length)) {
         throw new RangeError(`${slots.length} of ${ids.length} slots, but the others were never computed`);
       }
-      return { prefix, suffix, ids, width, slots, ...take(slots.length) };
+      return { prefix, suffix, ids, width, slots, firstRow: firstOf(slots.length) };
     });
-    const readings = reads.map((reading) => ({ ...reading, ...take(reading.ids.length) }));
-    if (next > this.maxRows) throw new RangeError(`${next} rows, a pass has at most ${this.maxRows}`);
+    const readings = reads.map((reading) => ({ ...reading, firstRow: firstOf(reading.ids.length) }));
+    if (rows > this.maxRows) throw new RangeError(`${rows} rows, a pass has at most ${this.maxRows}`);
     return { canvases, readings };
   }
 
-  #predict(parts: readonly { firstRow: number; predicted: number }[], padded: number): Predictions[] {
+  /** The parts lie behind each other from row 0 on. */
+  #predict(parts: readonly { firstRow: number; predicted: number }[]): Predictions[] {
+    if (parts.length === 0) return [];
+    const rows = parts.reduce((sum, { predicted }) => sum + predicted, 0);
     const { scratch, finalNorm, embedding } = this.#plan;
     const { hiddenSize, vocabSize, normEps } = this.config;
     const { hidden, activations, candidateIds, candidateLogits, logSumExp, head, headBytes } = scratch;
-    this.#kernels.rmsNormQuantizeRows(hidden, finalNorm, padded, hiddenSize, normEps, activations);
+    this.#kernels.rmsNormQuantizeRows(hidden, finalNorm, rows, hiddenSize, normEps, activations);
     this.#kernels.headTopK(
       activations,
-      padded,
+      rows,
       hiddenSize,
       embedding,
       vocabSize,

@@ -15,29 +15,16 @@ const FLOAT_BYTES = 4;
 /** Sees the residual stream (rows, hidden) behind each layer; for comparisons with a reference. The view is short-lived. */
 export type LayerTrace = (layer: number, hidden: Float32Array) => void;
 
-/**
- * Rows are computed in fours, a single one too: the kernels sum a lone row of attention in another order, and keys would then
- * depend, in their last bits, on how tokens came in. Padding rows are computed and not used.
- */
-export function paddedRows(rows: number): number {
-  return Math.ceil(rows / 4) * 4;
-}
-
-/** Rows of one pass, a multiple of four unless a single one is all there is. */
-interface PassRows {
-  readonly firstRow: number;
-  /** With padding; its rows are computed and not used. */
-  readonly rows: number;
-}
-
 /** Tokens that a pass appends to a context. */
-export interface ContextRows extends PassRows {
+export interface ContextRows {
+  readonly firstRow: number;
   readonly context: ContextStream;
   readonly ids: ArrayLike<number>;
 }
 
 /** Slots of a canvas that a pass computes. */
-export interface CanvasRows extends PassRows {
+export interface CanvasRows {
+  readonly firstRow: number;
   readonly prefix: ContextStream;
   readonly suffix: ContextStream | undefined;
   /** Tokens of the slots that exist; the others have been dropped and are seen by nobody. */
@@ -75,8 +62,8 @@ export class ForwardPass {
    * `firstRow` on; those of reads only if `whole`, for nobody but the head and a trace needs them.
    */
   run(canvases: readonly CanvasRows[], reads: readonly ContextRows[], whole: boolean, trace?: LayerTrace): void {
-    const rows = endOf(reads.at(-1) ?? canvases.at(-1));
-    const canvasRows = endOf(canvases.at(-1));
+    const canvasRows = canvases.reduce((sum, { slots }) => sum + slots.length, 0);
+    const rows = reads.reduce((sum, { ids }) => sum + ids.length, canvasRows);
     for (const { context, ids } of reads) context.append(ids);
     for (const canvas of canvases) this.#placeCanvas(canvas);
     for (const read of reads) this.#placeRead(read);
@@ -104,24 +91,23 @@ export class ForwardPass {
   }
 
   /** Ids and positions of a canvas: its keys and values lie behind those of the prefix, seen through the same rotation. */
-  #placeCanvas({ prefix, suffix, ids, width, slots, firstRow, rows }: CanvasRows): void {
+  #placeCanvas({ prefix, suffix, ids, width, slots, firstRow }: CanvasRows): void {
     const { scratch } = this.#plan;
-    // Rows of padding repeat the last one: any finite row does.
-    const slotOf = (row: number) => slots[Math.min(row, slots.length - 1)]!;
-    this.#writeInts(scratch.ids, firstRow, rows, (row) => ids[slotOf(row)]!);
+    const rows = slots.length;
+    this.#writeInts(scratch.ids, firstRow, rows, (row) => ids[slots[row]!]!);
     // prefix.length is P + 1 with its marker, suffix.length S + 1.
-    this.#writeInts(scratch.positions, firstRow, rows, (row) => prefix.length + slotOf(row));
+    this.#writeInts(scratch.positions, firstRow, rows, (row) => prefix.length + slots[row]!);
     if (suffix) {
-      this.#writeInts(scratch.suffixPositions, firstRow, rows, (row) => 1 - suffix.length + slotOf(row) - width);
+      this.#writeInts(scratch.suffixPositions, firstRow, rows, (row) => 1 - suffix.length + slots[row]! - width);
     }
   }
 
-  #placeRead({ context, ids, firstRow, rows }: ContextRows): void {
+  #placeRead({ context, ids, firstRow }: ContextRows): void {
     const { scratch } = this.#plan;
     const start = context.length - ids.length;
     const sign = context.kind === 'prefix' ? 1 : -1;
-    this.#writeInts(scratch.ids, firstRow, rows, (row) => ids[Math.min(row, ids.length - 1)]!);
-    this.#writeInts(scratch.positions, firstRow, rows, (row) => sign * (start + Math.min(row, ids.length - 1)));
+    this.#writeInts(scratch.ids, firstRow, ids.length, (row) => ids[row]!);
+    this.#writeInts(scratch.positions, firstRow, ids.length, (row) => sign * (start + row));
   }
 
   /** hidden → queries, keys and values, neither normed nor rotated, in `scratch.qkv` (rows, q | k | v). */
@@ -268,9 +254,4 @@ export class ForwardPass {
 /** Row `row` of a tensor of 4-byte elements, `width` a row. */
 function rowOf(tensor: Pointer, row: number, width: number): Pointer {
   return tensor + row * width * FLOAT_BYTES;
-}
-
-/** First row behind a part of a pass. */
-function endOf(part: { firstRow: number; rows: number } | undefined): number {
-  return part === undefined ? 0 : part.firstRow + part.rows;
 }

@@ -21,9 +21,9 @@ export interface KernelModules {
 
 /**
  * What a build exports. Conventions: tensors are row-major float32 unless said otherwise; strides are in elements;
- * `rows` of an activation block is 1 or a multiple of 4 (the caller pads); `k` is a multiple of 32, `n` a multiple of 8;
- * `headDim` a multiple of 16, at most 256. An *activation block* holds quantized rows: int8 values, a scale a row, and
- * the sums that cancel the zero points of the weights.
+ * `k` is a multiple of 32, `n` a multiple of 8, `headDim` a multiple of 16, at most 256. An *activation block* holds
+ * quantized rows: int8 values, a scale a row, and the sums that cancel the zero points of the weights. Rows are computed
+ * in fours and what is left of them one by one, with the same bits: four cost a little less than three.
  */
 export interface KernelExports {
   /** Bytes of an activation block of `rows` rows of length `k`. */

@@ -25,7 +25,7 @@ interface LayerScratch {
   readonly activations: Pointer; // activation block of the widest input
 }
 
-/** `mixed` → `hidden`; `rows` is 1 or a multiple of 4. */
+/** `mixed` → `hidden`. */
 export function finishLayer(
   kernels: Kernels,
   { hiddenSize, ffnSize, heads, headDim, normEps }: LayerShapes,

@@ -1,7 +1,7 @@
 /** One denoising step of a request as the pass queue takes it: what is missing of both contexts, then the canvas behind them. */
 
 import type { ContextStream } from '../denoiser/context.ts';
-import type { Denoiser, Predictions, Reading } from '../denoiser/denoiser.ts';
+import type { Predictions, Reading } from '../denoiser/denoiser.ts';
 import { CHUNK_TOKENS } from '../denoiser/memory.ts';
 import type { Canvas } from '../diffusion/canvas.ts';
 import type { Ticket } from './line.ts';
@@ -11,7 +11,6 @@ import type { Prompt } from './prompt.ts';
 import type { Work } from './work.ts';
 
 export interface ReadingParts {
-  readonly denoiser: Denoiser;
   readonly prefixes: PrefixCache;
   readonly suffixes: PrefixCache;
   readonly prompt: Prompt;
@@ -42,14 +41,14 @@ export class ReadingStep implements Step {
 
   /** The contexts, what a pass of so many rows can read into them, and the rows that are then left. */
   protected claim(rows: number) {
-    const { denoiser, prefixes, suffixes, prompt, stream, ticket, work } = this.#parts;
+    const { prefixes, suffixes, prompt, stream, ticket, work } = this.#parts;
     const reads: Reading[] = [];
     let left = rows;
     const read = (context: ContextStream, tokens: readonly number[]): boolean => {
       const missing = tokens.slice(context.length);
       const ids = missing.slice(0, Math.min(CHUNK_TOKENS, left));
       if (ids.length > 0) reads.push({ context, ids });
-      left -= denoiser.rowsOf(ids.length);
+      left -= ids.length;
       return ids.length === missing.length;
     };
     const prefix = prefixes.claim(stream, prompt.prefix.length, ticket);
@@ -87,14 +86,14 @@ export class DenoisingStep extends ReadingStep {
   }
 
   override prepare(rows: number): PassPart | undefined {
-    const { denoiser, canvas, freezeAfter } = this.#parts;
+    const { canvas, freezeAfter } = this.#parts;
     const { prefix, suffix, reads, left, isComplete } = this.claim(rows);
     const readsAlone = reads.length > 0 ? { reads } : undefined;
     if (!isComplete) return readsAlone;
     const isHeld = reads.every(({ context }) => context !== prefix) && prefix.held(canvas) >= canvas.tokens.length;
     if (!isHeld && canvas.unfrozen(freezeAfter).length < canvas.tokens.length) this.#parts.restart();
     this.#slots = canvas.unfrozen(freezeAfter);
-    if (denoiser.rowsOf(this.#slots.length) > left) return readsAlone;
+    if (this.#slots.length > left) return readsAlone;
     this.#parts.work.start();
     const view = { prefix, suffix, ids: canvas.tokens, width: canvas.slots, slots: this.#slots, canvas };
     return { reads, view };

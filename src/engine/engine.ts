@@ -251,8 +251,7 @@ class DiffusionEngine implements Engine {
   }
 
   #stepParts({ prompt, ticket, work }: Generation, stream: readonly number[]): ReadingParts {
-    const [denoiser, prefixes, suffixes] = [this.#denoiser, this.#prefixes, this.#suffixes];
-    return { denoiser, prefixes, suffixes, prompt, stream, ticket, work };
+    return { prefixes: this.#prefixes, suffixes: this.#suffixes, prompt, stream, ticket, work };
   }
 
   #take({ ticket, signal }: Generation, step: Step): Promise<void> {

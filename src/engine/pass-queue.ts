@@ -39,17 +39,13 @@ interface Entry {
 }
 
 export class PassQueue {
-  readonly #denoiser: Pick<Denoiser, 'pass' | 'rowsOf' | 'maxRows'>;
+  readonly #denoiser: Pick<Denoiser, 'pass' | 'maxRows'>;
   readonly #line: Line;
   readonly #maxSteps: number;
   #entries: Entry[] = [];
 
   /** At most `maxSteps` steps share a pass, as far as its rows go; 1 computes each by itself. */
-  constructor(
-    denoiser: Pick<Denoiser, 'pass' | 'rowsOf' | 'maxRows'>,
-    line: Line,
-    maxSteps = Number.POSITIVE_INFINITY,
-  ) {
+  constructor(denoiser: Pick<Denoiser, 'pass' | 'maxRows'>, line: Line, maxSteps = Number.POSITIVE_INFINITY) {
     this.#denoiser = denoiser;
     this.#line = line;
     this.#maxSteps = maxSteps;
@@ -85,7 +81,7 @@ export class PassQueue {
       if (entry.outcome !== undefined) continue;
       if (part === undefined) break;
       parts.push({ entry, part });
-      rows += this.#rowsOf(part).rows;
+      rows += rowsOf(part).rows;
     }
     if (parts.length === 0) return;
     this.#entries = this.#entries.filter((entry) => !parts.some((part) => part.entry === entry));
@@ -99,18 +95,17 @@ export class PassQueue {
     // A step that finds nothing to compute any more has no rows.
     const msPerRow = (performance.now() - start) / Math.max(1, rows);
     for (const { entry, part } of parts) {
-      const own = this.#rowsOf(part);
+      const own = rowsOf(part);
       const share = { ms: own.rows * msPerRow, readMs: own.readRows * msPerRow };
       const seen = part.view && predictions[views.indexOf(part.view)];
       if (attempt(entry, () => entry.step.finish(seen, share))) entry.outcome ??= {};
     }
   }
+}
 
-  #rowsOf({ reads, view }: PassPart): { rows: number; readRows: number } {
-    const readRows = reads.reduce((sum, { ids }) => sum + this.#denoiser.rowsOf(ids.length), 0);
-    const viewRows = view === undefined ? 0 : this.#denoiser.rowsOf((view.slots ?? view.ids).length);
-    return { rows: readRows + viewRows, readRows };
-  }
+function rowsOf({ reads, view }: PassPart): { rows: number; readRows: number } {
+  const readRows = reads.reduce((sum, { ids }) => sum + ids.length, 0);
+  return { rows: readRows + (view === undefined ? 0 : (view.slots ?? view.ids).length), readRows };
 }
 
 /** What goes wrong in the step of one request is thrown there, not at whoever computes it. */

@@ -67,7 +67,7 @@ function expectClose(
 }
 
 describe.each(BUILDS)('matmulU4 (%s)', (build) => {
-  for (const rows of [1, 4, 8, 12, 32]) {
+  for (const rows of [1, 2, 3, 4, 6, 8, 13, 32]) {
     for (const k of [32, 64, 96, 256, 704]) {
       for (const n of [8, 16, 24, 40]) {
         it(`should multiply (${rows}, ${k}) by (${n}, ${k})ᵀ`, () => {
@@ -102,6 +102,14 @@ describe.each(BUILDS)('matmulU4 (%s)', (build) => {
         expect(value).toBe(sign * 127 * k * ((i % n) % 2 === 0 ? -8 : 7));
       });
     }
+  });
+
+  it.each([1, 2, 3, 5, 6])('should give the bits of seven rows to the first %i of them', (rows) => {
+    const [k, n] = [96, 24];
+    const seven = randomOperands(7, k, n);
+    const among = multiply(emptyWorkbench(build), seven, 7, k, n);
+    const first = { ...seven, x: seven.x.slice(0, rows * k) };
+    expect(multiply(emptyWorkbench(build), first, rows, k, n)).toEqual(among.slice(0, rows * n));
   });
 
   it('should give 0 for a zero row and for groups whose weights are all zero', () => {

@@ -62,7 +62,7 @@ export function quantize(x: Float32Array, rows: number, k: number): QuantizedRow
 
 /** Byte of q[row, i] in an activation block. */
 export function activationIndex(row: number, i: number, rows: number, k: number): number {
-  if (rows === 1) return i;
+  if (row >= rows - (rows % 4)) return row * k + i;
   return ((Math.floor(row / 4) * (k / 4) + Math.floor(i / 4)) * 4 + (row % 4)) * 4 + (i % 4);
 }
 

@@ -140,6 +140,9 @@ describe.each(BUILDS)('Denoiser (%s)', async (build) => {
       fill(denoiser, suffix, suffixIds, chunk);
       return snapshot(denoiser.evaluate(prefix, suffix, canvasIds, canvasSlots));
     });
+    prefix.truncate(0);
+    for (const id of prefixIds) denoiser.extendAndPredict(prefix, [id]);
+    results.push(snapshot(denoiser.evaluate(prefix, suffix, canvasIds, canvasSlots)));
     for (const result of results) expect(result).toEqual(results[0]);
   });
 

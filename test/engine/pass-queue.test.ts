@@ -14,7 +14,7 @@ function recordingDenoiser() {
     passes.push({ views: views.map(({ ids }) => ids.length), reads: reads.map(({ ids }) => ids.length) });
     return views.map(({ ids }) => ({ rows: ids[0]! }) as Predictions);
   };
-  return { passes, denoiser: { maxRows: MAX_ROWS, rowsOf: (count: number) => Math.ceil(count / 4) * 4, pass } };
+  return { passes, denoiser: { maxRows: MAX_ROWS, pass } };
 }
 
 function queueFor(denoiser: ReturnType<typeof recordingDenoiser>['denoiser'], maxSteps?: number, served = 8) {

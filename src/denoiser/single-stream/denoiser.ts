@@ -9,7 +9,7 @@ import { instantiateKernels, type KernelBuild, type KernelModules, type Kernels 
 import { CANDIDATES, growMemory } from '../memory.ts';
 import { rotaryTable } from '../rotary-table.ts';
 import { isSingleStream, parseSingleStreamConfig, type SingleStreamConfig } from './config.ts';
-import { paddedRows, SingleStreamPass } from './forward.ts';
+import { SingleStreamPass } from './forward.ts';
 import { planSingleStream, READ_TOKENS, type SingleStreamPlan } from './memory.ts';
 import { loadSingleStreamWeights } from './weights.ts';
 
@@ -129,11 +129,10 @@ export class SingleStreamDenoiser {
     const { scratch, head } = this.#plan;
     const { hiddenSize, vocabSize } = this.config;
     const { activations, candidateIds, candidateLogits, logSumExp } = scratch;
-    const padded = paddedRows(rows);
-    this.#normalize(firstRow, padded);
+    this.#normalize(firstRow, rows);
     this.#kernels.headTopK(
       activations,
-      padded,
+      rows,
       hiddenSize,
       head,
       vocabSize,

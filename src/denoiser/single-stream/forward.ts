@@ -34,22 +34,17 @@ export class SingleStreamPass {
   run(start: number, ids: ArrayLike<number>): void {
     const { scratch, embedding, layers } = this.#plan;
     const { vocabSize, hiddenSize } = this.#config;
-    const rows = paddedRows(ids.length);
+    const rows = ids.length;
     if (rows > this.#plan.maxRows) throw new RangeError(`${rows} rows, a pass has at most ${this.#plan.maxRows}`);
-    // Rows of padding repeat the last one: any finite row does.
     const { buffer } = this.#memory;
-    const rowIds = new Int32Array(buffer, scratch.ids, rows);
+    new Int32Array(buffer, scratch.ids, rows).set(ids);
     const positions = new Int32Array(buffer, scratch.positions, rows);
-    for (let row = 0; row < rows; row++) {
-      const token = Math.min(row, ids.length - 1);
-      rowIds[row] = ids[token]!;
-      positions[row] = start + token;
-    }
+    for (let row = 0; row < rows; row++) positions[row] = start + row;
     this.#kernels.embedRows(scratch.ids, rows, embedding, vocabSize, hiddenSize, scratch.hidden);
     for (const [index, layer] of layers.entries()) {
       this.#project(layer, rows);
-      this.#store(index, start, ids.length);
-      this.#attend(index, start, ids.length);
+      this.#store(index, start, rows);
+      this.#attend(index, start, rows);
       finishLayer(this.#kernels, this.#config, layer, this.#plan.scratch, rows);
     }
   }
@@ -125,9 +120,4 @@ export class SingleStreamPass {
     const keys = cache + ((layer % cacheLayers) * this.#config.kvHeads + kvHead) * cacheHeadBytes;
     return { keys, values: keys + cacheHeadBytes / 2 };
   }
-}
-
-/** The kernels take rows in fours. */
-export function paddedRows(rows: number): number {
-  return Math.ceil(rows / 4) * 4;
 }

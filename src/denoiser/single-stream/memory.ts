@@ -18,8 +18,6 @@ export const READ_TOKENS = 64;
 const KEY_TILE = 8;
 /** Row blocks of a tensor pass through here; large matrices come in large blocks. */
 const STAGING_BYTES = 2 ** 20;
-/** The last rows that the head reads are padding and lie behind the last one there is. */
-const PADDING_ROWS = 4;
 
 /** The weights of one layer; those of QK-norm are empty where there is none. */
 export interface SingleStreamLayer extends LayerPointers {
@@ -91,8 +89,7 @@ export function planSingleStream(kernels: KernelExports, config: SingleStreamCon
 
   // All of the stream, or a chunk of the context; with shifted logits a canvas has a whole block before it.
   const { blockSize, canvasSlots } = diffusion;
-  const rowsAtOnce = isBidirectional ? maxPositions : Math.max(READ_TOKENS, 2 * blockSize + canvasSlots);
-  const maxRows = roundUp(rowsAtOnce, 4) + PADDING_ROWS;
+  const maxRows = isBidirectional ? maxPositions : Math.max(READ_TOKENS, 2 * blockSize + canvasSlots);
   const capacity = roundUp(maxPositions, KEY_TILE);
   const scoreStride = capacity + KEY_TILE;
   const widest = Math.max(hiddenSize, queryWidth, ffnSize);
