@@ -138,9 +138,9 @@ class TrainConfig:
     canvas_widths: tuple[int, ...] = (4, 4, 8, 8, 8, 16, 16, 32)
     ar_share: float = 0.3  # first share of the run that trains the prefix stream alone
     qat_share: float = 0.15  # last share of the run with weights and activations fake-quantized
-    # Last share of the run in which two of three batches of narrow canvases are taught by distill.settle.
+    # Last share of the run in which narrow canvases learn what they will believe (distill.py): a pass for each slot
     distill_share: float = 0.0
-    distill_widest: int = 8  # slots of what counts as narrow: wider canvases are not settled in the teacher's steps
+    distill_widest: int = 4
 
     optimizer: str = "muon"  # muon (layers' matrices) + adamw (the rest) | adamw
     muon_lr: float = 0.01

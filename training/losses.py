@@ -4,12 +4,12 @@
 2. next-token loss on the prefix stream, previous-token loss on the suffix stream
 3. noise: masks, and wrong visible tokens, some of them what the prefix stream just guessed; for a share of the batches
    the canvas then takes one denoising step, and what it got wrong is the noise that is learned from
-4. canvas pass over the states of 1, loss on every living slot, all of them to be predicted clean (or as a teacher has
-   them: distill.py)
+4. canvas pass over the states of 1, loss on every living slot, all of them to be predicted clean (or, those that wait
+   for others, as they will be believed to be: distill.py)
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -62,6 +62,12 @@ def token_losses(logits: Tensor, targets: Tensor) -> Tensor:
     return flat.view_as(targets).float()
 
 
+def belief_losses(logits: Tensor, beliefs: Tensor) -> Tensor:
+    """Cross-entropy of logits (n, vocabulary) against probabilities (n, vocabulary), in nats, float32: (n,)."""
+    with torch.autocast(logits.device.type, enabled=False):
+        return F.cross_entropy(logits.float(), beliefs.float(), reduction="none")
+
+
 def ar_loss(model: Denoiser, window: Tensor, special: SpecialTokens) -> Tensor:
     """Next-token loss of the prefix stream alone, in nats per token: () float."""
     streams, sign = prefix_streams(window, special)
@@ -69,15 +75,15 @@ def ar_loss(model: Denoiser, window: Tensor, special: SpecialTokens) -> Tensor:
     return token_losses(model.logits(hidden), window).mean()
 
 
-# Clean canvases to learn from instead of those of the batch: (model, batch, noisy, states, special) → like batch.x0.
-Teacher = Callable[..., Tensor]
+# (model, batch, noisy, logits of noisy, states, special) → the slots that get beliefs as targets, and those beliefs.
+Teacher = Callable[..., tuple[Tensor, Tensor]]
 
 
 def three_stream_losses(
     model: Denoiser, batch: Batch, special: SpecialTokens, config: TrainConfig, teacher: Teacher | None = None
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss to minimise, and its parts in nats: prefix, suffix (a token), canvas (a hidden or wrong slot; with a
-    teacher, `taught`, against its text)."""
+    teacher, `taught`, against its beliefs where it has some)."""
     rows, n = batch.window.shape
     streams, sign = context_streams(batch.window, batch.horizon, special)
     hidden, states = model.context(streams, sign)
@@ -107,9 +113,11 @@ def three_stream_losses(
         if torch.rand(()) < config.own_step_share:
             logits = canvas_logits(model, batch, noisy.xt, noisy.alive, states)
             noisy = reveal_own(noisy, batch.x0, logits, special)
-        if teacher:
-            batch = replace(batch, x0=teacher(model, batch, noisy, states, special))
-    slot_losses = canvas_losses(model, batch, noisy.xt, noisy.alive, states)
+    logits = canvas_logits(model, batch, noisy.xt, noisy.alive, states)
+    slot_losses = token_losses(logits, batch.x0)
+    if teacher:
+        later, beliefs = teacher(model, batch, noisy, logits.detach(), states, special)
+        slot_losses = slot_losses.masked_scatter(later, belief_losses(logits[later], beliefs))
     to_find = noisy.masked | noisy.wrong
     count = to_find.sum().clamp(min=1)
     canvas_loss = (slot_losses * noisy.alive).sum() / count

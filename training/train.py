@@ -26,7 +26,7 @@ from training.config import DENOISERS, DenoiserConfig, SpecialTokens, TrainConfi
 from training.curves import draw_curves
 from training.data import training_batches
 from training.denoiser import Denoiser
-from training.distill import settle
+from training.distill import later_beliefs
 from training.losses import ar_loss, three_stream_losses
 from training.optimizer import build_optimizers
 from training.quantization import set_quantized
@@ -144,9 +144,9 @@ class Run:
                     loss = ar(self.model, batch.window, self.special)
                     parts = {"prefix": loss.detach()}
                 else:
-                    narrow = batch.x0.shape[-1] <= config.distill_widest
-                    taught = progress >= 1 - config.distill_share and narrow and self.step % 3 > 0
-                    loss, parts = diffusion(self.model, batch, self.special, config, settle if taught else None)
+                    taught = progress >= 1 - config.distill_share and batch.x0.shape[-1] <= config.distill_widest
+                    teacher = later_beliefs if taught else None
+                    loss, parts = diffusion(self.model, batch, self.special, config, teacher)
             if not math.isfinite(loss.item()):
                 raise FloatingPointError(f"loss is {loss.item()} at step {self.step}")
             loss.backward()

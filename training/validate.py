@@ -8,7 +8,7 @@ from training.denoiser import Denoiser
 from training.losses import Batch, canvas_losses, context_streams, token_losses
 from training.noise import behind_first, ends_of
 
-WIDTHS = (8, 32)  # the narrowest canvas, which most completions need, and the widest
+WIDTHS = (2, 8, 32)  # the narrowest canvas, which the service opens, to the widest
 HALF_SEED = 7
 
 

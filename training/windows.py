@@ -32,15 +32,16 @@ CHARACTERS_PER_TOKEN = 5.0  # generous: so many are cut out for a window that it
 SPAN_CHARACTERS_PER_TOKEN = 2.6  # careful: spans lie in so much of the text that the window surely covers it
 NEAR_HORIZON_SHARE = 0.35  # windows whose horizon lies in their first half: short prompts
 HORIZON_MIN = 16  # tokens
-TOKENS_PER_SPAN = 10  # within the horizon; where there is room for fewer spans than canvases, canvases share spans
+TOKENS_PER_SPAN = 10  # within the horizon; where there is room for fewer spans than canvases, see nth_canvas
 INSIDE_WORD_SHARE = 0.35  # cursors that may stand inside a word
 DOCUMENT_START_SHARE = 0.1  # windows that begin at the start of a document
 
 
 @dataclass
 class Window:
-    """tokens (window,) int32; spans (canvases, 2) int32 [start, end) in tokens; end −1: continuation, no suffix;
-    horizon: the suffix stream starts before this token, and every span ends there at the latest."""
+    """tokens (window,) int32; spans (canvases, 2) int32 [start, end) in tokens, what the canvas and those after it have to
+    say; end −1: continuation, no suffix; horizon: the suffix stream starts before this token, and every span ends there
+    at the latest."""
 
     tokens: np.ndarray
     spans: np.ndarray
@@ -118,8 +119,13 @@ class WindowSampler:
                 found.append((s, e))
         if len(found) < distinct:
             return None
-        spans = [found[canvas % distinct] for canvas in range(canvases)]
-        return Window(np.array(tokens[: self.window_tokens], np.int32), np.array(spans, np.int32), horizon)
+        window = np.array(tokens[: self.window_tokens], np.int32)
+        texts_end = np.flatnonzero(window == self.special.end_of_text)
+        spans = [
+            nth_canvas(*found[canvas % distinct], canvas // distinct, slots, texts_end, self.window_tokens)
+            for canvas in range(canvases)
+        ]
+        return Window(window, np.array(spans, np.int32), horizon)
 
     def _spans(
         self, rng: random.Random, texts: list[str], count: int, horizon: int
@@ -159,6 +165,18 @@ def cut_span(rng: random.Random, text: str, character: int, kind: str) -> tuple[
         length = int(RANDOM_CHARACTERS_MAX ** rng.random())  # log-uniform: short ones are frequent
         return character, min(character + length, len(text))
     return (character if rng.random() < 0.6 else line_start), character
+
+
+def nth_canvas(start: int, end: int, n: int, slots: int, texts_end: np.ndarray, window_tokens: int) -> tuple[int, int]:
+    """The span [start, end) of tokens as the n-th canvas of its completion finds it, when those before it are part of
+    the prefix; counted round, the last canvas being the one that ends."""
+    if end < 0:
+        behind = texts_end[texts_end >= start]
+        last = min([window_tokens - slots, *behind[:1]])
+    else:
+        last = end  # nothing is left of the middle but its end
+    canvases = (last - start) // slots + 1
+    return start + n % canvases * slots, end
 
 
 def word_start(text: str, character: int) -> int:

@@ -3,6 +3,9 @@
  * (Fast-dLLM, arXiv 2505.22618); edits revealed slots of which the denoiser has become surer otherwise; drops what lies behind the end.
  * Pure: it knows neither the network nor the clock.
  *
+ * A slot believes that those surer than it take their best tokens (training/distill.py). So where tokens are drawn, a step reveals
+ * nothing that is less sure than a slot that drew another token: what follows from that is seen in the next one.
+ *
  * It ends: each step reveals a slot, and a slot can only become undecided again when an end token before it is edited, which is
  * bounded a slot.
  */
@@ -81,22 +84,30 @@ function findReveals(
   special: SpecialTokens,
   { step, wanted, final, rows }: StepOptions & SlotRows,
 ): [slot: number, Choice][] {
+  const best = (slot: number) => bestChoice(predictions, rows.get(slot)!, (token) => mayStand(token, special));
   const choices = canvas.undecided(wanted).map((slot): [number, Choice] => {
-    const row = rows.get(slot)!;
-    if (settings.temperature === 0) return [slot, bestChoice(predictions, row, (token) => mayStand(token, special))];
+    if (settings.temperature === 0) return [slot, best(slot)];
     const draw = uniform(settings.seed, step, slot);
-    return [slot, sampledChoice(predictions, row, settings, draw, (token) => mayStand(token, special))];
+    return [slot, sampledChoice(predictions, rows.get(slot)!, settings, draw, (token) => mayStand(token, special))];
   });
   const texts = choices.filter(([, { token }]) => token !== special.pad);
   const bestText = (slot: number) => bestChoice(predictions, rows.get(slot)!, (token) => isText(token, special));
   if (final) return choices.map(([slot, choice]) => [slot, choice.token === special.pad ? bestText(slot) : choice]);
 
   const sure = texts.filter(([, { logProbability }]) => Math.exp(logProbability) >= settings.revealThreshold);
-  if (sure.length > 0) return sure;
+  if (sure.length > 0) return settings.temperature === 0 ? sure : untilSurprise(sure, best);
   if (texts.length > 0)
     return [texts.reduce((best, next) => (next[1].logProbability > best[1].logProbability ? next : best))];
   // All say that the text has ended, but no end token was chosen: the leftmost slot decides between the end and a token.
   return choices.slice(0, 1).map(([leftmost]) => [leftmost, bestText(leftmost)]);
+}
+
+/** From the surest slot on, those up to the first that does not take its best token. */
+function untilSurprise(reveals: [number, Choice][], best: (slot: number) => Choice): [slot: number, Choice][] {
+  const bySureness = reveals.map((reveal) => ({ reveal, best: best(reveal[0]) }));
+  bySureness.sort((a, b) => b.best.logProbability - a.best.logProbability);
+  const surprise = bySureness.findIndex(({ reveal: [, { token }], best }) => token !== best.token);
+  return bySureness.slice(0, surprise < 0 ? undefined : surprise + 1).map(({ reveal }) => reveal);
 }
 
 function findEdits(

@@ -233,6 +233,25 @@ describe('temperature', () => {
     for (const token of [mask, special.prefix, special.suffix, pad]) expect(counts.has(token)).toBe(false);
   });
 
+  it('should reveal nothing that is less sure than a slot that drew another token than its best', () => {
+    const rows = [{ 10: 0.55, 11: 0.45 }, { 12: 0.9, 13: 0.1 }, { 14: 0.6, 15: 0.4 }, { 16: 1 }];
+    const bests = [10, 12, 14, 16];
+    const surest = [3, 1, 2, 0];
+    const counts = new Map<number, number>();
+    for (let seed = 0; seed < 300; seed++) {
+      const canvas = new Canvas(4, special);
+      const settings = { ...greedy, temperature: 1, revealThreshold: 0.05, seed };
+      const [tokens] = run(canvas, [rows], settings);
+      const revealed = surest.filter((slot) => tokens![slot] !== mask);
+      expect(revealed).toEqual(surest.slice(0, revealed.length));
+      for (const slot of revealed.slice(0, -1)) expect(tokens![slot]).toBe(bests[slot]);
+      const last = revealed.at(-1)!;
+      if (revealed.length < 4) expect(tokens![last]).not.toBe(bests[last]);
+      counts.set(revealed.length, (counts.get(revealed.length) ?? 0) + 1);
+    }
+    expect([...counts.keys()].sort()).toEqual([2, 3, 4]);
+  });
+
   it('should take its confidence from the distribution at temperature 1', () => {
     const canvas = new Canvas(1, special);
     run(canvas, [[{ 10: 0.999 }]], { ...greedy, temperature: 3, topP: 0.01 });

@@ -1,15 +1,15 @@
-"""The teacher: it ends, keeps what stands, and says what many steps say."""
+"""What slots will believe: who waits for whom, what is believed, and what learns the truth all the same."""
 
 import random
 
 import pytest
 import torch
 
-from training.config import DENOISERS, SpecialTokens
+from training.config import DENOISERS, SpecialTokens, TrainConfig
 from training.data import collate
 from training.denoiser import Denoiser
-from training.distill import settle
-from training.losses import context_streams
+from training.distill import later_beliefs
+from training.losses import canvas_logits, context_streams, three_stream_losses
 from training.noise import add_noise
 from training.tests.made_up import readable_code
 from training.tokenizer import train_tokenizer
@@ -42,30 +42,78 @@ def noise(batch, special, rate: float, corrupt: float = 0.0):
     return add_noise(batch.x0, t, special, corrupt, corrupt, guesses, batch.window, vocabulary)
 
 
-@pytest.mark.parametrize("steps", [1, 2, 6])
-def test_pure_noise_becomes_text_that_is_as_long_as_the_true_one(scene, steps):
+def hidden_text(batch, noisy, special):
+    return noisy.masked & ~torch.isin(batch.x0, torch.tensor([special.eom, special.end_of_text, special.pad]))
+
+
+def beliefs_of(scene, noisy):
     model, batch, states, special = scene
-    text = settle(model, batch, noise(batch, special, 1.0), states, special, steps)
-    frame = torch.isin(batch.x0, torch.tensor([special.eom, special.end_of_text, special.pad]))
-    assert frame.any()
-    assert torch.equal(text[frame], batch.x0[frame])
-    assert not torch.isin(text[~frame], torch.tensor(list(vars(special).values()))).any()
-    assert (text[~frame] != batch.x0[~frame]).any()
+    logits = canvas_logits(model, batch, noisy.xt, noisy.alive, states)
+    return later_beliefs(model, batch, noisy, logits, states, special)
 
 
-def test_more_steps_say_something_else_than_one(scene):
+@pytest.mark.parametrize("rate", [0.5, 1.0])
+def test_all_hidden_text_waits_but_the_surest_slot_of_each_canvas(scene, rate):
+    _, batch, _, special = scene
+    noisy = noise(batch, special, rate)
+    later, beliefs = beliefs_of(scene, noisy)
+    hidden = hidden_text(batch, noisy, special)
+    assert later.any()
+    assert not (later & ~hidden).any()
+    assert torch.equal((hidden & ~later).sum(-1), hidden.any(-1).long())
+    assert torch.allclose(beliefs.sum(-1), torch.ones(len(beliefs)), atol=1e-4)
+    assert (beliefs[:, list(vars(special).values())] == 0).all()
+
+
+def test_a_belief_is_what_is_said_behind_the_surer_reveals(scene):
     model, batch, states, special = scene
     noisy = noise(batch, special, 1.0)
-    texts = [settle(model, batch, noisy, states, special, steps) for steps in (1, 6)]
-    assert not torch.equal(*texts)
+    later, beliefs = beliefs_of(scene, noisy)
+    of_slot = dict(zip(map(tuple, later.nonzero().tolist()), beliefs))
+    row, canvas = (later.sum(-1) == later.sum(-1).max()).nonzero()[0].tolist()
+    left = set(hidden_text(batch, noisy, special)[row, canvas].nonzero().flatten().tolist())
+    assert len(left) > 3
+    xt, first = noisy.xt.clone(), True
+    while left:
+        logits = canvas_logits(model, batch, xt, noisy.alive, states)[row, canvas].clone()
+        logits[:, list(vars(special).values())] = -torch.inf
+        said = torch.softmax(logits, -1)
+        surest = max(left, key=lambda slot: said[slot].max())
+        if not first:
+            assert torch.allclose(of_slot[row, canvas, surest], said[surest], atol=1e-5)
+        xt[row, canvas, surest] = said[surest].argmax()
+        left.remove(surest)
+        first = False
 
 
-def test_what_stands_is_kept_and_what_stands_wrong_is_set_right(scene):
-    model, batch, states, special = scene
-    torch.manual_seed(1)
-    noisy = noise(batch, special, 0.4, corrupt=1.0)
-    assert noisy.wrong.any()
-    text = settle(model, batch, noisy, states, special)
-    visible = noisy.alive & ~noisy.masked
-    assert (text[visible] == batch.x0[visible]).all()
-    assert (text[noisy.wrong] == batch.x0[noisy.wrong]).all()
+def test_nobody_waits_where_one_slot_is_hidden(scene):
+    _, batch, _, special = scene
+    noisy = noise(batch, special, 0.0)
+    one = torch.zeros_like(noisy.masked)
+    one[..., 0] = True
+    noisy.xt = torch.where(one, special.mask, noisy.xt)
+    noisy.masked = noisy.masked | one
+    later, beliefs = beliefs_of(scene, noisy)
+    assert not later.any()
+    assert beliefs.shape == (0, DENOISERS["tiny"].vocab_size)
+
+
+def test_the_teacher_is_what_the_loss_of_waiting_slots_and_of_no_others_is_taken_against(scene):
+    """Beliefs that are the true tokens give the loss without a teacher."""
+    model, batch, _, special = scene
+    config = TrainConfig(own_step_share=0.0, all_mask_share=1.0)
+
+    def loss_with(teacher):
+        torch.manual_seed(2)
+        return three_stream_losses(model, batch, special, config, teacher)[0]
+
+    def truth(model, batch, noisy, logits, *_):
+        later, beliefs = later_beliefs(model, batch, noisy, logits, *_)
+        return later, torch.nn.functional.one_hot(batch.x0[later], beliefs.shape[-1]).to(beliefs.dtype)
+
+    plain = loss_with(None)
+    assert torch.allclose(loss_with(truth), plain)
+    taught = loss_with(later_beliefs)
+    assert not torch.allclose(taught, plain, atol=1e-3)
+    taught.backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
