@@ -66,7 +66,7 @@ def settings_of(config: DenoiserConfig, has_fim: bool) -> list[Setting]:
     found = [Setting(DIFFUSION, "diffusion", "thresholds")]
     others = [t for t in THRESHOLDS if t != config.reveal_threshold]
     found += [Setting(f"τ {t}", "diffusion", "thresholds", {"revealThreshold": t}) for t in others]
-    widths = [width for width in config.canvas_widths if width != SERVICE.first_width]
+    widths = [width for width in config.canvas_widths if width != SERVICE.canvas_width]
     found += [Setting(f"canvas {width}", "diffusion", "widths", {"canvasWidth": width}) for width in widths]
     found += [Setting(f"{n} steps", "diffusion", "budgets", {"maxSteps": n}) for n in STEP_BUDGETS]
     found.append(Setting("no edits", "diffusion", "no edits", {"editThreshold": 1}))

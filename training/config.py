@@ -45,7 +45,7 @@ class DenoiserConfig:
     max_position_embeddings: int = 640  # prefix and output: little more than a training window of 512 has
     # the `diffusion` block
     canvas_slots: int = 32
-    canvas_widths: tuple[int, ...] = (4, 8, 16, 32)  # the service opens the narrowest that holds what is asked for
+    canvas_widths: tuple[int, ...] = (2, 4, 8, 16, 32)  # those that the service may open
     prefix_tokens: int = 256  # together well inside a training window, so that a middle of any length is still possible
     suffix_tokens: int = 128
     reveal_threshold: float = 0.5

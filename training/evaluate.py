@@ -111,13 +111,13 @@ def sweep(examples: list[Example], completer: Completer, bar: tqdm) -> list[dict
         for reveal in SWEEP_REVEAL
     ]
     others = [Policy(width, freeze_after=policy.freeze_after) for width in config.canvas_widths]
-    settings += [(other, Thresholds.of(config)) for other in [*others, Policy(policy.first_width)] if other != policy]
+    settings += [(other, Thresholds.of(config)) for other in [*others, Policy(policy.canvas_width)] if other != policy]
     # by name: widths that the model does not have come down to one that it has
     named = {}
     for way, thresholds in settings:
         edits = "no edits" if thresholds.edit == 1 else f"edit {thresholds.edit}"
         frozen = "never frozen, " if way.freeze_after > policy.freeze_after else ""
-        width = way.width(config, 0, completer.max_tokens)
+        width = way.width(config, completer.max_tokens)
         named[f"canvas {width}, {frozen}reveal {thresholds.reveal}, {edits}"] = thresholds, way
     found: dict[str, list[Completion]] = {}
     for example in examples:
@@ -172,7 +172,7 @@ def report(result: dict) -> str:
     settings = result["settings"]
     parts = [
         f"{settings['model']} on {settings['split']}: {settings['examples']} examples a task, seed {settings['seed']}, "
-        + f"reveal threshold {settings['reveal_threshold']}, edit threshold {settings['edit_threshold']}, canvas of {settings['first_width']} slots, "
+        + f"reveal threshold {settings['reveal_threshold']}, edit threshold {settings['edit_threshold']}, canvas of {settings['canvas_width']} slots, "
         + f"up to {settings['prefix_tokens']} + {settings['suffix_tokens']} tokens of context."
     ]
     if "tasks" in result:
@@ -202,7 +202,7 @@ def evaluate(arguments: argparse.Namespace) -> dict:
             "examples": arguments.examples,
             "seed": arguments.seed,
             "max_tokens": arguments.max_tokens,
-            "first_width": policy.first_width,
+            "canvas_width": policy.canvas_width,
             "freeze_after": policy.freeze_after,
             **{key: getattr(model.config, key) for key in model.config.DIFFUSION_KEYS},
         },

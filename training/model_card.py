@@ -160,8 +160,7 @@ def scores_section(evaluation: dict) -> str:
             "## Scores",
             f"On the {settings['split']} packages, {settings['examples']} examples a task, seed {settings['seed']}, "
             + f"reveal threshold {settings['reveal_threshold']}, edit threshold {settings['edit_threshold']}, "
-            # evaluations that do not say it had canvases of full width
-            + f"canvases of {settings.get('first_width', settings['canvas_slots'])} slots, "
+            + f"canvases of {settings['canvas_width']} slots, "
             + f"at most {settings['prefix_tokens']} + {settings['suffix_tokens']} tokens of context.",
             "\n".join(said),
             tasks_table(evaluation["tasks"]),

@@ -43,26 +43,23 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class Policy:
-    """What is not computed (src/engine/canvas-width.ts, src/diffusion/canvas.ts). first_width: the first canvas is the
-    widest of the model's widths that is no wider, None: the widest; widens: each canvas that fills is followed by one of
-    the next width, otherwise by one of the same; freeze_after: evaluations of a revealed token after which its slot is
-    frozen: kept as it is, its keys and values with it."""
+    """What is not computed (src/engine/canvas-width.ts, src/diffusion/canvas.ts). canvas_width: canvases are of the widest
+    of the model's widths that is no wider, None: the widest; freeze_after: evaluations of a revealed token after which
+    its slot is frozen: kept as it is, its keys and values with it."""
 
-    first_width: int | None = None
-    widens: bool = False
+    canvas_width: int | None = None
     freeze_after: float = float("inf")
 
-    def width(self, config: DenoiserConfig, block: int, left: int) -> int:
-        """Slots of canvas number `block`, never more than the narrowest width that holds the `left` tokens wanted."""
+    def width(self, config: DenoiserConfig, left: int) -> int:
+        """Slots of a canvas, never more than the narrowest width that holds the `left` tokens wanted."""
         widths = sorted({*config.canvas_widths, config.canvas_slots})
-        fitting = [i for i, width in enumerate(widths) if width <= (self.first_width or widths[-1])]
-        first = (fitting or [0])[-1] + (block if self.widens else 0)
-        enough = next((i for i, width in enumerate(widths) if width >= left), len(widths) - 1)
-        return widths[min(first, enough)]
+        fitting = [width for width in widths if width <= (self.canvas_width or widths[-1])]
+        enough = next((width for width in widths if width >= left), widths[-1])
+        return min(fitting[-1] if fitting else widths[0], enough)
 
 
 EVERYTHING = Policy()
-SERVICE = Policy(first_width=4, freeze_after=1)  # DEFAULT_WIDTHS and DEFAULT_FREEZE_AFTER of src/engine
+SERVICE = Policy(canvas_width=2, freeze_after=1)  # DEFAULT_CANVAS_WIDTH and DEFAULT_FREEZE_AFTER of src/engine
 
 
 def prompt_ids(
@@ -185,11 +182,9 @@ def infill_contexts(
     """infill, the prompt being there already; the contexts stay as they are."""
     prefix = copy(prefix)  # extend replaces the tensors of a context, it never writes into them
     result = Generated()
-    block = 0
     while not result.ended and len(result.ids) < max_tokens:
         left = max_tokens - len(result.ids)
-        width = policy.width(model.config, block, left)
-        block += 1
+        width = policy.width(model.config, left)
         canvas = HeldCanvas(model, width, prefix, suffix)
         ids, log_probabilities, ended = denoise(canvas, special, thresholds, policy, min(width, left), result)
         result.ids += ids

@@ -32,7 +32,8 @@ CHARACTERS_PER_TOKEN = 5.0  # generous: so many are cut out for a window that it
 SPAN_CHARACTERS_PER_TOKEN = 2.6  # careful: spans lie in so much of the text that the window surely covers it
 NEAR_HORIZON_SHARE = 0.35  # windows whose horizon lies in their first half: short prompts
 HORIZON_MIN = 16  # tokens
-TOKENS_PER_SPAN = 10  # within the horizon; where there is room for fewer spans than canvases, see nth_canvas
+TOKENS_PER_SPAN = 10  # within the horizon; where there is room for fewer spans than canvases, canvases share spans
+CONTINUATION_CANVASES = 4  # of one continuation, which has no end of its own
 INSIDE_WORD_SHARE = 0.35  # cursors that may stand inside a word
 DOCUMENT_START_SHARE = 0.1  # windows that begin at the start of a document
 
@@ -121,10 +122,14 @@ class WindowSampler:
             return None
         window = np.array(tokens[: self.window_tokens], np.int32)
         texts_end = np.flatnonzero(window == self.special.end_of_text)
-        spans = [
-            nth_canvas(*found[canvas % distinct], canvas // distinct, slots, texts_end, self.window_tokens)
-            for canvas in range(canvases)
+        places = [
+            (first, end)
+            for start, end in found
+            for first in canvas_starts(start, end, slots, texts_end, self.window_tokens)
         ]
+        if len(places) > canvases:
+            places = rng.sample(places, canvases)
+        spans = [places[canvas % len(places)] for canvas in range(canvases)]
         return Window(window, np.array(spans, np.int32), horizon)
 
     def _spans(
@@ -167,16 +172,18 @@ def cut_span(rng: random.Random, text: str, character: int, kind: str) -> tuple[
     return (character if rng.random() < 0.6 else line_start), character
 
 
-def nth_canvas(start: int, end: int, n: int, slots: int, texts_end: np.ndarray, window_tokens: int) -> tuple[int, int]:
-    """The span [start, end) of tokens as the n-th canvas of its completion finds it, when those before it are part of
-    the prefix; counted round, the last canvas being the one that ends."""
-    if end < 0:
-        behind = texts_end[texts_end >= start]
-        last = min([window_tokens - slots, *behind[:1]])
-    else:
-        last = end  # nothing is left of the middle but its end
-    canvases = (last - start) // slots + 1
-    return start + n % canvases * slots, end
+def canvas_starts(start: int, end: int, slots: int, texts_end: np.ndarray, window_tokens: int) -> range:
+    """Where the canvases begin that a completion of the span [start, end) of tokens opens one after the other: each
+    behind what those before it have said, the last being the one that ends.
+
+    All of them are drawn from, and with equal chances: were short spans drawn from as often as long ones, a canvas would
+    learn that most completions end in it.
+    """
+    if end >= 0:
+        return range(start, end + 1, slots)  # of a middle that fills its canvases nothing is left but the end
+    behind = texts_end[texts_end >= start]
+    last = min([window_tokens - slots, start + (CONTINUATION_CANVASES - 1) * slots, *behind[:1]])
+    return range(start, last + 1, slots)
 
 
 def word_start(text: str, character: int) -> int:

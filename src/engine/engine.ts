@@ -13,7 +13,7 @@ import { type Penalties, withPenalties } from '../diffusion/penalties.ts';
 import { denoisingStep, type SamplerSettings } from '../diffusion/sampler.ts';
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts';
 import { slotViews } from './canvas-view.ts';
-import { canvasWidth, DEFAULT_WIDTHS, type WidthPolicy } from './canvas-width.ts';
+import { canvasWidth } from './canvas-width.ts';
 import { DenoisingStep, type ReadingParts, ReadingStep } from './denoising-step.ts';
 import { Line, type Ticket } from './line.ts';
 import { PassQueue, type Step } from './pass-queue.ts';
@@ -187,7 +187,9 @@ class DiffusionEngine implements Engine {
     for (let block = 0; !ended && !work.isSpent && transcript.tokens.length < maxTokens; block++) {
       const left = maxTokens - transcript.tokens.length;
       const { canvasWidths } = config.diffusion;
-      const width = request.canvasWidth ?? canvasWidth(canvasWidths, block, left, widthPolicyOf(request));
+      // From left to right, slots that are not computed cost nothing.
+      const slots = request.decoding === 'autoregressive' ? Number.POSITIVE_INFINITY : undefined;
+      const width = request.canvasWidth ?? canvasWidth(canvasWidths, left, slots);
       const canvas = new Canvas(width, this.#tokenizer.special);
       const wanted = Math.min(canvas.slots, left);
       const stepsBefore = work.steps;
@@ -296,12 +298,6 @@ class DiffusionEngine implements Engine {
     this.#denoiser.extend(context, tokens.slice(context.length, context.length + CHUNK_TOKENS));
     return true;
   }
-}
-
-function widthPolicyOf({ decoding, firstWidth }: GenerateRequest): WidthPolicy {
-  // Slots that are not computed cost nothing.
-  if (decoding === 'autoregressive') return { firstWidth: Number.POSITIVE_INFINITY, widens: false };
-  return firstWidth === undefined ? DEFAULT_WIDTHS : { firstWidth, widens: true };
 }
 
 /** Undefined when there are none: to penalize takes all logits of every slot. */

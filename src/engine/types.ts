@@ -48,8 +48,6 @@ export interface GenerateRequest {
   editThreshold?: number;
   /** Slots of each canvas, one of `model.diffusion.canvasWidths`; the engine's choice when absent. */
   canvasWidth?: number;
-  /** Slots of the first canvas where the engine chooses: each that fills is followed by one a width wider. */
-  firstWidth?: number;
   /**
    * Passes over a revealed slot after which it is frozen: its token, keys and values stay, and it is not computed any more. At least
    * 1; infinity computes all slots at each step. The engine's own when absent.

@@ -55,7 +55,7 @@ def test_every_setting_is_honoured_and_its_work_counted(runtime):
     for example, (default, one, wide, slow, ar) in zip(EXAMPLES, found):
         assert len(default["frames"]) == default["steps"]
         assert "frames" not in one
-        assert (one["steps"], one["slotEvaluations"]) == (1, SERVICE.first_width)
+        assert (one["steps"], one["slotEvaluations"]) == (1, SERVICE.canvas_width)
         assert (wide["steps"], wide["slotEvaluations"]) == (1, 32)
         assert slow["steps"] >= default["steps"]
         # a decoder that cannot see the suffix is told the length

@@ -61,19 +61,18 @@ def test_slots_that_are_not_computed_are_seen_as_they_were(model):
 
 
 @pytest.mark.parametrize(
-    ("policy", "left", "widths"),
+    ("canvas_width", "left", "width"),
     [
-        (Policy(), 64, [16, 16, 16]),
-        (Policy(first_width=8), 64, [8, 8, 8]),
-        (Policy(first_width=4, widens=True), 64, [4, 8, 16, 16]),
-        (Policy(first_width=2), 64, [4, 4]),  # narrower than any: the narrowest
-        (Policy(), 5, [8]),  # no wider than what is wanted needs
-        (Policy(first_width=4), 5, [4]),
-        (Policy(first_width=4, widens=True), 3, [4, 4]),
+        (None, 64, 16),
+        (8, 64, 8),
+        (2, 64, 4),  # narrower than any: the narrowest
+        (None, 5, 8),  # no wider than what is wanted needs
+        (4, 5, 4),
+        (16, 3, 4),
     ],
 )
-def test_widths_follow_the_policy(policy, left, widths):
-    assert [policy.width(CONFIG, block, left) for block in range(len(widths))] == widths
+def test_widths_follow_the_policy(canvas_width, left, width):
+    assert Policy(canvas_width).width(CONFIG, left) == width
 
 
 @torch.no_grad()
@@ -104,7 +103,7 @@ def test_a_frozen_slot_is_evaluated_no_more(model):
 
 
 def test_no_more_is_decided_than_is_wanted(model):
-    result = infill(model, SPECIAL, LEFT, RIGHT, 3, NO_EDITS, Policy(first_width=8))
+    result = infill(model, SPECIAL, LEFT, RIGHT, 3, NO_EDITS, Policy(canvas_width=8))
     assert len(result.ids) == 3 or result.ended
     assert result.steps <= 3
     assert result.slot_evaluations <= 4 * result.steps  # the narrowest canvas that holds three

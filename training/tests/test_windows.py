@@ -8,7 +8,7 @@ import pytest
 from training.config import SpecialTokens
 from training.tests.made_up import readable_code
 from training.tokenizer import encode, train_tokenizer
-from training.windows import SPAN_KINDS, Window, WindowSampler, canvas_targets, cut_span, nth_canvas, word_start
+from training.windows import SPAN_KINDS, Window, WindowSampler, canvas_starts, canvas_targets, cut_span, word_start
 
 WINDOW, SLOTS, CANVASES = 96, 8, 6
 PACKAGES = [[readable_code(seed, 30) for seed in range(start, start + 3)] for start in (0, 10)]
@@ -40,35 +40,38 @@ def test_windows_are_full_and_have_as_many_spans_as_asked(sampler):
 @pytest.mark.parametrize(
     ("start", "end", "slots", "expected"),
     [
-        (10, 15, 2, [10, 12, 14, 10, 12]),  # two full canvases, one with the last token and the end
-        (10, 14, 2, [10, 12, 14, 10, 12]),  # the last has nothing but the end
-        (10, 13, 8, [10, 10]),
-        (10, -1, 2, [10, 12, 14, 16, 10]),  # the document ends at 17
-        (18, -1, 4, [18, 22, 26, 30, 18]),  # the window ends at 34
+        (10, 15, 2, [10, 12, 14]),  # two full canvases, one with the last token and the end
+        (10, 14, 2, [10, 12, 14]),  # the last has nothing but the end
+        (10, 13, 8, [10]),
+        (10, -1, 2, [10, 12, 14, 16]),  # the document ends at 17
+        (14, -1, 2, [14, 16]),
+        (18, -1, 4, [18, 22, 26, 30]),
+        (26, -1, 4, [26, 30]),  # the window ends at 34
+        (18, -1, 2, [18, 20, 22, 24]),
     ],
 )
-def test_the_nth_canvas_of_a_span_goes_on_where_those_before_it_have_filled(start, end, slots, expected):
-    found = [nth_canvas(start, end, n, slots, np.array([3, 17]), 34) for n in range(len(expected))]
-    assert found == [(first, end) for first in expected]
+def test_the_canvases_of_a_completion_follow_each_other(start, end, slots, expected):
+    assert list(canvas_starts(start, end, slots, np.array([3, 17]), 34)) == expected
 
 
-def test_canvases_beyond_the_spans_are_later_ones_of_their_completions(sampler):
-    rng, width, canvases = random.Random(6), 2, 200
-    later = 0
-    for _ in range(30):
+def test_a_narrow_canvas_ends_as_seldom_as_those_of_completions_do(sampler):
+    """Of all canvases that completions of the spans open, each has the same chance: one of them ends."""
+    rng, width, canvases = random.Random(6), 2, 40
+    ended = drawn = 0
+    lengths = []
+    for _ in range(300):
         window = sampler.draw(rng, canvases, width)
-        spans = window.spans.tolist()
-        firsts = spans[: max(1, min(canvases, window.horizon // 10))]
-        for index, (start, end) in enumerate(spans):
-            first, same_end = firsts[index % len(firsts)]
-            assert end == same_end
-            assert start >= first
-            assert (start - first) % width == 0
-            later += start > first
         x0, _, suffix_seen = canvas_targets(window, width, sampler.special)
+        middles = suffix_seen > 0
         reach = window.spans[:, 1] - window.spans[:, 0]
-        assert ((x0 == sampler.special.eom).any(-1) == (reach < width))[suffix_seen > 0].all()
-    assert later > 1000
+        ends = (x0 == sampler.special.eom).any(-1)
+        assert (ends == (reach < width))[middles].all()
+        ended += int(ends[middles].sum())
+        drawn += int(middles.sum())
+        whole = sampler.draw(rng, 5, 64)  # fewer than there are spans: first canvases alone
+        lengths += (whole.spans[:, 1] - whole.spans[:, 0])[whole.spans[:, 1] >= 0].tolist()
+    opened = np.mean([length // width + 1 for length in lengths])
+    assert ended / drawn == pytest.approx(1 / opened, rel=0.15)
 
 
 def test_prefix_middle_and_suffix_do_not_add_up_to_the_window(sampler):
