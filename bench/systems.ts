@@ -32,7 +32,7 @@ const exampleSchema = z.object({
   prefix: z.string(),
   middle: z.string(),
   suffix: z.string(),
-  /** Whether a completion ends where its first line does. Otherwise what cannot end by itself is given the true length. */
+  /** Whether all completions end where their first line does. Otherwise what cannot end by itself is given the true length. */
   line: z.boolean(),
 });
 
@@ -115,8 +115,7 @@ class Diffusion {
     options: Partial<GenerateRequest>,
     frames?: Frame[],
   ): Promise<Completion> {
-    // Where there is a suffix, to end at the right place is part of the task.
-    const stop = line && suffix === '' ? ['\n'] : [];
+    const stop = line ? ['\n'] : [];
     const request = { prefix, suffix, maxTokens: 0, stop, temperature: 0, topP: 1, seed: 0, ...options };
     const generation = this.#engine.generate(request, new AbortController().signal);
     for (;;) {
@@ -160,7 +159,7 @@ class LeftToRight {
     const [[ids, steps], decodeMs] = await cpuMs(() => this.#decode(prompt.at(-1)!, example, maxTokens));
     const text = this.#tokenizer.decode(ids);
     return {
-      text: this.#endsAtLine(example) ? text.split('\n', 1)[0]! : text,
+      text: example.line ? text.split('\n', 1)[0]! : text,
       tokens: steps,
       steps,
       slotEvaluations: steps,
@@ -180,9 +179,8 @@ class LeftToRight {
   #decode(last: number, example: Example, maxTokens: number): [ids: number[], steps: number] {
     const { mask, pad, prefix, suffix, eom, endOfText } = this.#tokenizer.special;
     const endsItself = this.#seesSuffix && example.suffix !== '';
-    const endsAtLine = this.#endsAtLine(example);
     const refused = new Set([mask, pad, prefix, suffix, ...(endsItself ? [] : [eom])]);
-    const limit = endsItself || endsAtLine ? maxTokens : this.#tokenizer.encode(example.middle).length;
+    const limit = endsItself || example.line ? maxTokens : this.#tokenizer.encode(example.middle).length;
     const context = this.#denoiser.prefixContexts[0]!;
     const ids: number[] = [];
     let next = last;
@@ -193,14 +191,9 @@ class LeftToRight {
       next = predictions.ids.find((id) => !refused.has(id))!;
       if (next === eom || next === endOfText) break;
       ids.push(next);
-      if (endsAtLine && this.#lineEnds.has(next)) break;
+      if (example.line && this.#lineEnds.has(next)) break;
     }
     return [ids, steps];
-  }
-
-  /** A model that sees the suffix has to end by itself. */
-  #endsAtLine({ line, suffix }: Example): boolean {
-    return line && (!this.#seesSuffix || suffix === '');
   }
 }
 

@@ -103,7 +103,7 @@ def edits_table(result: dict) -> str:
 
 
 def few_table(result: dict) -> str:
-    """The best of diffusion at few slot evaluations, beside diffusion with the model's own settings and the baselines."""
+    """The best of diffusion at few slot evaluations, beside revealing slot by slot and the baselines."""
     rows = []
     for task, scores in result["tasks"].items():
         few, settings = scores["few"], scores["settings"]

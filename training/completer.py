@@ -62,15 +62,17 @@ class Completer:
                 _, suffix_ms = cpu_ms(lambda: suffix.extend(right))
         return Prompt(example, left, prefix, suffix, prefix_ms, suffix_ms)
 
-    def diffuse(self, prompt: Prompt, thresholds: Thresholds, policy: Policy | None = None) -> Completion:
+    def diffuse(self, prompt: Prompt, task: str, thresholds: Thresholds, policy: Policy | None = None) -> Completion:
         """policy: another one than the completer's."""
         streams, policy = (prompt.prefix, prompt.suffix), policy or self.policy
+        _, stop = self._end(prompt.example, task)
         found, ms = cpu_ms(
-            lambda: infill_contexts(self.model, self.special, *streams, self.max_tokens, thresholds, policy)
+            lambda: infill_contexts(self.model, self.special, *streams, self.max_tokens, thresholds, policy, stop)
         )
         tokens = len(found.ids) + found.ended
         prompt_ms = prompt.prefix_ms + prompt.suffix_ms
-        return Completion(self._text(found.ids), tokens, found.steps, found.slot_evaluations, prompt_ms, ms)
+        text = self._cut(self._text(found.ids), task)
+        return Completion(text, tokens, found.steps, found.slot_evaluations, prompt_ms, ms)
 
     def decode(self, prompt: Prompt, task: str) -> Completion:
         limit, stop = self._end(prompt.example, task)
@@ -85,9 +87,10 @@ class Completer:
         return Completion(self._cut(self._text(found), task), len(found), 0, 0, 0.0, ms)
 
     def _end(self, example: Example, task: str) -> tuple[int, Callable[[list[int]], bool]]:
-        """Where a left-to-right decoder ends: at the line end, or after as many tokens as the truth has."""
+        """Where a completion ends that does not end by itself: at the line end, and where it is not a line's, after as
+        many tokens as the truth has."""
         if task in LINE_TASKS:
-            return self.max_tokens, lambda ids: bool(ids) and ids[-1] in self.line_ends
+            return self.max_tokens, lambda ids: any(id_ in self.line_ends for id_ in ids)
         return len(self.tokenizer.encode(example.middle, add_special_tokens=False).ids), lambda ids: False
 
     def _cut(self, text: str, task: str) -> str:

@@ -48,15 +48,17 @@ from training.scores import (
     tasks_table,
 )
 
-SWEEP_REVEAL = (0.5, 0.7, 0.8, 0.9, 0.95)
+SWEEP_TASK = "line_rest"
+SWEEP_REVEAL = (0.05, 0.1, 0.2, 0.5, 0.9)
 SAMPLES = 4  # completions of each task that are kept in the result, the first ones drawn
 SAMPLE_CONTEXT = 120  # characters of prefix and suffix kept with them
 MAX_TOKENS = 64
 
 NOTES = (
     "AR is the prefix stream of the same weights, decoded greedily. It cannot see the suffix.",
-    "At the line tasks AR and the 5-gram are stopped at the line end and cut there; diffusion has to end by itself.",
-    "At random spans AR and the 5-gram are given the true length in tokens, as they have no way to know it.",
+    "At the line tasks all are stopped at the line end and cut there; diffusion may end before it.",
+    "At random spans AR and the 5-gram are given the true length in tokens, as they have no way to know it; diffusion has to "
+    + "end by itself.",
     "The 5-gram knows canonical tokenization only: a cursor in the middle of a word costs it more than the denoiser, which "
     + "was trained on text cut at random characters.",
     "CPU time is that of this PyTorch reference on one thread, where a pass over a canvas costs little more than one "
@@ -77,13 +79,13 @@ def evaluate_task(
     found: dict[str, list[Completion]] = {}
     for example in examples:
         prompt = completer.prompt(example)
-        found.setdefault("diffusion", []).append(completer.diffuse(prompt, thresholds))
+        found.setdefault("diffusion", []).append(completer.diffuse(prompt, task, thresholds))
         if ar:
             found.setdefault("ar", []).append(completer.decode(prompt, task))
         if ngram:
             found.setdefault("ngram", []).append(completer.decode_ngram(prompt, task, ngram))
         if floating:
-            found.setdefault("float", []).append(floating.diffuse(floating.prompt(example), thresholds))
+            found.setdefault("float", []).append(floating.diffuse(floating.prompt(example), task, thresholds))
         bar.update()
     middles = [example.middle for example in examples]
     return {
@@ -123,8 +125,8 @@ def sweep(examples: list[Example], completer: Completer, bar: tqdm) -> list[dict
     for example in examples:
         prompt = completer.prompt(example)
         for name, setting in named.items():
-            found.setdefault(name, []).append(completer.diffuse(prompt, *setting))
-        found.setdefault(SYSTEMS["ar"], []).append(completer.decode(prompt, "line_rest"))
+            found.setdefault(name, []).append(completer.diffuse(prompt, SWEEP_TASK, *setting))
+        found.setdefault(SYSTEMS["ar"], []).append(completer.decode(prompt, SWEEP_TASK))
         bar.update()
     middles = [example.middle for example in examples]
     return [{"setting": setting, **summarize(completions, middles)} for setting, completions in found.items()]
@@ -208,7 +210,7 @@ def evaluate(arguments: argparse.Namespace) -> dict:
         },
     }
     if arguments.sweep:
-        examples = draw_examples(packages, "line_rest", arguments.examples, arguments.seed)
+        examples = draw_examples(packages, SWEEP_TASK, arguments.examples, arguments.seed)
         with tqdm(total=2 * len(examples), desc="sweep", unit="example") as bar:
             result["repair"] = repairs(examples, completer, arguments.seed, bar)
             result["sweep"] = sweep(examples, completer, bar)

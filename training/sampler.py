@@ -6,6 +6,7 @@ number of times; what lies behind the first end token is dropped. How wide canva
 Policy; the default computes everything.
 """
 
+from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, field
 
@@ -178,11 +179,13 @@ def infill_contexts(
     max_tokens: int,
     thresholds: Thresholds,
     policy: Policy = EVERYTHING,
+    stop: Callable[[list[int]], bool] = lambda ids: False,
 ) -> Generated:
-    """infill, the prompt being there already; the contexts stay as they are."""
+    """infill, the prompt being there already; the contexts stay as they are. stop: whether no canvas is to follow those
+    that have said the given tokens."""
     prefix = copy(prefix)  # extend replaces the tensors of a context, it never writes into them
     result = Generated()
-    while not result.ended and len(result.ids) < max_tokens:
+    while not result.ended and len(result.ids) < max_tokens and not stop(result.ids):
         left = max_tokens - len(result.ids)
         width = policy.width(model.config, left)
         canvas = HeldCanvas(model, width, prefix, suffix)

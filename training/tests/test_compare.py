@@ -50,12 +50,13 @@ def test_every_setting_is_honoured_and_its_work_counted(runtime):
         Setting("slow", "diffusion", "thresholds", {"revealThreshold": 1, "editThreshold": 1}),
         Setting("ar", "ar", "ar"),
     ]
+    width = SERVICE.width(read_quantized(NANO).config, compare.MAX_TOKENS)
     found = run(EXAMPLES, settings, shown="diffusion")
     assert [[record["setting"] for record in of_example] for of_example in found] == [[0, 1, 2, 3, 4]] * 2
     for example, (default, one, wide, slow, ar) in zip(EXAMPLES, found):
         assert len(default["frames"]) == default["steps"]
         assert "frames" not in one
-        assert (one["steps"], one["slotEvaluations"]) == (1, SERVICE.canvas_width)
+        assert (one["steps"], one["slotEvaluations"]) == (1, width)
         assert (wide["steps"], wide["slotEvaluations"]) == (1, 32)
         assert slow["steps"] >= default["steps"]
         # a decoder that cannot see the suffix is told the length
@@ -182,9 +183,10 @@ def test_the_winner_is_the_one_that_is_as_good_for_less():
     assert "diffusion in CPU ms, AR-FIM in the rest" in cheaper
 
 
-def scored(**settings: tuple[list[str], int]) -> dict:
+def scored(slot_by_slot: tuple[list[str], int] | None = None, **settings: tuple[list[str], int]) -> dict:
     """A task of places where `word` stands; each setting by what it says and its slot evaluations for four tokens."""
     count = len(next(iter(settings.values()))[0])
+    settings[compare.MANY_STEPS] = slot_by_slot or settings["diffusion"]
     completions = {
         name.replace("_", " "): [completion(text, slots, 1.0) for text in texts]
         for name, (texts, slots) in settings.items()
@@ -208,7 +210,9 @@ def test_edits_are_compared_with_the_best_that_costs_no_more_without_them():
 
 def test_few_steps_are_the_best_of_what_is_cheap_and_say_what_they_lose():
     right, half = ["word"] * 20, ["word", ""] * 10
-    cheap = scored(diffusion=(right, 16), quick=(half, 6), poor=([""] * 20, 4), no_edits=(right, 8), ar=(right, 4))
+    cheap = scored(
+        (right, 16), diffusion=(half, 16), quick=(half, 6), poor=([""] * 20, 4), no_edits=(right, 8), ar=(right, 4)
+    )
     assert cheap["few"]["setting"] == "quick"
     assert cheap["few"]["lost"]["exact_match"]["mean"] == 0.5
     assert scored(diffusion=(right, 16), ar=(right, 4))["few"] is None

@@ -123,14 +123,26 @@ def test_the_words_of_a_row_say_who_is_ahead():
 
 def test_diffusion_is_the_sampler_and_leaves_the_prompt_as_it_was(completer, model, tokenizer, special):
     prompt, thresholds = completer.prompt(EXAMPLE), Thresholds.of(model.config)
-    first = completer.diffuse(prompt, thresholds)
+    first = completer.diffuse(prompt, "random", thresholds)
     completer.decode(prompt, "line_rest")
-    second = completer.diffuse(prompt, thresholds)
+    second = completer.diffuse(prompt, "random", thresholds)
     streams = prompt_ids(EXAMPLE.prefix, EXAMPLE.suffix, tokenizer, special, model.config)
     expected = infill(model, special, *streams, 12, thresholds, SERVICE)
     assert first.text == second.text == tokenizer.decode(expected.ids)
     assert first.slot_evaluations == expected.slot_evaluations
     assert first.tokens == len(expected.ids) + expected.ended
+
+
+def test_at_a_line_diffusion_stops_at_its_end_and_opens_no_canvas_behind_it(completer, model):
+    prompt, thresholds = completer.prompt(EXAMPLE), Thresholds.of(model.config)
+    free = completer.diffuse(prompt, "random", thresholds)
+    completer.line_ends = set(range(completer.model.config.vocab_size))  # whatever it says
+    stopped = completer.diffuse(prompt, "line_rest", thresholds)
+    assert stopped.text
+    assert free.text.startswith(stopped.text)
+    assert stopped.tokens <= SERVICE.width(model.config, completer.max_tokens) < free.tokens
+    completer.line_ends = set()
+    assert completer.diffuse(prompt, "line_rest", thresholds).text == free.text.split("\n", 1)[0]
 
 
 def test_ar_has_one_evaluation_a_token(completer):
