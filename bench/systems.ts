@@ -48,6 +48,8 @@ const settingSchema = z.object({
       freezeAfter: z.exactOptional(z.int()),
     })
     .default({}),
+  /** Whether diffusion is told how many tokens there are, as what cannot end by itself is. */
+  givenLength: z.boolean().default(false),
   /** Whether every denoising step is told, slot by slot. */
   frames: z.boolean().default(false),
 });
@@ -93,21 +95,30 @@ function readModel(folder: string): EngineParts {
 /** Diffusion as the service runs it. */
 class Diffusion {
   readonly #engine: Engine;
+  readonly #tokenizer: Tokenizer;
 
-  constructor(engine: Engine) {
+  constructor(engine: Engine, tokenizer: Tokenizer) {
     this.#engine = engine;
+    this.#tokenizer = tokenizer;
   }
 
   /** The context is read by the first call for an example, and found in the cache by the others. */
-  async complete(example: Example, maxTokens: number, { request, frames }: Setting): Promise<Found> {
+  async complete(example: Example, most: number, { request, givenLength, frames }: Setting): Promise<Found> {
+    const maxTokens = givenLength ? this.#tokenizer.encode(example.middle).length : most;
+    const length = givenLength ? { logitBias: this.#noEnd() } : {};
     const [, promptMs] = await cpuMs(() => this.#generate(example, { maxTokens: 0 }));
     const shown: Frame[] = [];
     const [{ text, finishReason, usage }, decodeMs] = await cpuMs(() =>
-      this.#generate(example, { ...request, maxTokens, showCanvas: frames }, frames ? shown : undefined),
+      this.#generate(example, { ...request, ...length, maxTokens, showCanvas: frames }, frames ? shown : undefined),
     );
     const { completionTokens, steps, slotEvaluations } = usage;
     const tokens = completionTokens + (finishReason === 'stop' ? 1 : 0);
     return { text, tokens, steps, slotEvaluations, promptMs, decodeMs, ...(frames && { frames: shown }) };
+  }
+
+  #noEnd(): Map<number, number> {
+    const { eom, endOfText, pad } = this.#tokenizer.special;
+    return new Map([eom, endOfText, pad].map((id) => [id, Number.NEGATIVE_INFINITY]));
   }
 
   async #generate(
@@ -220,7 +231,7 @@ async function main(): Promise<void> {
 
   const model = readModel(resolve(values.model));
   const { diffusion: limits } = parseConfig(model.config);
-  const diffusion = new Diffusion(await createEngine(model));
+  const diffusion = new Diffusion(await createEngine(model), loadTokenizer(model.tokenizer));
   const ar = await leftToRight(resolve(values.model), limits, false);
   const fim = values.fim === undefined ? undefined : await leftToRight(resolve(values.fim), limits, true);
   const complete = (example: Example, setting: Setting): Promise<Found> => {

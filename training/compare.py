@@ -58,18 +58,21 @@ FEW = 1.5  # slot evaluations a token, below which diffusion is to beat autoregr
 MAX_TOKENS = 64
 SHOWN = "canvas 16"  # whose steps are drawn: wide enough to see something
 DIFFUSION = "diffusion"  # with the settings of the model's config
+GIVEN = "length given"  # the same, told the true length as AR is where a task is not a line
 REPAIR_TASK = "line_rest"
-NOT_DIFFUSION = ("ar", "fim", "ngram")
+NO_RIVALS = ("ar", "fim", "ngram", GIVEN)  # of the other settings of diffusion
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One way to complete an example, as bench/systems.ts takes it. curve: what it is a point of."""
+    """One way to complete an example, as bench/systems.ts takes it. curve: what it is a point of; given_length: it is
+    told how many tokens there are."""
 
     name: str
     system: str
     curve: str
     request: dict = field(default_factory=dict)
+    given_length: bool = False
 
 
 def settings_of(config: DenoiserConfig, has_fim: bool) -> list[Setting]:
@@ -97,6 +100,7 @@ def settings_of(config: DenoiserConfig, has_fim: bool) -> list[Setting]:
         name = f"edits at {EDIT_THRESHOLD}, canvas {EDIT_WIDTH}, τ {t}"
         found.append(Setting(name, "diffusion", "edits", willing | {"revealThreshold": t}))
         found.append(Setting(f"{name}, {LOOKS} looks", "diffusion", "edits", patient | {"revealThreshold": t}))
+    found.append(Setting(GIVEN, "diffusion", "given", given_length=True))
     found.append(Setting("ar", "ar", "ar"))
     return found + ([Setting("fim", "fim", "fim")] if has_fim else [])
 
@@ -113,7 +117,10 @@ def run_systems(
     """What each setting found for each example, [example][setting]; of the setting that is `shown` every step as well.
     Raises RuntimeError with what Node said."""
     with tempfile.TemporaryDirectory() as folder:
-        asked = [{"system": s.system, "request": s.request, "frames": s.name == shown} for s in settings]
+        asked = [
+            {"system": s.system, "request": s.request, "givenLength": s.given_length, "frames": s.name == shown}
+            for s in settings
+        ]
         (Path(folder) / "settings.json").write_text(json.dumps({"maxTokens": MAX_TOKENS, "settings": asked}))
         lines = [json.dumps({**asdict(example), "line": line}) for example in examples]
         (Path(folder) / "examples.jsonl").write_text("\n".join(lines) + "\n")
@@ -153,7 +160,8 @@ def parse_shares(examples: list[Example], texts: list[str], extensions: dict[str
 def score_task(
     task: str, examples: list[Example], completions: dict[str, list[Completion]], extensions: dict[str, str]
 ) -> dict:
-    """Summaries of all settings, their differences to diffusion, and what edits and few steps make of it."""
+    """Summaries of all settings, their differences to diffusion, what edits and few steps make of it, and where AR is told
+    the length, what diffusion makes of that."""
     middles = [example.middle for example in examples]
     summaries, quality = {}, {}
     for name, found in completions.items():
@@ -168,6 +176,8 @@ def score_task(
                 summary["parses_examples"] = len(shares)
         summaries[name], quality[name] = summary, values
     scores = {"settings": summaries, "differences": differences(quality)}
+    if task not in LINE_TASKS and GIVEN in quality:
+        scores["given"] = {name: difference(quality[GIVEN][name], quality["ar"][name]) for name in quality[GIVEN]}
     return scores | {"edits": with_and_without_edits(summaries, quality), "few": few_steps(summaries, quality)}
 
 
@@ -193,9 +203,7 @@ def few_steps(summaries: dict[str, dict], quality: dict) -> dict | None:
     """The best setting of diffusion, in edit similarity, that needs at most FEW slot evaluations a token, and what it
     loses, pair by pair, against revealing slot by slot. None: no setting is so cheap."""
     cheap = [
-        name
-        for name, row in summaries.items()
-        if name not in NOT_DIFFUSION and row["slot_evaluations_per_token"] <= FEW
+        name for name, row in summaries.items() if name not in NO_RIVALS and row["slot_evaluations_per_token"] <= FEW
     ]
     if not cheap:
         return None

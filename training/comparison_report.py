@@ -44,7 +44,7 @@ def verdicts(result: dict) -> str:
     rows = []
     for task, scores in result["tasks"].items():
         settings = scores["settings"]
-        diffusion = {name: settings[name] for name, curve in curves.items() if curve not in ("ar", "fim")}
+        diffusion = {name: settings[name] for name, curve in curves.items() if curve not in ("ar", "fim", "given")}
         for baseline in ("ar", "fim"):
             if baseline in settings:
                 rows.append(
@@ -85,6 +85,20 @@ def _verdict(diffusion: dict[str, dict], baseline: dict, name: str) -> list[str]
             "" if len(as_good) == len(diffusion) else ", though diffusion can be better"
         )
     return [quality, *cells, winner]
+
+
+def given_table(result: dict) -> str:
+    """Diffusion and AR where both are told the length."""
+    rows = []
+    for task, scores in result["tasks"].items():
+        for name, change in scores.get("given", {}).items():
+            mean, low, high = _points(change)
+            verdict = "no clear difference" if low <= 0 <= high else "diffusion is ahead" if mean > 0 else "AR is ahead"
+            cells = [cell(name, scores["settings"][system]) for system in ("length given", "ar", "diffusion")]
+            said = f"{verdict} ({mean:+.1f} points [{low:.1f}, {high:.1f}])"
+            rows.append([ALL_TASKS[task], MEASURES[name].title, *cells, said])
+    header = ["task", "measure", "diffusion, length given", "AR, length given", "diffusion, which ends by itself"]
+    return markdown([*header, "with the length given, in words"], rows)
 
 
 def edits_table(result: dict) -> str:
@@ -154,6 +168,7 @@ def parts_of(result: dict) -> dict[str, str]:
     return {
         "run": headline(result),
         "systems": main_table(result),
+        "given": given_table(result),
         "verdicts": verdicts(result),
         "few": few_table(result),
         "edits": edits_table(result),

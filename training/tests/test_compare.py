@@ -11,7 +11,7 @@ from tqdm import tqdm
 from training import compare
 from training.compare import Setting, as_completion, parse_shares, run_systems, score_task, settings_of
 from training.comparison_figures import draw_canvas, draw_confidence, draw_quality
-from training.comparison_report import curve_table, edits_table, few_table, parts_of, verdicts, write_into
+from training.comparison_report import curve_table, edits_table, few_table, given_table, parts_of, verdicts, write_into
 from training.config import SpecialTokens
 from training.export import read_quantized
 from training.fim_baseline import fim_prompt
@@ -224,6 +224,27 @@ def test_few_steps_are_the_best_of_what_is_cheap_and_say_what_they_lose():
     assert "dearer than autoregressive decoding and worse" in row
 
 
+def test_where_ar_is_told_the_length_diffusion_is_told_as_well():
+    example = Example("a = ", "first\nword", ";")
+    said = {"diffusion": "first", compare.GIVEN: example.middle, "ar": "first", compare.MANY_STEPS: "first"}
+    completions = {name: [completion(text, 16, 1.0)] * 20 for name, text in said.items()}
+    scores = score_task("lines", [example] * 20, completions, {"a = first\nword;": ".md"})
+    assert scores["given"]["exact_match"]["mean"] == 1.0
+    assert "given" not in score_task("line", [example] * 20, completions, {"a = first\nword;": ".md"})
+    result = result_of(["word"], ["word"])
+    result["tasks"] = {"lines": scores}
+    table = given_table(result)
+    assert "| several lines | exact match | 100.0 % [100.0, 100.0] | 0.0 % [0.0, 0.0] |" in table
+    assert "diffusion is ahead (+100.0 points [100.0, 100.0])" in table
+
+
+def test_a_length_that_is_given_is_kept(runtime):
+    tokenizer = load_tokenizer(str(NANO / "tokenizer.json"))
+    found = run(EXAMPLES, [Setting(compare.GIVEN, "diffusion", "given", given_length=True)])
+    for example, (record,) in zip(EXAMPLES, found):
+        assert record["tokens"] == len(tokenizer.encode(example.middle, add_special_tokens=False).ids)
+
+
 def test_planted_tokens_are_told():
     assert (
         "| any token | 2 | 10 | 0.5 | 25.0 % | 50.0 % | 12.5 % | 75.0 % |"
@@ -311,7 +332,7 @@ def test_the_default_of_the_model_is_a_point_of_the_curve_and_stands_first():
     assert (settings[0].name, settings[0].request, settings[0].curve) == ("diffusion", {}, "thresholds")
     assert f"τ {config.reveal_threshold}" not in [setting.name for setting in settings]
     assert len({setting.name for setting in settings}) == len(settings)
-    assert len({str((setting.system, setting.request)) for setting in settings}) == len(settings)
+    assert len({str((s.system, s.request, s.given_length)) for s in settings}) == len(settings)
     assert "fim" not in [setting.system for setting in settings]
     assert compare.SHOWN in [setting.name for setting in settings]
 
