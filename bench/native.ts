@@ -4,7 +4,8 @@
  *
  * Run: `npm run build:kernels`, then `node bench/native.ts [rounds]` (Node 24 or later). Figures are CPU time, rounds interleaved. The marks:
  * llama.cpp, native, one core of an AVX2 machine without VNNI, an autoregressive model of the same shape with 4-bit random weights; it is not
- * run here. How many steps diffusion takes is up to the weights, so those of random ones say nothing about a trained model.
+ * run here. How many steps diffusion takes is up to the weights, so on canvases of two slots its two ends are measured: both slots revealed by
+ * every pass, and one.
  */
 
 import { readFileSync } from 'node:fs';
@@ -16,7 +17,7 @@ import { decodeAutoregressive } from '../src/denoiser/autoregressive.ts';
 import { parseConfig } from '../src/denoiser/config.ts';
 import { Denoiser } from '../src/denoiser/denoiser.ts';
 import { CHUNK_TOKENS } from '../src/denoiser/memory.ts';
-import type { Decoding } from '../src/engine/types.ts';
+import type { GenerateRequest } from '../src/engine/types.ts';
 import { loadTokenizer } from '../src/tokenizer/tokenizer.ts';
 import { benchModules, complete, MODEL_FOLDER, openEngine, openModelWeights, readModelJson } from './engine.ts';
 import { writeRandomModel } from './random-model.ts';
@@ -33,6 +34,16 @@ const MARKS = {
   small: { read: 930, decode: 240, completionMs: 67 },
 } as const;
 
+const CANVAS = { canvasWidth: 2 };
+/** Ways to write a completion. */
+const WAYS = {
+  bothSlots: { ...CANVAS, revealThreshold: 1e-6 },
+  oneSlot: { ...CANVAS, revealThreshold: 1 },
+  leftToRight: { decoding: 'autoregressive' },
+} as const satisfies Record<string, Partial<GenerateRequest>>;
+
+type Way = keyof typeof WAYS;
+
 /** Random weights of `small` say ids that its tokenizer (that of `nano`) does not have and that write nothing: steps count then. */
 interface Completed {
   readonly ms: number;
@@ -48,8 +59,7 @@ export interface NativeRow {
   readonly read: number;
   readonly decode: number;
   /** CPU milliseconds of a whole completion of at most 16 tokens, the context cached: medians, with what was written. */
-  readonly diffusion: Completed;
-  readonly autoregressive: Completed;
+  readonly completions: Readonly<Record<Way, Completed>>;
 }
 
 async function cpuMs(work: () => unknown): Promise<number> {
@@ -86,34 +96,45 @@ async function benchFolder(model: string, shape: NativeRow['shape'], folder: URL
     return Math.min(written + 1, COMPLETION_TOKENS);
   };
   let decoded = 0;
-  const written: Partial<Record<Decoding, Omit<Completed, 'ms'>>> = {};
-  const completion = (decoding: Decoding) => async () => {
-    const { usage } = await complete(engine, { ...request, decoding });
+  const written: Partial<Record<Way, Omit<Completed, 'ms'>>> = {};
+  const completion = (way: Way) => async () => {
+    const { usage } = await complete(engine, { ...request, ...WAYS[way] });
     const { completionTokens: tokens, steps, slotEvaluations } = usage;
-    written[decoding] = { tokens, steps, slotEvaluations };
+    written[way] = { tokens, steps, slotEvaluations };
   };
   const jobs = {
     read,
     decode: () => {
       decoded = decode();
     },
-    diffusion: completion('diffusion'),
-    autoregressive: completion('autoregressive'),
+    bothSlots: completion('bothSlots'),
+    oneSlot: completion('oneSlot'),
+    leftToRight: completion('leftToRight'),
   };
-  const samples: Record<keyof typeof jobs, number[]> = { read: [], decode: [], diffusion: [], autoregressive: [] };
+  const samples: Record<keyof typeof jobs, number[]> = {
+    read: [],
+    decode: [],
+    bothSlots: [],
+    oneSlot: [],
+    leftToRight: [],
+  };
   for (let round = -WARM_UP_RUNS; round < rounds; round++) {
     for (const [name, work] of Object.entries(jobs) as [keyof typeof jobs, () => unknown][]) {
       const ms = await cpuMs(work);
       if (round >= 0) samples[name].push(ms);
     }
   }
+  const completed = (way: Way): Completed => ({ ms: median(samples[way]), ...written[way]! });
   return {
     model,
     shape,
     read: (1000 * tokens.length) / median(samples.read),
     decode: (1000 * decoded) / median(samples.decode),
-    diffusion: { ms: median(samples.diffusion), ...written.diffusion! },
-    autoregressive: { ms: median(samples.autoregressive), ...written.autoregressive! },
+    completions: {
+      bothSlots: completed('bothSlots'),
+      oneSlot: completed('oneSlot'),
+      leftToRight: completed('leftToRight'),
+    },
   };
 }
 
@@ -140,14 +161,16 @@ function formatCompleted({ ms, tokens, steps, slotEvaluations }: Completed): str
 }
 
 export function formatNative(rows: readonly NativeRow[]): string {
-  const lines = rows.map(({ model, shape, read, decode, diffusion, autoregressive }) => {
+  const lines = rows.map(({ model, shape, read, decode, completions }) => {
     const marks = MARKS[shape];
+    const { bothSlots, oneSlot, leftToRight } = completions;
     return [
       model.padEnd(14),
       `reads ${read.toFixed(0)} tokens/s (mark ${marks.read})`,
       `decodes ${decode.toFixed(0)} (mark ${marks.decode})`,
-      `diffusion ${formatCompleted(diffusion)}`,
-      `left to right ${formatCompleted(autoregressive)} (mark ${marks.completionMs} ms)`,
+      `diffusion, two slots a pass ${formatCompleted(bothSlots)}`,
+      `one slot a pass ${formatCompleted(oneSlot)}`,
+      `left to right ${formatCompleted(leftToRight)} (mark ${marks.completionMs} ms)`,
     ].join('  ');
   });
   return [`${CONTEXT_TOKENS} tokens of context, CPU time; marks: llama.cpp, native, another machine`, ...lines].join(

@@ -132,14 +132,14 @@ class TrainConfig:
 
     batch_windows: int = 2  # of each process
     window_tokens: int = 512
-    window_slots: int = 1024  # canvas slots a window: 1024 / width canvases, several noises for each span
+    window_slots: int = 512  # canvas slots a window: 512 / width canvases
     # Drawn uniformly for each batch. Middles are short: three of four slots of a canvas of 32 lie behind the end and
     # teach nothing but the length, so narrow canvases teach more for the same work.
-    canvas_widths: tuple[int, ...] = (4, 4, 8, 8, 8, 16, 16, 32)
+    canvas_widths: tuple[int, ...] = (2, 2, 2, 4, 4, 8, 16, 32)
     ar_share: float = 0.3  # first share of the run that trains the prefix stream alone
     qat_share: float = 0.15  # last share of the run with weights and activations fake-quantized
     # Last share of the run in which narrow canvases learn what they will believe (distill.py): a pass for each slot
-    distill_share: float = 0.0
+    distill_share: float = 1.0
     distill_widest: int = 4
 
     optimizer: str = "muon"  # muon (layers' matrices) + adamw (the rest) | adamw
@@ -152,10 +152,10 @@ class TrainConfig:
 
     prefix_loss_weight: float = 0.5
     suffix_loss_weight: float = 0.25
-    all_mask_share: float = 0.4  # canvases that are nothing but noise
-    corrupt_share: float = 0.5  # of the other canvases: those with wrong visible tokens
-    corrupt_rate: float = 0.3  # largest share of visible tokens replaced
-    own_step_share: float = 0.5  # batches whose canvases first take a denoising step of their own, mistakes included
+    all_mask_share: float = 0.5  # canvases that are nothing but noise
+    corrupt_share: float = 0.7  # of the other canvases: those with wrong visible tokens
+    corrupt_rate: float = 0.5  # largest share of visible tokens replaced
+    own_step_share: float = 0.35  # batches whose canvases first take a denoising step of their own, mistakes included
 
     validation_windows: int = 64
     validate_minutes: float = 5.0
