@@ -216,6 +216,7 @@ if __name__ == "__main__":
     parser.add_argument("--model", type=Path, default=Path("models/nano"))
     parser.add_argument("--check", action="store_true")
     arguments = parser.parse_args()
+    torch.set_num_threads(1)  # a second thread waits at each small operation for whatever else the machine does
     computed = compute(arguments.model)
     if arguments.check:
         found = check(*computed)
