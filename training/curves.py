@@ -17,8 +17,9 @@ def draw_curves(metrics: Path, image: Path) -> None:
     from matplotlib import pyplot
 
     records = [json.loads(line) for line in metrics.read_text().splitlines()]
-    figure, axes = pyplot.subplots(1, 2, figsize=(11, 4), sharey=True)
+    figure, axes = pyplot.subplots(1, 2, figsize=(12, 4), sharey=True)
     for axis, kind in zip(axes, ("train", "validation")):
+        axis.set_prop_cycle(color=pyplot.get_cmap("tab20").colors[::2] + pyplot.get_cmap("tab20").colors[1::2])
         names = list(dict.fromkeys(name for record in records for name in record.get(kind, {})))
         for name in names:
             points = [(r["tokens"] / 1e6, r[kind][name]) for r in records if name in r.get(kind, {})]
@@ -32,7 +33,7 @@ def draw_curves(metrics: Path, image: Path) -> None:
         axis.set(title=kind, xlabel="million tokens")
         axis.grid(alpha=0.3)
         if names:
-            axis.legend()
+            axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize="small")
     axes[0].set_ylabel("nats")
     figure.tight_layout()
     figure.savefig(image, dpi=110)
