@@ -32,7 +32,7 @@ const exampleSchema = z.object({
   prefix: z.string(),
   middle: z.string(),
   suffix: z.string(),
-  /** Whether all completions end where their first line does. Otherwise what cannot end by itself is given the true length. */
+  /** Whether all completions end where their first line does. Otherwise left-to-right decoders are given the true length. */
   line: z.boolean(),
 });
 
@@ -189,9 +189,9 @@ class LeftToRight {
 
   #decode(last: number, example: Example, maxTokens: number): [ids: number[], steps: number] {
     const { mask, pad, prefix, suffix, eom, endOfText } = this.#tokenizer.special;
-    const endsItself = this.#seesSuffix && example.suffix !== '';
-    const refused = new Set([mask, pad, prefix, suffix, ...(endsItself ? [] : [eom])]);
-    const limit = endsItself || example.line ? maxTokens : this.#tokenizer.encode(example.middle).length;
+    // One that sees the suffix could end by itself, and greedily does so at once: it is helped as one that does not.
+    const refused = new Set([mask, pad, prefix, suffix, eom]);
+    const limit = example.line ? maxTokens : this.#tokenizer.encode(example.middle).length;
     const context = this.#denoiser.prefixContexts[0]!;
     const ids: number[] = [];
     let next = last;
@@ -200,7 +200,7 @@ class LeftToRight {
       const predictions = this.#denoiser.extendAndPredict(context, [next]);
       steps++;
       next = predictions.ids.find((id) => !refused.has(id))!;
-      if (next === eom || next === endOfText) break;
+      if (next === endOfText) break;
       ids.push(next);
       if (example.line && this.#lineEnds.has(next)) break;
     }

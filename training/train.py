@@ -166,7 +166,7 @@ class Run:
             self.tokens += tokens
             if not first:
                 continue
-            if self.step % 10 in (9, 0):  # two in a row: a batch of either kind, taught or not
+            if self.step % 10 in (9, 0):  # two in a row: narrow canvases may be taught, wide ones are not
                 rate = tokens / elapsed
                 values = {name: round(value.item(), 4) for name, value in parts.items()}
                 self.log(

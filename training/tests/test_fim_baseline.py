@@ -84,7 +84,7 @@ def config(tmp_path, monkeypatch) -> TrainConfig:
         canvas_widths=(8,),
         data_workers=0,
         qat_share=0.2,
-        validation_windows=2,
+        validation_windows=6,
         device="cpu",
     )
 
