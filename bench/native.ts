@@ -44,6 +44,11 @@ const WAYS = {
 
 type Way = keyof typeof WAYS;
 
+function byWay<T>(make: (way: Way) => T): Record<Way, T> {
+  const ways = Object.keys(WAYS) as Way[];
+  return Object.fromEntries(ways.map((way) => [way, make(way)])) as Record<Way, T>;
+}
+
 /** Random weights of `small` say ids that its tokenizer (that of `nano`) does not have and that write nothing: steps count then. */
 interface Completed {
   readonly ms: number;
@@ -107,34 +112,21 @@ async function benchFolder(model: string, shape: NativeRow['shape'], folder: URL
     decode: () => {
       decoded = decode();
     },
-    bothSlots: completion('bothSlots'),
-    oneSlot: completion('oneSlot'),
-    leftToRight: completion('leftToRight'),
+    ...byWay(completion),
   };
-  const samples: Record<keyof typeof jobs, number[]> = {
-    read: [],
-    decode: [],
-    bothSlots: [],
-    oneSlot: [],
-    leftToRight: [],
-  };
+  const samples: Record<keyof typeof jobs, number[]> = { read: [], decode: [], ...byWay((): number[] => []) };
   for (let round = -WARM_UP_RUNS; round < rounds; round++) {
     for (const [name, work] of Object.entries(jobs) as [keyof typeof jobs, () => unknown][]) {
       const ms = await cpuMs(work);
       if (round >= 0) samples[name].push(ms);
     }
   }
-  const completed = (way: Way): Completed => ({ ms: median(samples[way]), ...written[way]! });
   return {
     model,
     shape,
     read: (1000 * tokens.length) / median(samples.read),
     decode: (1000 * decoded) / median(samples.decode),
-    completions: {
-      bothSlots: completed('bothSlots'),
-      oneSlot: completed('oneSlot'),
-      leftToRight: completed('leftToRight'),
-    },
+    completions: byWay((way) => ({ ms: median(samples[way]), ...written[way]! })),
   };
 }
 

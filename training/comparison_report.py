@@ -92,10 +92,8 @@ def given_table(result: dict) -> str:
     rows = []
     for task, scores in result["tasks"].items():
         for name, change in scores.get("given", {}).items():
-            mean, low, high = _points(change)
-            verdict = "no clear difference" if low <= 0 <= high else "diffusion is ahead" if mean > 0 else "AR is ahead"
             cells = [cell(name, scores["settings"][system]) for system in ("length given", "ar", "diffusion")]
-            said = f"{verdict} ({mean:+.1f} points [{low:.1f}, {high:.1f}])"
+            said = _in_words(change, "diffusion is ahead", "AR is ahead")
             rows.append([ALL_TASKS[task], MEASURES[name].title, *cells, said])
     header = ["task", "measure", "diffusion, length given", "AR, length given", "diffusion, which ends by itself"]
     return markdown([*header, "with the length given, in words"], rows)
@@ -108,9 +106,7 @@ def edits_table(result: dict) -> str:
     for task, scores in result["tasks"].items():
         for row in scores["edits"]:
             cells = [cell(column, scores["settings"][row[side]]) for side in ("with", "without") for column in columns]
-            mean, low, high = _points(row)
-            verdict = "no clear difference" if low <= 0 <= high else "edits help" if mean > 0 else "edits harm"
-            said = f"{verdict} ({mean:+.1f} points [{low:.1f}, {high:.1f}])"
+            said = _in_words(row, "edits help", "edits harm")
             rows.append([ALL_TASKS[task], row["with"], *cells[:2], row["without"], *cells[2:], said])
     titles = [MEASURES[column].title for column in columns]
     return markdown(["task", "with edits", *titles, "without, at no more evaluations", *titles, "in words"], rows)
@@ -151,6 +147,13 @@ def _points(difference: dict) -> tuple[float, float, float]:
     """Mean and ends of the interval, in points."""
     low, high = difference["interval"]
     return 100 * difference["mean"], 100 * low, 100 * high
+
+
+def _in_words(difference: dict, more: str, less: str) -> str:
+    """What a difference is called when it is above zero, or below, and how large it is."""
+    mean, low, high = _points(difference)
+    verdict = "no clear difference" if low <= 0 <= high else more if mean > 0 else less
+    return f"{verdict} ({mean:+.1f} points [{low:.1f}, {high:.1f}])"
 
 
 def headline(result: dict) -> str:

@@ -122,7 +122,7 @@ export function planMemory(
   const suffixCapacity = 1 + suffixTokens;
   const blocks = Math.ceil(prefixCapacity / CACHE_BLOCK) + Math.ceil(suffixCapacity / CACHE_BLOCK);
   const attendedQueries = (Math.max(CHUNK_TOKENS, canvasSlots) * config.heads) / config.kvHeads;
-  const maxRows = Math.max(PASS_ROWS, CHUNK_TOKENS + roundUp(canvasSlots, 4));
+  const maxRows = Math.max(PASS_ROWS, CHUNK_TOKENS + canvasSlots);
   const widest = Math.max(hiddenSize, queryWidth, ffnSize);
   const scratch = {
     ids: floats(maxRows),

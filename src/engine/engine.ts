@@ -188,8 +188,8 @@ class DiffusionEngine implements Engine {
       const left = maxTokens - transcript.tokens.length;
       const { canvasWidths } = config.diffusion;
       // From left to right, slots that are not computed cost nothing.
-      const slots = request.decoding === 'autoregressive' ? Number.POSITIVE_INFINITY : undefined;
-      const width = request.canvasWidth ?? canvasWidth(canvasWidths, left, slots);
+      const widest = request.decoding === 'autoregressive' ? Number.POSITIVE_INFINITY : undefined;
+      const width = request.canvasWidth ?? canvasWidth(canvasWidths, left, widest);
       const canvas = new Canvas(width, this.#tokenizer.special);
       const wanted = Math.min(canvas.slots, left);
       const stepsBefore = work.steps;
