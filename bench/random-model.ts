@@ -1,6 +1,6 @@
 /**
  * Models of random weights in the real file format, written to a folder: speed, memory and loading do not depend on what weights say.
- * `small` is the shape that training/config.py calls so; `large` has 120 million parameters, the most that an isolate is to hold.
+ * `small` is the shape that training/model/config.py calls so; `large` has 120 million parameters, the most that an isolate is to hold.
  */
 
 import { createHash } from 'node:crypto';

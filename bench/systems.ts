@@ -1,7 +1,7 @@
 /**
  * Completes examples with several systems on the kernels of the runtime: diffusion under any settings of a request, the same weights
- * decoded from left to right (they see the prefix alone), and an autoregressive fill-in-the-middle model (training/fim_baseline.py).
- * Called by training/compare.py, which draws the examples and scores the completions.
+ * decoded from left to right (they see the prefix alone), and an autoregressive fill-in-the-middle model (training/evaluation/fim_baseline.py).
+ * Called by training/evaluation/compare.py, which draws the examples and scores the completions.
  *
  * Run: `npm run build:kernels`, then
  * `node bench/systems.ts --model models/nano --fim training/.runs/fim/model --settings settings.json --examples examples.jsonl`

@@ -1,6 +1,6 @@
 /**
  * Infilling tasks from held-out packages: what stood at the cursor has to be found again from the whole file around it. The kinds are
- * those of training/infilling_tasks.py. The same seed gives the same tasks.
+ * those of training/evaluation/infilling_tasks.py. The same seed gives the same tasks.
  */
 
 import { mulberry32 } from '../test/denoiser/random-model.ts';

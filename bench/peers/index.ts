@@ -2,7 +2,7 @@
  * Against what a user would pick instead, in one run: onnxruntime-web (WASM, one thread) on the same matrix products and on a whole
  * denoising step of the bundled model, and autoregressive decoding of the same weights on the same kernels and cache.
  *
- * Run: `npm run bench:peers`, once `python -m training.onnx_step --out build/onnx` has written the graphs. Rounds of all contenders are
+ * Run: `npm run bench:peers`, once `python -m training.export.onnx_step --out build/onnx` has written the graphs. Rounds of all contenders are
  * interleaved; figures are medians of CPU time, ratios medians of paired rounds.
  */
 
@@ -19,7 +19,7 @@ const GRAPHS = new URL('../../build/onnx/', import.meta.url);
 const RUNTIME = new URL('./node_modules/onnxruntime-web/dist/ort.wasm.min.mjs', import.meta.url);
 const CONTEXT_TOKENS = 512;
 const SLOTS = 32;
-/** Products in one run of a graph: training/onnx_step.py. */
+/** Products in one run of a graph: training/export/onnx_step.py. */
 const PRODUCTS = 16;
 const SHAPES = [
   { n: 512, k: 512 },
@@ -166,7 +166,7 @@ if (import.meta.main) {
     console.log(`${formatPeers(peers)}\n`);
   } else {
     console.log(
-      'onnxruntime-web is left out: `npm ci --prefix bench/peers`, `python -m training.onnx_step --out build/onnx`\n',
+      'onnxruntime-web is left out: `npm ci --prefix bench/peers`, `python -m training.export.onnx_step --out build/onnx`\n',
     );
   }
   const decoding: DecodingRow[] = await benchDecoding(rounds);

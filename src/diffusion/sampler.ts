@@ -3,7 +3,7 @@
  * (Fast-dLLM, arXiv 2505.22618); edits revealed slots of which the denoiser has become surer otherwise; drops what lies behind the end.
  * Pure: it knows neither the network nor the clock.
  *
- * A slot believes that those surer than it take their best tokens (training/distill.py). So where tokens are drawn, a step reveals
+ * A slot believes that those surer than it take their best tokens (training/pretrain/distill.py). So where tokens are drawn, a step reveals
  * nothing that is less sure than a slot that drew another token: what follows from that is seen in the next one.
  *
  * It ends: each step reveals a slot, and a slot can only become undecided again when an end token before it is edited, which is

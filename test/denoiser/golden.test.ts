@@ -1,4 +1,4 @@
-/** The shipped model against vectors that the quantized PyTorch reference computed from the same files (training/golden.py). */
+/** The shipped model against vectors that the quantized PyTorch reference computed from the same files (training/export/golden.py). */
 
 import { createReadStream } from 'node:fs';
 import { Readable } from 'node:stream';

@@ -6,7 +6,7 @@ import numpy as np
 
 from training.benchmarks.problems import Problem
 from training.benchmarks.run import Result
-from training.scores import interval, markdown
+from training.evaluation.scores import interval, markdown
 
 MEASURES = {"passed": "pass@1", "exact_match": "exact match", "edit_similarity": "edit similarity"}
 REASONS = 5  # that are listed, the most frequent ones

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from training.benchmarks.problems import Problem
 from training.benchmarks.requests import Service
 from training.benchmarks.sandbox import Limits, run_program
-from training.scores import edit_similarity
+from training.evaluation.scores import edit_similarity
 
 RUNNABLE = ("python",)
 

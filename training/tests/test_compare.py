@@ -8,19 +8,27 @@ import pytest
 import torch
 from tqdm import tqdm
 
-from training import compare
-from training.compare import Setting, as_completion, parse_shares, run_systems, score_task, settings_of
-from training.comparison_figures import draw_canvas, draw_confidence, draw_quality
-from training.comparison_report import curve_table, edits_table, few_table, given_table, parts_of, verdicts, write_into
-from training.config import SpecialTokens
-from training.export import read_quantized
-from training.fim_baseline import fim_prompt
-from training.infilling_tasks import MORE_TASKS, Example, draw_examples
-from training.parses import has_grammar, parses
-from training.sampler import SERVICE, Context, prompt_ids
-from training.scores import Completion
+from training.evaluation import compare
+from training.evaluation.compare import Setting, as_completion, parse_shares, run_systems, score_task, settings_of
+from training.evaluation.comparison_figures import draw_canvas, draw_confidence, draw_quality
+from training.evaluation.comparison_report import (
+    curve_table,
+    edits_table,
+    few_table,
+    given_table,
+    parts_of,
+    verdicts,
+    write_into,
+)
+from training.evaluation.fim_baseline import fim_prompt
+from training.evaluation.infilling_tasks import MORE_TASKS, Example, draw_examples
+from training.evaluation.parses import has_grammar, parses
+from training.evaluation.sampler import SERVICE, Context, prompt_ids
+from training.evaluation.scores import Completion
+from training.export.weights import read_quantized
+from training.model.config import SpecialTokens
+from training.model.tokenizer import load_tokenizer
 from training.tests.made_up import readable_code
-from training.tokenizer import load_tokenizer
 
 NANO = Path("models/nano")
 EXAMPLES = [

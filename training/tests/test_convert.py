@@ -7,9 +7,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from training.convert import ConversionError, convert
-from training.golden_checkpoints import make_checkpoint, make_tokenizer
-from training.quantization import fake_quantize_groups, unpack_nibbles
+from training.export.convert import ConversionError, convert
+from training.export.golden_checkpoints import make_checkpoint, make_tokenizer
+from training.model.quantization import fake_quantize_groups, unpack_nibbles
 
 TOLD = {"attention": "bidirectional", "logits": "slot"}
 SMALL = {"canvas_slots": 8, "prefix_tokens": 48, "suffix_tokens": 16}

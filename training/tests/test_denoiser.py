@@ -5,11 +5,11 @@ import dataclasses
 import pytest
 import torch
 
-from training.config import DENOISERS, SpecialTokens, TrainConfig
-from training.denoiser import Denoiser, block_attention, dense_attention, rms_norm, rotate, rotation
-from training.losses import Batch, ar_loss, context_streams, prefix_streams, three_stream_losses
-from training.quantization import set_quantized
-from training.sampler import Context, Thresholds, canvas_logits, decode_autoregressively, infill
+from training.evaluation.sampler import Context, Thresholds, canvas_logits, decode_autoregressively, infill
+from training.model.config import DENOISERS, SpecialTokens, TrainConfig
+from training.model.denoiser import Denoiser, block_attention, dense_attention, rms_norm, rotate, rotation
+from training.model.quantization import set_quantized
+from training.pretrain.losses import Batch, ar_loss, context_streams, prefix_streams, three_stream_losses
 
 SPECIAL = SpecialTokens(pad=0, mask=1, eom=2, prefix=3, suffix=4, end_of_text=5)
 CONFIG = DENOISERS["tiny"]

@@ -5,15 +5,15 @@ import random
 import pytest
 import torch
 
-from training.config import DENOISERS, SpecialTokens, TrainConfig
-from training.data import collate
-from training.denoiser import Denoiser
-from training.distill import later_beliefs
-from training.losses import canvas_logits, context_streams, three_stream_losses
-from training.noise import add_noise
+from training.model.config import DENOISERS, SpecialTokens, TrainConfig
+from training.model.denoiser import Denoiser
+from training.model.tokenizer import train_tokenizer
+from training.pretrain.data import collate
+from training.pretrain.distill import later_beliefs
+from training.pretrain.losses import canvas_logits, context_streams, three_stream_losses
+from training.pretrain.noise import add_noise
+from training.pretrain.windows import WindowSampler
 from training.tests.made_up import readable_code
-from training.tokenizer import train_tokenizer
-from training.windows import WindowSampler
 
 SLOTS = 8
 

@@ -9,19 +9,29 @@ import numpy as np
 import pytest
 import torch
 
-from training import evaluate, export, held_out_losses, ngram
-from training.completer import Completer
-from training.config import DENOISERS, SpecialTokens
-from training.denoiser import Denoiser
-from training.held_out_losses import characters_of_tokens, even_windows, prefix_losses
-from training.infilling_tasks import LINE_TASKS, TASKS, Example, draw_examples
-from training.model_card import ModelCardError, RunRecord, code, model_card, train_command
-from training.ngram import NgramModel
-from training.repair import COUNTS, KINDS, Look, Opinion, early_mistakes, look_at_planted, repair_rates, wrong_token
-from training.sampler import SERVICE, Context, Thresholds, canvas_logits, infill, prompt_ids
-from training.scores import Completion, compare, edit_similarity, in_words, interval, summarize
+from training.evaluation import evaluate, held_out_losses, ngram
+from training.evaluation.completer import Completer
+from training.evaluation.held_out_losses import characters_of_tokens, even_windows, prefix_losses
+from training.evaluation.infilling_tasks import LINE_TASKS, TASKS, Example, draw_examples
+from training.evaluation.ngram import NgramModel
+from training.evaluation.repair import (
+    COUNTS,
+    KINDS,
+    Look,
+    Opinion,
+    early_mistakes,
+    look_at_planted,
+    repair_rates,
+    wrong_token,
+)
+from training.evaluation.sampler import SERVICE, Context, Thresholds, canvas_logits, infill, prompt_ids
+from training.evaluation.scores import Completion, compare, edit_similarity, in_words, interval, summarize
+from training.export import weights as export
+from training.export.model_card import ModelCardError, RunRecord, code, model_card, train_command
+from training.model.config import DENOISERS, SpecialTokens
+from training.model.denoiser import Denoiser
+from training.model.tokenizer import train_tokenizer
 from training.tests.made_up import readable_code
-from training.tokenizer import train_tokenizer
 
 PACKAGES = [[readable_code(seed) for seed in (1, 2, 3)], [readable_code(4)]]
 EXAMPLE = Example("function add(a, b) {\n  return ", "a + b;", "\n}\n")
@@ -336,7 +346,7 @@ def test_a_train_command_states_what_is_not_the_default():
     config = {"model": "nano", "run": "elsewhere", "minutes": 5.0, "compile": True, "seed": 1, "canvas_widths": [8, 16]}
     run = RunRecord("first", 5.0, 1, 1, config, {})
     assert train_command(run) == (
-        "python -m training.train --model nano --run training/.runs/first --minutes 5.0 --compile --canvas-widths 8 16"
+        "python -m training.pretrain.train --model nano --run training/.runs/first --minutes 5.0 --compile --canvas-widths 8 16"
     )
 
 

@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from training import data, fim_baseline
-from training.config import DENOISERS, SpecialTokens, TrainConfig
-from training.data import collate
-from training.denoiser import Denoiser
-from training.export import read_quantized
-from training.fim_baseline import FimRun, fim_losses, fim_prompt, fim_rows
+from training.evaluation import fim_baseline
+from training.evaluation.fim_baseline import FimRun, fim_losses, fim_prompt, fim_rows
+from training.export.weights import read_quantized
+from training.model.config import DENOISERS, SpecialTokens, TrainConfig
+from training.model.denoiser import Denoiser
+from training.model.tokenizer import train_tokenizer
+from training.pretrain import data
+from training.pretrain.data import collate
+from training.pretrain.train import load_denoiser
+from training.pretrain.windows import Window
 from training.tests.made_up import readable_code
-from training.tokenizer import train_tokenizer
-from training.train import load_denoiser
-from training.windows import Window
 
 SPECIAL = SpecialTokens(pad=0, mask=1, eom=2, prefix=3, suffix=4, end_of_text=5)
 

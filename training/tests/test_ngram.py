@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 import numpy as np
 import pytest
 
-from training.ngram import NgramModel, VocabularyTooLarge, decode_greedily, discounts
+from training.evaluation.ngram import NgramModel, VocabularyTooLarge, decode_greedily, discounts
 
 BOUNDARY = 0
 VOCABULARY = 12

@@ -2,8 +2,8 @@
 
 import torch
 
-from training.config import SpecialTokens
-from training.noise import add_noise, behind_first, ends_of, mask_rate, reveal_own
+from training.model.config import SpecialTokens
+from training.pretrain.noise import add_noise, behind_first, ends_of, mask_rate, reveal_own
 
 SPECIAL = SpecialTokens(pad=0, mask=1, eom=2, prefix=3, suffix=4, end_of_text=5)
 VOCABULARY = 300

@@ -3,9 +3,9 @@
 import torch
 from onnx.reference import ReferenceEvaluator
 
-from training.config import DENOISERS
-from training.denoiser import Denoiser
-from training.onnx_step import random_prefix, step_graph
+from training.export.onnx_step import random_prefix, step_graph
+from training.model.config import DENOISERS
+from training.model.denoiser import Denoiser
 
 
 def test_a_float_step_gives_the_logits_of_the_model():

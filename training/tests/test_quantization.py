@@ -7,10 +7,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from training.config import DENOISERS, DenoiserConfig
-from training.denoiser import Denoiser
-from training.export import QUANTIZATION_CONFIG, quantized_tensors, read_quantized, write_manifest, write_safetensors
-from training.quantization import (
+from training.export.weights import (
+    QUANTIZATION_CONFIG,
+    quantized_tensors,
+    read_quantized,
+    write_manifest,
+    write_safetensors,
+)
+from training.model.config import DENOISERS, DenoiserConfig
+from training.model.denoiser import Denoiser
+from training.model.quantization import (
     fake_quantize_activations,
     fake_quantize_groups,
     fake_quantize_rows,

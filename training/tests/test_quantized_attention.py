@@ -2,9 +2,9 @@
 
 import torch
 
-from training.denoiser import attend_causal, dense_attention
-from training.quantization import fake_quantize_activations
-from training.quantized_attention import (
+from training.model.denoiser import attend_causal, dense_attention
+from training.model.quantization import fake_quantize_activations
+from training.model.quantized_attention import (
     LARGEST_WEIGHT_SUM,
     attend_causal_quantized,
     quantize_weights,

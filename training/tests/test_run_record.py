@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
-from training.config import TrainConfig
-from training.export import keep
-from training.run_record import RunRecord, read_records, run_chain
+from training.export.weights import keep
+from training.model.config import TrainConfig
+from training.pretrain.run_record import RunRecord, read_records, run_chain
 
 
 def make_run(folder: Path, init: str = "", tokens: int = 100) -> Path:

@@ -5,9 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from training.config import DENOISERS, SpecialTokens
-from training.denoiser import Denoiser
-from training.sampler import (
+from training.evaluation.sampler import (
     EVERYTHING,
     Generated,
     HeldCanvas,
@@ -18,6 +16,8 @@ from training.sampler import (
     infill,
     open_contexts,
 )
+from training.model.config import DENOISERS, SpecialTokens
+from training.model.denoiser import Denoiser
 
 SPECIAL = SpecialTokens(pad=0, mask=1, eom=2, prefix=3, suffix=4, end_of_text=5)
 CONFIG = dataclasses.replace(DENOISERS["tiny"], canvas_slots=16, canvas_widths=(4, 8, 16))

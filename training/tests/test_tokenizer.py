@@ -9,7 +9,7 @@ import pytest
 from tokenizers import Regex, Tokenizer, pre_tokenizers
 
 from training.corpus.documents import Document
-from training.tokenizer import (
+from training.model.tokenizer import (
     PATTERN,
     SPECIAL_TOKENS,
     bytes_per_token,

@@ -8,12 +8,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from training import data, train
-from training.config import DENOISERS, TrainConfig
-from training.optimizer import build_optimizers
+from training.model.config import DENOISERS, TrainConfig
+from training.model.tokenizer import train_tokenizer
+from training.pretrain import data, train
+from training.pretrain.optimizer import build_optimizers
+from training.pretrain.validate import WIDTHS
 from training.tests.made_up import readable_code
-from training.tokenizer import train_tokenizer
-from training.validate import WIDTHS
 
 
 def test_the_learning_rate_warms_up_stays_and_decays_to_zero():

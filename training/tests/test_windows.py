@@ -5,10 +5,18 @@ import random
 import numpy as np
 import pytest
 
-from training.config import SpecialTokens
+from training.model.config import SpecialTokens
+from training.model.tokenizer import encode, train_tokenizer
+from training.pretrain.windows import (
+    SPAN_KINDS,
+    Window,
+    WindowSampler,
+    canvas_starts,
+    canvas_targets,
+    cut_span,
+    word_start,
+)
 from training.tests.made_up import readable_code
-from training.tokenizer import encode, train_tokenizer
-from training.windows import SPAN_KINDS, Window, WindowSampler, canvas_starts, canvas_targets, cut_span, word_start
 
 WINDOW, SLOTS, CANVASES = 96, 8, 6
 PACKAGES = [[readable_code(seed, 30) for seed in range(start, start + 3)] for start in (0, 10)]

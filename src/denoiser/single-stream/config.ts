@@ -1,5 +1,5 @@
 /**
- * `config.json` of a public diffusion checkpoint of the Qwen2 or Qwen3 family, as `training/convert.py` writes it: the key names of Hugging
+ * `config.json` of a public diffusion checkpoint of the Qwen2 or Qwen3 family, as `training/export/convert.py` writes it: the key names of Hugging
  * Face, and a `diffusion` block that says what the network sees and where it writes what it predicts.
  *
  * Context and canvas are one stream of tokens at consecutive positions. `bidirectional`: every token sees every other one (Dream,

@@ -1,4 +1,4 @@
-/** Converted checkpoints against what transformers computes with them under the same attention (training/golden_checkpoints.py). */
+/** Converted checkpoints against what transformers computes with them under the same attention (training/export/golden_checkpoints.py). */
 
 import { createReadStream } from 'node:fs';
 import { Readable } from 'node:stream';

@@ -1,0 +1,163 @@
+"""Shapes of the denoiser and settings of a training run: one dataclass each, presets by name.
+
+`DenoiserConfig.to_json` writes the `config.json` the service reads; its keys are those of the Qwen3 family in
+Hugging Face transformers, plus a `diffusion` block.
+"""
+
+from dataclasses import asdict, dataclass, field, fields
+
+from tokenizers import Tokenizer
+
+from training.model.tokenizer import SPECIAL_TOKENS
+
+
+@dataclass(frozen=True)
+class SpecialTokens:
+    """Ids of the special tokens, looked up by content."""
+
+    pad: int
+    mask: int
+    eom: int
+    prefix: int
+    suffix: int
+    end_of_text: int
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer) -> "SpecialTokens":
+        ids = [tokenizer.token_to_id(content) for content in SPECIAL_TOKENS]
+        missing = [content for content, id_ in zip(SPECIAL_TOKENS, ids) if id_ is None]
+        if missing:
+            raise ValueError(f"the tokenizer lacks {', '.join(missing)}")
+        return cls(*ids)
+
+
+@dataclass(frozen=True)
+class DenoiserConfig:
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    intermediate_size: int
+    vocab_size: int
+    head_dim: int = 64
+    rms_norm_eps: float = 1e-6
+    rope_theta: float = 10_000.0
+    max_position_embeddings: int = 640  # prefix and output: little more than a training window of 512 has
+    # the `diffusion` block
+    canvas_slots: int = 32
+    canvas_widths: tuple[int, ...] = (2, 4, 8, 16, 32)  # those that the service may open
+    prefix_tokens: int = 256  # together well inside a training window, so that a middle of any length is still possible
+    suffix_tokens: int = 128
+    reveal_threshold: float = 0.5
+    edit_threshold: float = 0.8
+    max_edits_per_slot: int = 2
+
+    DIFFUSION_KEYS = (
+        "canvas_slots",
+        "canvas_widths",
+        "prefix_tokens",
+        "suffix_tokens",
+        "reveal_threshold",
+        "edit_threshold",
+        "max_edits_per_slot",
+    )
+
+    def to_json(self) -> dict:
+        values = asdict(self)
+        diffusion = {key: values.pop(key) for key in self.DIFFUSION_KEYS}
+        return {
+            "architectures": ["QuicksilverForMaskedDiffusion"],
+            "model_type": "quicksilver",
+            **values,
+            "tie_word_embeddings": True,
+            "hidden_act": "silu",
+            "attention_bias": False,
+            "diffusion": diffusion,
+        }
+
+    @classmethod
+    def from_json(cls, data: dict) -> "DenoiserConfig":
+        known = {f.name for f in fields(cls)}
+        values = {k: v for k, v in {**data, **data["diffusion"]}.items() if k in known}
+        return cls(**values | {"canvas_widths": tuple(values["canvas_widths"])})
+
+
+DENOISERS = {
+    "nano": DenoiserConfig(
+        hidden_size=256,
+        num_hidden_layers=6,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        intermediate_size=704,
+        vocab_size=4096,
+    ),
+    "small": DenoiserConfig(
+        hidden_size=512,
+        num_hidden_layers=12,
+        num_attention_heads=8,
+        num_key_value_heads=2,
+        intermediate_size=1408,
+        vocab_size=8192,
+    ),
+    # for tests only: every code path, no quality
+    "tiny": DenoiserConfig(
+        hidden_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=32,
+        intermediate_size=96,
+        vocab_size=320,
+        canvas_slots=8,
+        canvas_widths=(8,),
+    ),
+}
+
+
+@dataclass
+class TrainConfig:
+    """One training run. Units are in the names or beside them."""
+
+    model: str = "nano"
+    shape: str = ""  # departures from it, as name=value,name=value
+    tokenizer: str = "models/nano/tokenizer.json"
+    run: str = "training/.runs/nano"  # folder of checkpoints, metrics and curves
+    init: str = ""  # a checkpoint to take the weights from (a new schedule starts)
+    minutes: float = 75.0  # training time on the clock, validation not counted
+    clock: str = "wall"  # wall | cpu: CPU time of a process, for a machine that does other work beside
+    seed: int = 1
+    device: str = "auto"  # cpu | cuda | auto
+    processes: int = 2  # data-parallel processes, one thread each: on a CPU two of them beat two threads in one
+    compile: bool = False  # on a GPU: yes; on two CPU cores it gains a tenth and costs minutes for each canvas width
+
+    batch_windows: int = 2  # of each process
+    window_tokens: int = 512
+    window_slots: int = 512  # canvas slots a window: 512 / width canvases
+    # Drawn uniformly for each batch. Middles are short: three of four slots of a canvas of 32 lie behind the end and
+    # teach nothing but the length, so narrow canvases teach more for the same work.
+    canvas_widths: tuple[int, ...] = (2, 2, 2, 4, 4, 8, 16, 32)
+    ar_share: float = 0.3  # first share of the run that trains the prefix stream alone
+    qat_share: float = 0.15  # last share of the run with weights and activations fake-quantized
+    # Last share of the run in which narrow canvases learn what they will believe (distill.py): a pass for each slot
+    distill_share: float = 1.0
+    distill_widest: int = 4
+
+    optimizer: str = "muon"  # muon (layers' matrices) + adamw (the rest) | adamw
+    muon_lr: float = 0.01
+    adamw_lr: float = 2e-3
+    weight_decay: float = 0.05
+    warmup_share: float = 0.02
+    decay_share: float = 0.5  # last share of the run in which the learning rate falls to zero
+    clip_norm: float = 1.0
+
+    prefix_loss_weight: float = 0.5
+    suffix_loss_weight: float = 0.25
+    all_mask_share: float = 0.5  # canvases that are nothing but noise
+    corrupt_share: float = 0.7  # of the other canvases: those with wrong visible tokens
+    corrupt_rate: float = 0.5  # largest share of visible tokens replaced
+    own_step_share: float = 0.35  # batches whose canvases first take a denoising step of their own, mistakes included
+
+    validation_windows: int = 64
+    validate_minutes: float = 5.0
+    data_workers: int = 1
+    notes: str = field(default="")  # free text, kept in the run's config

@@ -1,0 +1,294 @@
+"""The three-stream denoiser: one transformer, a causal prefix stream, an anti-causal suffix stream and a canvas.
+
+    prefix stream   <|prefix|> p1 … pP        position i, sees itself and what is left of it
+    suffix stream   <|suffix|> sS … s1        position −i: the suffix read backwards is a causal stream as well
+    canvas          c0 … c(B−1)               sees both streams whole and every slot
+
+So one function, `context`, serves both context streams; it never sees the canvas, which makes its keys and values
+exact for every denoising step. A slot asks the prefix and the canvas with its query rotated to position P+1+j, and the
+suffix with the same query rotated to −S+(j−B), S being the number of suffix tokens: the distance to either side is
+known, the length of the missing middle is not.
+
+Layer: Qwen3 (RMSNorm, grouped-query attention with QK-norm, RoPE, SwiGLU, tied embeddings, no biases, no time input;
+MDLM, arXiv 2406.07524, shows that masked diffusion needs none).
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from training.model.config import DenoiserConfig
+from training.model.quantization import QuantizableEmbedding, QuantizableLinear
+from training.model.quantized_attention import attend_causal_quantized, quantized_attention
+
+KeysValues = tuple[Tensor, Tensor]  # each (batch, kv_heads, tokens, head_dim), keys rotated
+
+# Attention of the canvases of a window: (q at the prefix, q at the suffix, k, v, prefix state, suffix state) → mixed
+# values. q and the result (batch, canvases, heads, slots, d), k and v (batch, canvases, kv_heads, slots, d).
+Attend = Callable[[Tensor, Tensor, Tensor, Tensor, KeysValues, KeysValues], Tensor]
+
+
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """x / sqrt(mean(x²) + eps) · weight over the last axis, in float32."""
+    wide = x.float()
+    return (wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + eps) * weight).to(x.dtype)
+
+
+def rotation(positions: Tensor, head_dim: int, theta: float) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of RoPE, each positions.shape + (head_dim/2,); negative positions turn the other way."""
+    exponents = torch.arange(0, head_dim, 2, device=positions.device, dtype=torch.float32) / head_dim
+    angles = positions.float()[..., None] * theta**-exponents
+    return angles.cos(), angles.sin()
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotates the pairs (d, d + head_dim/2) of the last axis; cos and sin broadcast against x's halves."""
+    a, b = x.float().chunk(2, dim=-1)
+    return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1).to(x.dtype)
+
+
+class RMSNorm(nn.Module):
+    def __init__(self, size: int, eps: float):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return rms_norm(x, self.weight, self.eps)
+
+
+class Attention(nn.Module):
+    def __init__(self, config: DenoiserConfig):
+        super().__init__()
+        self.heads, self.kv_heads, self.head_dim = (
+            config.num_attention_heads,
+            config.num_key_value_heads,
+            config.head_dim,
+        )
+        self.q_proj = QuantizableLinear(config.hidden_size, self.heads * self.head_dim)
+        self.k_proj = QuantizableLinear(config.hidden_size, self.kv_heads * self.head_dim)
+        self.v_proj = QuantizableLinear(config.hidden_size, self.kv_heads * self.head_dim)
+        self.o_proj = QuantizableLinear(self.heads * self.head_dim, config.hidden_size)
+        self.q_norm = RMSNorm(self.head_dim, config.rms_norm_eps)
+        self.k_norm = RMSNorm(self.head_dim, config.rms_norm_eps)
+
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """x (…, tokens, hidden) → normed, unrotated q (…, heads, tokens, d) and k, and v (…, kv_heads, tokens, d)."""
+
+        def split(y: Tensor, heads: int) -> Tensor:
+            return y.unflatten(-1, (heads, self.head_dim)).transpose(-3, -2)
+
+        q = self.q_norm(split(self.q_proj(x), self.heads))
+        k = self.k_norm(split(self.k_proj(x), self.kv_heads))
+        return q, k, split(self.v_proj(x), self.kv_heads)
+
+    def merge(self, heads: Tensor) -> Tensor:
+        """(…, heads, tokens, d) → (…, tokens, hidden)"""
+        return self.o_proj(heads.transpose(-3, -2).flatten(-2))
+
+
+class MLP(nn.Module):
+    def __init__(self, config: DenoiserConfig):
+        super().__init__()
+        self.gate_proj = QuantizableLinear(config.hidden_size, config.intermediate_size)
+        self.up_proj = QuantizableLinear(config.hidden_size, config.intermediate_size)
+        self.down_proj = QuantizableLinear(config.intermediate_size, config.hidden_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+
+
+class Layer(nn.Module):
+    def __init__(self, config: DenoiserConfig):
+        super().__init__()
+        self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.self_attn = Attention(config)
+        self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.mlp = MLP(config)
+
+
+class Denoiser(nn.Module):
+    def __init__(self, config: DenoiserConfig):
+        super().__init__()
+        self.config = config
+        # attention in the integers of the service; not for training: it has no gradient
+        self.quantize_attention = False
+        self.embed_tokens = QuantizableEmbedding(config.vocab_size, config.hidden_size)
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
+        self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        for name, parameter in self.named_parameters():
+            if parameter.dim() == 2:
+                # the residual branches start at zero, so that the untrained network is the identity
+                residual = name.endswith(("o_proj.weight", "down_proj.weight"))
+                scale = 0.0 if residual else parameter.shape[1] ** -0.5 * (1.0 if "embed" not in name else 0.5)
+                nn.init.normal_(parameter, std=scale) if scale else nn.init.zeros_(parameter)
+
+    def _embed(self, tokens: Tensor) -> Tensor:
+        """Embeddings in the type of autocast, so that the residual stream is as narrow as the products around it."""
+        x = self.embed_tokens(tokens)
+        device = x.device.type
+        return x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
+
+    def context(
+        self, tokens: Tensor, sign: Tensor, cached: list[KeysValues] | None = None, trace: list[Tensor] | None = None
+    ) -> tuple[Tensor, list[KeysValues]]:
+        """One causal pass over a context stream.
+
+        tokens (batch, n); sign (batch,) +1 for prefix streams, −1 for suffix streams given in reading order from
+        <|suffix|> backwards; cached: keys and values of the tokens before. Returns the normed hidden states
+        (batch, n, hidden) and, layer by layer, keys and values of the n new tokens appended to the cached ones. A trace
+        receives the residual stream behind each layer.
+        """
+        n = tokens.shape[1]
+        past = cached[0][0].shape[2] if cached else 0
+        positions = sign[:, None] * torch.arange(past, past + n, device=tokens.device)[None]
+        cos, sin = (part[:, None] for part in rotation(positions, self.config.head_dim, self.config.rope_theta))
+        x = self._embed(tokens)
+        states = []
+        attend = attend_causal_quantized if self.quantize_attention else attend_causal
+        for index, layer in enumerate(self.layers):
+            attention = layer.self_attn
+            q, k, v = attention.project(layer.input_layernorm(x))
+            q, k = rotate(q, cos, sin), rotate(k, cos, sin)
+            if cached:
+                k = torch.cat((cached[index][0], k), dim=2)
+                v = torch.cat((cached[index][1], v), dim=2)
+            x = x + attention.merge(attend(q, k, v))
+            x = x + layer.mlp(layer.post_attention_layernorm(x))
+            states.append((k, v))
+            if trace is not None:
+                trace.append(x)
+        return self.norm(x), states
+
+    def canvas(
+        self,
+        tokens: Tensor,
+        alive: Tensor,
+        prefix: list[KeysValues],
+        suffix: list[KeysValues],
+        prefix_seen: Tensor,
+        suffix_seen: Tensor,
+        attention: Callable[..., Attend] | None = None,
+        width: int | None = None,
+        trace: list[Tensor] | None = None,
+    ) -> Tensor:
+        """One denoising pass over several canvases that share a window.
+
+        tokens, alive (batch, canvases, slots): a slot that is not alive (dropped behind <|eom|>) is seen by nobody;
+        prefix, suffix: states of `context` over the whole window; prefix_seen, suffix_seen (batch, canvases): how many
+        tokens of each stream a canvas sees, the marker included (0: none of it); width: B, where fewer slots than that
+        are left of the canvas. Returns normed hidden states (batch, canvases, slots, hidden).
+        """
+        seen = (prefix_seen, suffix_seen, alive, prefix[0][0].shape[2], suffix[0][0].shape[2])
+        attend = (quantized_attention if self.quantize_attention else attention or dense_attention)(*seen)
+        slots = tokens.shape[2]
+        slot = torch.arange(slots, device=tokens.device)
+        after_prefix = prefix_seen[..., None] + slot  # (batch, canvases, slots): P + 1 + j
+        before_suffix = -(suffix_seen[..., None] - 1) + slot - (width or slots)  # −S + (j − B)
+        head_dim, theta = self.config.head_dim, self.config.rope_theta
+        turn_prefix = [part[:, :, None] for part in rotation(after_prefix, head_dim, theta)]
+        turn_suffix = [part[:, :, None] for part in rotation(before_suffix, head_dim, theta)]
+        x = self._embed(tokens)
+        for layer, prefix_state, suffix_state in zip(self.layers, prefix, suffix):
+            q, k, v = layer.self_attn.project(layer.input_layernorm(x))
+            turned = rotate(q, *turn_prefix), rotate(q, *turn_suffix), rotate(k, *turn_prefix)
+            x = x + layer.self_attn.merge(attend(*turned, v, prefix_state, suffix_state))
+            x = x + layer.mlp(layer.post_attention_layernorm(x))
+            if trace is not None:
+                trace.append(x)
+        return self.norm(x)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Normed hidden states (…, hidden) → (…, vocabulary), through the tied embedding."""
+        return self.embed_tokens.head(hidden)
+
+
+def attend_causal(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """q (batch, heads, n, d) are the last n of the tokens in k, v (batch, kv_heads, tokens, d) → (batch, heads, n, d)."""
+    n, tokens = q.shape[2], k.shape[2]
+    if (q.is_cuda or not torch.is_grad_enabled()) and n == tokens:
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+    # on a CPU plain products are twice as fast as the backward pass of the fused kernel
+    group = q.shape[1] // k.shape[1]
+    q = q * q.shape[-1] ** -0.5
+    scores = (q.unflatten(1, (-1, group)).flatten(2, 3) @ k.transpose(-1, -2)).unflatten(2, (group, n))
+    hidden = torch.ones(n, tokens, dtype=torch.bool, device=q.device).triu(tokens - n + 1)
+    weights = torch.softmax(scores.masked_fill(hidden, -torch.inf), dim=-1)
+    return (weights.flatten(2, 3) @ v).unflatten(2, (group, n)).flatten(1, 2)
+
+
+def dense_attention(prefix_seen: Tensor, suffix_seen: Tensor, alive: Tensor, n_prefix: int, n_suffix: int) -> Attend:
+    """Canvas attention with plain matrix products; softmax over [prefix | suffix | own canvas] at once."""
+
+    def beyond(seen: Tensor, count: int) -> Tensor:  # (batch, 1, canvases, 1, 1, count)
+        return (torch.arange(count, device=seen.device) >= seen[..., None])[:, None, :, None, None]
+
+    hidden = torch.cat(
+        (beyond(prefix_seen, n_prefix), beyond(suffix_seen, n_suffix), ~alive[:, None, :, None, None]), dim=-1
+    )
+
+    def attend(q_prefix: Tensor, q_suffix: Tensor, k: Tensor, v: Tensor, prefix: KeysValues, suffix: KeysValues):
+        _, canvases, heads, slots, d = q_prefix.shape
+        kv_heads = k.shape[2]
+        group = heads // kv_heads
+
+        def grouped(q: Tensor) -> Tensor:  # (batch, kv_heads, canvases · group · slots, d)
+            return q.unflatten(2, (kv_heads, group)).transpose(1, 2).flatten(2, 4)
+
+        def shaped(scores: Tensor) -> Tensor:  # (batch, kv_heads, canvases, group, slots, keys)
+            return scores.unflatten(2, (canvases, group, slots))
+
+        # the product has rounded the scores to its own type already: softmax sums in float32 whatever it reads, and
+        # reading it narrow halves the memory traffic, which is what this function's time goes into
+        q_prefix, q_suffix = q_prefix * d**-0.5, q_suffix * d**-0.5
+        own_q = q_prefix.unflatten(2, (kv_heads, group)).flatten(3, 4)  # (batch, canvases, kv_heads, group · slots, d)
+        own = (own_q @ k.transpose(-1, -2)).transpose(1, 2).unflatten(3, (group, slots))
+        on_prefix = shaped(grouped(q_prefix) @ prefix[0].transpose(-1, -2))
+        on_suffix = shaped(grouped(q_suffix) @ suffix[0].transpose(-1, -2))
+        scores = torch.cat((on_prefix, on_suffix, own), dim=-1).masked_fill(hidden, -torch.inf)
+        weights = torch.softmax(scores, dim=-1)
+        on_prefix, on_suffix, own = weights.split((n_prefix, n_suffix, slots), dim=-1)
+        context = shaped(on_prefix.flatten(2, 4) @ prefix[1] + on_suffix.flatten(2, 4) @ suffix[1])
+        canvas = (own.transpose(1, 2).flatten(3, 4) @ v).unflatten(3, (group, slots)).transpose(1, 2)
+        return (context + canvas).transpose(1, 2).flatten(2, 3)
+
+    return attend
+
+
+def block_attention(prefix_seen: Tensor, suffix_seen: Tensor, alive: Tensor, n_prefix: int, n_suffix: int) -> Attend:
+    """The same with `flex_attention` and a block mask, for GPUs.
+
+    Both rotations go through one kernel: queries are [q at the prefix | q at the suffix] (2d wide), prefix and canvas
+    keys are [k | 0], suffix keys [0 | k], so that each score is the product with the right rotation.
+    """
+    from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+
+    batch, canvases, slots = alive.shape
+    exists = alive.reshape(batch, canvases * slots)
+
+    def sees(b, _head, query, key):
+        canvas = query // slots
+        own = key - n_prefix - n_suffix
+        in_prefix = (key < n_prefix) & (key < prefix_seen[b, canvas])
+        in_suffix = (key >= n_prefix) & (own < 0) & (key - n_prefix < suffix_seen[b, canvas])
+        in_canvas = (own >= 0) & (own // slots == canvas) & exists[b, own.clamp(min=0)]
+        return in_prefix | in_suffix | in_canvas
+
+    keys = n_prefix + n_suffix + canvases * slots
+    mask = create_block_mask(sees, batch, None, canvases * slots, keys, device=str(alive.device))
+    fused = torch.compile(flex_attention, dynamic=False) if alive.is_cuda else flex_attention
+
+    def flat(own: Tensor) -> Tensor:  # (batch, canvases, h, slots, d) → (batch, h, canvases · slots, d)
+        return own.transpose(1, 2).flatten(2, 3)
+
+    def attend(q_prefix: Tensor, q_suffix: Tensor, k: Tensor, v: Tensor, prefix: KeysValues, suffix: KeysValues):
+        d = q_prefix.shape[-1]
+        queries = torch.cat((flat(q_prefix), flat(q_suffix)), dim=-1)
+        keys = torch.cat((F.pad(prefix[0], (0, d)), F.pad(suffix[0], (d, 0)), F.pad(flat(k), (0, d))), dim=2)
+        values = torch.cat((prefix[1], suffix[1], flat(v)), dim=2)
+        mixed = fused(queries, keys, values, block_mask=mask, scale=d**-0.5, enable_gqa=True)
+        return mixed.unflatten(2, (canvases, slots)).transpose(1, 2)
+
+    return attend

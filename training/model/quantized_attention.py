@@ -1,0 +1,86 @@
+"""Attention as the kernels compute it (assembly/attention.ts), for the reference: queries and keys of 7 bits, values of
+8, one scale a head and token; softmax weights of 7 bits, one scale a query and block of 32 tokens.
+
+A value's scale goes into its weight. The weights of a block are scaled so that those of tokens 4i + j, for each j
+apart, come to at most 124: their products with values then add up in 16 bits. Blocks are counted from the beginning of
+the suffix stream, and from that of the prefix stream, behind which the canvas lies.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from training.model.quantization import fake_quantize_activations
+
+QUERY_MAX = KEY_MAX = 63
+VALUE_MAX = 127
+TOKEN_BLOCK = 32
+LARGEST_WEIGHT_SUM = 124
+SMALLEST = 1e-30  # below it a sum of weights counts as nothing
+
+
+def quantize_weights(powers: Tensor, values: Tensor) -> Tensor:
+    """Weights (…, queries, tokens) of values (…, tokens, d) → what they are as multiples of the block's scale."""
+    tokens = powers.shape[-1]
+    scales = values.abs().amax(dim=-1)[..., None, :] / VALUE_MAX
+    blocks = F.pad(powers * scales, (0, -tokens % TOKEN_BLOCK)).unflatten(-1, (-1, TOKEN_BLOCK // 4, 4))
+    largest = blocks.sum(dim=-2, keepdim=True).amax(dim=-1, keepdim=True)
+    some = largest >= SMALLEST
+    inverse = torch.where(some, LARGEST_WEIGHT_SUM / largest.clamp(min=SMALLEST), 0)
+    quantized = (blocks * inverse).round() * torch.where(some, largest / LARGEST_WEIGHT_SUM, 0)
+    return torch.where(scales > 0, quantized.flatten(-3)[..., :tokens] / scales.clamp(min=SMALLEST), 0)
+
+
+def _mix(scores: Tensor, segments: list[tuple[int, Tensor]]) -> Tensor:
+    """Softmax of scores (…, queries, all tokens) over segments of tokens with their values (…, tokens, d)."""
+    powers = (scores - scores.amax(dim=-1, keepdim=True)).exp()
+    parts = powers.split([count for count, _ in segments], dim=-1)
+    mixed = sum(quantize_weights(part, values) @ values for part, (_, values) in zip(parts, segments))
+    return mixed / powers.sum(dim=-1, keepdim=True)
+
+
+def attend_causal_quantized(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """As `attend_causal`: q (batch, heads, n, d) are the last n of the tokens in k, v (batch, kv_heads, tokens, d)."""
+    n, tokens = q.shape[2], k.shape[2]
+    q = fake_quantize_activations(q, QUERY_MAX).unflatten(1, (k.shape[1], -1))
+    k = fake_quantize_activations(k, KEY_MAX)[:, :, None]
+    v = fake_quantize_activations(v, VALUE_MAX)[:, :, None]
+    hidden = torch.ones(n, tokens, dtype=torch.bool, device=q.device).triu(tokens - n + 1)
+    scores = (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).masked_fill(hidden, -torch.inf)
+    return _mix(scores, [(tokens, v)]).flatten(1, 2)
+
+
+def quantized_attention(prefix_seen: Tensor, suffix_seen: Tensor, alive: Tensor, n_prefix: int, n_suffix: int):
+    """As `dense_attention`. Exact where every canvas sees its whole window's prefix; where it sees less, its own slots
+    share blocks with other tokens than in the service."""
+
+    def beyond(seen: Tensor, count: int) -> Tensor:  # (batch, 1, 1, canvases, 1, count)
+        return (torch.arange(count, device=seen.device) >= seen[..., None])[:, None, None, :, None]
+
+    dead = ~alive[:, None, None, :, None]
+    hidden = torch.cat((beyond(suffix_seen, n_suffix), beyond(prefix_seen, n_prefix), dead), dim=-1)
+
+    def attend(q_prefix: Tensor, q_suffix: Tensor, k: Tensor, v: Tensor, prefix, suffix) -> Tensor:
+        canvases, slots, d, kv_heads = q_prefix.shape[1], q_prefix.shape[3], q_prefix.shape[4], k.shape[2]
+
+        def queries(q: Tensor) -> Tensor:  # (batch, kv_heads, group, canvases, slots, d)
+            return fake_quantize_activations(q, QUERY_MAX).unflatten(2, (kv_heads, -1)).permute(0, 2, 3, 1, 4, 5)
+
+        def own(x: Tensor) -> Tensor:  # (batch, kv_heads, 1, canvases, slots, d)
+            return x.transpose(1, 2)[:, :, None]
+
+        def shared(x: Tensor) -> Tensor:  # (batch, kv_heads, 1, canvases, tokens, d)
+            return x[:, :, None, None].expand(-1, -1, -1, canvases, -1, -1)
+
+        k = fake_quantize_activations(torch.cat((shared(prefix[0]), own(k)), dim=-2), KEY_MAX)
+        v = fake_quantize_activations(torch.cat((shared(prefix[1]), own(v)), dim=-2), VALUE_MAX)
+        suffix_k = fake_quantize_activations(shared(suffix[0]), KEY_MAX)
+        suffix_v = fake_quantize_activations(shared(suffix[1]), VALUE_MAX)
+        scores = torch.cat(
+            (queries(q_suffix) @ suffix_k.transpose(-1, -2), queries(q_prefix) @ k.transpose(-1, -2)), dim=-1
+        )
+        scores = (scores * d**-0.5).masked_fill(hidden, -torch.inf)
+        mixed = _mix(scores, [(n_suffix, suffix_v), (n_prefix + slots, v)])
+        return mixed.permute(0, 3, 1, 2, 4, 5).flatten(2, 3)
+
+    return attend

@@ -1,0 +1,146 @@
+"""Trains the tokenizer: byte-level BPE in the Hugging Face tokenizers format.
+
+    python -m training.model.tokenizer --vocab 4096 --out models/nano/tokenizer.json
+    python -m training.model.tokenizer --vocab 8192 --out training/.data/tokenizer-8192.json
+    python -m training.model.tokenizer --evaluate models/nano/tokenizer.json     bytes per token only
+
+Text is cut into pre-tokens (PATTERN), pre-tokens into bytes, and bytes are merged (Sennrich et al., arXiv 1508.07909;
+on bytes as in GPT-2). All 256 bytes are in the vocabulary, so every text can be written and is read back exactly.
+
+Special tokens in a text are text. `Tokenizer.from_file` does not know that: set `encode_special_tokens = True` and pass
+`add_special_tokens=False` for anything that a user or a corpus has written, as `load_tokenizer` and `encode` do here.
+Special tokens are then put in by id (`token_to_id`) around the encoded pieces.
+"""
+
+import argparse
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from training.corpus.documents import Document, load_documents
+
+# Ids 0 to 5. Code finds them by content, never by number.
+SPECIAL_TOKENS = ("<|pad|>", "<|mask|>", "<|eom|>", "<|prefix|>", "<|suffix|>", "<|endoftext|>")
+
+# One pre-token is, in this order:
+#   a line end with the indentation of the next line    so that the layout of code costs one token a line
+#   a word, with the space before it                    identifiers are [\p{L}\p{M}_$]; \p{M} keeps combining marks
+#   up to three digits                                  never with a space: numbers look the same everywhere
+#   punctuation, with the space before it               ` => {`, `);`
+#   white space inside a line up to its end             trailing white space in one piece
+#   one character of white space                        the rest of a run, but for the space that the next word takes
+# `\s` is avoided: it means other characters in JavaScript (U+FEFF) than in Oniguruma (U+0085). White space is the six
+# characters that are spelt out; what is no white space, letter, mark or digit is punctuation. So the alternatives cover
+# every character, and a JavaScript RegExp with the flag `u` cuts every text in the same way. (But for characters that
+# are newer than the Unicode tables of one of the engines, which takes them for punctuation; nothing is lost by that.)
+PATTERN = (
+    r"\n[ \t]*"
+    r"| ?[\p{L}\p{M}_$]+"
+    r"|\p{N}{1,3}"
+    r"| ?[^ \t\n\r\f\v\p{L}\p{M}\p{N}_$]+"
+    r"|[ \t\r\f\v]+(?![^ \t\n\r\f\v])"
+    r"|[ \t\r\f\v]"
+)
+
+SAMPLE_BYTES = 25_000_000  # of train; more changes few merges and takes longer
+MIN_FREQUENCY = 2  # a pair that occurs once is no pattern
+
+
+def new_tokenizer() -> Tokenizer:
+    """The pipeline without a vocabulary."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(PATTERN), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
+
+
+def train_tokenizer(texts: Iterable[str], vocabulary_size: int) -> Tokenizer:
+    """Trains on the texts; the special tokens have the first ids. Raises ValueError when the texts are too few for
+    the vocabulary."""
+    tokenizer = new_tokenizer()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary_size,
+        min_frequency=MIN_FREQUENCY,
+        special_tokens=[AddedToken(token, special=True, normalized=False) for token in SPECIAL_TOKENS],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    if tokenizer.get_vocab_size() != vocabulary_size:
+        raise ValueError(f"expected {vocabulary_size} tokens, the texts gave {tokenizer.get_vocab_size()}")
+    tokenizer.encode_special_tokens = True
+    return tokenizer
+
+
+def load_tokenizer(path: Path) -> Tokenizer:
+    """A tokenizer that reads special tokens in a text as text. (The setting is not part of the file.)"""
+    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer.encode_special_tokens = True
+    return tokenizer
+
+
+def encode(tokenizer: Tokenizer, text: str) -> list[int]:
+    """Ids of a text, without any special token whatever the text says."""
+    return tokenizer.encode(text, add_special_tokens=False).ids
+
+
+def sample_documents(documents: Sequence[Document], size: int) -> list[Document]:
+    """Documents of about `size` bytes in all, the same ones every time, mixed over packages by the hash of the path."""
+    chosen = []
+    for document in sorted(documents, key=lambda d: hashlib.sha256(f"{d.package}/{d.path}".encode()).digest()):
+        if size <= 0:
+            break
+        chosen.append(document)
+        size -= len(document.text.encode("utf-8"))
+    return chosen
+
+
+def bytes_per_token(tokenizer: Tokenizer, documents: Iterable[Document]) -> dict[str, float]:
+    """UTF-8 bytes per token of each language and of 'all'."""
+    size: defaultdict[str, int] = defaultdict(int)
+    tokens: defaultdict[str, int] = defaultdict(int)
+    for document in documents:
+        count = len(encode(tokenizer, document.text))
+        for key in (document.language, "all"):
+            size[key] += len(document.text.encode("utf-8"))
+            tokens[key] += count
+    return {key: size[key] / tokens[key] for key in sorted(size)}
+
+
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Command line of this module."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--vocab", type=int, default=4096, help="vocabulary size, special tokens included")
+    parser.add_argument("--out", type=Path, help="tokenizer.json to write")
+    parser.add_argument("--sample-bytes", type=int, default=SAMPLE_BYTES, help="bytes of train to learn from")
+    parser.add_argument("--evaluate", type=Path, metavar="FILE", help="measure this tokenizer, train none")
+    options = parser.parse_args(arguments)
+    if (options.out is None) == (options.evaluate is None):
+        parser.error("give either --out or --evaluate")
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of `python -m training.model.tokenizer`."""
+    options = parse_arguments(arguments)
+    if options.evaluate:
+        tokenizer = load_tokenizer(options.evaluate)
+    else:
+        sample = sample_documents(load_documents("train"), options.sample_bytes)
+        tokenizer = train_tokenizer((document.text for document in sample), options.vocab)
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        tokenizer.save(str(options.out))
+    for language, ratio in bytes_per_token(tokenizer, load_documents("validation")).items():
+        print(f"{language:12} {ratio:.3f} bytes per token (validation)")
+
+
+if __name__ == "__main__":
+    main()

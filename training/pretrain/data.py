@@ -1,0 +1,67 @@
+"""Batches for training: windows drawn in worker processes, and a fixed set of them for validation."""
+
+import random
+from collections.abc import Iterator
+from itertools import groupby
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from training.corpus.documents import load_documents
+from training.model.config import SpecialTokens, TrainConfig
+from training.model.tokenizer import load_tokenizer
+from training.pretrain.losses import Batch
+from training.pretrain.windows import Window, WindowSampler, canvas_targets
+
+
+def texts_by_package(split: str) -> list[list[str]]:
+    documents = load_documents(split)
+    return [[d.text for d in group] for _, group in groupby(documents, key=lambda d: d.package)]
+
+
+def collate(windows: list[Window], slots: int, special: SpecialTokens) -> Batch:
+    targets = [canvas_targets(window, slots, special) for window in windows]
+    stacked = [np.stack([t[i] for t in targets]) for i in range(3)]
+    window = np.stack([w.tokens for w in windows])
+    horizon = np.array([w.horizon for w in windows])
+    return Batch(*(torch.from_numpy(a.astype(np.int64)) for a in (window, horizon, *stacked)))
+
+
+class WindowBatches(IterableDataset):
+    """Endless batches; each has one canvas width, drawn from config.canvas_widths."""
+
+    def __init__(self, config: TrainConfig, split: str, seed: int):
+        self.config, self.seed, self.split = config, seed, split
+
+    def __iter__(self) -> Iterator[Batch]:
+        worker = get_worker_info()
+        rng = random.Random(f"{self.seed}/{worker.id if worker else 0}")
+        tokenizer = load_tokenizer(self.config.tokenizer)
+        sampler = WindowSampler(texts_by_package(self.split), tokenizer, self.config.window_tokens)
+        while True:
+            slots = rng.choice(self.config.canvas_widths)
+            canvases = self.config.window_slots // slots
+            windows = [sampler.draw(rng, canvases, slots) for _ in range(self.config.batch_windows)]
+            yield collate(windows, slots, sampler.special)
+
+
+def training_batches(config: TrainConfig, seed: int) -> Iterator[Batch]:
+    dataset = WindowBatches(config, "train", seed)
+    return iter(
+        DataLoader(
+            dataset,
+            batch_size=None,
+            num_workers=config.data_workers,
+            prefetch_factor=4 if config.data_workers else None,
+        )
+    )
+
+
+def validation_batches(config: TrainConfig, slots: int, seed: int = 12345) -> list[Batch]:
+    """The same windows for every run with the same tokenizer, window and width."""
+    rng = random.Random(seed)
+    tokenizer = load_tokenizer(config.tokenizer)
+    sampler = WindowSampler(texts_by_package("validation"), tokenizer, config.window_tokens)
+    windows = [sampler.draw(rng, config.window_slots // slots, slots) for _ in range(config.validation_windows)]
+    return [collate(windows[i : i + 16], slots, sampler.special) for i in range(0, len(windows), 16)]

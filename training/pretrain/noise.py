@@ -1,0 +1,110 @@
+"""Noise for canvases: masks, and wrong visible tokens that have to be seen through.
+
+A denoiser trained on masks alone is sure of its own mistakes. So a share of the visible tokens is replaced by wrong
+ones, and the clean token is the target everywhere (GIDD, arXiv 2503.04482; Seed Diffusion, arXiv 2508.02193). Wrong
+tokens come from three places: what the prefix stream would have written there (the likeliest token that is not the
+right one: the mistakes the model itself would make), other tokens of the window, and any token of the vocabulary.
+`reveal_own` draws them from a fourth place, the canvas itself one step earlier: what the sampler will really meet.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from training.model.config import SpecialTokens
+
+WRONG_FROM_MODEL, WRONG_FROM_WINDOW = 0.45, 0.35  # the rest: uniform over the vocabulary
+REVEAL_MIN, REVEAL_MAX = (
+    0.1,
+    0.9,
+)  # reveal thresholds of the steps that `reveal_own` takes; the lower, the more mistakes
+
+
+@dataclass
+class Noisy:
+    """A noisy canvas. All (batch, canvases, slots).
+
+    xt: input tokens; alive: slots that exist (what lies behind a visible <|eom|> has been dropped); masked: slots that
+    are <|mask|>; wrong: visible slots that were replaced.
+    """
+
+    xt: Tensor
+    alive: Tensor
+    masked: Tensor
+    wrong: Tensor
+
+
+def mask_rate(shape: tuple[int, ...], all_mask_share: float, device: torch.device) -> Tensor:
+    """Share of masked slots of each canvas: 1 (pure noise) with probability all_mask_share, else uniform in (0, 1]."""
+    t = 1 - torch.rand(shape, device=device)
+    return torch.where(torch.rand(shape, device=device) < all_mask_share, 1.0, t)
+
+
+def ends_of(tokens: Tensor, special: SpecialTokens) -> Tensor:
+    """Where a completion ends: <|eom|> or <|endoftext|>."""
+    return (tokens == special.eom) | (tokens == special.end_of_text)
+
+
+def behind_first(ends: Tensor) -> Tensor:
+    """Slots that lie behind the first true one of their canvas."""
+    return (ends.int().cumsum(-1) - ends.int()) > 0
+
+
+def add_noise(
+    x0: Tensor,
+    t: Tensor,
+    special: SpecialTokens,
+    corrupt_share: float,
+    corrupt_rate: float,
+    from_model: Tensor,
+    window: Tensor,
+    vocab_size: int,
+) -> Noisy:
+    """x0 (batch, canvases, slots) clean; t (batch, canvases) mask rates; from_model like x0: the model's wrong guesses;
+    window (batch, tokens)."""
+    masked = torch.rand(x0.shape, device=x0.device) < t[..., None]
+    padding = x0 == special.pad
+    # <|pad|> is never revealed: behind a masked end all is noise, behind a visible one nothing exists
+    masked = masked | padding
+    alive = ~behind_first(ends_of(x0, special) & ~masked)
+
+    rate = torch.rand(t.shape, device=x0.device) * corrupt_rate
+    rate = torch.where(torch.rand(t.shape, device=x0.device) < corrupt_share, rate, 0.0)
+    # ends stay right when visible: a wrong end would drop slots whose targets are then lost
+    wrong = (torch.rand(x0.shape, device=x0.device) < rate[..., None]) & ~masked & ~ends_of(x0, special)
+    source = torch.rand(x0.shape, device=x0.device)
+    elsewhere = window.gather(1, torch.randint(window.shape[1], x0.flatten(1).shape, device=x0.device)).reshape(
+        x0.shape
+    )
+    anything = torch.randint(max(vars(special).values()) + 1, vocab_size, x0.shape, device=x0.device)
+    token = torch.where(
+        source < WRONG_FROM_MODEL,
+        from_model,
+        torch.where(source < WRONG_FROM_MODEL + WRONG_FROM_WINDOW, elsewhere, anything),
+    )
+    wrong = wrong & (token != x0) & ~ends_of(token, special)
+    xt = torch.where(masked, special.mask, torch.where(wrong, token, x0))
+    return Noisy(xt, alive, masked & alive, wrong & alive)
+
+
+def reveal_own(noisy: Noisy, x0: Tensor, logits: Tensor, special: SpecialTokens) -> Noisy:
+    """The canvas one denoising step later: masked slots that the model is sure of say what it thinks, right or wrong.
+
+    logits (batch, canvases, slots, vocabulary) of noisy.xt. Each canvas has a reveal threshold of its own, uniform
+    between REVEAL_MIN and REVEAL_MAX, and reveals at least its surest slot, as the sampler does. Ends are revealed only
+    where they are right: a wrong end would drop slots whose targets are then lost.
+    """
+    possible = logits.clone()
+    possible[..., [special.mask, special.prefix, special.suffix]] = -torch.inf
+    sure, token = torch.softmax(possible.float(), dim=-1).max(dim=-1)
+    ends = ends_of(token, special)
+    may = noisy.masked & (token != special.pad) & (~ends | (token == x0))
+    threshold = torch.rand(x0.shape[:2], device=x0.device)[..., None] * (REVEAL_MAX - REVEAL_MIN) + REVEAL_MIN
+    sure = sure.masked_fill(~may, 0.0)
+    shown = may & ((sure >= threshold) | (sure == sure.amax(dim=-1, keepdim=True)))
+    xt = torch.where(shown, token, noisy.xt)
+    masked = noisy.masked & ~shown
+    wrong = noisy.wrong | (shown & (token != x0))
+    alive = noisy.alive & ~behind_first(ends_of(x0, special) & ~masked)
+    return Noisy(xt, alive, masked & alive, wrong & alive)

@@ -1,0 +1,235 @@
+"""Trains a denoiser. The same code on a CPU and on a GPU (bf16, compiled; flex attention with a block mask on CUDA).
+
+    python -m training.pretrain.train --model nano --minutes 75 --run training/.runs/nano
+    python -m training.pretrain.train --run training/.runs/nano            # goes on where the last checkpoint was made
+    python -m training.pretrain.train --init training/.runs/nano/last.pt --run training/.runs/nano-2 --minutes 60
+
+A run folder holds config.json, metrics.jsonl, curves.png, last.pt (resumable). The schedule follows the clock: the
+share of --minutes that has been trained is the progress, so a run ends when it says it will. Beside other work
+`--clock cpu` keeps the schedule to what the run was given of the machine.
+"""
+
+import argparse
+import dataclasses
+import json
+import math
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from tqdm import tqdm
+
+from training.model.config import DENOISERS, DenoiserConfig, SpecialTokens, TrainConfig
+from training.model.denoiser import Denoiser
+from training.model.quantization import set_quantized
+from training.model.tokenizer import load_tokenizer
+from training.pretrain.curves import draw_curves
+from training.pretrain.data import training_batches
+from training.pretrain.distill import later_beliefs
+from training.pretrain.losses import ar_loss, three_stream_losses
+from training.pretrain.optimizer import build_optimizers
+from training.pretrain.validate import Validator
+
+CHECKPOINT_SECONDS = 240
+
+
+def learning_rate(progress: float, config: TrainConfig) -> float:
+    """Warm-up, plateau, linear decay to zero (WSD, arXiv 2404.06395) as a factor in [0, 1]."""
+    warm = min(1.0, progress / config.warmup_share) if config.warmup_share else 1.0
+    decay = min(1.0, (1.0 - progress) / config.decay_share) if config.decay_share else 1.0
+    return max(0.0, min(warm, decay))
+
+
+class Run:
+    """A training run on disk and in memory; with several processes, the share of one of them."""
+
+    def __init__(self, config: TrainConfig, rank: int = 0):
+        self.config, self.rank = config, rank
+        self.folder = Path(config.run)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.checkpoint = self.folder / "last.pt"
+        self.device = torch.device(
+            ("cuda" if torch.cuda.is_available() else "cpu") if config.device == "auto" else config.device
+        )
+        if self.device.type == "cpu":
+            torch.set_num_threads(1)
+        torch.manual_seed(config.seed)
+        tokenizer = load_tokenizer(config.tokenizer)
+        self.special = SpecialTokens.of(tokenizer)
+        changes = {name: int(value) for name, value in (part.split("=") for part in config.shape.split(",") if part)}
+        shape = dataclasses.replace(DENOISERS[config.model], vocab_size=tokenizer.get_vocab_size(), **changes)
+        self.model = Denoiser(shape).to(self.device)
+        self.optimizers = build_optimizers(self.model, config)
+        self.step, self.tokens, self.seconds = 0, 0, 0.0
+        if self.checkpoint.exists():
+            self._resume()
+        elif config.init:
+            self.model.load_state_dict(torch.load(config.init, map_location=self.device, weights_only=True)["model"])
+
+    def _resume(self) -> None:
+        state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"]):
+            optimizer.load_state_dict(saved)
+        self.step, self.tokens, self.seconds = state["step"], state["tokens"], state["seconds"]
+        if self.rank == 0:
+            self._forget_after(self.step)
+
+    def _forget_after(self, step: int) -> None:
+        """Drops metrics of steps that are not in the checkpoint: they will be taken again."""
+        metrics = self.folder / "metrics.jsonl"
+        if metrics.exists():
+            lines = metrics.read_text().splitlines(keepends=True)
+            metrics.write_text("".join(line for line in lines if json.loads(line)["step"] <= step))
+
+    def save(self) -> None:
+        state = {
+            "model": self.model.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "denoiser": dataclasses.asdict(self.model.config),
+            "step": self.step,
+            "tokens": self.tokens,
+            "seconds": self.seconds,
+        }
+        partial = self.checkpoint.with_suffix(".partial")
+        torch.save(state, partial)
+        partial.replace(self.checkpoint)  # never a half-written checkpoint
+
+    def log(self, record: dict) -> None:
+        record = {"step": self.step, "tokens": self.tokens, "minutes": round(self.seconds / 60, 3), **record}
+        with open(self.folder / "metrics.jsonl", "a") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def average(self, elapsed: float) -> float:
+        """Averages the gradients over the processes, and the seconds of the step, so that all keep the same clock."""
+        if self.config.processes == 1:
+            return elapsed
+        gradients = [p.grad for p in self.model.parameters()]
+        flat = torch.cat([g.flatten() for g in gradients] + [torch.tensor([elapsed], device=self.device)])
+        dist.all_reduce(flat)
+        flat /= self.config.processes
+        parts = flat[:-1].split([g.numel() for g in gradients])
+        for gradient, part in zip(gradients, parts):
+            gradient.copy_(part.view_as(gradient))
+        return flat[-1].item()
+
+    def train(self) -> None:
+        config = self.config
+        torch.manual_seed((config.seed + self.step) * 1009 + self.rank)
+        budget = config.minutes * 60
+        clock = {"wall": time.perf_counter, "cpu": time.process_time}[config.clock]
+        first = self.rank == 0
+        validator = Validator(config, self.special, self.device) if first else None
+        ar, diffusion = ar_loss, three_stream_losses
+        if config.compile:
+            ar, diffusion = torch.compile(ar, dynamic=False), torch.compile(diffusion, dynamic=False)
+        batches = training_batches(config, seed=(config.seed + self.step) * 1009 + self.rank)
+        bar = tqdm(total=round(config.minutes, 2), initial=round(self.seconds / 60, 2), unit="min", smoothing=0.05,
+                   disable=not first,
+                   bar_format="{percentage:3.0f}% |{bar:20}| {elapsed}<{remaining} {postfix}")  # fmt: skip
+        validated = saved = logged = self.seconds
+        elapsed = 0.0
+        while self.seconds < budget:
+            progress = self.seconds / budget
+            quantized = progress >= 1 - config.qat_share
+            set_quantized(self.model, quantized, quantized)
+            started = clock()
+            batch = next(batches).to(self.device)
+            only_ar = progress < config.ar_share
+            with torch.autocast(self.device.type, dtype=torch.bfloat16):
+                if only_ar:
+                    loss = ar(self.model, batch.window, self.special)
+                    parts = {"prefix": loss.detach()}
+                else:
+                    taught = progress >= 1 - config.distill_share and batch.x0.shape[-1] <= config.distill_widest
+                    teacher = later_beliefs if taught else None
+                    loss, parts = diffusion(self.model, batch, self.special, config, teacher)
+            if not math.isfinite(loss.item()):
+                raise FloatingPointError(f"loss is {loss.item()} at step {self.step}")
+            loss.backward()
+            elapsed = self.average(elapsed)
+            self.seconds += elapsed
+            norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)
+            factor = learning_rate(progress, config)
+            for optimizer in self.optimizers:
+                for group in optimizer.param_groups:
+                    group["lr"] = group["peak_lr"] * factor
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+            # counted at the next step's exchange; the first step compiles and is not counted
+            elapsed = clock() - started if self.step else 0.0
+            self.step += 1
+            tokens = batch.window.numel() * config.processes
+            self.tokens += tokens
+            if not first:
+                continue
+            if self.step % 10 in (9, 0):  # two in a row: narrow canvases may be taught, wide ones are not
+                rate = tokens / elapsed
+                values = {name: round(value.item(), 4) for name, value in parts.items()}
+                self.log(
+                    {"train": values, "lr": round(factor, 4), "norm": round(norm.item(), 3), "tokens/s": round(rate)}
+                )
+                bar.set_postfix_str(f"step {self.step} {rate:.0f} tok/s {values}", refresh=False)
+                bar.update((self.seconds - logged) / 60)
+                logged = self.seconds
+            if self.seconds - validated > config.validate_minutes * 60 or self.seconds >= budget:
+                validated = self.seconds
+                scores = validator.scores(self.model)
+                self.log({"validation": scores})
+                bar.write(f"{self.seconds / 60:6.1f} min  step {self.step}  {self.tokens / 1e6:.2f}M tokens  {scores}")
+                draw_curves(self.folder / "metrics.jsonl", self.folder / "curves.png")
+            if self.seconds - saved > CHECKPOINT_SECONDS:
+                saved = self.seconds
+                self.save()
+        if first:
+            self.save()
+        bar.close()
+
+
+def load_denoiser(checkpoint: str | Path) -> Denoiser:
+    """The model of a checkpoint, on the CPU, in evaluation mode."""
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    model = Denoiser(DenoiserConfig(**state["denoiser"]))
+    model.load_state_dict(state["model"])
+    return model.eval()
+
+
+def parse_config() -> TrainConfig:
+    """Flags are the fields of TrainConfig; in a folder with a run, its own config is the default."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for field in dataclasses.fields(TrainConfig):
+        flag = "--" + field.name.replace("_", "-")
+        if field.type is bool:
+            parser.add_argument(flag, action=argparse.BooleanOptionalAction)
+        elif field.name == "canvas_widths":
+            parser.add_argument(flag, type=int, nargs="+")
+        else:
+            parser.add_argument(flag, type=field.type)
+    given = {name: value for name, value in vars(parser.parse_args()).items() if value is not None}
+    path = Path(given.get("run", TrainConfig.run)) / "config.json"
+    saved = json.loads(path.read_text()) if path.exists() else {}
+    config = TrainConfig(**{**saved, **given})
+    config.canvas_widths = tuple(config.canvas_widths)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(dataclasses.asdict(config), indent=2) + "\n")
+    return config
+
+
+def train_process(rank: int, config: TrainConfig, rendezvous: str) -> None:
+    """One of several data-parallel processes on this machine."""
+    backend = "nccl" if config.device == "cuda" else "gloo"
+    dist.init_process_group(backend, init_method=f"file://{rendezvous}", rank=rank, world_size=config.processes)
+    Run(config, rank).train()
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    settings = parse_config()
+    if settings.processes == 1:
+        Run(settings).train()
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            mp.spawn(train_process, (settings, f"{folder}/rendezvous"), nprocs=settings.processes)
