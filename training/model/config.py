@@ -42,8 +42,13 @@ class DenoiserConfig:
     head_dim: int = 64
     rms_norm_eps: float = 1e-6
     rope_theta: float = 10_000.0
+    qk_norm: bool = True  # Qwen3 norms queries and keys of each head, Llama does not
     max_position_embeddings: int = 640  # prefix and output: little more than a training window of 512 has
     # the `diffusion` block
+    # Shifted: the row of a token predicts the slot after it, as a language model does, so the canvas has the last known
+    # token as its first row. Not shifted: the row of a slot predicts that slot.
+    shifted: bool = False
+    suffix_order: str = "backward"  # backward: the suffix stream is read from its end | forward: from the cursor on
     canvas_slots: int = 32
     canvas_widths: tuple[int, ...] = (2, 4, 8, 16, 32)  # those that the service may open
     prefix_tokens: int = 256  # together well inside a training window, so that a middle of any length is still possible
@@ -53,6 +58,8 @@ class DenoiserConfig:
     max_edits_per_slot: int = 2
 
     DIFFUSION_KEYS = (
+        "shifted",
+        "suffix_order",
         "canvas_slots",
         "canvas_widths",
         "prefix_tokens",
@@ -91,13 +98,24 @@ DENOISERS = {
         intermediate_size=704,
         vocab_size=4096,
     ),
+    # the shape of SmolLM2-135M with ten layers fewer and a third of its vocabulary (model/base.py)
     "small": DenoiserConfig(
-        hidden_size=512,
-        num_hidden_layers=12,
-        num_attention_heads=8,
-        num_key_value_heads=2,
-        intermediate_size=1408,
-        vocab_size=8192,
+        hidden_size=576,
+        num_hidden_layers=20,
+        num_attention_heads=9,
+        num_key_value_heads=3,
+        intermediate_size=1536,
+        vocab_size=15_616,
+        rms_norm_eps=1e-5,
+        rope_theta=100_000.0,
+        qk_norm=False,
+        shifted=True,
+        suffix_order="forward",
+        max_position_embeddings=2048,
+        canvas_slots=8,
+        canvas_widths=(1, 2, 4, 8),
+        prefix_tokens=1024,
+        suffix_tokens=256,
     ),
     # for tests only: every code path, no quality
     "tiny": DenoiserConfig(
@@ -141,6 +159,13 @@ class TrainConfig:
     # Last share of the run in which narrow canvases learn what they will believe (distill.py): a pass for each slot
     distill_share: float = 1.0
     distill_widest: int = 4
+
+    # A shifted denoiser (cursor_windows.py) only:
+    suffix_window_tokens: int = 96  # of each suffix stream
+    horizons: int = 3  # suffix streams a window; its canvases are shared out among them
+    base_share: float = 0.0  # of the next-token loss: against the base's distribution instead of the text
+    prefix_loss_share: float = 0.6  # positions of the prefix stream whose loss is taken
+    canvas_loss_weight: float = 1.0
 
     optimizer: str = "muon"  # muon (layers' matrices) + adamw (the rest) | adamw
     muon_lr: float = 0.01

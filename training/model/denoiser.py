@@ -71,8 +71,8 @@ class Attention(nn.Module):
         self.k_proj = QuantizableLinear(config.hidden_size, self.kv_heads * self.head_dim)
         self.v_proj = QuantizableLinear(config.hidden_size, self.kv_heads * self.head_dim)
         self.o_proj = QuantizableLinear(self.heads * self.head_dim, config.hidden_size)
-        self.q_norm = RMSNorm(self.head_dim, config.rms_norm_eps)
-        self.k_norm = RMSNorm(self.head_dim, config.rms_norm_eps)
+        self.q_norm = RMSNorm(self.head_dim, config.rms_norm_eps) if config.qk_norm else nn.Identity()
+        self.k_norm = RMSNorm(self.head_dim, config.rms_norm_eps) if config.qk_norm else nn.Identity()
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """x (…, tokens, hidden) → normed, unrotated q (…, heads, tokens, d) and k, and v (…, kv_heads, tokens, d)."""
@@ -136,8 +136,8 @@ class Denoiser(nn.Module):
     ) -> tuple[Tensor, list[KeysValues]]:
         """One causal pass over a context stream.
 
-        tokens (batch, n); sign (batch,) +1 for prefix streams, −1 for suffix streams given in reading order from
-        <|suffix|> backwards; cached: keys and values of the tokens before. Returns the normed hidden states
+        tokens (batch, n); sign (batch,) +1 for streams that read forwards, −1 for suffix streams given in reading order
+        from <|suffix|> backwards; cached: keys and values of the tokens before. Returns the normed hidden states
         (batch, n, hidden) and, layer by layer, keys and values of the n new tokens appended to the cached ones. A trace
         receives the residual stream behind each layer.
         """
@@ -186,7 +186,9 @@ class Denoiser(nn.Module):
         slots = tokens.shape[2]
         slot = torch.arange(slots, device=tokens.device)
         after_prefix = prefix_seen[..., None] + slot  # (batch, canvases, slots): P + 1 + j
-        before_suffix = -(suffix_seen[..., None] - 1) + slot - (width or slots)  # −S + (j − B)
+        # −S + (j − B) where the suffix stream reads backwards, j − B where it begins at the cursor
+        nearest = 0 if self.config.suffix_order == "forward" else 1 - suffix_seen[..., None]
+        before_suffix = nearest + (slot - (width or slots)).expand(*alive.shape)
         head_dim, theta = self.config.head_dim, self.config.rope_theta
         turn_prefix = [part[:, :, None] for part in rotation(after_prefix, head_dim, theta)]
         turn_suffix = [part[:, :, None] for part in rotation(before_suffix, head_dim, theta)]

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from training.corpus.documents import load_documents
 from training.model.config import SpecialTokens, TrainConfig
 from training.model.tokenizer import load_tokenizer
+from training.pretrain.cursor_windows import CursorBatch, CursorSampler
 from training.pretrain.losses import Batch
 from training.pretrain.windows import Window, WindowSampler, canvas_targets
 
@@ -47,7 +48,48 @@ class WindowBatches(IterableDataset):
 
 
 def training_batches(config: TrainConfig, seed: int) -> Iterator[Batch]:
-    dataset = WindowBatches(config, "train", seed)
+    return _loaded(WindowBatches(config, "train", seed), config)
+
+
+class CursorBatches(IterableDataset):
+    """Endless batches for a shifted denoiser; each has one canvas width, drawn from config.canvas_widths."""
+
+    def __init__(self, config: TrainConfig, split: str, seed: int):
+        self.config, self.seed, self.split = config, seed, split
+
+    def __iter__(self) -> Iterator[CursorBatch]:
+        worker = get_worker_info()
+        rng = random.Random(f"{self.seed}/{worker.id if worker else 0}")
+        sampler = cursor_sampler(self.config, self.split)
+        while True:
+            slots = rng.choice(self.config.canvas_widths)
+            yield sampler.batch(rng, self.config.batch_windows, self.config.horizons, *_canvases(self.config, slots))
+
+
+def cursor_sampler(config: TrainConfig, split: str) -> CursorSampler:
+    tokenizer = load_tokenizer(config.tokenizer)
+    return CursorSampler(texts_by_package(split), tokenizer, config.window_tokens, config.suffix_window_tokens)
+
+
+def _canvases(config: TrainConfig, slots: int) -> tuple[int, int]:
+    return max(1, config.window_slots // slots // config.horizons), slots
+
+
+def cursor_batches(config: TrainConfig, seed: int) -> Iterator[CursorBatch]:
+    return _loaded(CursorBatches(config, "train", seed), config)
+
+
+def cursor_validation_batches(config: TrainConfig, slots: int, seed: int = 12345) -> list[CursorBatch]:
+    """The same windows for every run with the same tokenizer, window and width."""
+    rng = random.Random(seed)
+    sampler = cursor_sampler(config, "validation")
+    return [
+        sampler.batch(rng, 4, config.horizons, *_canvases(config, slots))
+        for _ in range(max(1, config.validation_windows // 4))
+    ]
+
+
+def _loaded(dataset: IterableDataset, config: TrainConfig) -> Iterator:
     return iter(
         DataLoader(
             dataset,

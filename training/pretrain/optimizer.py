@@ -20,7 +20,7 @@ def build_optimizers(model: nn.Module, config: TrainConfig) -> list[optim.Optimi
     ]
     if config.optimizer == "adamw":
         groups.append({"params": matrices, "peak_lr": config.adamw_lr, "weight_decay": config.weight_decay})
-        return [optim.AdamW(groups, betas=(0.9, 0.95))]
+        return [optim.AdamW(groups, betas=(0.9, 0.95), fused=True)]
     if config.optimizer != "muon":
         raise ValueError(f"optimizer is {config.optimizer!r}, expected muon or adamw")
     muon = {"params": matrices, "peak_lr": config.muon_lr, "weight_decay": config.weight_decay}

@@ -22,12 +22,14 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from tqdm import tqdm
 
+from training.model.base import load_base_denoiser
 from training.model.config import DENOISERS, DenoiserConfig, SpecialTokens, TrainConfig
 from training.model.denoiser import Denoiser
 from training.model.quantization import set_quantized
 from training.model.tokenizer import load_tokenizer
+from training.pretrain.cursor_losses import CursorValidator, cursor_losses
 from training.pretrain.curves import draw_curves
-from training.pretrain.data import training_batches
+from training.pretrain.data import cursor_batches, cursor_validation_batches, training_batches
 from training.pretrain.distill import later_beliefs
 from training.pretrain.losses import ar_loss, three_stream_losses
 from training.pretrain.optimizer import build_optimizers
@@ -62,12 +64,14 @@ class Run:
         changes = {name: int(value) for name, value in (part.split("=") for part in config.shape.split(",") if part)}
         shape = dataclasses.replace(DENOISERS[config.model], vocab_size=tokenizer.get_vocab_size(), **changes)
         self.model = Denoiser(shape).to(self.device)
+        # the language model that a share of the loss is taken against; bfloat16, it is only read
+        self.base = load_base_denoiser(tokenizer).bfloat16().to(self.device) if config.base_share else None
         self.optimizers = build_optimizers(self.model, config)
         self.step, self.tokens, self.seconds = 0, 0, 0.0
         if self.checkpoint.exists():
             self._resume()
         elif config.init:
-            self.model.load_state_dict(torch.load(config.init, map_location=self.device, weights_only=True)["model"])
+            self.model.load_state_dict(initial_weights(Path(config.init), self.device))
 
     def _resume(self) -> None:
         state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
@@ -116,17 +120,25 @@ class Run:
             gradient.copy_(part.view_as(gradient))
         return flat[-1].item()
 
+    def _validator(self) -> Validator | CursorValidator:
+        if not self.model.config.shifted:
+            return Validator(self.config, self.special, self.device)
+        batches = cursor_validation_batches(self.config, CursorValidator.SLOTS)
+        return CursorValidator(batches, self.special, self.device)
+
     def train(self) -> None:
         config = self.config
         torch.manual_seed((config.seed + self.step) * 1009 + self.rank)
         budget = config.minutes * 60
         clock = {"wall": time.perf_counter, "cpu": time.process_time}[config.clock]
         first = self.rank == 0
-        validator = Validator(config, self.special, self.device) if first else None
+        shifted = self.model.config.shifted
+        validator = self._validator() if first else None
         ar, diffusion = ar_loss, three_stream_losses
         if config.compile:
             ar, diffusion = torch.compile(ar, dynamic=False), torch.compile(diffusion, dynamic=False)
-        batches = training_batches(config, seed=(config.seed + self.step) * 1009 + self.rank)
+        drawn = cursor_batches if shifted else training_batches
+        batches = drawn(config, seed=(config.seed + self.step) * 1009 + self.rank)
         bar = tqdm(total=round(config.minutes, 2), initial=round(self.seconds / 60, 2), unit="min", smoothing=0.05,
                    disable=not first,
                    bar_format="{percentage:3.0f}% |{bar:20}| {elapsed}<{remaining} {postfix}")  # fmt: skip
@@ -140,7 +152,9 @@ class Run:
             batch = next(batches).to(self.device)
             only_ar = progress < config.ar_share
             with torch.autocast(self.device.type, dtype=torch.bfloat16):
-                if only_ar:
+                if shifted:
+                    loss, parts = cursor_losses(self.model, batch, self.special, config, self.base)
+                elif only_ar:
                     loss = ar(self.model, batch.window, self.special)
                     parts = {"prefix": loss.detach()}
                 else:
@@ -187,6 +201,15 @@ class Run:
         if first:
             self.save()
         bar.close()
+
+
+def initial_weights(path: Path, device: torch.device) -> dict:
+    """Weights to begin with: of a checkpoint, or of a folder with a quantized model."""
+    if path.is_dir():
+        from training.export.weights import read_quantized
+
+        return read_quantized(path).state_dict()
+    return torch.load(path, map_location=device, weights_only=True)["model"]
 
 
 def load_denoiser(checkpoint: str | Path) -> Denoiser:

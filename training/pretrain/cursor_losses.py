@@ -1,0 +1,144 @@
+"""One training pass of a shifted denoiser that begins as a language model.
+
+1. prefix stream of each window, causal; next-token loss, and where a base is given, cross-entropy against its distribution
+2. suffix streams, one a horizon, causal as well; the canvases before a horizon share it
+3. noise: masks, more of them on the right, and some wrong visible tokens
+4. canvas pass: the row of the last known token predicts slot 0, the row of slot j predicts slot j + 1
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from training.model.config import SpecialTokens, TrainConfig
+from training.model.denoiser import Denoiser, KeysValues, dense_attention
+from training.pretrain.cursor_windows import CursorBatch
+from training.pretrain.losses import token_losses
+from training.pretrain.noise import behind_first, ends_of
+
+LEFT_RUN_SHARE = 0.75  # canvases whose visible slots are the first ones, as decoding mostly reveals them
+States = tuple[list[KeysValues], list[KeysValues]]  # of the prefix and the suffix streams, one of each a group
+
+
+def stream_states(model: Denoiser, batch: CursorBatch, special: SpecialTokens) -> tuple[Tensor, States]:
+    """Normed hidden states (b, n, hidden), whose row i precedes token i of the window, and the states of both streams."""
+    forwards = torch.ones(1, dtype=torch.long, device=batch.window.device)
+    hidden, prefix = model.context(F.pad(batch.window[:, :-1], (1, 0), value=special.prefix), forwards)
+    _, suffix = model.context(batch.suffix, forwards)
+    groups = len(batch.suffix) // len(batch.window)
+    prefix = [(k.repeat_interleave(groups, 0), v.repeat_interleave(groups, 0)) for k, v in prefix]
+    return hidden, (prefix, suffix)
+
+
+def canvas_hidden(model: Denoiser, batch: CursorBatch, xt: Tensor, alive: Tensor, states: States) -> Tensor:
+    """Normed hidden states of the rows that predict each slot of xt (b·g, canvases, slots)."""
+    rows = torch.cat((batch.before[..., None], xt[..., :-1]), dim=-1)
+    there = torch.cat((torch.ones_like(alive[..., :1]), alive[..., :-1]), dim=-1)
+    return model.canvas(rows, there, *states, batch.prefix_seen - 1, batch.suffix_seen, dense_attention)
+
+
+def add_left_noise(x0: Tensor, special: SpecialTokens, config: TrainConfig, window: Tensor, vocabulary: int):
+    """Noisy canvases: (xt, alive, to_find), all shaped like x0 (b·g, canvases, slots).
+
+    A share is pure noise; of the others most show their first slots only. Some visible tokens are replaced."""
+    slots, device = x0.shape[-1], x0.device
+    shape = x0.shape[:-1]
+    slot = torch.arange(slots, device=device)
+    run = slot >= torch.randint(1, max(slots, 2), shape, device=device)[..., None]
+    scattered = torch.rand(x0.shape, device=device) < torch.rand(shape, device=device)[..., None]
+    masked = torch.where((torch.rand(shape, device=device) < LEFT_RUN_SHARE)[..., None], run, scattered)
+    masked = masked | (torch.rand(shape, device=device) < config.all_mask_share)[..., None] | (x0 == special.pad)
+    alive = ~behind_first(ends_of(x0, special) & ~masked)
+    rate = torch.where(torch.rand(shape, device=device) < config.corrupt_share, config.corrupt_rate, 0.0)
+    wrong = (torch.rand(x0.shape, device=device) < rate[..., None]) & ~masked & ~ends_of(x0, special)
+    # a window's own tokens are the likeliest mistakes, any token the rarest
+    flat = window.flatten()
+    elsewhere = flat[torch.randint(len(flat), x0.shape, device=device)]
+    anything = torch.randint(max(vars(special).values()) + 1, vocabulary, x0.shape, device=device)
+    token = torch.where(torch.rand(x0.shape, device=device) < 0.7, elsewhere, anything)
+    wrong = wrong & (token != x0) & ~ends_of(token, special)
+    xt = torch.where(masked, special.mask, torch.where(wrong, token, x0))
+    return xt, alive, (masked | wrong) & alive
+
+
+def soft_losses(logits: Tensor, teacher: Tensor) -> Tensor:
+    """Cross-entropy of logits (n, vocabulary) against the distribution of the teacher's logits: (n,)."""
+    return -(teacher.float().softmax(-1) * logits.float().log_softmax(-1)).sum(-1)
+
+
+def cursor_losses(
+    model: Denoiser, batch: CursorBatch, special: SpecialTokens, config: TrainConfig, base: Denoiser | None = None
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The loss to minimise, and its parts in nats: prefix (a token), base (against its distribution), canvas (a hidden
+    or wrong slot), first (slot 0 alone where hidden)."""
+    hidden, states = stream_states(model, batch, special)
+    n = batch.window.shape[1]
+    # the head is a seventh of the work: not every position is needed, all of them have been attended to
+    chosen = torch.randperm(n, device=hidden.device)[: int(n * config.prefix_loss_share)]
+    logits = model.logits(hidden[:, chosen])
+    prefix_loss = token_losses(logits, batch.window[:, chosen]).mean()
+    parts = {"prefix": prefix_loss.detach()}
+    if base is not None and config.base_share:
+        with torch.no_grad():
+            shown = F.pad(batch.window[:, :-1], (1, 0), value=special.prefix)
+            theirs, _ = base.context(shown, torch.ones(1, dtype=torch.long, device=shown.device))
+            theirs = base.logits(theirs[:, chosen])
+        soft = soft_losses(logits.flatten(0, 1), theirs.flatten(0, 1)).mean()
+        parts["base"] = soft.detach()
+        prefix_loss = (1 - config.base_share) * prefix_loss + config.base_share * soft
+    loss = config.prefix_loss_weight * prefix_loss
+    if config.canvas_loss_weight:
+        xt, alive, to_find = add_left_noise(batch.x0, special, config, batch.window, model.config.vocab_size)
+        logits = model.logits(canvas_hidden(model, batch, xt, alive, states))
+        losses = token_losses(logits, batch.x0)
+        count = to_find.sum().clamp(min=1)
+        canvas_loss = (losses * alive).sum() / count
+        loss = loss + config.canvas_loss_weight * canvas_loss
+        first = to_find[..., 0]
+        parts |= {
+            "canvas": ((losses * to_find).sum() / count).detach(),
+            "first": ((losses[..., 0] * first).sum() / first.sum().clamp(min=1)).detach(),
+        }
+    return loss, parts
+
+
+class CursorValidator:
+    """Losses on fixed windows of held-out packages: `prefix` (nats a token), and for canvases of 4 slots that are all
+    mask `slot_j`, with the share of first choices that are right, `right_j`; `given_j` is slot j with the slots
+    before it visible."""
+
+    SLOTS = 4
+
+    def __init__(self, batches: list[CursorBatch], special: SpecialTokens, device: torch.device):
+        self.special, self.device = special, device
+        self.batches = [batch.to(device) for batch in batches]
+
+    @torch.no_grad()
+    def scores(self, model: Denoiser) -> dict[str, float]:
+        sums: dict[str, list[float]] = {}
+
+        def add(name: str, values: Tensor, where: Tensor) -> None:
+            total = sums.setdefault(name, [0.0, 0])
+            total[0] += (values.float() * where).sum().item()
+            total[1] += int(where.sum())
+
+        for batch in self.batches:
+            with torch.autocast(self.device.type, dtype=torch.bfloat16):
+                hidden, states = stream_states(model, batch, self.special)
+                losses = token_losses(model.logits(hidden), batch.window)
+                add("prefix", losses, torch.ones_like(batch.window, dtype=torch.bool))
+                for visible in range(self.SLOTS):
+                    masked = torch.arange(self.SLOTS, device=self.device) >= visible
+                    xt = torch.where(masked, self.special.mask, batch.x0)
+                    ended = behind_first(ends_of(xt, self.special))
+                    logits = model.logits(canvas_hidden(model, batch, xt, ~ended, states))
+                    losses = token_losses(logits, batch.x0)
+                    right = logits.argmax(-1) == batch.x0
+                    text = (batch.x0 != self.special.pad) & ~ended
+                    if visible:
+                        add(f"given_{visible}", losses[..., visible], text[..., visible])
+                        continue
+                    for slot in range(self.SLOTS):
+                        add(f"slot_{slot}", losses[..., slot], text[..., slot])
+                        add(f"right_{slot}", right[..., slot], text[..., slot])
+        return {name: round(total / max(count, 1), 4) for name, (total, count) in sums.items()}
