@@ -10,7 +10,7 @@
  * bounded a slot.
  */
 
-import type { Predictions } from '../denoiser/denoiser.ts';
+import type { Predictions } from '../denoiser/transformer/predictions.ts';
 import type { SpecialTokens } from '../tokenizer/tokenizer.ts';
 import type { Canvas } from './canvas.ts';
 import { bestChoice, type Choice, mostProbable, sampledChoice } from './choice.ts';

@@ -3,24 +3,26 @@
  * Between two steps, or two chunks of context, the event loop gets its turn and so do other requests.
  */
 
-import { ConfigError, parseConfig } from '../denoiser/config.ts';
-import type { ContextStream } from '../denoiser/context.ts';
-import { Denoiser, type Predictions } from '../denoiser/denoiser.ts';
-import { CHUNK_TOKENS } from '../denoiser/memory.ts';
+import { parseConfig } from '../denoiser/three-stream/config.ts';
+import { Denoiser } from '../denoiser/three-stream/denoiser.ts';
+import type { ContextStream } from '../denoiser/three-stream/kv-cache.ts';
+import { CHUNK_TOKENS } from '../denoiser/three-stream/memory.ts';
+import type { Predictions } from '../denoiser/transformer/predictions.ts';
+import { ConfigError } from '../denoiser/transformer/shape.ts';
 import { Canvas } from '../diffusion/canvas.ts';
 import { nextTokenStep } from '../diffusion/next-token.ts';
 import { type Penalties, withPenalties } from '../diffusion/penalties.ts';
 import { denoisingStep, type SamplerSettings } from '../diffusion/sampler.ts';
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts';
+import { Line, type Ticket } from './admission-queue.ts';
 import { slotViews } from './canvas-view.ts';
-import { canvasWidth } from './canvas-width.ts';
-import { DenoisingStep, type ReadingParts, ReadingStep } from './denoising-step.ts';
-import { Line, type Ticket } from './line.ts';
-import { PassQueue, type Step } from './pass-queue.ts';
-import { PrefixCache } from './prefix-cache.ts';
+import { TypedAlong } from './completion-cache.ts';
 import { buildPrompt, type Prompt } from './prompt.ts';
+import { PassQueue, type Step } from './three-stream/batch-scheduler.ts';
+import { canvasWidth } from './three-stream/canvas-width.ts';
+import { DenoisingStep, type ReadingParts, ReadingStep } from './three-stream/denoising-step.ts';
+import { PrefixCache } from './three-stream/prefix-cache.ts';
 import { Transcript } from './transcript.ts';
-import { TypedAlong } from './typed-along.ts';
 import type {
   Completion,
   Engine,
@@ -32,7 +34,7 @@ import type {
   SlotView,
   Vocabulary,
 } from './types.ts';
-import { Work } from './work.ts';
+import { Work } from './usage-meter.ts';
 
 /**
  * More than fifty full contexts of nano: a text that is typed in is read once, whoever else types meanwhile. The memory plan bounds them

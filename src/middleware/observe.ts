@@ -1,9 +1,9 @@
 /** Looks at every answer from outside: a line for the log, the metrics, and the header Server-Timing. */
 import type { Context, Next } from 'hono';
 import { matchedRoutes } from 'hono/route';
+import { Observation, type Work } from '../metrics/observation.ts';
 import type { ServiceMetrics } from '../metrics/service-metrics.ts';
 import { type BodyEnd, isStream, onBodyEnd } from './body-end.ts';
-import { Observation, type Work } from './observation.ts';
 
 /** Route of requests that no route takes; their paths are the client's invention, and may hold anything. */
 const NO_ROUTE = 'none';

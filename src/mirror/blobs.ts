@@ -18,7 +18,7 @@ import {
   segmentName,
   segmentSize,
 } from './segments.ts';
-import { Turns } from './turns.ts';
+import { Turns } from './semaphore.ts';
 
 /** Segments that are in memory at a time: with their copies on the way to the store, well under half of an isolate. */
 const WRITES_AT_ONCE = 4;

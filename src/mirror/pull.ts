@@ -5,7 +5,7 @@ import { type ResumingOptions, resuming } from '../weights/resuming.ts';
 import type { Bytes, StoredObject, WritableStore } from '../weights/store.ts';
 import { blocks } from '../weights/write.ts';
 import { type BlobIndex, type HubBlob, indexName, segmentCount, segmentName, segmentSize } from './segments.ts';
-import type { Turns } from './turns.ts';
+import type { Turns } from './semaphore.ts';
 
 /** The file at its origin, from `offset` on. Null when it is not there. */
 export type OpenOrigin = (offset: number) => Promise<StoredObject | null>;

@@ -4,10 +4,10 @@
  * once and kept; the tokens of a last, unfinished block are computed with the canvas that finishes it.
  */
 
-import type { Predictions } from '../denoiser.ts';
-import { instantiateKernels, type KernelBuild, type KernelModules, type Kernels } from '../kernels.ts';
-import { CANDIDATES, growMemory } from '../memory.ts';
-import { rotaryTable } from '../rotary-table.ts';
+import { CANDIDATES, growMemory } from '../transformer/arena.ts';
+import { instantiateKernels, type KernelBuild, type KernelModules, type Kernels } from '../transformer/kernels.ts';
+import type { Predictions } from '../transformer/predictions.ts';
+import { rotaryTable } from '../transformer/rotary-table.ts';
 import { isSingleStream, parseSingleStreamConfig, type SingleStreamConfig } from './config.ts';
 import { SingleStreamPass } from './forward.ts';
 import { planSingleStream, READ_TOKENS, type SingleStreamPlan } from './memory.ts';

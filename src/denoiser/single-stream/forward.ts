@@ -3,8 +3,9 @@
  * values stay float32, for Qwen2's biases make keys whose channels differ by orders of magnitude.
  */
 
-import type { Kernels, Pointer } from '../kernels.ts';
-import { finishLayer } from '../layer.ts';
+import type { Pointer } from '../transformer/kernel-exports.ts';
+import type { Kernels } from '../transformer/kernels.ts';
+import { finishLayer } from '../transformer/layer.ts';
 import type { SingleStreamConfig } from './config.ts';
 import type { SingleStreamLayer, SingleStreamPlan } from './memory.ts';
 

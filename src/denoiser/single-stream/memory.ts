@@ -1,6 +1,5 @@
 /** Where weights, keys and values, and scratch of a single-stream denoiser lie in WASM memory: laid out once, from the config alone. */
 
-import type { KernelExports, Pointer } from '../kernels.ts';
 import {
   CANDIDATES,
   FLOAT_BYTES,
@@ -9,7 +8,8 @@ import {
   Layout,
   PACK_ROWS,
   roundUp,
-} from '../memory.ts';
+} from '../transformer/arena.ts';
+import type { KernelExports, Pointer } from '../transformer/kernel-exports.ts';
 import type { SingleStreamConfig } from './config.ts';
 
 /** Rows that one call reads of a context, rounded down to whole blocks: enough for the matrix products to run at full speed. */
