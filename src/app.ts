@@ -39,7 +39,7 @@ export const MAX_BODY_BYTES = 256 * 1024;
 const FORWARDED_PATH = /^\/v1\/(chat|edit|apply)\//;
 
 /** What an operator decides; without any of it the service answers its own machine, within the default limits, and logs nothing. */
-export interface Operations {
+export interface OperatorOptions {
   keys?: readonly ApiKey[];
   /** Web pages that may call the service. */
   origins?: readonly string[];
@@ -64,7 +64,7 @@ export interface Files {
 export function createApp(
   models: ModelProvider,
   gateway: Gateway = gatewayOf([]),
-  operations: Operations = {},
+  operations: OperatorOptions = {},
   { assets, weights, mirror }: Files = {},
 ) {
   const app = new Hono<{ Variables: RequestIdVariables }>();

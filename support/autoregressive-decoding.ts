@@ -4,7 +4,7 @@
  */
 
 import type { Denoiser } from '../src/denoiser/three-stream/denoiser.ts';
-import type { ContextStream } from '../src/denoiser/three-stream/kv-cache.ts';
+import type { KvCache } from '../src/denoiser/three-stream/kv-cache.ts';
 import { CHUNK_TOKENS } from '../src/denoiser/three-stream/memory.ts';
 import type { Predictions } from '../src/denoiser/transformer/predictions.ts';
 import type { SpecialTokens } from '../src/tokenizer/tokenizer.ts';
@@ -15,7 +15,7 @@ import type { SpecialTokens } from '../src/tokenizer/tokenizer.ts';
  */
 export function decodeAutoregressive(
   denoiser: Denoiser,
-  context: ContextStream,
+  context: KvCache,
   prompt: ArrayLike<number>,
   maxTokens: number,
   special: SpecialTokens,

@@ -57,8 +57,8 @@ export function attentionScratchBytes(blocks: i32): i32 {
 
 /**
  * out (rows of stride outRowStride; heads, headDim) = attention of the rows · heads queries over `cache`, of which row r
- * sees the first count + countStep · r tokens (at least one), and, where besideCount is not 0, of the same number of
- * besideQueries over the first besideCount tokens of besideCache: one softmax over both.
+ * sees the first count + countStep · r tokens (at least one), and, where suffixCount is not 0, of the same number of
+ * suffixQueries over the first suffixCount tokens of suffixCache: one softmax over both.
  */
 export function attend(
   queries: usize,
@@ -68,33 +68,33 @@ export function attend(
   cache: usize,
   count: i32,
   countStep: i32,
-  besideQueries: usize,
-  besideCache: usize,
-  besideCount: i32,
+  suffixQueries: usize,
+  suffixCache: usize,
+  suffixCount: i32,
   out: usize,
   outRowStride: i32,
   scratch: usize,
 ): void {
   const all = rows * heads;
-  const besideBlocks = blocksOf(besideCount);
-  const scores = scratch + besideBlocks * BLOCK_SCORE_BYTES;
+  const suffixBlocks = blocksOf(suffixCount);
+  const scores = scratch + suffixBlocks * BLOCK_SCORE_BYTES;
   for (let first = 0; first < all; first += 4) {
     const end = min(first + 4, all);
     const blocks = blocksOf(count + countStep * ((end - 1) / heads));
-    scoreBlocks(besideQueries, first, all, headDim, besideCache, besideBlocks, scratch);
+    scoreBlocks(suffixQueries, first, all, headDim, suffixCache, suffixBlocks, scratch);
     scoreBlocks(queries, first, all, headDim, cache, blocks, scores);
     for (let query = first; query < end; query++) {
       const seen = count + countStep * (query / heads);
       const row = (query - first) * BLOCK_ROW_BYTES;
-      const beside = largestScore(scratch + row, besideCount, -Infinity);
+      const suffixLargest = largestScore(scratch + row, suffixCount, -Infinity);
       store<i32>(SEEN + ((query - first) << 2), seen);
-      store<f32>(LARGEST + ((query - first) << 2), largestScore(scores + row, seen, beside));
+      store<f32>(LARGEST + ((query - first) << 2), largestScore(scores + row, seen, suffixLargest));
       v128.store(POWER_SUMS + ((query - first) << 4), f32x4.splat(0));
     }
     memory.fill(ACCUMULATORS, 0, headDim << 4);
-    for (let block = 0; block < besideBlocks; block++) {
-      const kept = i32x4.splat(besideCount - block * BLOCK);
-      addBlock(scratch + block * BLOCK_SCORE_BYTES, besideCache + block * blockBytes(headDim), headDim, kept, end - first);
+    for (let block = 0; block < suffixBlocks; block++) {
+      const kept = i32x4.splat(suffixCount - block * BLOCK);
+      addBlock(scratch + block * BLOCK_SCORE_BYTES, suffixCache + block * blockBytes(headDim), headDim, kept, end - first);
     }
     for (let block = 0; block < blocks; block++) {
       const kept = i32x4.sub(v128.load(SEEN), i32x4.splat(block * BLOCK));
@@ -163,27 +163,27 @@ function largestScore(scores: usize, count: i32, largest: f32): f32 {
 function addBlock(scores: usize, block: usize, headDim: i32, kept: v128, count: i32): void {
   const valueScales = blockValueScales(block, headDim);
   if (count == 4 && i32x4.all_true(i32x4.ge_s(kept, i32x4.splat(BLOCK)))) {
-    weighRow(scores, valueScales, ALL, 0);
-    weighRow(scores, valueScales, ALL, 1);
-    weighRow(scores, valueScales, ALL, 2);
-    weighRow(scores, valueScales, ALL, 3);
+    weightsOfRow(scores, valueScales, ALL, 0);
+    weightsOfRow(scores, valueScales, ALL, 1);
+    weightsOfRow(scores, valueScales, ALL, 2);
+    weightsOfRow(scores, valueScales, ALL, 3);
   } else {
-    weighSomeOfRow(scores, valueScales, i32x4.extract_lane(kept, 0), 0);
-    if (count > 1) weighSomeOfRow(scores, valueScales, i32x4.extract_lane(kept, 1), 1);
-    if (count > 2) weighSomeOfRow(scores, valueScales, i32x4.extract_lane(kept, 2), 2);
-    if (count > 3) weighSomeOfRow(scores, valueScales, i32x4.extract_lane(kept, 3), 3);
+    weightsOfSomeOfRow(scores, valueScales, i32x4.extract_lane(kept, 0), 0);
+    if (count > 1) weightsOfSomeOfRow(scores, valueScales, i32x4.extract_lane(kept, 1), 1);
+    if (count > 2) weightsOfSomeOfRow(scores, valueScales, i32x4.extract_lane(kept, 2), 2);
+    if (count > 3) weightsOfSomeOfRow(scores, valueScales, i32x4.extract_lane(kept, 3), 3);
   }
   quantizeWeights(scores);
   addWeightedBlock(blockValues(block, headDim), headDim);
 }
 
-function weighSomeOfRow(scores: usize, valueScales: usize, kept: i32, row: i32): void {
-  weighRow(scores, valueScales, kept, row);
+function weightsOfSomeOfRow(scores: usize, valueScales: usize, kept: i32, row: i32): void {
+  weightsOfRow(scores, valueScales, kept, row);
 }
 
 /** A query's scores become powers of two, which go to its sum, and these become weights; LANE_SUMS of them. */
 @inline
-function weighRow(scores: usize, valueScales: usize, kept: i32, row: i32): void {
+function weightsOfRow(scores: usize, valueScales: usize, kept: i32, row: i32): void {
   const offset = v128.load32_splat(LARGEST + (row << 2));
   const end = scores + (row + 1) * BLOCK_ROW_BYTES;
   let sums = v128.load(POWER_SUMS + (row << 4));

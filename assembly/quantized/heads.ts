@@ -51,7 +51,7 @@ export function quantizeQueries(
   for (let query = 0; query < count; query++) {
     const row = query / heads;
     const head = x + ((row * rowStride + (query - row * heads) * headDim) << 2);
-    const absmax = turnHead(head, headDim, weight, eps, load<i32>(positions + (row << 2)), table);
+    const absmax = normAndRotateHead(head, headDim, weight, eps, load<i32>(positions + (row << 2)), table);
     const isZero = absmax < SMALLEST_ABSMAX;
     store<f32>(scales + (query << 2), isZero ? 0 : (absmax / QUERY_MAX) * scale);
     const inverse = f32x4.splat(isZero ? 0 : QUERY_MAX / absmax);
@@ -88,7 +88,7 @@ export function storeKeysValues(
     const lane = token % BLOCK;
     const block = cache + ((token - lane) / BLOCK) * blockBytes(headDim);
     const from = <usize>(row * rowStride) << 2;
-    const absmax = turnHead(k + from, headDim, weight, eps, load<i32>(positions + (row << 2)), table);
+    const absmax = normAndRotateHead(k + from, headDim, weight, eps, load<i32>(positions + (row << 2)), table);
     storeKey(block, headDim, lane, absmax);
     storeValue(v + from, block, headDim, lane);
   }
@@ -146,7 +146,7 @@ function storeValue(v: usize, block: usize, headDim: i32, lane: i32): void {
 
 /** x (headDim) normed by `weight`, unless that is 0, and turned by its position → HEAD. Returns the largest |value|. */
 @inline
-function turnHead(x: usize, headDim: i32, weight: usize, eps: f32, position: i32, table: usize): f32 {
+function normAndRotateHead(x: usize, headDim: i32, weight: usize, eps: f32, position: i32, table: usize): f32 {
   const half = <usize>headDim << 1;
   const cosines = table + <usize>(abs(position) * headDim) * 4;
   const sign = f32x4.splat(position < 0 ? -1 : 1);
@@ -161,11 +161,11 @@ function turnHead(x: usize, headDim: i32, weight: usize, eps: f32, position: i32
       first = f32x4.mul(f32x4.mul(first, gain), v128.load(weight + d));
       second = f32x4.mul(f32x4.mul(second, gain), v128.load(weight + half + d));
     }
-    const turned0 = f32x4.sub(f32x4.mul(first, cosine), f32x4.mul(second, sine));
-    const turned1 = f32x4.add(f32x4.mul(second, cosine), f32x4.mul(first, sine));
-    v128.store(HEAD + d, turned0);
-    v128.store(HEAD + half + d, turned1);
-    largest = f32x4.pmax(largest, f32x4.pmax(f32x4.abs(turned0), f32x4.abs(turned1)));
+    const rotated0 = f32x4.sub(f32x4.mul(first, cosine), f32x4.mul(second, sine));
+    const rotated1 = f32x4.add(f32x4.mul(second, cosine), f32x4.mul(first, sine));
+    v128.store(HEAD + d, rotated0);
+    v128.store(HEAD + half + d, rotated1);
+    largest = f32x4.pmax(largest, f32x4.pmax(f32x4.abs(rotated0), f32x4.abs(rotated1)));
   }
   return maxLane(largest);
 }

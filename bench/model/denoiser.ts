@@ -10,7 +10,7 @@ import { createReadStream, readFileSync } from 'node:fs';
 import { Readable } from 'node:stream';
 import { parseConfig } from '../../src/denoiser/three-stream/config.ts';
 import { Denoiser } from '../../src/denoiser/three-stream/denoiser.ts';
-import type { ContextStream } from '../../src/denoiser/three-stream/kv-cache.ts';
+import type { KvCache } from '../../src/denoiser/three-stream/kv-cache.ts';
 import { CHUNK_TOKENS } from '../../src/denoiser/three-stream/memory.ts';
 import type { KernelBuild, KernelModules } from '../../src/denoiser/transformer/kernels.ts';
 import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';
@@ -61,7 +61,7 @@ async function sample(runs: number, work: (run: number) => unknown): Promise<{ m
   return { median: samples[Math.floor(runs / 2)]!, p90: samples[Math.floor(runs * 0.9)]! };
 }
 
-function fill(denoiser: Denoiser, context: ContextStream, tokens: readonly number[]): void {
+function fill(denoiser: Denoiser, context: KvCache, tokens: readonly number[]): void {
   context.truncate(0);
   while (context.length < tokens.length) {
     denoiser.extend(context, tokens.slice(context.length, context.length + CHUNK_TOKENS));

@@ -23,8 +23,8 @@ export interface Ticket {
   lastSeenMs: number;
 }
 
-export class Line {
-  readonly #served: number;
+export class AdmissionQueue {
+  readonly #maxConcurrent: number;
   readonly #release: (ticket: Ticket) => void;
   readonly #maxWaiting: number;
   #tickets: Ticket[] = [];
@@ -33,8 +33,8 @@ export class Line {
    * Serves `served` tickets at a time and lets `maxWaiting` wait behind them; `release` is called with each ticket that
    * leaves or is taken for dead.
    */
-  constructor(served: number, release: (ticket: Ticket) => void, maxWaiting = DEFAULT_MAX_WAITING) {
-    this.#served = served;
+  constructor(maxConcurrent: number, release: (ticket: Ticket) => void, maxWaiting = DEFAULT_MAX_WAITING) {
+    this.#maxConcurrent = maxConcurrent;
     this.#release = release;
     this.#maxWaiting = maxWaiting;
   }
@@ -45,7 +45,7 @@ export class Line {
 
   /** Tickets that are not served yet. */
   get waiting(): number {
-    return Math.max(0, this.#tickets.length - this.#served);
+    return Math.max(0, this.#tickets.length - this.#maxConcurrent);
   }
 
   /** Whether a ticket has a place, served or waiting. */
@@ -54,9 +54,9 @@ export class Line {
   }
 
   /** Whether it is among those who are served. */
-  serves(ticket: Ticket): boolean {
+  isActive(ticket: Ticket): boolean {
     const place = this.#tickets.indexOf(ticket);
-    return place >= 0 && place < this.#served;
+    return place >= 0 && place < this.#maxConcurrent;
   }
 
   /** Throws EngineBusy when as many wait as may. */
@@ -64,7 +64,7 @@ export class Line {
     const nowMs = Date.now();
     // Those who wait look for the dead; when all in the line are dead, nobody else does.
     this.#leaveAbandoned(nowMs);
-    if (this.#tickets.length >= this.#served + this.#maxWaiting) throw new EngineBusy(this.waiting);
+    if (this.#tickets.length >= this.#maxConcurrent + this.#maxWaiting) throw new EngineBusy(this.waiting);
     const ticket = { lastSeenMs: nowMs };
     this.#tickets.push(ticket);
     return ticket;
@@ -77,15 +77,15 @@ export class Line {
   }
 
   /** Gives way to the event loop until it is this ticket's turn (again). Throws the reason of an abort. */
-  async turn(ticket: Ticket, signal: AbortSignal): Promise<void> {
+  async waitTurn(ticket: Ticket, signal: AbortSignal): Promise<void> {
     await pause();
     for (;;) {
       signal.throwIfAborted();
       ticket.lastSeenMs = Date.now();
       if (!this.#tickets.includes(ticket)) this.#tickets.push(ticket);
       this.#leaveAbandoned(ticket.lastSeenMs);
-      if (this.serves(ticket)) return;
-      const ahead = this.#tickets.indexOf(ticket) - this.#served + 1;
+      if (this.isActive(ticket)) return;
+      const ahead = this.#tickets.indexOf(ticket) - this.#maxConcurrent + 1;
       await pause(Math.min(LOOK_AGAIN_MS * ahead, LOOK_AGAIN_AT_LEAST_EVERY_MS));
     }
   }

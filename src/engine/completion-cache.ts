@@ -12,7 +12,7 @@ const MAX_CHARACTERS = 2 ** 20;
 /** Of a completion that its bound has cut off: a shorter rest is worth computing anew. */
 const LEAST_REST_SHARE = 0.5;
 
-interface Given {
+interface StoredCompletion {
   readonly prefix: string;
   readonly suffix: string;
   /** Everything else that the completion depends on. */
@@ -20,29 +20,29 @@ interface Given {
   readonly completion: Completion;
 }
 
-export class TypedAlong {
+export class CompletionCache {
   /** Oldest first. */
-  #given: Given[] = [];
+  #stored: StoredCompletion[] = [];
 
   /** Notes a completion if a later request could be answered by its rest. */
-  note(request: GenerateRequest, completion: Completion): void {
+  store(request: GenerateRequest, completion: Completion): void {
     const decoding = decodingOf(request);
     if (decoding === undefined || completion.text === '' || completion.tokens === undefined) return;
     const { prefix, suffix } = request;
-    this.#given.push({ prefix, suffix, decoding, completion });
+    this.#stored.push({ prefix, suffix, decoding, completion });
     let characters = 0;
-    const kept = this.#given.slice(-MAX_GIVEN).findLastIndex((given) => {
+    const kept = this.#stored.slice(-MAX_GIVEN).findLastIndex((given) => {
       characters += given.prefix.length + given.suffix.length;
       return characters > MAX_CHARACTERS;
     });
-    this.#given = this.#given.slice(-MAX_GIVEN).slice(kept + 1);
+    this.#stored = this.#stored.slice(-MAX_GIVEN).slice(kept + 1);
   }
 
   /** The rest of the newest completion of which the beginning has been typed since. */
-  rest(request: GenerateRequest): Completion | undefined {
+  lookup(request: GenerateRequest): Completion | undefined {
     const decoding = decodingOf(request);
     if (decoding === undefined) return undefined;
-    for (const given of this.#given.toReversed()) {
+    for (const given of this.#stored.toReversed()) {
       if (given.decoding !== decoding || given.suffix !== request.suffix) continue;
       if (!request.prefix.startsWith(given.prefix)) continue;
       const typed = request.prefix.slice(given.prefix.length);

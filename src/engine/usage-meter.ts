@@ -3,7 +3,7 @@
 import type { Prompt } from './prompt.ts';
 import type { GenerateRequest, Usage } from './types.ts';
 
-export class Work {
+export class UsageMeter {
   steps = 0;
   /** Processor time of the pieces that were measured. */
   cpuMs = 0;

@@ -21,7 +21,7 @@ export interface ObservedCompletion {
 }
 
 /** Sums over the completions of one request. */
-export interface Work {
+export interface WorkTotals {
   promptTokens: number;
   cachedTokens: number;
   completionTokens: number;
@@ -35,7 +35,7 @@ export interface Work {
 }
 
 /** How one completion ended; `aborted` by its client or by the time limit. */
-export type Outcome = ObservedCompletion['finishReason'] | 'aborted' | 'failed';
+export type CompletionOutcome = ObservedCompletion['finishReason'] | 'aborted' | 'failed';
 
 export class Observation {
   /** The engine asked for this request; its line has a length. */
@@ -46,7 +46,7 @@ export class Observation {
   errorCode: string | undefined;
   /** Completions that came to their end. */
   readonly completions: ObservedCompletion[] = [];
-  readonly #outcomes: Outcome[] = [];
+  readonly #outcomes: CompletionOutcome[] = [];
   #running = 0;
 
   started(): void {
@@ -63,14 +63,14 @@ export class Observation {
     this.#end(outcome);
   }
 
-  #end(outcome: Outcome): void {
+  #end(outcome: CompletionOutcome): void {
     this.#running--;
     this.#outcomes.push(outcome);
   }
 
   /** The outcome of each completion. One that still runs has outlived its answer and is about to be aborted. */
-  get outcomes(): readonly Outcome[] {
-    return [...this.#outcomes, ...Array<Outcome>(this.#running).fill('aborted')];
+  get outcomes(): readonly CompletionOutcome[] {
+    return [...this.#outcomes, ...Array<CompletionOutcome>(this.#running).fill('aborted')];
   }
 
   /** The answer is an error. */
@@ -79,7 +79,7 @@ export class Observation {
   }
 
   /** Undefined when no completion came to its end. */
-  get work(): Work | undefined {
+  get work(): WorkTotals | undefined {
     if (this.completions.length === 0) return undefined;
     const usages = this.completions.map(({ usage }) => usage);
     const sum = (value: (usage: (typeof usages)[number]) => number) =>

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { Line } from '../../src/engine/admission-queue.ts';
+import { AdmissionQueue } from '../../src/engine/admission-queue.ts';
 import { EngineBusy } from '../../src/engine/errors.ts';
 
 const never = new AbortController().signal;
@@ -8,27 +8,27 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-describe('Line', () => {
+describe('AdmissionQueue', () => {
   it('should serve in order of arrival, so many at a time', async () => {
-    const line = new Line(2, () => {});
+    const queue = new AdmissionQueue(2, () => {});
     const served: number[] = [];
-    const tickets = [0, 1, 2, 3].map(() => line.join());
-    const turns = tickets.map((ticket, index) => line.turn(ticket, never).then(() => served.push(index)));
+    const tickets = [0, 1, 2, 3].map(() => queue.join());
+    const turns = tickets.map((ticket, index) => queue.waitTurn(ticket, never).then(() => served.push(index)));
     await Promise.all(turns.slice(0, 2));
     expect(served).toEqual([0, 1]);
-    line.leave(tickets[1]!);
+    queue.leave(tickets[1]!);
     await turns[2];
     expect(served).toEqual([0, 1, 2]);
-    line.leave(tickets[0]!);
+    queue.leave(tickets[0]!);
     await turns[3];
     expect(served).toEqual([0, 1, 2, 3]);
   });
 
   it('should throw the reason of an abort while waiting', async () => {
-    const line = new Line(1, () => {});
-    line.join();
+    const queue = new AdmissionQueue(1, () => {});
+    queue.join();
     const controller = new AbortController();
-    const waiting = line.turn(line.join(), controller.signal);
+    const waiting = queue.waitTurn(queue.join(), controller.signal);
     const reason = new Error('gone');
     controller.abort(reason);
     await expect(waiting).rejects.toBe(reason);
@@ -36,54 +36,54 @@ describe('Line', () => {
 
   it('should release a ticket once, when it leaves', () => {
     const release = vi.fn();
-    const line = new Line(1, release);
-    const ticket = line.join();
-    line.leave(ticket);
-    line.leave(ticket);
+    const queue = new AdmissionQueue(1, release);
+    const ticket = queue.join();
+    queue.leave(ticket);
+    queue.leave(ticket);
     expect(release).toHaveBeenCalledExactlyOnceWith(ticket);
-    expect(line.length).toBe(0);
+    expect(queue.length).toBe(0);
   });
 
   it('should pass over a ticket that nobody shows any more, and take it back at the end', async () => {
     const now = vi.spyOn(Date, 'now').mockReturnValue(0);
     const release = vi.fn();
-    const line = new Line(1, release);
-    const silent = line.join();
-    await line.turn(silent, never);
+    const queue = new AdmissionQueue(1, release);
+    const silent = queue.join();
+    await queue.waitTurn(silent, never);
     now.mockReturnValue(20_000);
-    const next = line.join();
-    await line.turn(next, never);
+    const next = queue.join();
+    await queue.waitTurn(next, never);
     expect(release).toHaveBeenCalledExactlyOnceWith(silent);
 
     let back = false;
-    const returning = line.turn(silent, never).then(() => {
+    const returning = queue.waitTurn(silent, never).then(() => {
       back = true;
     });
-    await line.turn(next, never);
+    await queue.waitTurn(next, never);
     expect(back).toBe(false);
-    line.leave(next);
+    queue.leave(next);
     await returning;
-    expect(line.length).toBe(1);
+    expect(queue.length).toBe(1);
   });
 
   it('should refuse whoever comes when as many wait as may', () => {
-    const line = new Line(1, () => {}, 2);
-    const tickets = [line.join(), line.join(), line.join()];
-    expect(line.waiting).toBe(2);
-    expect(() => line.join()).toThrow(EngineBusy);
-    expect(line.length).toBe(3);
-    line.leave(tickets[0]!);
-    expect(line.waiting).toBe(1);
-    expect(() => line.join()).not.toThrow();
+    const queue = new AdmissionQueue(1, () => {}, 2);
+    const tickets = [queue.join(), queue.join(), queue.join()];
+    expect(queue.waiting).toBe(2);
+    expect(() => queue.join()).toThrow(EngineBusy);
+    expect(queue.length).toBe(3);
+    queue.leave(tickets[0]!);
+    expect(queue.waiting).toBe(1);
+    expect(() => queue.join()).not.toThrow();
   });
 
   it('should not count the dead against the bound', () => {
     const now = vi.spyOn(Date, 'now').mockReturnValue(0);
-    const line = new Line(1, () => {}, 1);
-    line.join();
-    line.join();
+    const queue = new AdmissionQueue(1, () => {}, 1);
+    queue.join();
+    queue.join();
     now.mockReturnValue(20_000);
-    line.join();
-    expect(line.length).toBe(1);
+    queue.join();
+    expect(queue.length).toBe(1);
   });
 });

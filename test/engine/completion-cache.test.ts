@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { TypedAlong } from '../../src/engine/completion-cache.ts';
+import { CompletionCache } from '../../src/engine/completion-cache.ts';
 import type { Completion, GenerateRequest } from '../../src/engine/types.ts';
 import { kernelModule } from '../assembly/builds.ts';
 import { request, run, said, sampleEngine } from './sample-engine.ts';
@@ -22,20 +22,20 @@ function completionOf(pieces: readonly string[], finishReason: Completion['finis
 
 const asked = (changes: Partial<GenerateRequest> = {}) => request({ reuse: true, prefix: 'a\n', ...changes });
 
-function given(completion = completionOf(PIECES), changes: Partial<GenerateRequest> = {}): TypedAlong {
-  const along = new TypedAlong();
-  along.note(asked(changes), completion);
-  return along;
+function given(completion = completionOf(PIECES), changes: Partial<GenerateRequest> = {}): CompletionCache {
+  const cache = new CompletionCache();
+  cache.store(asked(changes), completion);
+  return cache;
 }
 
-describe('TypedAlong', () => {
+describe('CompletionCache', () => {
   it.each([
     ['c', ['on', 'st x', ' =', ' 1;'], -1.5],
     ['con', ['st x', ' =', ' 1;'], -2],
     ['const', [' x', ' =', ' 1;'], -2],
     ['const x = 1', [';'], -3],
   ])('should give the rest when %j has been typed', (typed, pieces, confidence) => {
-    const rest = given().rest(asked({ prefix: `a\n${typed}` }))!;
+    const rest = given().lookup(asked({ prefix: `a\n${typed}` }))!;
     expect(rest.text).toBe(pieces.join(''));
     expect(rest.tokens!.map(({ text }) => text)).toEqual(pieces);
     expect(rest).toMatchObject({ finishReason: 'stop', confidence });
@@ -48,11 +48,11 @@ describe('TypedAlong', () => {
   });
 
   it('should give the whole to the same request', () => {
-    expect(given().rest(asked())!.text).toBe('const x = 1;');
+    expect(given().lookup(asked())!.text).toBe('const x = 1;');
   });
 
   it.each(['v', 'const y', 'const x = 1;', 'const x = 1;\n'])('should give nothing when %j has been typed', (typed) => {
-    expect(given().rest(asked({ prefix: `a\n${typed}` }))).toBeUndefined();
+    expect(given().lookup(asked({ prefix: `a\n${typed}` }))).toBeUndefined();
   });
 
   it.each<Partial<GenerateRequest>>([
@@ -70,39 +70,39 @@ describe('TypedAlong', () => {
     { showCanvas: true },
     { logitBias: new Map([[1, 1]]) },
   ])('should give nothing to a request that asks otherwise: %j', (changes) => {
-    expect(given().rest(asked({ prefix: 'a\nc' }))).toBeDefined();
-    expect(given().rest(asked({ prefix: 'a\nc', ...changes }))).toBeUndefined();
+    expect(given().lookup(asked({ prefix: 'a\nc' }))).toBeDefined();
+    expect(given().lookup(asked({ prefix: 'a\nc', ...changes }))).toBeUndefined();
   });
 
   it('should keep nothing of a request that may not reuse, or of an empty completion', () => {
-    expect(given(completionOf(PIECES), { reuse: false }).rest(asked())).toBeUndefined();
-    expect(given(completionOf([])).rest(asked())).toBeUndefined();
+    expect(given(completionOf(PIECES), { reuse: false }).lookup(asked())).toBeUndefined();
+    expect(given(completionOf([])).lookup(asked())).toBeUndefined();
   });
 
   it('should compute anew when less than half is left of what a bound has cut off', () => {
     const cut = given(completionOf(PIECES, 'length'));
-    expect(cut.rest(asked({ prefix: 'a\nconst x' }))!.text).toBe(' = 1;');
-    expect(cut.rest(asked({ prefix: 'a\nconst x =' }))).toBeUndefined();
+    expect(cut.lookup(asked({ prefix: 'a\nconst x' }))!.text).toBe(' = 1;');
+    expect(cut.lookup(asked({ prefix: 'a\nconst x =' }))).toBeUndefined();
   });
 
   it('should take the newest that agrees', () => {
-    const along = given();
-    along.note(asked({ prefix: 'a\nc' }), completionOf(['lass', ' A']));
-    expect(along.rest(asked({ prefix: 'a\ncl' }))!.text).toBe('ass A');
-    expect(along.rest(asked({ prefix: 'a\nco' }))!.text).toBe('nst x = 1;');
+    const cache = given();
+    cache.store(asked({ prefix: 'a\nc' }), completionOf(['lass', ' A']));
+    expect(cache.lookup(asked({ prefix: 'a\ncl' }))!.text).toBe('ass A');
+    expect(cache.lookup(asked({ prefix: 'a\nco' }))!.text).toBe('nst x = 1;');
   });
 
   it('should forget the oldest, by number and by length', () => {
-    const along = given();
-    for (let n = 0; n < 40; n++) along.note(asked({ prefix: `${n}` }), completionOf(PIECES));
-    expect(along.rest(asked())).toBeUndefined();
-    expect(along.rest(asked({ prefix: '39c' }))).toBeDefined();
+    const cache = given();
+    for (let n = 0; n < 40; n++) cache.store(asked({ prefix: `${n}` }), completionOf(PIECES));
+    expect(cache.lookup(asked())).toBeUndefined();
+    expect(cache.lookup(asked({ prefix: '39c' }))).toBeDefined();
     const long = 'x'.repeat(600_000);
-    along.note(asked({ prefix: long }), completionOf(PIECES));
-    along.note(asked({ prefix: `${long}y` }), completionOf(PIECES));
-    expect(along.rest(asked({ prefix: '39c' }))).toBeUndefined();
-    expect(along.rest(asked({ prefix: `${long}c` }))).toBeUndefined();
-    expect(along.rest(asked({ prefix: `${long}yc` }))).toBeDefined();
+    cache.store(asked({ prefix: long }), completionOf(PIECES));
+    cache.store(asked({ prefix: `${long}y` }), completionOf(PIECES));
+    expect(cache.lookup(asked({ prefix: '39c' }))).toBeUndefined();
+    expect(cache.lookup(asked({ prefix: `${long}c` }))).toBeUndefined();
+    expect(cache.lookup(asked({ prefix: `${long}yc` }))).toBeDefined();
   });
 });
 

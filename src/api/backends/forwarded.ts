@@ -8,7 +8,7 @@ import * as z from 'zod';
 import type { Call } from '../../backend/attempt.ts';
 import type { Operation } from '../../backend/config.ts';
 import { toClientError } from '../../backend/errors.ts';
-import type { Outcome } from '../../backend/forward.ts';
+import type { ForwardOutcome } from '../../backend/forward.ts';
 import type { Gateway } from '../../backend/gateway.ts';
 import type { Route } from '../../backend/routing.ts';
 import { ApiError } from '../../http/errors.ts';
@@ -32,7 +32,7 @@ export function forwarded(gateway: Gateway, localModel: string, operation: Opera
     refuseIfMisconfigured(gateway);
     const route = gateway.route({ operation, model: call.model, localModel });
     if (route === undefined) throw backendRequired(operation, call.model);
-    return respond(c, route, await forward(c, gateway, route, call));
+    return respondWithOutcome(c, route, await forwardToBackend(c, gateway, route, call));
   };
 }
 
@@ -53,7 +53,7 @@ export function refuseIfMisconfigured({ problems }: Gateway): void {
   });
 }
 
-export function forward(c: Context, gateway: Gateway, route: Route, call: Call): Promise<Outcome> {
+export function forwardToBackend(c: Context, gateway: Gateway, route: Route, call: Call): Promise<ForwardOutcome> {
   const requestId: string = c.get('requestId');
   const timeLimit = c.get('timeLimit');
   return gateway.forward(route, call, {
@@ -63,7 +63,7 @@ export function forward(c: Context, gateway: Gateway, route: Route, call: Call):
 }
 
 /** Answers with what came of forwarding. Of the backend's headers only the content type is passed on. */
-export function respond(c: Context, { reason, chain }: Route, outcome: Outcome): Response {
+export function respondWithOutcome(c: Context, { reason, chain }: Route, outcome: ForwardOutcome): Response {
   const intended = chain[0]!.backend.name;
   const isFallback = outcome.backend !== intended;
   nameRoute(c, outcome.backend, isFallback ? `${reason}; fallback-from=${intended}` : reason, outcome.attempts);

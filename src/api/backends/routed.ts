@@ -7,7 +7,7 @@ import type { Gateway } from '../../backend/gateway.ts';
 import type { ModelProvider } from '../../engine/provider.ts';
 import { DEFAULT_MAX_TOKENS, readBody } from '../completion/schema.ts';
 import { cautious, Escalation } from './cascade.ts';
-import { forward, nameRoute, refuseIfMisconfigured, respond } from './forwarded.ts';
+import { forwardToBackend, nameRoute, refuseIfMisconfigured, respondWithOutcome } from './forwarded.ts';
 
 type Dialect = (models: ModelProvider) => (c: Context) => Promise<Response>;
 
@@ -37,7 +37,7 @@ export function routed(dialect: Dialect, models: ModelProvider, gateway: Gateway
     refuseIfMisconfigured(gateway);
     const route = gateway.route({ operation, model, localModel: models.id });
     if (route === undefined) return local(c);
-    return respond(c, route, await forward(c, gateway, route, call));
+    return respondWithOutcome(c, route, await forwardToBackend(c, gateway, route, call));
   };
 
   /** Answers locally; what the local model leaves goes to the backend, and comes back if that fails. */
@@ -51,9 +51,9 @@ export function routed(dialect: Dialect, models: ModelProvider, gateway: Gateway
       return await answer(c);
     } catch (error) {
       if (!(error instanceof Escalation) || route === undefined) throw error;
-      const outcome = await forward(c, gateway, route, call);
+      const outcome = await forwardToBackend(c, gateway, route, call);
       if (outcome.type === 'answered' || !error.canAnswer) {
-        return respond(c, { ...route, reason: `escalated-${error.reason}` }, outcome);
+        return respondWithOutcome(c, { ...route, reason: `escalated-${error.reason}` }, outcome);
       }
       // An answer that may be wrong is better than none.
       model.insist();

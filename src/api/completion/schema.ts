@@ -192,7 +192,7 @@ export async function readJson(c: Context): Promise<unknown> {
 export function checkBody<T extends z.ZodType>(body: unknown, schema: T): z.output<T> {
   const result = schema.safeParse(withoutNulls(body));
   if (result.success) return result.data;
-  throw toApiError(result.error.issues[0]!);
+  throw errorOfIssue(result.error.issues[0]!);
 }
 
 /**
@@ -211,7 +211,7 @@ function withoutNulls(body: unknown): unknown {
   return Object.fromEntries(Object.entries(body).filter(([, value]) => value !== null));
 }
 
-function toApiError(issue: z.core.$ZodIssue): ApiError {
+function errorOfIssue(issue: z.core.$ZodIssue): ApiError {
   if (issue.path.length === 0 && issue.code !== 'custom') {
     return new ApiError(400, 'The body must be a JSON object.', { code: 'invalid_json' });
   }

@@ -96,11 +96,11 @@ export function infill(models: ModelProvider) {
   return async function infill(c: Context): Promise<Response> {
     const params = await readBody(c, infillRequest);
     const engine = await engineFor(c, models, params.model || models.id);
-    return respond(c, engine, toCall(params, engine), formatOf(params, engine));
+    return respond(c, engine, infillCall(params, engine), formatOf(params, engine));
   };
 }
 
-function toCall(params: Params, { vocabulary }: Engine): CompletionCall {
+function infillCall(params: Params, { vocabulary }: Engine): CompletionCall {
   const { n_predict, n_cmpl, t_max_predict_ms, max_steps, deadline_ms } = params;
   const logitBias = biasesOf(params.logit_bias, vocabulary);
   const before = params.input_extra.map(({ text, filename }) => ({ text, path: filename }));

@@ -15,7 +15,7 @@ import * as shapes from './service-answers.ts';
 /** Sections of the description, in their order. */
 export const TAGS = ['Completions', 'Editors', 'Backends', 'Models', 'Service'] as const;
 
-export interface Operation {
+export interface ApiRoute {
   method: 'get' | 'post';
   /** With parameters in braces. */
   path: string;
@@ -76,7 +76,7 @@ const tabbyHealth = {
   responses: ok(json(shapes.tabbyHealth)),
 } as const;
 
-export const OPERATIONS: readonly Operation[] = [
+export const API_ROUTES: readonly ApiRoute[] = [
   {
     ...openAiCompletion,
     path: '/v1/completions',

@@ -94,13 +94,23 @@ export class SingleStreamPass {
     for (let head = 0; head < heads; head++) {
       const cache = this.#cacheOf(layer, Math.floor(head / (heads / kvHeads)));
       const queries = scratch.qkv + head * headDim * FLOAT_BYTES;
-      const mixed = scratch.mixed + head * headDim * FLOAT_BYTES;
+      const attended = scratch.attended + head * headDim * FLOAT_BYTES;
       const scale = headDim ** -0.5;
       const width = this.#qkvWidth;
       const { scores } = scratch;
       this.#kernels.attentionScores(queries, width, tokens, headDim, cache.keys, end, scale, scores, scoreStride);
       this.#weigh(start, tokens);
-      this.#kernels.attentionMix(scores, scoreStride, tokens, cache.values, end, headDim, mixed, this.#queryWidth, 0);
+      this.#kernels.attentionMix(
+        scores,
+        scoreStride,
+        tokens,
+        cache.values,
+        end,
+        headDim,
+        attended,
+        this.#queryWidth,
+        0,
+      );
     }
   }
 

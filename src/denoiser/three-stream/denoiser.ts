@@ -10,21 +10,21 @@ import type { Predictions } from '../transformer/predictions.ts';
 import { rotaryTable } from '../transformer/rotary-table.ts';
 import type { DenoiserConfig } from './config.ts';
 import { type CanvasRows, type ContextRows, ForwardPass, type LayerTrace } from './forward.ts';
-import { ContextStream, type StreamKind } from './kv-cache.ts';
+import { KvCache, type StreamKind } from './kv-cache.ts';
 import { CHUNK_TOKENS, type MemoryPlan, planMemory } from './memory.ts';
 import { loadWeights } from './weights.ts';
 
 /** Tokens to append to a context. */
-export interface Reading {
-  readonly context: ContextStream;
+export interface PrefillChunk {
+  readonly context: KvCache;
   /** At most CHUNK_TOKENS. */
   readonly ids: ArrayLike<number>;
 }
 
 /** A canvas to look at, between contexts that are as long as the readings of the same pass leave them. */
 export interface View {
-  readonly prefix: ContextStream;
-  readonly suffix: ContextStream | undefined;
+  readonly prefix: KvCache;
+  readonly suffix: KvCache | undefined;
   /** Tokens of the first slots; the others have been dropped and are seen by nobody. */
   readonly ids: ArrayLike<number>;
   /** Slots that the canvas was opened with. */
@@ -49,8 +49,8 @@ export interface DenoiserParts {
 
 export class Denoiser {
   readonly config: DenoiserConfig;
-  readonly prefixContexts: readonly ContextStream[];
-  readonly suffixContexts: readonly ContextStream[];
+  readonly prefixContexts: readonly KvCache[];
+  readonly suffixContexts: readonly KvCache[];
   /** Tokens of output that fit behind a full prefix. */
   readonly maxOutputTokens: number;
   /** Rows of one pass: canvases and readings together. */
@@ -79,7 +79,7 @@ export class Denoiser {
     const contexts = (kind: StreamKind, bases: readonly number[], capacity: number) =>
       bases.map((base) => {
         const headBytes = kernels.cacheBytes(capacity, config.headDim);
-        return new ContextStream(kind, { base, capacity, layers: config.layers, kvHeads: config.kvHeads, headBytes });
+        return new KvCache(kind, { base, capacity, layers: config.layers, kvHeads: config.kvHeads, headBytes });
       });
     this.config = config;
     this.prefixContexts = contexts('prefix', plan.prefixContexts, plan.prefixCapacity);
@@ -98,14 +98,14 @@ export class Denoiser {
    * Appends at most CHUNK_TOKENS tokens to a context. How tokens are split into calls does not change a bit of the result.
    * Throws RangeError when they do not fit.
    */
-  extend(context: ContextStream, ids: ArrayLike<number>, trace?: LayerTrace): void {
+  extend(context: KvCache, ids: ArrayLike<number>, trace?: LayerTrace): void {
     const { readings } = this.#layOut([], [{ context, ids }]);
     this.#pass++;
     this.#forward.run([], readings, trace !== undefined, trace);
   }
 
   /** As `extend`, and predicts the token behind each of `ids`: the autoregressive model of the same weights. */
-  extendAndPredict(context: ContextStream, ids: ArrayLike<number>, trace?: LayerTrace): Predictions {
+  extendAndPredict(context: KvCache, ids: ArrayLike<number>, trace?: LayerTrace): Predictions {
     const { readings } = this.#layOut([], [{ context, ids }]);
     this.#forward.run([], readings, true, trace);
     return this.#predict([{ firstRow: 0, predicted: ids.length }])[0]!;
@@ -116,8 +116,8 @@ export class Denoiser {
    * dropped and are seen by nobody. Throws RangeError when the canvas does not fit behind the prefix.
    */
   evaluate(
-    prefix: ContextStream,
-    suffix: ContextStream | undefined,
+    prefix: KvCache,
+    suffix: KvCache | undefined,
     ids: ArrayLike<number>,
     width: number,
     trace?: LayerTrace,
@@ -129,34 +129,34 @@ export class Denoiser {
    * Appends the tokens of `reads` and predicts the computed slots of each view, a row for each. The result has the same bits as if
    * each were computed alone. Throws RangeError when something does not fit or a context stands twice where it is written.
    */
-  pass(views: readonly View[], reads: readonly Reading[], trace?: LayerTrace): Predictions[] {
+  pass(views: readonly View[], reads: readonly PrefillChunk[], trace?: LayerTrace): Predictions[] {
     const { canvases, readings } = this.#layOut(views, reads);
     if (canvases.length + readings.length === 0) return [];
     this.#pass++;
     this.#forward.run(canvases, readings, false, trace);
-    for (const { prefix, canvas, ids } of views) prefix.hold(canvas, ids.length);
+    for (const { prefix, canvas, ids } of views) prefix.markCanvasCached(canvas, ids.length);
     return this.#predict(canvases.map(({ firstRow, slots }) => ({ firstRow, predicted: slots.length })));
   }
 
   /** Makes `target` a copy of the first `length` tokens of `source`, a context of the same kind. */
-  copyContext(target: ContextStream, source: ContextStream, length: number): void {
+  copyContext(target: KvCache, source: KvCache, length: number): void {
     target.copyFrom(source, length, this.#memory);
   }
 
   /** Gives every part its rows, canvases first. */
-  #layOut(views: readonly View[], reads: readonly Reading[]): { canvases: CanvasRows[]; readings: ContextRows[] } {
+  #layOut(views: readonly View[], reads: readonly PrefillChunk[]): { canvases: CanvasRows[]; readings: ContextRows[] } {
     let rows = 0;
     const firstOf = (count: number) => {
       rows += count;
       return rows - count;
     };
-    const grown = new Map<ContextStream, number>();
+    const grown = new Map<KvCache, number>();
     for (const { context, ids } of reads) {
       if (grown.has(context)) throw new RangeError('a context is read into twice');
       admit(ids.length, CHUNK_TOKENS, context.length + ids.length, context);
       grown.set(context, ids.length);
     }
-    const seen = new Set<ContextStream>();
+    const seen = new Set<KvCache>();
     const canvases = views.map((view) => {
       const { prefix, suffix, ids, width, slots = [...Array(ids.length).keys()] } = view;
       if (seen.has(prefix)) throw new RangeError('two canvases behind one prefix');
@@ -164,7 +164,7 @@ export class Denoiser {
       const length = prefix.length + (grown.get(prefix) ?? 0);
       admit(ids.length, Math.min(width, this.config.diffusion.canvasSlots), length + ids.length, prefix);
       if (slots.length < 1) throw new RangeError('no slot to compute');
-      if (slots.length < ids.length && (grown.has(prefix) || prefix.held(view.canvas) < ids.length)) {
+      if (slots.length < ids.length && (grown.has(prefix) || prefix.cachedCanvasSlots(view.canvas) < ids.length)) {
         throw new RangeError(`${slots.length} of ${ids.length} slots, but the others were never computed`);
       }
       return { prefix, suffix, ids, width, slots, firstRow: firstOf(slots.length) };
@@ -224,7 +224,7 @@ export class Denoiser {
   }
 }
 
-function admit(count: number, limit: number, needed: number, { capacity }: ContextStream): void {
+function admit(count: number, limit: number, needed: number, { capacity }: KvCache): void {
   if (count < 1 || count > limit) throw new RangeError(`${count} tokens, expected 1 to ${limit}`);
   if (needed > capacity) throw new RangeError(`${needed} tokens in a context of ${capacity}`);
 }

@@ -9,7 +9,7 @@ import type { Pointer } from '../transformer/kernel-exports.ts';
 import type { Kernels } from '../transformer/kernels.ts';
 import { finishLayer } from '../transformer/layer.ts';
 import type { DenoiserConfig } from './config.ts';
-import type { ContextStream } from './kv-cache.ts';
+import type { KvCache } from './kv-cache.ts';
 import type { MemoryPlan } from './memory.ts';
 
 const FLOAT_BYTES = 4;
@@ -20,15 +20,15 @@ export type LayerTrace = (layer: number, hidden: Float32Array) => void;
 /** Tokens that a pass appends to a context. */
 export interface ContextRows {
   readonly firstRow: number;
-  readonly context: ContextStream;
+  readonly context: KvCache;
   readonly ids: ArrayLike<number>;
 }
 
 /** Slots of a canvas that a pass computes. */
 export interface CanvasRows {
   readonly firstRow: number;
-  readonly prefix: ContextStream;
-  readonly suffix: ContextStream | undefined;
+  readonly prefix: KvCache;
+  readonly suffix: KvCache | undefined;
   /** Tokens of the slots that exist; the others have been dropped and are seen by nobody. */
   readonly ids: ArrayLike<number>;
   /** Slots that the canvas was opened with. */
@@ -135,7 +135,7 @@ export class ForwardPass {
   }
 
   #storeKeysValues(
-    context: ContextStream,
+    context: KvCache,
     layer: LayerPointers,
     index: number,
     firstRow: number,
@@ -211,7 +211,7 @@ export class ForwardPass {
     );
   }
 
-  /** Attention of the heads over one key/value head → their part of `scratch.mixed`. */
+  /** Attention of the heads over one key/value head → their part of `scratch.attended`. */
   #attend(
     kvHead: number,
     firstRow: number,
@@ -219,13 +219,13 @@ export class ForwardPass {
     cache: Pointer,
     count: number,
     countStep: 0 | 1,
-    besideCache: Pointer,
-    besideCount: number,
+    suffixCache: Pointer,
+    suffixCount: number,
   ): void {
-    const { queries, suffixQueries, mixed, scores } = this.#plan.scratch;
+    const { queries, suffixQueries, attended, scores } = this.#plan.scratch;
     const { headDim } = this.#config;
     const heads = this.#headsOfGroup;
-    const out = rowOf(mixed, firstRow, this.#queryWidth) + kvHead * heads * headDim * FLOAT_BYTES;
+    const out = rowOf(attended, firstRow, this.#queryWidth) + kvHead * heads * headDim * FLOAT_BYTES;
     this.#kernels.attend(
       queries,
       rows,
@@ -235,8 +235,8 @@ export class ForwardPass {
       count,
       countStep,
       suffixQueries,
-      besideCache,
-      besideCount,
+      suffixCache,
+      suffixCount,
       out,
       this.#queryWidth,
       scores,

@@ -19,7 +19,7 @@ export interface CacheLayout {
   readonly headBytes: number;
 }
 
-export class ContextStream {
+export class KvCache {
   readonly kind: StreamKind;
   /** Tokens that fit. A canvas needs room behind a prefix: its own keys are laid there during a step. */
   readonly capacity: number;
@@ -27,7 +27,7 @@ export class ContextStream {
   readonly #layout: CacheLayout;
   #length = 0;
   #canvas: object | undefined;
-  #heldSlots = 0;
+  #cachedSlots = 0;
 
   constructor(kind: StreamKind, layout: CacheLayout) {
     this.kind = kind;
@@ -63,29 +63,29 @@ export class ContextStream {
   truncate(length: number): void {
     if (length >= this.#length) return;
     this.#length = length;
-    this.hold(undefined, 0);
+    this.markCanvasCached(undefined, 0);
   }
 
   /** Notes that the keys and values of the first `slots` slots of a canvas lie behind the tokens. */
-  hold(canvas: object | undefined, slots: number): void {
-    this.#heldSlots = canvas !== undefined && canvas === this.#canvas ? Math.max(this.#heldSlots, slots) : slots;
+  markCanvasCached(canvas: object | undefined, slots: number): void {
+    this.#cachedSlots = canvas !== undefined && canvas === this.#canvas ? Math.max(this.#cachedSlots, slots) : slots;
     this.#canvas = canvas;
   }
 
   /** Slots of a canvas whose keys and values lie behind the tokens. */
-  held(canvas: object | undefined): number {
-    return canvas !== undefined && canvas === this.#canvas ? this.#heldSlots : 0;
+  cachedCanvasSlots(canvas: object | undefined): number {
+    return canvas !== undefined && canvas === this.#canvas ? this.#cachedSlots : 0;
   }
 
   /** Notes tokens whose keys and values have just been stored behind the others. */
   append(tokens: ArrayLike<number>): void {
     this.#tokens.set(tokens, this.#length);
     this.#length += tokens.length;
-    this.hold(undefined, 0);
+    this.markCanvasCached(undefined, 0);
   }
 
   /** Becomes a copy of the first `length` tokens of another context of the same kind. */
-  copyFrom(other: ContextStream, length: number, memory: WebAssembly.Memory): void {
+  copyFrom(other: KvCache, length: number, memory: WebAssembly.Memory): void {
     const bytes = new Uint8Array(memory.buffer);
     const { layers, kvHeads, headBytes, capacity } = this.#layout;
     const copied = Math.min(length, other.length);
@@ -98,6 +98,6 @@ export class ContextStream {
     }
     this.#tokens.set(other.tokens.subarray(0, copied));
     this.#length = copied;
-    this.hold(undefined, 0);
+    this.markCanvasCached(undefined, 0);
   }
 }

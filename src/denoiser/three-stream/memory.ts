@@ -4,11 +4,11 @@
  */
 
 import {
+  Arena,
   CANDIDATES,
   FLOAT_BYTES,
   HEAD_SCRATCH_BYTES,
   type LayerPointers,
-  Layout,
   PACK_ROWS,
 } from '../transformer/arena.ts';
 import type { KernelExports, Pointer } from '../transformer/kernel-exports.ts';
@@ -39,7 +39,7 @@ export interface ScratchPointers {
   readonly queries: Pointer; // query block of one key/value head: (rows of one canvas or chunk) · (heads / kvHeads)
   readonly suffixQueries: Pointer; // the same, rotated for the suffix
   readonly scores: Pointer; // scratch of attention
-  readonly mixed: Pointer; // (rows, heads · headDim)
+  readonly attended: Pointer; // (rows, heads · headDim)
   readonly gateUp: Pointer; // (rows, 2 · ffn)
   readonly candidateIds: Pointer; // i32 (rows, CANDIDATES)
   readonly candidateLogits: Pointer; // (rows, CANDIDATES)
@@ -81,7 +81,7 @@ export function planMemory(
   start: Pointer,
   cacheBytes: number,
 ): MemoryPlan {
-  const layout = new Layout(start);
+  const layout = new Arena(start);
   const take = (bytes: number) => layout.take(bytes);
   const floats = (count: number) => layout.take(count * FLOAT_BYTES);
   const { hiddenSize, ffnSize, headDim, vocabSize, maxPositions, diffusion } = config;
@@ -120,7 +120,7 @@ export function planMemory(
     queries: take(kernels.queryBytes(attendedQueries, headDim)),
     suffixQueries: take(kernels.queryBytes(attendedQueries, headDim)),
     scores: take(kernels.attentionScratchBytes(blocks)),
-    mixed: floats(maxRows * queryWidth),
+    attended: floats(maxRows * queryWidth),
     gateUp: floats(maxRows * 2 * ffnSize),
     candidateIds: floats(maxRows * CANDIDATES),
     candidateLogits: floats(maxRows * CANDIDATES),

@@ -30,7 +30,7 @@ export interface LayerPointers {
 }
 
 /** Hands out memory from a pointer on, aligned for vectors. */
-export class Layout {
+export class Arena {
   #end: Pointer;
 
   constructor(start: Pointer) {

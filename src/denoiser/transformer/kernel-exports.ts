@@ -96,7 +96,7 @@ export interface KernelExports {
   /**
    * out (rows of stride outRowStride; heads, headDim) = attention of rows · heads queries over one key/value head: row r
    * sees the first count + countStep · r tokens of `cache` (a canvas has countStep 0, a causal stream 1) and, where
-   * besideCount is not 0, the same rows of besideQueries see the first besideCount tokens of besideCache, in one softmax
+   * suffixCount is not 0, the same rows of suffixQueries see the first suffixCount tokens of suffixCache, in one softmax
    * over both. Scores are powers of two: the scales of the queries hold log2 e. Every row sees at least one token.
    * scratch: `attentionScratchBytes` of the blocks of all tokens, each of the two counts rounded up to whole blocks.
    */
@@ -108,9 +108,9 @@ export interface KernelExports {
     cache: Pointer,
     count: number,
     countStep: number,
-    besideQueries: Pointer,
-    besideCache: Pointer,
-    besideCount: number,
+    suffixQueries: Pointer,
+    suffixCache: Pointer,
+    suffixCount: number,
     out: Pointer,
     outRowStride: number,
     scratch: Pointer,

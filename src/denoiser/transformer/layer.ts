@@ -21,21 +21,21 @@ interface LayerWeights {
 
 interface LayerScratch {
   readonly hidden: Pointer; // f32 (rows, hidden): the residual stream
-  readonly mixed: Pointer; // f32 (rows, heads · headDim): what attention has mixed
+  readonly attended: Pointer; // f32 (rows, heads · headDim): what attention has mixed
   readonly gateUp: Pointer; // f32 (rows, 2 · ffn)
   readonly activations: Pointer; // activation block of the widest input
 }
 
-/** `mixed` → `hidden`. */
+/** `attended` → `hidden`. */
 export function finishLayer(
   kernels: Kernels,
   { hiddenSize, ffnSize, heads, headDim, normEps }: LayerShapes,
   { output, postAttentionNorm, gateUp, down }: LayerWeights,
-  { hidden, mixed, activations, gateUp: gates }: LayerScratch,
+  { hidden, attended, activations, gateUp: gates }: LayerScratch,
   rows: number,
 ): void {
   const queryWidth = heads * headDim;
-  kernels.quantizeRows(mixed, rows, queryWidth, activations);
+  kernels.quantizeRows(attended, rows, queryWidth, activations);
   kernels.matmulU4(activations, rows, queryWidth, output, hiddenSize, hidden, 1);
   kernels.rmsNormQuantizeRows(hidden, postAttentionNorm, rows, hiddenSize, normEps, activations);
   kernels.matmulU4(activations, rows, hiddenSize, gateUp, 2 * ffnSize, gates, 0);

@@ -10,7 +10,7 @@ import { Canvas } from '../../diffusion/canvas.ts';
 import { withPenalties } from '../../diffusion/penalties.ts';
 import { denoisingStep, type SamplerSettings } from '../../diffusion/sampler.ts';
 import { loadTokenizer, NO_TOKEN, type SpecialTokens, type Tokenizer } from '../../tokenizer/tokenizer.ts';
-import { Line, type Ticket } from '../admission-queue.ts';
+import { AdmissionQueue, type Ticket } from '../admission-queue.ts';
 import { slotViews } from '../canvas-view.ts';
 import { penaltiesOf, vocabularyOf } from '../engine.ts';
 import { NotOfThisModel } from '../errors.ts';
@@ -26,7 +26,7 @@ import type {
   SlotView,
   Vocabulary,
 } from '../types.ts';
-import { Work } from '../usage-meter.ts';
+import { UsageMeter } from '../usage-meter.ts';
 
 /** These models have learned nothing of wrong tokens, so none is edited unless the request says so. */
 const EDIT_THRESHOLD = 1;
@@ -65,7 +65,7 @@ interface Generation {
   readonly settings: SamplerSettings;
   readonly sides: Sides;
   readonly transcript: Transcript;
-  readonly work: Work;
+  readonly meter: UsageMeter;
   readonly ticket: Ticket;
   readonly signal: AbortSignal;
 }
@@ -75,7 +75,7 @@ class SingleStreamEngine implements Engine {
   readonly vocabulary: Vocabulary;
   readonly #tokenizer: Tokenizer;
   readonly #denoiser: SingleStreamDenoiser;
-  readonly #line: Line;
+  readonly #admission: AdmissionQueue;
 
   constructor(
     model: EngineParts['model'],
@@ -93,24 +93,24 @@ class SingleStreamEngine implements Engine {
     this.vocabulary = vocabularyOf(tokenizer);
     this.#tokenizer = tokenizer;
     this.#denoiser = denoiser;
-    this.#line = new Line(1, () => {}, maxWaiting);
+    this.#admission = new AdmissionQueue(1, () => {}, maxWaiting);
   }
 
   get waiting(): number {
-    return this.#line.waiting;
+    return this.#admission.waiting;
   }
 
   async *generate(request: GenerateRequest, signal: AbortSignal): AsyncGenerator<Frame, Completion> {
     if (request.decoding === 'autoregressive') throw new NotOfThisModel('has not learned to decode from left to right');
     const joinedMs = performance.now();
-    const ticket = this.#line.join();
+    const ticket = this.#admission.join();
     try {
-      await this.#line.turn(ticket, signal);
+      await this.#admission.waitTurn(ticket, signal);
       const queueMs = performance.now() - joinedMs;
       const completion = yield* this.#denoise(request, ticket, signal, joinedMs);
       return { ...completion, usage: { ...completion.usage, queueMs } };
     } finally {
-      this.#line.leave(ticket);
+      this.#admission.leave(ticket);
     }
   }
 
@@ -132,24 +132,24 @@ class SingleStreamEngine implements Engine {
       alternatives: request.alternatives ?? 0,
     };
     const maxTokens = Math.min(request.maxTokens, this.model.maxOutputTokens);
-    const work = new Work(request, joinedMs);
-    const sides = work.measure(() => this.#sidesOf(request));
+    const meter = new UsageMeter(request, joinedMs);
+    const sides = meter.measure(() => this.#sidesOf(request));
     const transcript = new Transcript(this.#tokenizer, request.stop);
-    const generation = { request, settings, sides, transcript, work, ticket, signal };
+    const generation = { request, settings, sides, transcript, meter, ticket, signal };
     if (maxTokens === 0) await this.#read(generation, sides.left);
 
     let ended = false;
-    for (let block = 0; !ended && !work.isSpent && transcript.tokens.length < maxTokens; block++) {
+    for (let block = 0; !ended && !meter.isSpent && transcript.tokens.length < maxTokens; block++) {
       const missing = maxTokens - transcript.tokens.length;
       const stream = [...sides.left, ...transcript.tokens];
       // No wider than needed, unless asked for: every slot has to be filled, and the model may want fewer.
       const widest = this.#denoiser.canvasWidth(stream.length);
       const canvas = new Canvas(Math.min(widest, request.canvasWidth ?? missing), this.#tokenizer.special);
       const wanted = Math.min(canvas.slots, missing);
-      while (!ended && !work.isSpent && canvas.undecided(wanted).length > 0) {
+      while (!ended && !meter.isSpent && canvas.undecided(wanted).length > 0) {
         const slots = await this.#step(generation, stream, canvas, wanted);
         ended = transcript.stopsIn(canvas);
-        const { steps, cpuMs } = work;
+        const { steps, cpuMs } = meter;
         yield { ...transcript.frame(canvas, settings), ...(slots && { canvas: { step: steps, block, cpuMs, slots } }) };
       }
       ended ||= canvas.ended;
@@ -157,7 +157,7 @@ class SingleStreamEngine implements Engine {
     }
 
     const { text, tokens, confidence } = transcript.finish();
-    const usage = { ...work.usage(sides.prompt), completionTokens: tokens.length };
+    const usage = { ...meter.usage(sides.prompt), completionTokens: tokens.length };
     return { text, finishReason: ended ? 'stop' : 'length', usage, confidence, tokens };
   }
 
@@ -168,30 +168,30 @@ class SingleStreamEngine implements Engine {
     canvas: Canvas,
     wanted: number,
   ): Promise<SlotView[] | undefined> {
-    const { request, settings, sides, transcript, work } = generation;
+    const { request, settings, sides, transcript, meter } = generation;
     const { special } = this.#tokenizer;
     await this.#read(generation, left);
-    return work.measure(() => {
-      work.start();
+    return meter.measure(() => {
+      meter.start();
       const before = canvas.tokens.slice();
       const evaluated = this.#denoiser.evaluate({ left, canvas: before, right: sides.right });
       const penalties = penaltiesOf(request);
       const predictions = penalties
         ? withPenalties(evaluated, canvas.tokens, transcript.tokens, penalties, special)
         : evaluated;
-      work.step(predictions.rows);
-      denoisingStep(canvas, predictions, settings, special, { step: work.steps, wanted, final: work.isSpent });
+      meter.step(predictions.rows);
+      denoisingStep(canvas, predictions, settings, special, { step: meter.steps, wanted, final: meter.isSpent });
       if (!request.showCanvas) return undefined;
       return slotViews({ canvas, before, predictions, rowOf: (slot) => slot }, this.#tokenizer);
     });
   }
 
   /** Reads all blocks of `left` that can be kept, a pause before each chunk and behind the last one. */
-  async #read({ work, ticket, signal }: Generation, left: readonly number[]): Promise<void> {
-    await this.#line.turn(ticket, signal);
-    work.noteCached(this.#denoiser.cachedLength(left));
-    while (work.measure(() => work.measurePrefill(() => this.#denoiser.read(left)))) {
-      await this.#line.turn(ticket, signal);
+  async #read({ meter, ticket, signal }: Generation, left: readonly number[]): Promise<void> {
+    await this.#admission.waitTurn(ticket, signal);
+    meter.noteCached(this.#denoiser.cachedLength(left));
+    while (meter.measure(() => meter.measurePrefill(() => this.#denoiser.read(left)))) {
+      await this.#admission.waitTurn(ticket, signal);
     }
   }
 

@@ -1,20 +1,20 @@
 /**
  * Steps of several requests that go through the denoiser together. A request lays its next step down and gives way to the event
  * loop; whoever has a turn next computes all that lie there, as many rows as a pass takes, and finds its own done or lays it down
- * again. Nobody is woken by somebody else, for the reason that line.ts gives, and nobody waits for a request that has gone.
+ * again. Nobody is woken by somebody else, for the reason that admission-queue.ts gives, and nobody waits for a request that has gone.
  *
  * A pass gives the same bits as if each step had one of its own, so that neither the result of a request nor a bound of its steps depends
  * on what else is going on. First come, first computed: each step is in the next pass that has room for it.
  */
 
-import type { Denoiser, Reading, View } from '../../denoiser/three-stream/denoiser.ts';
+import type { Denoiser, PrefillChunk, View } from '../../denoiser/three-stream/denoiser.ts';
 import type { Predictions } from '../../denoiser/transformer/predictions.ts';
-import type { Line, Ticket } from '../admission-queue.ts';
+import type { AdmissionQueue, Ticket } from '../admission-queue.ts';
 
 /** What a step needs of the denoiser now. */
 export interface PassPart {
   /** Context that is still missing. */
-  reads: readonly Reading[];
+  reads: readonly PrefillChunk[];
   /** The canvas, when the contexts are complete or are completed by `reads`. */
   view?: View;
 }
@@ -39,16 +39,20 @@ interface Entry {
   outcome?: { error?: unknown };
 }
 
-export class PassQueue {
+export class BatchScheduler {
   readonly #denoiser: Pick<Denoiser, 'pass' | 'maxRows'>;
-  readonly #line: Line;
+  readonly #admission: AdmissionQueue;
   readonly #maxSteps: number;
   #entries: Entry[] = [];
 
   /** At most `maxSteps` steps share a pass, as far as its rows go; 1 computes each by itself. */
-  constructor(denoiser: Pick<Denoiser, 'pass' | 'maxRows'>, line: Line, maxSteps = Number.POSITIVE_INFINITY) {
+  constructor(
+    denoiser: Pick<Denoiser, 'pass' | 'maxRows'>,
+    admission: AdmissionQueue,
+    maxSteps = Number.POSITIVE_INFINITY,
+  ) {
     this.#denoiser = denoiser;
-    this.#line = line;
+    this.#admission = admission;
     this.#maxSteps = maxSteps;
   }
 
@@ -58,7 +62,7 @@ export class PassQueue {
     this.#entries.push(entry);
     try {
       for (;;) {
-        await this.#line.turn(ticket, signal);
+        await this.#admission.waitTurn(ticket, signal);
         // Whoever was taken for dead has lost its place.
         if (entry.outcome === undefined && !this.#entries.includes(entry)) this.#entries.push(entry);
         if (entry.outcome === undefined) this.#computePass();
@@ -71,12 +75,12 @@ export class PassQueue {
   }
 
   #computePass(): void {
-    this.#entries = this.#entries.filter(({ ticket }) => this.#line.includes(ticket));
+    this.#entries = this.#entries.filter(({ ticket }) => this.#admission.includes(ticket));
     const parts: { entry: Entry; part: PassPart }[] = [];
     let rows = 0;
     for (const entry of this.#entries) {
       // Contexts are for those who are served; there are as many as they.
-      if (!this.#line.serves(entry.ticket)) continue;
+      if (!this.#admission.isActive(entry.ticket)) continue;
       if (parts.length === this.#maxSteps) break;
       const part = attempt(entry, () => entry.step.prepare(this.#denoiser.maxRows - rows));
       if (entry.outcome !== undefined) continue;

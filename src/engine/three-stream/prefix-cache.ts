@@ -7,20 +7,20 @@
  */
 
 import type { Denoiser } from '../../denoiser/three-stream/denoiser.ts';
-import type { ContextStream } from '../../denoiser/three-stream/kv-cache.ts';
+import type { KvCache } from '../../denoiser/three-stream/kv-cache.ts';
 import type { Ticket } from '../admission-queue.ts';
 
 export class PrefixCache {
   readonly #denoiser: Denoiser;
   /** Least recently used first. */
-  readonly #contexts: ContextStream[];
-  readonly #owners = new Map<ContextStream, Ticket>();
+  readonly #contexts: KvCache[];
+  readonly #owners = new Map<KvCache, Ticket>();
   /** Tokens of the prompt a context was last used for; what was generated behind them is of less worth. */
-  readonly #promptLengths = new Map<ContextStream, number>();
+  readonly #promptLengths = new Map<KvCache, number>();
   /** Tokens that anybody may use of a context whose further ones were computed singly, and differ in their last bits. */
-  readonly #exactLengths = new Map<ContextStream, number>();
+  readonly #exactLengths = new Map<KvCache, number>();
 
-  constructor(denoiser: Denoiser, contexts: readonly ContextStream[]) {
+  constructor(denoiser: Denoiser, contexts: readonly KvCache[]) {
     this.#denoiser = denoiser;
     this.#contexts = [...contexts];
   }
@@ -36,7 +36,7 @@ export class PrefixCache {
     promptLength: number,
     owner: Ticket,
     exactLength = Number.POSITIVE_INFINITY,
-  ): ContextStream {
+  ): KvCache {
     const owned = this.#owned(tokens, owner);
     const context = owned ?? this.#find(tokens, owner);
     context.truncate(owned ? context.matchLength(tokens) : Math.min(this.#matchLength(context, tokens), exactLength));
@@ -53,16 +53,16 @@ export class PrefixCache {
   }
 
   /** The owner's context, as long as it holds a beginning of the tokens or the other way round. */
-  #owned(tokens: ArrayLike<number>, owner: Ticket): ContextStream | undefined {
+  #owned(tokens: ArrayLike<number>, owner: Ticket): KvCache | undefined {
     return this.#contexts.find(
       (context) =>
         this.#owners.get(context) === owner && context.matchLength(tokens) === Math.min(context.length, tokens.length),
     );
   }
 
-  #find(tokens: ArrayLike<number>, owner: Ticket): ContextStream {
+  #find(tokens: ArrayLike<number>, owner: Ticket): KvCache {
     this.release(owner);
-    const matchLength = (context: ContextStream) => this.#matchLength(context, tokens);
+    const matchLength = (context: KvCache) => this.#matchLength(context, tokens);
     const best = this.#contexts.reduce((a, b) => (matchLength(b) >= matchLength(a) ? b : a));
     const matched = matchLength(best);
     // Another text that only begins alike is worth keeping beside this one.
@@ -78,7 +78,7 @@ export class PrefixCache {
   }
 
   /** Length of the longest common beginning that whoever claims the context anew may use. */
-  #matchLength(context: ContextStream, tokens: ArrayLike<number>): number {
+  #matchLength(context: KvCache, tokens: ArrayLike<number>): number {
     const exactLength = this.#exactLengths.get(context) ?? Number.POSITIVE_INFINITY;
     return Math.min(context.matchLength(tokens), exactLength);
   }

@@ -1,7 +1,7 @@
 import { Validator } from '@seriousme/openapi-schema-validator';
 import { describe, expect, it } from 'vitest';
 import manifest from '../../../package.json' with { type: 'json' };
-import { createApp, type Operations } from '../../../src/app.ts';
+import { createApp, type OperatorOptions } from '../../../src/app.ts';
 import { gatewayOf } from '../../../src/backend/gateway.ts';
 import { keysOf } from '../../middleware/support.ts';
 import { providerOf, scriptedEngine } from '../../support/scripted-engine.ts';
@@ -30,7 +30,8 @@ interface Document {
   components: { schemas: Record<string, Schema> };
 }
 
-const appWith = (operations: Operations = {}) => createApp(providerOf(scriptedEngine()), gatewayOf([]), operations);
+const appWith = (operations: OperatorOptions = {}) =>
+  createApp(providerOf(scriptedEngine()), gatewayOf([]), operations);
 
 async function documentOf(app = appWith()): Promise<Document> {
   return (await (await app.request('/openapi.json')).json()) as Document;

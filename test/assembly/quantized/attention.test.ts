@@ -48,18 +48,18 @@ interface Case {
   heads: number;
   count: number;
   countStep?: number;
-  besideCount?: number;
+  suffixCount?: number;
   headDim?: number;
 }
 
-function expectAttention(bench: Workbench, { rows, heads, count, countStep = 0, besideCount = 0, headDim = 64 }: Case) {
-  const random = new Random(rows * 1000 + count + besideCount);
+function expectAttention(bench: Workbench, { rows, heads, count, countStep = 0, suffixCount = 0, headDim = 64 }: Case) {
+  const random = new Random(rows * 1000 + count + suffixCount);
   const last = count + countStep * (rows - 1);
-  const [main, beside] = [store(bench, random, last, headDim), store(bench, random, besideCount, headDim, 3)];
-  const [queries, besideQueries] = [1, 2].map(() => queriesOn(bench, random, rows, heads, headDim)) as [number, number];
+  const [main, suffix] = [store(bench, random, last, headDim), store(bench, random, suffixCount, headDim, 3)];
+  const [queries, suffixQueries] = [1, 2].map(() => queriesOn(bench, random, rows, heads, headDim)) as [number, number];
   const outStride = heads * headDim + 16;
   const out = bench.floats(rows * outStride);
-  const blocks = Math.ceil(last / 32) + Math.ceil(besideCount / 32);
+  const blocks = Math.ceil(last / 32) + Math.ceil(suffixCount / 32);
   const scratch = bench.bytes(bench.kernels.attentionScratchBytes(blocks)).at;
   bench.kernels.attend(
     queries,
@@ -69,9 +69,9 @@ function expectAttention(bench: Workbench, { rows, heads, count, countStep = 0, 
     main.cache,
     count,
     countStep,
-    besideQueries,
-    beside.cache,
-    besideCount,
+    suffixQueries,
+    suffix.cache,
+    suffixCount,
     out.at,
     outStride,
     scratch,
@@ -82,8 +82,8 @@ function expectAttention(bench: Workbench, { rows, heads, count, countStep = 0, 
     seen,
   });
   const segments = [segmentOf(queries, main, (query) => count + countStep * Math.floor(query / heads))];
-  if (besideCount > 0) segments.unshift(segmentOf(besideQueries, beside, () => besideCount));
-  const largest = besideCount > 0 ? 3 : 1;
+  if (suffixCount > 0) segments.unshift(segmentOf(suffixQueries, suffix, () => suffixCount));
+  const largest = suffixCount > 0 ? 3 : 1;
   let accidents = 0;
   for (let query = 0; query < rows * heads; query++) {
     const from = Math.floor(query / heads) * outStride + (query % heads) * headDim;
@@ -111,12 +111,12 @@ describe.each(BUILDS)('attend (%s)', (build) => {
     },
   );
 
-  it.each(COUNTS)('should take one softmax over two caches, the other of %i tokens', (besideCount) => {
-    expectAttention(emptyWorkbench(build), { rows: 3, heads: 4, count: 41, besideCount });
+  it.each(COUNTS)('should take one softmax over two caches, the other of %i tokens', (suffixCount) => {
+    expectAttention(emptyWorkbench(build), { rows: 3, heads: 4, count: 41, suffixCount });
   });
 
   it.each([16, 32, 96, 128, 256])('should take heads of %i', (headDim) => {
-    expectAttention(emptyWorkbench(build), { rows: 3, heads: 2, count: 50, besideCount: 5, headDim });
+    expectAttention(emptyWorkbench(build), { rows: 3, heads: 2, count: 50, suffixCount: 5, headDim });
   });
 
   it('should give a row the same bits alone as among others', () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Denoiser } from '../../../src/denoiser/three-stream/denoiser.ts';
-import type { ContextStream } from '../../../src/denoiser/three-stream/kv-cache.ts';
+import type { KvCache } from '../../../src/denoiser/three-stream/kv-cache.ts';
 import type { Predictions } from '../../../src/denoiser/transformer/predictions.ts';
 import { decodeAutoregressive } from '../../../support/autoregressive-decoding.ts';
 import { BUILDS } from '../../assembly/builds.ts';
@@ -42,7 +42,7 @@ function snapshot(predictions: Predictions) {
   return { ids: Array.from(ids), logits: Array.from(logits), logSumExp: Array.from(logSumExp), all };
 }
 
-function fill(denoiser: Denoiser, context: ContextStream, ids: readonly number[], chunk: number): ContextStream {
+function fill(denoiser: Denoiser, context: KvCache, ids: readonly number[], chunk: number): KvCache {
   context.truncate(context.matchLength(ids));
   while (context.length < ids.length) denoiser.extend(context, ids.slice(context.length, context.length + chunk));
   return context;

@@ -5,7 +5,7 @@ import { Readable } from 'node:stream';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { parseConfig } from '../../../src/denoiser/three-stream/config.ts';
 import { Denoiser } from '../../../src/denoiser/three-stream/denoiser.ts';
-import type { ContextStream } from '../../../src/denoiser/three-stream/kv-cache.ts';
+import type { KvCache } from '../../../src/denoiser/three-stream/kv-cache.ts';
 import { createEngine } from '../../../src/engine/engine.ts';
 import type { Completion, Engine } from '../../../src/engine/types.ts';
 import { loadTokenizer } from '../../../src/tokenizer/tokenizer.ts';
@@ -82,7 +82,7 @@ describe.each(BUILDS)('shipped denoiser (%s)', (build) => {
     expectClose(logits.flat(), `${name}.canvas.logits`);
   });
 
-  function compareContext(context: ContextStream, ids: readonly number[], name: string): void {
+  function compareContext(context: KvCache, ids: readonly number[], name: string): void {
     const layers: number[][] = Array.from({ length: denoiser.config.layers }, () => []);
     context.truncate(0);
     let logits: number[][] = [];

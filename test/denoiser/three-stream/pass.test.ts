@@ -2,7 +2,7 @@
 
 import { describe, expect, it } from 'vitest';
 import type { Denoiser, View } from '../../../src/denoiser/three-stream/denoiser.ts';
-import type { ContextStream } from '../../../src/denoiser/three-stream/kv-cache.ts';
+import type { KvCache } from '../../../src/denoiser/three-stream/kv-cache.ts';
 import type { Predictions } from '../../../src/denoiser/transformer/predictions.ts';
 import { BUILDS } from '../../assembly/builds.ts';
 import { loadModel } from '../files.ts';
@@ -23,7 +23,7 @@ function snapshot(predictions: Predictions) {
   }));
 }
 
-function fill(denoiser: Denoiser, context: ContextStream, ids: readonly number[]): ContextStream {
+function fill(denoiser: Denoiser, context: KvCache, ids: readonly number[]): KvCache {
   context.truncate(0);
   for (let at = 0; at < ids.length; at += 64) denoiser.extend(context, ids.slice(at, at + 64));
   return context;

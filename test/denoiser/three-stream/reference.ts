@@ -37,10 +37,10 @@ export function referenceContext(model: Model, ids: readonly number[], sign: 1 |
     const keys = k.map((row, i) => quantizeHeads(model, rotate(model, row, positions[i]!), KEY_MAX));
     const values = v.map((row) => quantizeHeads(model, row, VALUE_MAX));
     const queries = q.map((row, i) => rotate(model, row, positions[i]!));
-    const mixed = queries.map((query, i) =>
+    const attended = queries.map((query, i) =>
       attend(model, [{ query, keys: keys.slice(0, i + 1), values: values.slice(0, i + 1) }]),
     );
-    x = finishLayer(model, layer, x, mixed);
+    x = finishLayer(model, layer, x, attended);
     states.keys.push(keys);
     states.values.push(values);
     states.hidden.push(x);
@@ -64,7 +64,7 @@ export function referenceCanvas(
     const { q, k, v } = project(model, layer, x);
     const own = k.map((row, slot) => quantizeHeads(model, rotate(model, row, prefixLength + slot), KEY_MAX));
     const ownValues = v.map((row) => quantizeHeads(model, row, VALUE_MAX));
-    const mixed = q.map((row, slot) => {
+    const attended = q.map((row, slot) => {
       const segments = [
         {
           query: rotate(model, row, prefixLength + slot),
@@ -78,7 +78,7 @@ export function referenceCanvas(
       }
       return attend(model, segments);
     });
-    x = finishLayer(model, layer, x, mixed);
+    x = finishLayer(model, layer, x, attended);
     hidden.push(x);
   }
   return hidden;
@@ -118,13 +118,13 @@ function project({ config }: Model, layer: Layer, x: Rows): { q: Rows; k: Rows; 
   };
 }
 
-function finishLayer({ config }: Model, layer: Layer, x: Rows, mixed: Rows): Rows {
+function finishLayer({ config }: Model, layer: Layer, x: Rows, attended: Rows): Rows {
   return x.map((row, i) => {
-    const attended = add(row, linear(layer.o, mixed[i]!));
-    const normed = rmsNorm(attended, layer.postAttentionNorm, config.normEps);
+    const residual = add(row, linear(layer.o, attended[i]!));
+    const normed = rmsNorm(residual, layer.postAttentionNorm, config.normEps);
     const up = linear(layer.up, normed);
     const gated = linear(layer.gate, normed).map((gate, j) => (gate / (1 + Math.exp(-gate))) * up[j]!);
-    return add(attended, linear(layer.down, gated));
+    return add(residual, linear(layer.down, gated));
   });
 }
 
