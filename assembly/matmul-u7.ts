@@ -65,18 +65,18 @@ function fourRows(
   yRowBytes: i32,
 ): void {
   const ones = onesI16();
-  // s{row}{half}: i32x4 of outputs 4·half … 4·half + 3.
+  // sum{row}{half}: i32x4 of outputs 4·half … 4·half + 3.
   const start = v128.load(sums);
-  let s00 = splatLane0(start);
-  let s01 = s00;
-  let s10 = splatLane1(start);
-  let s11 = s10;
-  let s20 = splatLane2(start);
-  let s21 = s20;
-  let s30 = splatLane3(start);
-  let s31 = s30;
+  let sum00_i32x4 = splatLane0(start);
+  let sum01_i32x4 = sum00_i32x4;
+  let sum10_i32x4 = splatLane1(start);
+  let sum11_i32x4 = sum10_i32x4;
+  let sum20_i32x4 = splatLane2(start);
+  let sum21_i32x4 = sum20_i32x4;
+  let sum30_i32x4 = splatLane3(start);
+  let sum31_i32x4 = sum30_i32x4;
   let q: v128;
-  let p: v128;
+  let x_i8x16: v128;
   let w0: v128;
   let w1: v128;
   const end = panel + k * PANEL;
@@ -84,96 +84,96 @@ function fourRows(
     w0 = v128.load(panel);
     w1 = v128.load(panel, 16);
     q = v128.load(a);
-    p = splatLane0(q);
-    s00 = dotQuadsAdd(s00, p, w0, ones);
-    s01 = dotQuadsAdd(s01, p, w1, ones);
-    p = splatLane1(q);
-    s10 = dotQuadsAdd(s10, p, w0, ones);
-    s11 = dotQuadsAdd(s11, p, w1, ones);
-    p = splatLane2(q);
-    s20 = dotQuadsAdd(s20, p, w0, ones);
-    s21 = dotQuadsAdd(s21, p, w1, ones);
-    p = splatLane3(q);
-    s30 = dotQuadsAdd(s30, p, w0, ones);
-    s31 = dotQuadsAdd(s31, p, w1, ones);
+    x_i8x16 = splatLane0(q);
+    sum00_i32x4 = dotQuadsAdd(sum00_i32x4, x_i8x16, w0, ones);
+    sum01_i32x4 = dotQuadsAdd(sum01_i32x4, x_i8x16, w1, ones);
+    x_i8x16 = splatLane1(q);
+    sum10_i32x4 = dotQuadsAdd(sum10_i32x4, x_i8x16, w0, ones);
+    sum11_i32x4 = dotQuadsAdd(sum11_i32x4, x_i8x16, w1, ones);
+    x_i8x16 = splatLane2(q);
+    sum20_i32x4 = dotQuadsAdd(sum20_i32x4, x_i8x16, w0, ones);
+    sum21_i32x4 = dotQuadsAdd(sum21_i32x4, x_i8x16, w1, ones);
+    x_i8x16 = splatLane3(q);
+    sum30_i32x4 = dotQuadsAdd(sum30_i32x4, x_i8x16, w0, ones);
+    sum31_i32x4 = dotQuadsAdd(sum31_i32x4, x_i8x16, w1, ones);
     w0 = v128.load(panel, 32);
     w1 = v128.load(panel, 48);
     q = v128.load(a, 16);
-    p = splatLane0(q);
-    s00 = dotQuadsAdd(s00, p, w0, ones);
-    s01 = dotQuadsAdd(s01, p, w1, ones);
-    p = splatLane1(q);
-    s10 = dotQuadsAdd(s10, p, w0, ones);
-    s11 = dotQuadsAdd(s11, p, w1, ones);
-    p = splatLane2(q);
-    s20 = dotQuadsAdd(s20, p, w0, ones);
-    s21 = dotQuadsAdd(s21, p, w1, ones);
-    p = splatLane3(q);
-    s30 = dotQuadsAdd(s30, p, w0, ones);
-    s31 = dotQuadsAdd(s31, p, w1, ones);
+    x_i8x16 = splatLane0(q);
+    sum00_i32x4 = dotQuadsAdd(sum00_i32x4, x_i8x16, w0, ones);
+    sum01_i32x4 = dotQuadsAdd(sum01_i32x4, x_i8x16, w1, ones);
+    x_i8x16 = splatLane1(q);
+    sum10_i32x4 = dotQuadsAdd(sum10_i32x4, x_i8x16, w0, ones);
+    sum11_i32x4 = dotQuadsAdd(sum11_i32x4, x_i8x16, w1, ones);
+    x_i8x16 = splatLane2(q);
+    sum20_i32x4 = dotQuadsAdd(sum20_i32x4, x_i8x16, w0, ones);
+    sum21_i32x4 = dotQuadsAdd(sum21_i32x4, x_i8x16, w1, ones);
+    x_i8x16 = splatLane3(q);
+    sum30_i32x4 = dotQuadsAdd(sum30_i32x4, x_i8x16, w0, ones);
+    sum31_i32x4 = dotQuadsAdd(sum31_i32x4, x_i8x16, w1, ones);
     panel += 64;
     a += 32;
   } while (panel < end);
 
-  writeScaled(y, s00, s01, v128.load32_splat(sx), scales);
+  writeScaled(y, sum00_i32x4, sum01_i32x4, v128.load32_splat(sx), scales);
   y += yRowBytes;
-  writeScaled(y, s10, s11, v128.load32_splat(sx, 4), scales);
+  writeScaled(y, sum10_i32x4, sum11_i32x4, v128.load32_splat(sx, 4), scales);
   y += yRowBytes;
-  writeScaled(y, s20, s21, v128.load32_splat(sx, 8), scales);
+  writeScaled(y, sum20_i32x4, sum21_i32x4, v128.load32_splat(sx, 8), scales);
   y += yRowBytes;
-  writeScaled(y, s30, s31, v128.load32_splat(sx, 12), scales);
+  writeScaled(y, sum30_i32x4, sum31_i32x4, v128.load32_splat(sx, 12), scales);
 }
 
 /** 1 row × 16 outputs of two neighbouring panels. */
 @inline
 function oneRowTwoPanels(a: usize, sums: usize, sx: usize, k: i32, panel: usize, scales: usize, y: usize): void {
   const ones = onesI16();
-  let s0 = v128.load32_splat(sums);
-  let s1 = s0;
-  let s2 = s0;
-  let s3 = s0;
+  let sum0_i32x4 = v128.load32_splat(sums);
+  let sum1_i32x4 = sum0_i32x4;
+  let sum2_i32x4 = sum0_i32x4;
+  let sum3_i32x4 = sum0_i32x4;
   let other = panel + k * PANEL;
   const end = other;
   do {
     const low = v128.load32_splat(a);
-    s0 = dotQuadsAdd(s0, low, v128.load(panel), ones);
-    s1 = dotQuadsAdd(s1, low, v128.load(panel, 16), ones);
-    s2 = dotQuadsAdd(s2, low, v128.load(other), ones);
-    s3 = dotQuadsAdd(s3, low, v128.load(other, 16), ones);
+    sum0_i32x4 = dotQuadsAdd(sum0_i32x4, low, v128.load(panel), ones);
+    sum1_i32x4 = dotQuadsAdd(sum1_i32x4, low, v128.load(panel, 16), ones);
+    sum2_i32x4 = dotQuadsAdd(sum2_i32x4, low, v128.load(other), ones);
+    sum3_i32x4 = dotQuadsAdd(sum3_i32x4, low, v128.load(other, 16), ones);
     const high = v128.load32_splat(a, 4);
-    s0 = dotQuadsAdd(s0, high, v128.load(panel, 32), ones);
-    s1 = dotQuadsAdd(s1, high, v128.load(panel, 48), ones);
-    s2 = dotQuadsAdd(s2, high, v128.load(other, 32), ones);
-    s3 = dotQuadsAdd(s3, high, v128.load(other, 48), ones);
+    sum0_i32x4 = dotQuadsAdd(sum0_i32x4, high, v128.load(panel, 32), ones);
+    sum1_i32x4 = dotQuadsAdd(sum1_i32x4, high, v128.load(panel, 48), ones);
+    sum2_i32x4 = dotQuadsAdd(sum2_i32x4, high, v128.load(other, 32), ones);
+    sum3_i32x4 = dotQuadsAdd(sum3_i32x4, high, v128.load(other, 48), ones);
     a += 8;
     panel += 64;
     other += 64;
   } while (panel < end);
   const scale = v128.load32_splat(sx);
-  writeScaled(y, s0, s1, scale, scales);
-  writeScaled(y + 32, s2, s3, scale, scales + 32);
+  writeScaled(y, sum0_i32x4, sum1_i32x4, scale, scales);
+  writeScaled(y + 32, sum2_i32x4, sum3_i32x4, scale, scales + 32);
 }
 
 /** 1 row × 8 outputs: the last panel of an odd number. */
 @inline
 function oneRowOnePanel(a: usize, sums: usize, sx: usize, k: i32, panel: usize, scales: usize, y: usize): void {
   const ones = onesI16();
-  let s0 = v128.load32_splat(sums);
-  let s1 = s0;
+  let sum0_i32x4 = v128.load32_splat(sums);
+  let sum1_i32x4 = sum0_i32x4;
   const end = panel + k * PANEL;
   do {
-    const p = v128.load32_splat(a);
-    s0 = dotQuadsAdd(s0, p, v128.load(panel), ones);
-    s1 = dotQuadsAdd(s1, p, v128.load(panel, 16), ones);
+    const x_i8x16 = v128.load32_splat(a);
+    sum0_i32x4 = dotQuadsAdd(sum0_i32x4, x_i8x16, v128.load(panel), ones);
+    sum1_i32x4 = dotQuadsAdd(sum1_i32x4, x_i8x16, v128.load(panel, 16), ones);
     a += 4;
     panel += 32;
   } while (panel < end);
-  writeScaled(y, s0, s1, v128.load32_splat(sx), scales);
+  writeScaled(y, sum0_i32x4, sum1_i32x4, v128.load32_splat(sx), scales);
 }
 
 /** Eight outputs of one row. */
 @inline
-function writeScaled(y: usize, sums0: v128, sums1: v128, scale: v128, scales: usize): void {
-  v128.store(y, f32x4.mul(f32x4.mul(f32x4.convert_i32x4_s(sums0), scale), v128.load(scales)));
-  v128.store(y, f32x4.mul(f32x4.mul(f32x4.convert_i32x4_s(sums1), scale), v128.load(scales, 16)), 16);
+function writeScaled(y: usize, sum0_i32x4: v128, sum1_i32x4: v128, scale: v128, scales: usize): void {
+  v128.store(y, f32x4.mul(f32x4.mul(f32x4.convert_i32x4_s(sum0_i32x4), scale), v128.load(scales)));
+  v128.store(y, f32x4.mul(f32x4.mul(f32x4.convert_i32x4_s(sum1_i32x4), scale), v128.load(scales, 16)), 16);
 }

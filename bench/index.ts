@@ -10,13 +10,13 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
-import { benchConcurrency, formatConcurrency } from './concurrency.ts';
-import { benchDenoiser, formatDenoiser } from './denoiser.ts';
-import { benchLayer, benchMatmuls, formatLayer } from './kernels.ts';
-import { formatMatmuls } from './matmuls.ts';
-import { benchNative, formatNative } from './native.ts';
-import { benchSteps, formatSteps } from './step.ts';
-import { benchTyping, formatTyping } from './typing.ts';
+import { benchLayer, benchMatmuls, formatLayer } from './kernels/kernels.ts';
+import { formatMatmuls } from './kernels/matmuls.ts';
+import { benchConcurrency, formatConcurrency } from './model/concurrency.ts';
+import { benchDenoiser, formatDenoiser } from './model/denoiser.ts';
+import { benchNative, formatNative } from './model/native.ts';
+import { benchSteps, formatSteps } from './model/step.ts';
+import { benchTyping, formatTyping } from './model/typing.ts';
 
 /** Scripts of package.json that end with a line of JSON. */
 const BESIDE = ['workerd', 'quality', 'budget', 'cold', 'cost', 'checkpoint', 'load', 'peers'];

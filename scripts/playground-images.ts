@@ -9,9 +9,9 @@ import { type Recording, slotsAfter } from '../playground/src/canvas/recording.t
 import { serviceAt } from '../playground/src/service/answerer.ts';
 import { complete, modelOf } from '../playground/src/service/completions.ts';
 import type { CompletionRequest } from '../playground/src/service/request.ts';
-import { chromiumPath, launch } from '../test/browser/chromium.ts';
-import { MODELS } from '../test/service/model.ts';
-import { serve } from '../test/service/serve.ts';
+import { chromiumPath, launch } from '../support/chromium.ts';
+import { MODELS } from '../support/models-folder.ts';
+import { serve } from '../support/serving.ts';
 import { denoisingSvg } from './denoising-svg.ts';
 
 const FOLDER = join(import.meta.dirname, '../docs/images');

@@ -2,22 +2,23 @@
 import { Hono } from 'hono';
 import { methodNotAllowed } from 'hono/method-not-allowed';
 import { type RequestIdVariables, requestId } from 'hono/request-id';
-import { completions } from './api/completions.ts';
-import { ApiError, errorResponse, onError } from './api/errors.ts';
-import { fim } from './api/fim.ts';
-import { forwarded } from './api/forwarded.ts';
-import { about, configured, health, ready } from './api/health.ts';
-import { infill } from './api/infill.ts';
-import { metrics } from './api/metrics.ts';
-import { modelFiles } from './api/model-files.ts';
-import { getModel, listModels } from './api/models.ts';
-import { ollama } from './api/ollama.ts';
+import { forwarded } from './api/backends/forwarded.ts';
+import { routed } from './api/backends/routed.ts';
+import { completions } from './api/dialects/completions.ts';
+import { fim } from './api/dialects/fim.ts';
+import { infill } from './api/dialects/infill.ts';
+import { ollama } from './api/dialects/ollama.ts';
+import { tabbyEvent, tabbyHealth, tabbySetting } from './api/dialects/tabby.ts';
+import { errorResponse, onError } from './api/errors.ts';
 import { openapi } from './api/openapi/openapi.ts';
-import { type Assets, playground } from './api/playground.ts';
-import { routed } from './api/routed.ts';
-import { tabbyEvent, tabbyHealth, tabbySetting } from './api/tabby.ts';
+import { about, configured, health, ready } from './api/service/health.ts';
+import { metrics } from './api/service/metrics.ts';
+import { modelFiles } from './api/service/model-files.ts';
+import { getModel, listModels } from './api/service/models.ts';
+import { type Assets, playground } from './api/service/playground.ts';
 import { type Gateway, gatewayOf } from './backend/gateway.ts';
 import type { ModelProvider } from './engine/provider.ts';
+import { ApiError } from './http/errors.ts';
 import { ServiceMetrics } from './metrics/service-metrics.ts';
 import type { ApiKey } from './middleware/api-keys.ts';
 import { authentication } from './middleware/authentication.ts';
@@ -38,7 +39,7 @@ export const MAX_BODY_BYTES = 256 * 1024;
 const FORWARDED_PATH = /^\/v1\/(chat|edit|apply)\//;
 
 /** What an operator decides; without any of it the service answers its own machine, within the default limits, and logs nothing. */
-export interface Operations {
+export interface OperatorOptions {
   keys?: readonly ApiKey[];
   /** Web pages that may call the service. */
   origins?: readonly string[];
@@ -63,7 +64,7 @@ export interface Files {
 export function createApp(
   models: ModelProvider,
   gateway: Gateway = gatewayOf([]),
-  operations: Operations = {},
+  operations: OperatorOptions = {},
   { assets, weights, mirror }: Files = {},
 ) {
   const app = new Hono<{ Variables: RequestIdVariables }>();

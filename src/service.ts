@@ -2,7 +2,7 @@
 import type { ExecutionContext } from 'hono';
 import relaxed from '../build/kernels.relaxed.wasm';
 import simd from '../build/kernels.simd.wasm';
-import type { Assets } from './api/playground.ts';
+import type { Assets } from './api/service/playground.ts';
 import { createApp } from './app.ts';
 import { type BackendBindings, configuredGateway } from './backend/gateway.ts';
 import { createEngineOf } from './engine/create.ts';

@@ -1,6 +1,6 @@
 /** What an operator configures: variables and secrets of the worker, as text, made into typed settings. docs/operating.md lists them. */
 import * as z from 'zod';
-import { DEFAULT_MAX_WAITING } from './engine/line.ts';
+import { DEFAULT_MAX_WAITING } from './engine/admission-queue.ts';
 import type { ApiKey } from './middleware/api-keys.ts';
 import { DEFAULT_TIME_LIMIT_MS } from './middleware/time-limit.ts';
 

@@ -102,18 +102,18 @@ function fourRows(
   let x1 = x + xRowBytes;
   let x2 = x1 + xRowBytes;
   let x3 = x2 + xRowBytes;
-  // s{row}{half}
-  let s00 = f32x4.splat(0);
-  let s01 = s00;
-  let s10 = s00;
-  let s11 = s00;
-  let s20 = s00;
-  let s21 = s00;
-  let s30 = s00;
-  let s31 = s00;
+  // sum{row}{half}
+  let sum00_f32x4 = f32x4.splat(0);
+  let sum01_f32x4 = sum00_f32x4;
+  let sum10_f32x4 = sum00_f32x4;
+  let sum11_f32x4 = sum00_f32x4;
+  let sum20_f32x4 = sum00_f32x4;
+  let sum21_f32x4 = sum00_f32x4;
+  let sum30_f32x4 = sum00_f32x4;
+  let sum31_f32x4 = sum00_f32x4;
   let y0: v128;
   let y1: v128;
-  let p: v128;
+  let x_f32x4: v128;
   let left = depth;
   for (; left >= 4; left -= 4) {
     const q0 = v128.load(x);
@@ -123,66 +123,66 @@ function fourRows(
 
     y0 = v128.load(y);
     y1 = v128.load(y, 16);
-    p = splatLane0(q0);
-    s00 = multiplyAdd(p, y0, s00);
-    s01 = multiplyAdd(p, y1, s01);
-    p = splatLane0(q1);
-    s10 = multiplyAdd(p, y0, s10);
-    s11 = multiplyAdd(p, y1, s11);
-    p = splatLane0(q2);
-    s20 = multiplyAdd(p, y0, s20);
-    s21 = multiplyAdd(p, y1, s21);
-    p = splatLane0(q3);
-    s30 = multiplyAdd(p, y0, s30);
-    s31 = multiplyAdd(p, y1, s31);
+    x_f32x4 = splatLane0(q0);
+    sum00_f32x4 = multiplyAdd(x_f32x4, y0, sum00_f32x4);
+    sum01_f32x4 = multiplyAdd(x_f32x4, y1, sum01_f32x4);
+    x_f32x4 = splatLane0(q1);
+    sum10_f32x4 = multiplyAdd(x_f32x4, y0, sum10_f32x4);
+    sum11_f32x4 = multiplyAdd(x_f32x4, y1, sum11_f32x4);
+    x_f32x4 = splatLane0(q2);
+    sum20_f32x4 = multiplyAdd(x_f32x4, y0, sum20_f32x4);
+    sum21_f32x4 = multiplyAdd(x_f32x4, y1, sum21_f32x4);
+    x_f32x4 = splatLane0(q3);
+    sum30_f32x4 = multiplyAdd(x_f32x4, y0, sum30_f32x4);
+    sum31_f32x4 = multiplyAdd(x_f32x4, y1, sum31_f32x4);
     y += yRowBytes;
 
     y0 = v128.load(y);
     y1 = v128.load(y, 16);
-    p = splatLane1(q0);
-    s00 = multiplyAdd(p, y0, s00);
-    s01 = multiplyAdd(p, y1, s01);
-    p = splatLane1(q1);
-    s10 = multiplyAdd(p, y0, s10);
-    s11 = multiplyAdd(p, y1, s11);
-    p = splatLane1(q2);
-    s20 = multiplyAdd(p, y0, s20);
-    s21 = multiplyAdd(p, y1, s21);
-    p = splatLane1(q3);
-    s30 = multiplyAdd(p, y0, s30);
-    s31 = multiplyAdd(p, y1, s31);
+    x_f32x4 = splatLane1(q0);
+    sum00_f32x4 = multiplyAdd(x_f32x4, y0, sum00_f32x4);
+    sum01_f32x4 = multiplyAdd(x_f32x4, y1, sum01_f32x4);
+    x_f32x4 = splatLane1(q1);
+    sum10_f32x4 = multiplyAdd(x_f32x4, y0, sum10_f32x4);
+    sum11_f32x4 = multiplyAdd(x_f32x4, y1, sum11_f32x4);
+    x_f32x4 = splatLane1(q2);
+    sum20_f32x4 = multiplyAdd(x_f32x4, y0, sum20_f32x4);
+    sum21_f32x4 = multiplyAdd(x_f32x4, y1, sum21_f32x4);
+    x_f32x4 = splatLane1(q3);
+    sum30_f32x4 = multiplyAdd(x_f32x4, y0, sum30_f32x4);
+    sum31_f32x4 = multiplyAdd(x_f32x4, y1, sum31_f32x4);
     y += yRowBytes;
 
     y0 = v128.load(y);
     y1 = v128.load(y, 16);
-    p = splatLane2(q0);
-    s00 = multiplyAdd(p, y0, s00);
-    s01 = multiplyAdd(p, y1, s01);
-    p = splatLane2(q1);
-    s10 = multiplyAdd(p, y0, s10);
-    s11 = multiplyAdd(p, y1, s11);
-    p = splatLane2(q2);
-    s20 = multiplyAdd(p, y0, s20);
-    s21 = multiplyAdd(p, y1, s21);
-    p = splatLane2(q3);
-    s30 = multiplyAdd(p, y0, s30);
-    s31 = multiplyAdd(p, y1, s31);
+    x_f32x4 = splatLane2(q0);
+    sum00_f32x4 = multiplyAdd(x_f32x4, y0, sum00_f32x4);
+    sum01_f32x4 = multiplyAdd(x_f32x4, y1, sum01_f32x4);
+    x_f32x4 = splatLane2(q1);
+    sum10_f32x4 = multiplyAdd(x_f32x4, y0, sum10_f32x4);
+    sum11_f32x4 = multiplyAdd(x_f32x4, y1, sum11_f32x4);
+    x_f32x4 = splatLane2(q2);
+    sum20_f32x4 = multiplyAdd(x_f32x4, y0, sum20_f32x4);
+    sum21_f32x4 = multiplyAdd(x_f32x4, y1, sum21_f32x4);
+    x_f32x4 = splatLane2(q3);
+    sum30_f32x4 = multiplyAdd(x_f32x4, y0, sum30_f32x4);
+    sum31_f32x4 = multiplyAdd(x_f32x4, y1, sum31_f32x4);
     y += yRowBytes;
 
     y0 = v128.load(y);
     y1 = v128.load(y, 16);
-    p = splatLane3(q0);
-    s00 = multiplyAdd(p, y0, s00);
-    s01 = multiplyAdd(p, y1, s01);
-    p = splatLane3(q1);
-    s10 = multiplyAdd(p, y0, s10);
-    s11 = multiplyAdd(p, y1, s11);
-    p = splatLane3(q2);
-    s20 = multiplyAdd(p, y0, s20);
-    s21 = multiplyAdd(p, y1, s21);
-    p = splatLane3(q3);
-    s30 = multiplyAdd(p, y0, s30);
-    s31 = multiplyAdd(p, y1, s31);
+    x_f32x4 = splatLane3(q0);
+    sum00_f32x4 = multiplyAdd(x_f32x4, y0, sum00_f32x4);
+    sum01_f32x4 = multiplyAdd(x_f32x4, y1, sum01_f32x4);
+    x_f32x4 = splatLane3(q1);
+    sum10_f32x4 = multiplyAdd(x_f32x4, y0, sum10_f32x4);
+    sum11_f32x4 = multiplyAdd(x_f32x4, y1, sum11_f32x4);
+    x_f32x4 = splatLane3(q2);
+    sum20_f32x4 = multiplyAdd(x_f32x4, y0, sum20_f32x4);
+    sum21_f32x4 = multiplyAdd(x_f32x4, y1, sum21_f32x4);
+    x_f32x4 = splatLane3(q3);
+    sum30_f32x4 = multiplyAdd(x_f32x4, y0, sum30_f32x4);
+    sum31_f32x4 = multiplyAdd(x_f32x4, y1, sum31_f32x4);
     y += yRowBytes;
 
     x += 16;
@@ -193,31 +193,31 @@ function fourRows(
   for (; left > 0; left--) {
     y0 = v128.load(y);
     y1 = v128.load(y, 16);
-    p = v128.load32_splat(x);
-    s00 = multiplyAdd(p, y0, s00);
-    s01 = multiplyAdd(p, y1, s01);
-    p = v128.load32_splat(x1);
-    s10 = multiplyAdd(p, y0, s10);
-    s11 = multiplyAdd(p, y1, s11);
-    p = v128.load32_splat(x2);
-    s20 = multiplyAdd(p, y0, s20);
-    s21 = multiplyAdd(p, y1, s21);
-    p = v128.load32_splat(x3);
-    s30 = multiplyAdd(p, y0, s30);
-    s31 = multiplyAdd(p, y1, s31);
+    x_f32x4 = v128.load32_splat(x);
+    sum00_f32x4 = multiplyAdd(x_f32x4, y0, sum00_f32x4);
+    sum01_f32x4 = multiplyAdd(x_f32x4, y1, sum01_f32x4);
+    x_f32x4 = v128.load32_splat(x1);
+    sum10_f32x4 = multiplyAdd(x_f32x4, y0, sum10_f32x4);
+    sum11_f32x4 = multiplyAdd(x_f32x4, y1, sum11_f32x4);
+    x_f32x4 = v128.load32_splat(x2);
+    sum20_f32x4 = multiplyAdd(x_f32x4, y0, sum20_f32x4);
+    sum21_f32x4 = multiplyAdd(x_f32x4, y1, sum21_f32x4);
+    x_f32x4 = v128.load32_splat(x3);
+    sum30_f32x4 = multiplyAdd(x_f32x4, y0, sum30_f32x4);
+    sum31_f32x4 = multiplyAdd(x_f32x4, y1, sum31_f32x4);
     y += yRowBytes;
     x += 4;
     x1 += 4;
     x2 += 4;
     x3 += 4;
   }
-  writeScaled(out, s00, s01, scales, accumulate);
+  writeScaled(out, sum00_f32x4, sum01_f32x4, scales, accumulate);
   out += outRowBytes;
-  writeScaled(out, s10, s11, scales, accumulate);
+  writeScaled(out, sum10_f32x4, sum11_f32x4, scales, accumulate);
   out += outRowBytes;
-  writeScaled(out, s20, s21, scales, accumulate);
+  writeScaled(out, sum20_f32x4, sum21_f32x4, scales, accumulate);
   out += outRowBytes;
-  writeScaled(out, s30, s31, scales, accumulate);
+  writeScaled(out, sum30_f32x4, sum31_f32x4, scales, accumulate);
 }
 
 /** Even and odd depths are summed apart: four independent sums hide the latency of the multiplication. */
@@ -231,34 +231,34 @@ function oneRow(
   out: usize,
   accumulate: i32,
 ): void {
-  let even0 = f32x4.splat(0);
-  let even1 = even0;
-  let odd0 = even0;
-  let odd1 = even0;
+  let even0_f32x4 = f32x4.splat(0);
+  let even1_f32x4 = even0_f32x4;
+  let odd0_f32x4 = even0_f32x4;
+  let odd1_f32x4 = even0_f32x4;
   let left = depth;
   for (; left >= 2; left -= 2) {
     const even = v128.load32_splat(x);
-    even0 = multiplyAdd(even, v128.load(y), even0);
-    even1 = multiplyAdd(even, v128.load(y, 16), even1);
+    even0_f32x4 = multiplyAdd(even, v128.load(y), even0_f32x4);
+    even1_f32x4 = multiplyAdd(even, v128.load(y, 16), even1_f32x4);
     y += yRowBytes;
     const odd = v128.load32_splat(x, 4);
-    odd0 = multiplyAdd(odd, v128.load(y), odd0);
-    odd1 = multiplyAdd(odd, v128.load(y, 16), odd1);
+    odd0_f32x4 = multiplyAdd(odd, v128.load(y), odd0_f32x4);
+    odd1_f32x4 = multiplyAdd(odd, v128.load(y, 16), odd1_f32x4);
     y += yRowBytes;
     x += 8;
   }
   if (left) {
     const even = v128.load32_splat(x);
-    even0 = multiplyAdd(even, v128.load(y), even0);
-    even1 = multiplyAdd(even, v128.load(y, 16), even1);
+    even0_f32x4 = multiplyAdd(even, v128.load(y), even0_f32x4);
+    even1_f32x4 = multiplyAdd(even, v128.load(y, 16), even1_f32x4);
   }
-  writeScaled(out, f32x4.add(even0, odd0), f32x4.add(even1, odd1), scales, accumulate);
+  writeScaled(out, f32x4.add(even0_f32x4, odd0_f32x4), f32x4.add(even1_f32x4, odd1_f32x4), scales, accumulate);
 }
 
 @inline
-function writeScaled(out: usize, sums0: v128, sums1: v128, scales: v128, accumulate: i32): void {
-  const values0 = f32x4.mul(sums0, scales);
-  const values1 = f32x4.mul(sums1, scales);
+function writeScaled(out: usize, sum0_f32x4: v128, sum1_f32x4: v128, scales: v128, accumulate: i32): void {
+  const values0 = f32x4.mul(sum0_f32x4, scales);
+  const values1 = f32x4.mul(sum1_f32x4, scales);
   v128.store(out, accumulate ? f32x4.add(v128.load(out), values0) : values0);
   v128.store(out, accumulate ? f32x4.add(v128.load(out, 16), values1) : values1, 16);
 }

@@ -43,7 +43,7 @@ const median = (values: readonly number[]) => [...values].sort((a, b) => a - b)[
 
 export async function benchDecoding(rounds: number): Promise<DecodingRow[]> {
   const engine = await openBundledEngine();
-  const text = readFileSync(new URL('../../src/denoiser/forward.ts', import.meta.url), 'utf8');
+  const text = readFileSync(new URL('../../src/denoiser/three-stream/forward.ts', import.meta.url), 'utf8');
   const distance = Math.floor((text.length - 2 * CHARACTERS) / PLACES);
   const places = Array.from({ length: PLACES }, (_, i) => CHARACTERS + i * distance);
   const rows: DecodingRow[] = [];

@@ -7,12 +7,12 @@
  */
 
 import { existsSync, readFileSync } from 'node:fs';
-import { parseConfig } from '../../src/denoiser/config.ts';
-import { Denoiser } from '../../src/denoiser/denoiser.ts';
-import { CHUNK_TOKENS } from '../../src/denoiser/memory.ts';
+import { parseConfig } from '../../src/denoiser/three-stream/config.ts';
+import { Denoiser } from '../../src/denoiser/three-stream/denoiser.ts';
+import { CHUNK_TOKENS } from '../../src/denoiser/three-stream/memory.ts';
 import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';
 import { benchModules, openModelWeights, readModelJson } from '../engine.ts';
-import { matmulJob } from '../kernels.ts';
+import { matmulJob } from '../kernels/kernels.ts';
 import { benchDecoding, type DecodingRow, formatDecoding } from './decoding.ts';
 
 const GRAPHS = new URL('../../build/onnx/', import.meta.url);

@@ -14,7 +14,7 @@ export interface ForwardOptions {
 }
 
 /** Who answered, or did not, and after how many attempts over all backends. */
-export type Outcome = { backend: string; attempts: number } & (
+export type ForwardOutcome = { backend: string; attempts: number } & (
   | { type: 'answered'; answer: Answer }
   | { type: 'failed'; failure: BackendFailure }
 );
@@ -41,7 +41,7 @@ export class Forwarder {
    * request was meant for. A request that is at fault itself is not carried further.
    * @throws the client's abort reason when it has gone.
    */
-  async forward(route: Route, call: Call, options: ForwardOptions): Promise<Outcome> {
+  async forward(route: Route, call: Call, options: ForwardOptions): Promise<ForwardOutcome> {
     let attempts = 0;
     let first: BackendFailure | undefined;
     for (const target of route.chain) {

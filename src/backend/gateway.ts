@@ -1,7 +1,7 @@
 /** All backends of the service behind one object: what is configured, where a request goes, and the going there. */
 import type { Call } from './attempt.ts';
 import { type Backend, BackendConfigError, readBackends } from './config.ts';
-import { Forwarder, type ForwardOptions, type Outcome } from './forward.ts';
+import { Forwarder, type ForwardOptions, type ForwardOutcome } from './forward.ts';
 import { listedModels, type Route, type RouteRequest, routeOf } from './routing.ts';
 
 export interface Gateway {
@@ -14,7 +14,7 @@ export interface Gateway {
   /** The largest body that any backend is sent; 0 without backends. */
   readonly maxRequestBytes: number;
   route(request: RouteRequest): Route | undefined;
-  forward(route: Route, call: Call, options: ForwardOptions): Promise<Outcome>;
+  forward(route: Route, call: Call, options: ForwardOptions): Promise<ForwardOutcome>;
 }
 
 interface GatewayOptions {

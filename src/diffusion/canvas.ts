@@ -13,7 +13,7 @@ export class Canvas {
   readonly #logProbabilities: Float64Array; // (slots), natural logarithm, as of the reveal or the last edit
   readonly #edits: Uint16Array; // (slots); kept when a slot is dropped, so that editing ends
   readonly #alternatives: (readonly Choice[])[]; // (slots), as old as the log-probabilities
-  readonly #looks: Uint16Array; // (slots): passes that computed the slot with the token it has
+  readonly #evaluations: Uint16Array; // (slots): passes that computed the slot with the token it has
   #live: number;
 
   constructor(slots: number, special: SpecialTokens) {
@@ -23,7 +23,7 @@ export class Canvas {
     this.#logProbabilities = new Float64Array(slots);
     this.#edits = new Uint16Array(slots);
     this.#alternatives = Array(slots).fill([]);
-    this.#looks = new Uint16Array(slots);
+    this.#evaluations = new Uint16Array(slots);
     this.#live = slots;
   }
 
@@ -46,8 +46,8 @@ export class Canvas {
   }
 
   /** Passes that computed a decided slot with the token it has now. */
-  looksAt(slot: number): number {
-    return this.#looks[slot]!;
+  evaluationCount(slot: number): number {
+    return this.#evaluations[slot]!;
   }
 
   logProbabilityOf(slot: number): number {
@@ -73,14 +73,14 @@ export class Canvas {
   unfrozen(freezeAfter: number): number[] {
     const slots: number[] = [];
     for (let slot = 0; slot < this.#live; slot++) {
-      if (this.isUndecided(slot) || this.#looks[slot]! < freezeAfter) slots.push(slot);
+      if (this.isUndecided(slot) || this.#evaluations[slot]! < freezeAfter) slots.push(slot);
     }
     return slots;
   }
 
   /** Notes that a pass has computed these slots. */
-  noteLooks(slots: Iterable<number>): void {
-    for (const slot of slots) if (!this.isUndecided(slot)) this.#looks[slot]!++;
+  recordEvaluation(slots: Iterable<number>): void {
+    for (const slot of slots) if (!this.isUndecided(slot)) this.#evaluations[slot]!++;
   }
 
   /** Slots before the first undecided one. */
@@ -98,7 +98,7 @@ export class Canvas {
     this.#tokens[slot] = token;
     this.#logProbabilities[slot] = logProbability;
     this.#alternatives[slot] = alternatives;
-    this.#looks[slot] = 0;
+    this.#evaluations[slot] = 0;
   }
 
   edit(slot: number, choice: Choice, alternatives?: readonly Choice[]): void {
@@ -117,7 +117,7 @@ export class Canvas {
   restart(): void {
     this.#tokens.fill(this.#special.mask);
     this.#edits.fill(0);
-    this.#looks.fill(0);
+    this.#evaluations.fill(0);
     this.#live = this.slots;
   }
 

@@ -1,6 +1,6 @@
 /** Which token a slot would take: the best one, or one drawn at a temperature from the nucleus (arXiv 1904.09751). */
 
-import type { Predictions } from '../denoiser/denoiser.ts';
+import type { Predictions } from '../denoiser/transformer/predictions.ts';
 import type { SpecialTokens } from '../tokenizer/tokenizer.ts';
 
 export interface Choice {

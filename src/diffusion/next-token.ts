@@ -1,6 +1,6 @@
 /** One step of autoregressive decoding, laid on a canvas: the leftmost undecided slot takes the predicted next token. Pure. */
 
-import type { Predictions } from '../denoiser/denoiser.ts';
+import type { Predictions } from '../denoiser/transformer/predictions.ts';
 import type { SpecialTokens } from '../tokenizer/tokenizer.ts';
 import type { Canvas } from './canvas.ts';
 import { bestChoice, mostProbable, sampledChoice } from './choice.ts';

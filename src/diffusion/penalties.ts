@@ -4,7 +4,7 @@
  * https://platform.openai.com/docs/api-reference/completions (logit + bias - count · frequency - (count > 0) · presence)
  */
 
-import type { Predictions } from '../denoiser/denoiser.ts';
+import type { Predictions } from '../denoiser/transformer/predictions.ts';
 import type { SpecialTokens } from '../tokenizer/tokenizer.ts';
 import { bestIds } from './choice.ts';
 

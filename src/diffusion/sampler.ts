@@ -10,7 +10,7 @@
  * bounded a slot.
  */
 
-import type { Predictions } from '../denoiser/denoiser.ts';
+import type { Predictions } from '../denoiser/transformer/predictions.ts';
 import type { SpecialTokens } from '../tokenizer/tokenizer.ts';
 import type { Canvas } from './canvas.ts';
 import { bestChoice, type Choice, mostProbable, sampledChoice } from './choice.ts';
@@ -45,7 +45,7 @@ export interface StepOptions {
 
 /** Whether a decided slot of the canvas will stay as it is. */
 export function isSettled(canvas: Canvas, slot: number, settings: SamplerSettings): boolean {
-  return !isEditable(canvas, slot, settings) || canvas.looksAt(slot) >= settings.freezeAfter;
+  return !isEditable(canvas, slot, settings) || canvas.evaluationCount(slot) >= settings.freezeAfter;
 }
 
 function isEditable(canvas: Canvas, slot: number, { editThreshold, maxEditsPerSlot }: SamplerSettings): boolean {
@@ -66,7 +66,7 @@ export function denoisingStep(
   const { alternatives = 0 } = settings;
   const others = (slot: number) =>
     alternatives > 0 ? mostProbable(predictions, rows.get(slot)!, alternatives, special) : [];
-  canvas.noteLooks(slots);
+  canvas.recordEvaluation(slots);
   for (const [slot, choice] of reveals) canvas.reveal(slot, choice, others(slot));
   for (const [slot, choice] of edits) canvas.edit(slot, choice, others(slot));
   canvas.dropBehindEnd();

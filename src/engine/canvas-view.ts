@@ -1,6 +1,6 @@
 /** What a step did to a canvas, slot by slot, to be shown. */
 
-import type { Predictions } from '../denoiser/denoiser.ts';
+import type { Predictions } from '../denoiser/transformer/predictions.ts';
 import type { Canvas } from '../diffusion/canvas.ts';
 import { bestChoice } from '../diffusion/choice.ts';
 import { mayStand } from '../diffusion/sampler.ts';

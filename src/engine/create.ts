@@ -2,7 +2,7 @@
 
 import { isSingleStream } from '../denoiser/single-stream/config.ts';
 import { createEngine } from './engine.ts';
-import { createSingleStreamEngine } from './single-stream-engine.ts';
+import { createSingleStreamEngine } from './single-stream/engine.ts';
 import type { Engine, EngineParts } from './types.ts';
 
 /** Rejects with TokenizerError, ConfigError or SafetensorsError, each naming what is wrong in the file. */

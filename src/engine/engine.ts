@@ -3,24 +3,26 @@
  * Between two steps, or two chunks of context, the event loop gets its turn and so do other requests.
  */
 
-import { ConfigError, parseConfig } from '../denoiser/config.ts';
-import type { ContextStream } from '../denoiser/context.ts';
-import { Denoiser, type Predictions } from '../denoiser/denoiser.ts';
-import { CHUNK_TOKENS } from '../denoiser/memory.ts';
+import { parseConfig } from '../denoiser/three-stream/config.ts';
+import { Denoiser } from '../denoiser/three-stream/denoiser.ts';
+import type { KvCache } from '../denoiser/three-stream/kv-cache.ts';
+import { CHUNK_TOKENS } from '../denoiser/three-stream/memory.ts';
+import type { Predictions } from '../denoiser/transformer/predictions.ts';
+import { ConfigError } from '../denoiser/transformer/shape.ts';
 import { Canvas } from '../diffusion/canvas.ts';
 import { nextTokenStep } from '../diffusion/next-token.ts';
 import { type Penalties, withPenalties } from '../diffusion/penalties.ts';
 import { denoisingStep, type SamplerSettings } from '../diffusion/sampler.ts';
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts';
+import { AdmissionQueue, type Ticket } from './admission-queue.ts';
 import { slotViews } from './canvas-view.ts';
-import { canvasWidth } from './canvas-width.ts';
-import { DenoisingStep, type ReadingParts, ReadingStep } from './denoising-step.ts';
-import { Line, type Ticket } from './line.ts';
-import { PassQueue, type Step } from './pass-queue.ts';
-import { PrefixCache } from './prefix-cache.ts';
+import { CompletionCache } from './completion-cache.ts';
 import { buildPrompt, type Prompt } from './prompt.ts';
+import { BatchScheduler, type Step } from './three-stream/batch-scheduler.ts';
+import { canvasWidth } from './three-stream/canvas-width.ts';
+import { DenoisingStep, type PrefillParts, PrefillStep } from './three-stream/denoising-step.ts';
+import { PrefixCache } from './three-stream/prefix-cache.ts';
 import { Transcript } from './transcript.ts';
-import { TypedAlong } from './typed-along.ts';
 import type {
   Completion,
   Engine,
@@ -32,7 +34,7 @@ import type {
   SlotView,
   Vocabulary,
 } from './types.ts';
-import { Work } from './work.ts';
+import { UsageMeter } from './usage-meter.ts';
 
 /**
  * More than fifty full contexts of nano: a text that is typed in is read once, whoever else types meanwhile. The memory plan bounds them
@@ -44,7 +46,7 @@ export const DEFAULT_CACHE_BYTES = 72 * 2 ** 20;
  * Requests that take turns step by step. The others wait: were all served at once, under load nobody would be done before the
  * next key gives up what was begun.
  */
-const SERVED_AT_ONCE = 8;
+const MAX_CONCURRENT = 8;
 
 /** Chosen from a curve of quality against cost (`npm run bench:quality`), see bench/RESULTS.md. */
 const DEFAULT_FREEZE_AFTER = 1;
@@ -80,7 +82,7 @@ interface Generation {
   readonly penalties: Penalties | undefined;
   readonly prompt: Prompt;
   readonly transcript: Transcript;
-  readonly work: Work;
+  readonly meter: UsageMeter;
   readonly ticket: Ticket;
   readonly signal: AbortSignal;
 }
@@ -101,9 +103,9 @@ class DiffusionEngine implements Engine {
   readonly #denoiser: Denoiser;
   readonly #prefixes: PrefixCache;
   readonly #suffixes: PrefixCache;
-  readonly #line: Line;
-  readonly #passes: PassQueue;
-  readonly #given = new TypedAlong();
+  readonly #admission: AdmissionQueue;
+  readonly #scheduler: BatchScheduler;
+  readonly #completions = new CompletionCache();
 
   constructor(model: EngineParts['model'], tokenizer: Tokenizer, denoiser: Denoiser, limits: EngineLimits) {
     const { prefixTokens, suffixTokens, canvasSlots, canvasWidths, revealThreshold, editThreshold } =
@@ -123,28 +125,28 @@ class DiffusionEngine implements Engine {
       this.#prefixes.release(ticket);
       this.#suffixes.release(ticket);
     };
-    const served = Math.min(denoiser.prefixContexts.length, SERVED_AT_ONCE);
-    this.#line = new Line(served, release, limits.maxWaiting);
-    this.#passes = new PassQueue(denoiser, this.#line, limits.requestsPerPass);
+    const maxConcurrent = Math.min(denoiser.prefixContexts.length, MAX_CONCURRENT);
+    this.#admission = new AdmissionQueue(maxConcurrent, release, limits.maxWaiting);
+    this.#scheduler = new BatchScheduler(denoiser, this.#admission, limits.requestsPerPass);
   }
 
   get waiting(): number {
-    return this.#line.waiting;
+    return this.#admission.waiting;
   }
 
   async *generate(request: GenerateRequest, signal: AbortSignal): AsyncGenerator<Frame, Completion> {
-    const rest = this.#given.rest(request);
+    const rest = this.#completions.lookup(request);
     if (rest !== undefined) return rest;
     const joinedMs = performance.now();
-    const ticket = this.#line.join();
-    const leave = () => this.#line.leave(ticket);
+    const ticket = this.#admission.join();
+    const leave = () => this.#admission.leave(ticket);
     // At once: whoever has gone need not come to its `finally` in the Workers runtime, and must not keep others waiting meanwhile.
     signal.addEventListener('abort', leave);
     try {
-      await this.#line.turn(ticket, signal);
+      await this.#admission.waitTurn(ticket, signal);
       const queueMs = performance.now() - joinedMs;
       const completion = yield* this.#denoise(request, ticket, signal, joinedMs);
-      this.#given.note(request, completion);
+      this.#completions.store(request, completion);
       return { ...completion, usage: { ...completion.usage, queueMs } };
     } finally {
       signal.removeEventListener('abort', leave);
@@ -175,16 +177,25 @@ class DiffusionEngine implements Engine {
       freezeAfter: request.freezeAfter ?? DEFAULT_FREEZE_AFTER,
     };
     const maxTokens = Math.min(request.maxTokens, this.model.maxOutputTokens);
-    const work = new Work(request, joinedMs);
-    const prompt = work.measure(() =>
+    const meter = new UsageMeter(request, joinedMs);
+    const prompt = meter.measure(() =>
       buildPrompt(request.prefix, request.suffix, this.#tokenizer, config.diffusion, request.prefixTokens),
     );
     const transcript = new Transcript(this.#tokenizer, request.stop);
-    const generation = { request, settings, penalties: penaltiesOf(request), prompt, transcript, work, ticket, signal };
-    if (maxTokens === 0) await this.#take(generation, new ReadingStep(this.#stepParts(generation, prompt.prefix)));
+    const generation = {
+      request,
+      settings,
+      penalties: penaltiesOf(request),
+      prompt,
+      transcript,
+      meter,
+      ticket,
+      signal,
+    };
+    if (maxTokens === 0) await this.#take(generation, new PrefillStep(this.#stepParts(generation, prompt.prefix)));
 
     let ended = false;
-    for (let block = 0; !ended && !work.isSpent && transcript.tokens.length < maxTokens; block++) {
+    for (let block = 0; !ended && !meter.isSpent && transcript.tokens.length < maxTokens; block++) {
       const left = maxTokens - transcript.tokens.length;
       const { canvasWidths } = config.diffusion;
       // From left to right, slots that are not computed cost nothing.
@@ -192,11 +203,11 @@ class DiffusionEngine implements Engine {
       const width = request.canvasWidth ?? canvasWidth(canvasWidths, left, widest);
       const canvas = new Canvas(width, this.#tokenizer.special);
       const wanted = Math.min(canvas.slots, left);
-      const stepsBefore = work.steps;
-      while (!ended && !work.isSpent && canvas.undecided(wanted).length > 0) {
+      const stepsBefore = meter.steps;
+      while (!ended && !meter.isSpent && canvas.undecided(wanted).length > 0) {
         const slots = await this.#step(generation, { canvas, wanted, stepsBefore });
         ended = transcript.stopsIn(canvas);
-        const { steps, cpuMs } = work;
+        const { steps, cpuMs } = meter;
         yield { ...transcript.frame(canvas, settings), ...(slots && { canvas: { step: steps, block, cpuMs, slots } }) };
       }
       ended ||= canvas.ended;
@@ -204,13 +215,13 @@ class DiffusionEngine implements Engine {
     }
 
     const { text, tokens, confidence } = transcript.finish();
-    const usage = { ...work.usage(prompt), completionTokens: tokens.length };
+    const usage = { ...meter.usage(prompt), completionTokens: tokens.length };
     return { text, finishReason: ended ? 'stop' : 'length', usage, confidence, tokens };
   }
 
   /** Takes one step on the canvas; gives what is to be seen of it if the request asks for that. */
   async #step(generation: Generation, { canvas, wanted, stepsBefore }: Block): Promise<SlotView[] | undefined> {
-    const { request, settings, penalties, prompt, transcript, work } = generation;
+    const { request, settings, penalties, prompt, transcript, meter } = generation;
     const { special } = this.#tokenizer;
     const before = canvas.tokens.slice();
     const stream = [...prompt.prefix, ...transcript.tokens];
@@ -221,11 +232,11 @@ class DiffusionEngine implements Engine {
       const slot = canvas.decidedRun();
       const written = [...transcript.tokens, ...before.subarray(0, slot)];
       return this.#withNextToken(generation, [...prompt.prefix, ...written], (evaluated) => {
-        work.step(evaluated.rows);
+        meter.step(evaluated.rows);
         const predictions = penalties
           ? withPenalties(evaluated, Int32Array.of(special.mask), written, penalties, special)
           : evaluated;
-        nextTokenStep(canvas, predictions, settings, special, work.steps);
+        nextTokenStep(canvas, predictions, settings, special, meter.steps);
         return views(predictions, () => undefined);
       });
     }
@@ -236,14 +247,19 @@ class DiffusionEngine implements Engine {
       freezeAfter: settings.freezeAfter,
       restart() {
         canvas.restart();
-        work.steps = stepsBefore;
+        meter.steps = stepsBefore;
       },
       use(evaluated, slots) {
         const predictions = penalties
           ? withPenalties(evaluated, canvas.tokens, transcript.tokens, penalties, special, slots)
           : evaluated;
-        work.step(predictions.rows);
-        denoisingStep(canvas, predictions, settings, special, { step: work.steps, wanted, final: work.isSpent, slots });
+        meter.step(predictions.rows);
+        denoisingStep(canvas, predictions, settings, special, {
+          step: meter.steps,
+          wanted,
+          final: meter.isSpent,
+          slots,
+        });
         const rows = new Map(slots.map((slot, row) => [slot, row]));
         shown = views(predictions, (slot) => rows.get(slot));
       },
@@ -252,12 +268,12 @@ class DiffusionEngine implements Engine {
     return shown;
   }
 
-  #stepParts({ prompt, ticket, work }: Generation, stream: readonly number[]): ReadingParts {
-    return { prefixes: this.#prefixes, suffixes: this.#suffixes, prompt, stream, ticket, work };
+  #stepParts({ prompt, ticket, meter }: Generation, stream: readonly number[]): PrefillParts {
+    return { prefixes: this.#prefixes, suffixes: this.#suffixes, prompt, stream, ticket, meter };
   }
 
   #take({ ticket, signal }: Generation, step: Step): Promise<void> {
-    return this.#passes.take(step, ticket, signal);
+    return this.#scheduler.take(step, ticket, signal);
   }
 
   /**
@@ -269,13 +285,13 @@ class DiffusionEngine implements Engine {
     tokens: readonly number[],
     use: (predictions: Predictions) => T,
   ): Promise<T> {
-    const { prompt, ticket, work } = generation;
+    const { prompt, ticket, meter } = generation;
     const read = prompt.prefix.slice(0, -1);
     return this.#inTurn(generation, () => {
       const context = this.#prefixes.claim(tokens, prompt.prefix.length, ticket, read.length);
-      work.noteCached(context.length);
-      if (work.measurePrefill(() => this.#extend(context, read))) return NOT_YET;
-      work.start();
+      meter.noteCached(context.length);
+      if (meter.measurePrefill(() => this.#extend(context, read))) return NOT_YET;
+      meter.start();
       // More than the last one is missing only when another request has taken the context in between.
       context.truncate(tokens.length - 1);
       while (context.length < tokens.length - 1) this.#denoiser.extendAndPredict(context, [tokens[context.length]!]);
@@ -284,16 +300,16 @@ class DiffusionEngine implements Engine {
   }
 
   /** Tries a piece of work at each turn of the request until it is done. */
-  async #inTurn<T>({ ticket, signal, work }: Generation, piece: () => T | typeof NOT_YET): Promise<T> {
+  async #inTurn<T>({ ticket, signal, meter }: Generation, piece: () => T | typeof NOT_YET): Promise<T> {
     for (;;) {
-      await this.#line.turn(ticket, signal);
-      const done = work.measure(piece);
+      await this.#admission.waitTurn(ticket, signal);
+      const done = meter.measure(piece);
       if (done !== NOT_YET) return done;
     }
   }
 
   /** Computes the next chunk of what the context lacks of `tokens`; false when it lacks nothing. */
-  #extend(context: ContextStream, tokens: readonly number[]): boolean {
+  #extend(context: KvCache, tokens: readonly number[]): boolean {
     if (context.length >= tokens.length) return false;
     this.#denoiser.extend(context, tokens.slice(context.length, context.length + CHUNK_TOKENS));
     return true;

@@ -3,7 +3,7 @@
  * steps: were it cut to the token, each key stroke would shift the window and nothing of it could be reused.
  */
 
-import type { DenoiserConfig } from '../denoiser/config.ts';
+import type { DenoiserConfig } from '../denoiser/three-stream/config.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 
 /** The window moves by this share of its length. */

@@ -1,11 +1,7 @@
 /** How the dialects come by an engine, and what they are told when there is none. */
-import type { Engine } from './types.ts';
 
-/**
- * Keeps the runtime's request context alive until the promise settles. Work that other requests wait for needs it: when
- * a client disconnects, the runtime would otherwise drop the work with that client's context, and the others would hang.
- */
-export type KeepAlive = (work: Promise<unknown>) => void;
+import type { KeepAlive } from '../http/keep-alive.ts';
+import type { Engine } from './types.ts';
 
 /** One model by name; its engine is made on first use. */
 export interface ModelProvider {

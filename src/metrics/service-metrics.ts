@@ -1,6 +1,5 @@
 /** What the service counts. Names and units follow https://prometheus.io/docs/practices/naming/ */
-import type { Engine } from '../engine/types.ts';
-import type { Observation } from '../middleware/observation.ts';
+import type { Observation, ObservedEngine } from './observation.ts';
 import { Registry } from './registry.ts';
 
 /** From a cached key stroke to the default time limit. */
@@ -61,7 +60,7 @@ export class ServiceMetrics {
   );
   readonly #completionTokens = this.#registry.counter('quicksilver_completion_tokens_total', 'Tokens generated.');
   #inFlight = 0;
-  #engine: Engine | undefined;
+  #engine: ObservedEngine | undefined;
 
   constructor() {
     this.#registry.gauge('quicksilver_requests_in_flight', 'Requests being answered.', () => this.#inFlight);

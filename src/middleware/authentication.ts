@@ -3,7 +3,7 @@
  * from this machine to this machine, so that a fresh copy works at once and a forgotten setting opens nothing.
  */
 import type { Context, Next } from 'hono';
-import { ApiError } from '../api/errors.ts';
+import { ApiError } from '../http/errors.ts';
 import { type ApiKey, findKey } from './api-keys.ts';
 
 /** What anybody may ask: what this is and how to ask it, whether it runs, and whether it can answer. */

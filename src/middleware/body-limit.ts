@@ -4,7 +4,7 @@
  * section 9.6, https://www.rfc-editor.org/rfc/rfc9112#section-9.6).
  */
 import type { Context, Next } from 'hono';
-import { ApiError } from '../api/errors.ts';
+import { ApiError } from '../http/errors.ts';
 
 /** Beyond any file that an editor sends by mistake; a client that sends more may miss its answer. */
 const MAX_DISCARDED_BYTES = 32 * 2 ** 20;

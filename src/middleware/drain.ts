@@ -3,7 +3,7 @@
  * refused, by name, so that a client or a balancer asks elsewhere.
  */
 import type { Context, Next } from 'hono';
-import { ApiError } from '../api/errors.ts';
+import { ApiError } from '../http/errors.ts';
 import { onBodyEnd } from './body-end.ts';
 
 /** How a draining process is watched to its end. */

@@ -1,9 +1,9 @@
 /** Looks at every answer from outside: a line for the log, the metrics, and the header Server-Timing. */
 import type { Context, Next } from 'hono';
 import { matchedRoutes } from 'hono/route';
+import { Observation, type WorkTotals } from '../metrics/observation.ts';
 import type { ServiceMetrics } from '../metrics/service-metrics.ts';
 import { type BodyEnd, isStream, onBodyEnd } from './body-end.ts';
-import { Observation, type Work } from './observation.ts';
 
 /** Route of requests that no route takes; their paths are the client's invention, and may hold anything. */
 const NO_ROUTE = 'none';
@@ -62,7 +62,7 @@ function routeOf(c: Context): string {
 }
 
 /** https://www.w3.org/TR/server-timing/: what is known of queue, prefill and denoising, and the total, in milliseconds. */
-function serverTiming(work: Work | undefined, totalMs: number): string {
+function serverTiming(work: WorkTotals | undefined, totalMs: number): string {
   const parts = { queue: work?.queueMs, prefill: work?.prefillMs, denoise: work?.denoiseMs, total: totalMs };
   return Object.entries(parts)
     .filter(([, ms]) => ms !== undefined)

@@ -4,7 +4,7 @@
  * It counts per data centre and says yes or no, not how many are left.
  */
 import type { Context, Next } from 'hono';
-import { ApiError } from '../api/errors.ts';
+import { ApiError } from '../http/errors.ts';
 
 /** What is used of the binding. */
 export interface RateLimiter {

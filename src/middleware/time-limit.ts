@@ -1,6 +1,6 @@
 /** The time one request may take, from its first byte to the last one of its answer. */
 import type { Context, Next } from 'hono';
-import { ApiError } from '../api/errors.ts';
+import { ApiError } from '../http/errors.ts';
 import { onBodyEnd } from './body-end.ts';
 
 /** Far beyond any completion behind a full line, and what the Workers platform allows in processor time by default. */

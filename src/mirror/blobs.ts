@@ -18,7 +18,7 @@ import {
   segmentName,
   segmentSize,
 } from './segments.ts';
-import { Turns } from './turns.ts';
+import { Semaphore } from './semaphore.ts';
 
 /** Segments that are in memory at a time: with their copies on the way to the store, well under half of an isolate. */
 const WRITES_AT_ONCE = 4;
@@ -37,7 +37,7 @@ export interface OpenBlob {
 
 export class Blobs {
   readonly #options: Required<Pick<BlobsOptions, 'store' | 'segmentBytes' | 'stallMs'>> & BlobsOptions;
-  #turns = new Turns(WRITES_AT_ONCE);
+  #turns = new Semaphore(WRITES_AT_ONCE);
   readonly #pulls = new Map<string, Pull>();
 
   constructor(options: BlobsOptions) {
@@ -111,7 +111,7 @@ export class Blobs {
       timer = setTimeout(() => {
         this.#forget(blob, pull);
         // It may never give back its turn.
-        this.#turns = new Turns(WRITES_AT_ONCE);
+        this.#turns = new Semaphore(WRITES_AT_ONCE);
         reject(new StoreFailed(blob.oid, 'is pulled no further'));
       }, 2 * this.#options.stallMs);
     });

@@ -5,7 +5,7 @@ import { type ResumingOptions, resuming } from '../weights/resuming.ts';
 import type { Bytes, StoredObject, WritableStore } from '../weights/store.ts';
 import { blocks } from '../weights/write.ts';
 import { type BlobIndex, type HubBlob, indexName, segmentCount, segmentName, segmentSize } from './segments.ts';
-import type { Turns } from './turns.ts';
+import type { Semaphore } from './semaphore.ts';
 
 /** The file at its origin, from `offset` on. Null when it is not there. */
 export type OpenOrigin = (offset: number) => Promise<StoredObject | null>;
@@ -14,7 +14,7 @@ interface PullOptions extends Pick<ResumingOptions, 'stallMs' | 'retryDelayMs'> 
   store: WritableStore;
   segmentBytes: number;
   /** For each segment one turn: no pull waits for another one to end. */
-  turns: Turns;
+  turns: Semaphore;
 }
 
 /**
@@ -60,7 +60,7 @@ export class Pull {
     let source: AsyncGenerator<Bytes, undefined> | undefined;
     try {
       for (let segment = 0; segment < count; segment++) {
-        await turns.take(async () => {
+        await turns.run(async () => {
           const kept = present.has(segment) ? await this.#kept(segment) : undefined;
           if (kept !== undefined) {
             await source?.return(undefined);

@@ -3,8 +3,8 @@
  * this service and `HF_TOKEN` to one of its keys, engines take their weights from the store.
  */
 import { type Context, Hono } from 'hono';
+import { keepAliveOf } from '../http/keep-alive.ts';
 import { logError } from '../log.ts';
-import { keepAliveOf } from '../middleware/keep-alive.ts';
 import { contentRange, parseRange } from '../weights/range.ts';
 import { MirrorError } from './errors.ts';
 import { repositoryInfo, treeOf } from './listing.ts';

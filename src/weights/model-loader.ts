@@ -1,6 +1,7 @@
 /** Makes an engine from stored weights: once for all requests that wait for it, and only from files that verify. */
-import { type KeepAlive, type ModelProvider, ModelUnavailable } from '../engine/provider.ts';
+import { type ModelProvider, ModelUnavailable } from '../engine/provider.ts';
 import type { CreateEngine, Engine, EngineLimits, KernelModules } from '../engine/types.ts';
+import type { KeepAlive } from '../http/keep-alive.ts';
 import { WeightsDamaged, WeightsMissing } from './errors.ts';
 import { CONFIG, fileOf, type Manifest, readManifest, TOKENIZER, WEIGHTS } from './manifest.ts';
 import type { WeightSource } from './source.ts';

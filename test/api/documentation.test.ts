@@ -3,11 +3,11 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type * as z from 'zod';
-import { completionsRequest } from '../../src/api/completions.ts';
-import { fimRequest } from '../../src/api/fim.ts';
-import { infillRequest } from '../../src/api/infill.ts';
-import { generateRequest } from '../../src/api/ollama.ts';
-import { tabbyRequest } from '../../src/api/tabby.ts';
+import { completionsRequest } from '../../src/api/dialects/completions.ts';
+import { fimRequest } from '../../src/api/dialects/fim.ts';
+import { infillRequest } from '../../src/api/dialects/infill.ts';
+import { generateRequest } from '../../src/api/dialects/ollama.ts';
+import { tabbyRequest } from '../../src/api/dialects/tabby.ts';
 import { createApp } from '../../src/app.ts';
 import { providerOf, scriptedEngine } from '../support/scripted-engine.ts';
 

@@ -3,7 +3,8 @@
  * on each.
  */
 import { readFileSync } from 'node:fs';
-import { instantiateBuild, type KernelBuild, type Kernels, type Pointer } from '../../src/denoiser/kernels.ts';
+import type { Pointer } from '../../src/denoiser/transformer/kernel-exports.ts';
+import { instantiateBuild, type KernelBuild, type Kernels } from '../../src/denoiser/transformer/kernels.ts';
 
 const PAGES = 256;
 /** All ones is NaN as float32 and -1 as an integer: a kernel that reads what nobody wrote shows it in its result. */

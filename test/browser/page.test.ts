@@ -6,9 +6,9 @@ import { createApp } from '../../src/app.ts';
 import { gatewayOf } from '../../src/backend/gateway.ts';
 import { ModelUnavailable } from '../../src/engine/provider.ts';
 import type { CanvasView, Engine, GenerateRequest, SlotView } from '../../src/engine/types.ts';
+import { chromiumPath, explainSkip, launch } from '../../support/chromium.ts';
 import { keysOf } from '../middleware/support.ts';
 import { providerOf, scriptedEngine, usage } from '../support/scripted-engine.ts';
-import { chromiumPath, explainSkip, launch } from './chromium.ts';
 import { answerWith, builtAssets, code, ghost, ORIGIN, open, type Visit, write, written } from './visit.ts';
 
 const path = chromiumPath();

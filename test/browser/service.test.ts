@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { newKey } from '../../src/middleware/api-keys.ts';
-import { MODELS } from '../service/model.ts';
-import { type Service, serve } from '../service/serve.ts';
-import { chromiumPath, explainSkip, launch } from './chromium.ts';
+import { chromiumPath, explainSkip, launch } from '../../support/chromium.ts';
+import { MODELS } from '../../support/models-folder.ts';
+import { type Service, serve } from '../../support/serving.ts';
 import { open, type Visit, write } from './visit.ts';
 
 const path = chromiumPath();

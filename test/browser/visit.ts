@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { join, normalize } from 'node:path';
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playwright-core';
-import type { Assets } from '../../src/api/playground.ts';
+import type { Assets } from '../../src/api/service/playground.ts';
 import type { createApp } from '../../src/app.ts';
 
 type App = ReturnType<typeof createApp>;

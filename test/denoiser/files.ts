@@ -1,7 +1,7 @@
 /** Models of the tests, loaded into the runtime in Node. */
 
-import { Denoiser } from '../../src/denoiser/denoiser.ts';
-import type { KernelBuild, KernelModules } from '../../src/denoiser/kernels.ts';
+import { Denoiser } from '../../src/denoiser/three-stream/denoiser.ts';
+import type { KernelBuild, KernelModules } from '../../src/denoiser/transformer/kernels.ts';
 import { kernelModule } from '../assembly/builds.ts';
 import { fileTensors, type Model } from './random-model.ts';
 import { safetensorsBytes, streamOf } from './safetensors-file.ts';

@@ -1,6 +1,7 @@
 /** A small model of random weights: as numbers for the reference, and written in the real file format for the runtime. */
 
-import { type DenoiserConfig, parseConfig } from '../../src/denoiser/config.ts';
+import { type DenoiserConfig, parseConfig } from '../../src/denoiser/three-stream/config.ts';
+import { mulberry32 } from '../../support/seeded-random.ts';
 import { specialTokens } from '../tokenizer/sample-tokenizer.ts';
 
 export const SAMPLE_CONFIG = {
@@ -156,17 +157,6 @@ function linearTensors(name: string, { n, k, values, scales }: Linear): FileTens
     { name: `${name}.weight_scale`, dtype: 'BF16', shape: [n, k / 32], bytes: bfloat16Bytes(scales) },
     { name: `${name}.weight_shape`, dtype: 'I64', shape: [2], bytes: bytesOf(BigInt64Array.of(BigInt(n), BigInt(k))) },
   ];
-}
-
-/** Uniform numbers in [0, 1) from a seed. */
-export function mulberry32(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
 
 function bytesOf(array: ArrayBufferView): Uint8Array {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { Canvas } from '../../src/diffusion/canvas.ts';
 import { denoisingStep, isSettled, type SamplerSettings } from '../../src/diffusion/sampler.ts';
-import { mulberry32 } from '../denoiser/random-model.ts';
+import { mulberry32 } from '../../support/seeded-random.ts';
 import { type Distribution, predictions, special, VOCABULARY } from './scripted.ts';
 
 const greedy: SamplerSettings = {

@@ -1,6 +1,6 @@
 /** Predictions made up by a test, in place of a denoiser. */
 
-import type { Predictions } from '../../src/denoiser/denoiser.ts';
+import type { Predictions } from '../../src/denoiser/transformer/predictions.ts';
 
 export const special = { pad: 0, mask: 1, eom: 2, prefix: 3, suffix: 4, endOfText: 5 };
 /** Text tokens are 6 to 31. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { Predictions } from '../../src/denoiser/denoiser.ts';
+import type { Predictions } from '../../src/denoiser/transformer/predictions.ts';
 import { Canvas } from '../../src/diffusion/canvas.ts';
 import { slotViews } from '../../src/engine/canvas-view.ts';
 import type { GenerateRequest } from '../../src/engine/types.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it, vi } from 'vitest';
-import { ConfigError } from '../../src/denoiser/config.ts';
+import { ConfigError } from '../../src/denoiser/transformer/shape.ts';
 import { createEngine } from '../../src/engine/engine.ts';
 import { EngineBusy } from '../../src/engine/errors.ts';
 import type { Completion, GenerateRequest } from '../../src/engine/types.ts';

@@ -1,6 +1,6 @@
 import { Hono } from 'hono';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import type { ApiError } from '../../src/api/errors.ts';
+import type { ApiError } from '../../src/http/errors.ts';
 import { bodyLimit } from '../../src/middleware/body-limit.ts';
 
 const MAX_BYTES = 16;

@@ -1,6 +1,6 @@
 /** A whole service with an operator's settings, over the scripted engine. */
 
-import { createApp, type Operations } from '../../src/app.ts';
+import { createApp, type OperatorOptions } from '../../src/app.ts';
 import { type ApiKey, newKey } from '../../src/middleware/api-keys.ts';
 import type { LogLine } from '../../src/middleware/observe.ts';
 import { readSettings } from '../../src/settings.ts';
@@ -9,7 +9,7 @@ import { helloScript, providerOf, type Script, scriptedEngine } from '../support
 
 export const PROMPT = 'the text that nobody else may read';
 
-export function serviceWith(operations: Operations = {}, script: Script = helloScript) {
+export function serviceWith(operations: OperatorOptions = {}, script: Script = helloScript) {
   const engine = scriptedEngine(script);
   const lines: LogLine[] = [];
   const app = createApp(providerOf(engine), undefined, { log: (line) => lines.push(line), ...operations });

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
 import { bodyOf, type CompletionRequest } from '../../playground/src/service/request.ts';
 import { snippetOf } from '../../playground/src/snippets/snippets.ts';
-import { completionsRequest } from '../../src/api/completions.ts';
+import { completionsRequest } from '../../src/api/dialects/completions.ts';
 
 const request: CompletionRequest = {
   model: 'nano',

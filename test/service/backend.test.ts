@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import OpenAI, { APIError, InternalServerError } from 'openai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Service, serve } from '../../support/serving.ts';
 import { type Received, refuse, type Server, serverThat } from '../backend/server.ts';
-import { type Service, serve } from './serve.ts';
 
 const KEY = 'sk-backend-secret';
 

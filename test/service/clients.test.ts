@@ -5,8 +5,8 @@ import { MistralError } from '@mistralai/mistralai/models/errors';
 import { APICallError, generateText, streamText } from 'ai';
 import { Ollama } from 'ollama';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { MODELS } from './model.ts';
-import { type Service, serve } from './serve.ts';
+import { MODELS } from '../../support/models-folder.ts';
+import { type Service, serve } from '../../support/serving.ts';
 
 const PROMPT = 'def add(a, b):\n    return ';
 const SUFFIX = '\n\nprint(add(1, 2))\n';

@@ -4,9 +4,9 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import * as z from 'zod';
+import { MODELS } from '../../support/models-folder.ts';
+import { type Service, serve } from '../../support/serving.ts';
 import { llamaVimRequest, llamaVimWarmUp } from '../support/llama-vim.ts';
-import { MODELS } from './model.ts';
-import { type Service, serve } from './serve.ts';
 
 const PREFIX = 'import json\n\n\ndef read(path):\n    with open(path) as file:\n        ';
 const SUFFIX = '\n\n\nprint(read("settings.json"))\n';

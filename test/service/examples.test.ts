@@ -3,8 +3,8 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { MODELS } from './model.ts';
-import { type Service, serve } from './serve.ts';
+import { MODELS } from '../../support/models-folder.ts';
+import { type Service, serve } from '../../support/serving.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 

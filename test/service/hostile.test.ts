@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { MODELS } from './model.ts';
+import { MODELS } from '../../support/models-folder.ts';
+import { type Service, serve } from '../../support/serving.ts';
 import { chunk, exchange, head, LAST_CHUNK } from './raw-socket.ts';
-import { type Service, serve } from './serve.ts';
 
 const TIME_LIMIT_MS = 3_000;
 

@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import OpenAI, { type APIError, BadRequestError, InternalServerError, NotFoundError } from 'openai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { MODELS } from './model.ts';
-import { type Service, serve } from './serve.ts';
+import { MODELS } from '../../support/models-folder.ts';
+import { type Service, serve } from '../../support/serving.ts';
 
 const PROMPT = 'def add(a, b):\n    return ';
 

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { newKey } from '../../src/middleware/api-keys.ts';
-import { type Service, serve } from './serve.ts';
+import { type Service, serve } from '../../support/serving.ts';
 
 let folder: string;
 let models: string;

@@ -10,10 +10,10 @@ import { promisify } from 'node:util';
 import OpenAI from 'openai';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { newKey } from '../../src/middleware/api-keys.ts';
+import { MODELS } from '../../support/models-folder.ts';
+import { type Program, start } from '../../support/serving.ts';
 import { startOrigin } from '../weights/origin.ts';
 import { startS3 } from '../weights/s3-double.ts';
-import { MODELS } from './model.ts';
-import { type Program, start } from './serve.ts';
 
 const run = promisify(execFile);
 const ROOT = join(import.meta.dirname, '../..');

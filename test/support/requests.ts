@@ -1,7 +1,7 @@
 /** Requests as clients send them, and what is read from their answers. */
 
-import type { ErrorBody } from '../../src/api/errors.ts';
 import type { createApp } from '../../src/app.ts';
+import type { ErrorBody } from '../../src/http/errors.ts';
 
 type App = ReturnType<typeof createApp>;
 

@@ -1,9 +1,9 @@
 /** Shapes of the answers to completion requests. They describe; the handlers write. */
 import * as z from 'zod';
 import type { SlotView } from '../../engine/types.ts';
-import type { CanvasBody } from '../canvas.ts';
-import type { LogProbs } from '../log-probs.ts';
-import type { UsageBody } from '../usage.ts';
+import type { CanvasBody } from '../completion/canvas.ts';
+import type { LogProbs } from '../completion/log-probs.ts';
+import type { UsageBody } from '../completion/usage.ts';
 
 const count = z.int().min(0);
 const milliseconds = z.number().min(0);

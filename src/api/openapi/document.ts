@@ -1,7 +1,7 @@
 /** The OpenAPI description, made of the schemas that validate. https://spec.openapis.org/oas/v3.1.1.html */
 import { createDocument, type ZodOpenApiOperationObject, type ZodOpenApiPathsObject } from 'zod-openapi';
 import { PUBLIC_PATHS } from '../../middleware/authentication.ts';
-import { OPERATIONS, type Operation, TAGS } from './operations.ts';
+import { API_ROUTES, type ApiRoute, TAGS } from './operations.ts';
 import { errors, json } from './responses.ts';
 import * as shapes from './service-answers.ts';
 
@@ -20,7 +20,7 @@ export type Description = ReturnType<typeof createDocument>;
 /** Describes the service as it is configured. */
 export function describe(options: DescriptionOptions): Description {
   const paths: ZodOpenApiPathsObject = {};
-  for (const operation of OPERATIONS) {
+  for (const operation of API_ROUTES) {
     paths[operation.path] = { ...paths[operation.path], [operation.method]: described(operation, options) };
   }
   return createDocument({
@@ -45,7 +45,7 @@ export function describe(options: DescriptionOptions): Description {
 }
 
 function described(
-  { id, tag, summary, description, path, body, params, responses }: Operation,
+  { id, tag, summary, description, path, body, params, responses }: ApiRoute,
   { hasKeys, hasBackends }: DescriptionOptions,
 ): ZodOpenApiOperationObject {
   const isPublic = PUBLIC_PATHS.includes(path);

@@ -2,12 +2,12 @@
 import * as z from 'zod';
 import type { ZodOpenApiResponsesObject } from 'zod-openapi';
 import { CONTENT_TYPE } from '../../metrics/registry.ts';
-import { completionsRequest } from '../completions.ts';
-import { fimRequest } from '../fim.ts';
-import { forwardedRequest } from '../forwarded.ts';
-import { infillRequest } from '../infill.ts';
-import { generateRequest } from '../ollama.ts';
-import { tabbyEventRequest, tabbyRequest } from '../tabby.ts';
+import { forwardedRequest } from '../backends/forwarded.ts';
+import { completionsRequest } from '../dialects/completions.ts';
+import { fimRequest } from '../dialects/fim.ts';
+import { infillRequest } from '../dialects/infill.ts';
+import { generateRequest } from '../dialects/ollama.ts';
+import { tabbyEventRequest, tabbyRequest } from '../dialects/tabby.ts';
 import * as answers from './answers.ts';
 import { type Content, type ErrorStatus, errors, events, json, lines } from './responses.ts';
 import * as shapes from './service-answers.ts';
@@ -15,7 +15,7 @@ import * as shapes from './service-answers.ts';
 /** Sections of the description, in their order. */
 export const TAGS = ['Completions', 'Editors', 'Backends', 'Models', 'Service'] as const;
 
-export interface Operation {
+export interface ApiRoute {
   method: 'get' | 'post';
   /** With parameters in braces. */
   path: string;
@@ -76,7 +76,7 @@ const tabbyHealth = {
   responses: ok(json(shapes.tabbyHealth)),
 } as const;
 
-export const OPERATIONS: readonly Operation[] = [
+export const API_ROUTES: readonly ApiRoute[] = [
   {
     ...openAiCompletion,
     path: '/v1/completions',

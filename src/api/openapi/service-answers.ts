@@ -1,6 +1,6 @@
 /** Shapes of errors, and of the answers about the service and its models. They describe; the handlers write. */
 import * as z from 'zod';
-import type { ErrorBody } from '../errors.ts';
+import type { ErrorBody } from '../../http/errors.ts';
 
 export const error = z
   .object({

@@ -8,8 +8,8 @@
  */
 
 import * as z from 'zod';
-import type { TransformerShape } from '../config.ts';
-import { ConfigError, GROUP_SIZE } from '../config.ts';
+import type { TransformerShape } from '../transformer/shape.ts';
+import { ConfigError, GROUP_SIZE } from '../transformer/shape.ts';
 
 const PANEL_COLUMNS = 8;
 /** What the kernels take. */

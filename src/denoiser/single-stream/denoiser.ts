@@ -4,13 +4,13 @@
  * once and kept; the tokens of a last, unfinished block are computed with the canvas that finishes it.
  */
 
-import type { Predictions } from '../denoiser.ts';
-import { instantiateKernels, type KernelBuild, type KernelModules, type Kernels } from '../kernels.ts';
-import { CANDIDATES, growMemory } from '../memory.ts';
-import { rotaryTable } from '../rotary-table.ts';
+import { CANDIDATES, growMemory } from '../transformer/arena.ts';
+import { instantiateKernels, type KernelBuild, type KernelModules, type Kernels } from '../transformer/kernels.ts';
+import type { Predictions } from '../transformer/predictions.ts';
+import { rotaryTable } from '../transformer/rotary-table.ts';
 import { isSingleStream, parseSingleStreamConfig, type SingleStreamConfig } from './config.ts';
 import { SingleStreamPass } from './forward.ts';
-import { planSingleStream, READ_TOKENS, type SingleStreamPlan } from './memory.ts';
+import { PREFILL_CHUNK_TOKENS, planSingleStream, type SingleStreamPlan } from './memory.ts';
 import { loadSingleStreamWeights } from './weights.ts';
 
 export interface SingleStreamParts {
@@ -92,7 +92,7 @@ export class SingleStreamDenoiser {
     const missing = this.#readLength(left.length) - start;
     if (missing <= 0) return false;
     const { blockSize } = this.config.diffusion;
-    const atOnce = Math.max(1, Math.floor(READ_TOKENS / blockSize)) * blockSize;
+    const atOnce = Math.max(1, Math.floor(PREFILL_CHUNK_TOKENS / blockSize)) * blockSize;
     const end = start + Math.min(missing, atOnce);
     this.#passes++;
     this.#pass.run(start, left.slice(start, end));

@@ -3,8 +3,9 @@
  * values stay float32, for Qwen2's biases make keys whose channels differ by orders of magnitude.
  */
 
-import type { Kernels, Pointer } from '../kernels.ts';
-import { finishLayer } from '../layer.ts';
+import type { Pointer } from '../transformer/kernel-exports.ts';
+import type { Kernels } from '../transformer/kernels.ts';
+import { finishLayer } from '../transformer/layer.ts';
 import type { SingleStreamConfig } from './config.ts';
 import type { SingleStreamLayer, SingleStreamPlan } from './memory.ts';
 
@@ -93,13 +94,23 @@ export class SingleStreamPass {
     for (let head = 0; head < heads; head++) {
       const cache = this.#cacheOf(layer, Math.floor(head / (heads / kvHeads)));
       const queries = scratch.qkv + head * headDim * FLOAT_BYTES;
-      const mixed = scratch.mixed + head * headDim * FLOAT_BYTES;
+      const attended = scratch.attended + head * headDim * FLOAT_BYTES;
       const scale = headDim ** -0.5;
       const width = this.#qkvWidth;
       const { scores } = scratch;
       this.#kernels.attentionScores(queries, width, tokens, headDim, cache.keys, end, scale, scores, scoreStride);
       this.#weigh(start, tokens);
-      this.#kernels.attentionMix(scores, scoreStride, tokens, cache.values, end, headDim, mixed, this.#queryWidth, 0);
+      this.#kernels.attentionMix(
+        scores,
+        scoreStride,
+        tokens,
+        cache.values,
+        end,
+        headDim,
+        attended,
+        this.#queryWidth,
+        0,
+      );
     }
   }
 

@@ -1,19 +1,19 @@
 /** Where weights, keys and values, and scratch of a single-stream denoiser lie in WASM memory: laid out once, from the config alone. */
 
-import type { KernelExports, Pointer } from '../kernels.ts';
 import {
+  Arena,
   CANDIDATES,
   FLOAT_BYTES,
   HEAD_SCRATCH_BYTES,
   type LayerPointers,
-  Layout,
   PACK_ROWS,
   roundUp,
-} from '../memory.ts';
+} from '../transformer/arena.ts';
+import type { KernelExports, Pointer } from '../transformer/kernel-exports.ts';
 import type { SingleStreamConfig } from './config.ts';
 
 /** Rows that one call reads of a context, rounded down to whole blocks: enough for the matrix products to run at full speed. */
-export const READ_TOKENS = 64;
+export const PREFILL_CHUNK_TOKENS = 64;
 /** Keys lie in tiles of this many tokens. */
 const KEY_TILE = 8;
 /** Row blocks of a tensor pass through here; large matrices come in large blocks. */
@@ -48,7 +48,7 @@ export interface SingleStreamPlan {
     readonly activations: Pointer; // activation block of the widest input
     readonly qkv: Pointer; // (rows, (heads + 2 · kvHeads) · headDim)
     readonly scores: Pointer; // (rows, scoreStride), of one head
-    readonly mixed: Pointer; // (rows, heads · headDim)
+    readonly attended: Pointer; // (rows, heads · headDim)
     readonly gateUp: Pointer; // (rows, 2 · ffn)
     readonly candidateIds: Pointer; // i32 (rows, CANDIDATES)
     readonly candidateLogits: Pointer; // (rows, CANDIDATES)
@@ -63,7 +63,7 @@ export interface SingleStreamPlan {
 
 /** Lays out a denoiser from `start` on. */
 export function planSingleStream(kernels: KernelExports, config: SingleStreamConfig, start: Pointer): SingleStreamPlan {
-  const layout = new Layout(start);
+  const layout = new Arena(start);
   const take = (bytes: number) => layout.take(bytes);
   const floats = (count: number) => layout.take(count * FLOAT_BYTES);
   const { hiddenSize, ffnSize, headDim, vocabSize, maxPositions, diffusion } = config;
@@ -89,7 +89,7 @@ export function planSingleStream(kernels: KernelExports, config: SingleStreamCon
 
   // All of the stream, or a chunk of the context; with shifted logits a canvas has a whole block before it.
   const { blockSize, canvasSlots } = diffusion;
-  const maxRows = isBidirectional ? maxPositions : Math.max(READ_TOKENS, 2 * blockSize + canvasSlots);
+  const maxRows = isBidirectional ? maxPositions : Math.max(PREFILL_CHUNK_TOKENS, 2 * blockSize + canvasSlots);
   const capacity = roundUp(maxPositions, KEY_TILE);
   const scoreStride = capacity + KEY_TILE;
   const widest = Math.max(hiddenSize, queryWidth, ffnSize);
@@ -100,7 +100,7 @@ export function planSingleStream(kernels: KernelExports, config: SingleStreamCon
     activations: take(kernels.activationBytes(maxRows, widest)),
     qkv: floats(maxRows * qkvWidth),
     scores: floats(maxRows * scoreStride),
-    mixed: floats(maxRows * queryWidth),
+    attended: floats(maxRows * queryWidth),
     gateUp: floats(maxRows * 2 * ffnSize),
     candidateIds: floats(maxRows * CANDIDATES),
     candidateLogits: floats(maxRows * CANDIDATES),

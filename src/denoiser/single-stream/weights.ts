@@ -1,7 +1,7 @@
 /** The tensors of a converted checkpoint, and where they go. */
 
-import type { KernelExports } from '../kernels.ts';
-import { TensorSinks } from '../tensor-sinks.ts';
+import type { KernelExports } from '../transformer/kernel-exports.ts';
+import { TensorSinks } from '../transformer/tensor-sinks.ts';
 import type { SingleStreamConfig } from './config.ts';
 import type { SingleStreamPlan } from './memory.ts';
 

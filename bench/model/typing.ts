@@ -1,0 +1,197 @@
+/**
+ * CPU milliseconds of a key stroke: a typing session over held-out files, a completion asked for behind every key, with a cold cache and
+ * with the one that the key before has left.
+ *
+ * Run: `npm run bench:typing`, or after `npm run build:kernels` `node bench/model/typing.ts [keys]` (Node 24 or later; needs the npm registry the
+ * first time). Prints a table, then a line of JSON.
+ */
+
+import type { Engine, EngineLimits, GenerateRequest } from '../../src/engine/types.ts';
+import { mulberry32 } from '../../support/seeded-random.ts';
+import { complete, openBundledEngine } from '../engine.ts';
+import { type HeldOutPackage, heldOutPackages } from '../quality/held-out.ts';
+import { editSimilarity } from '../quality/tasks.ts';
+
+/** As the marks of llama.cpp were taken: 16 tokens. */
+const MAX_TOKENS = 16;
+const KEYS = 240;
+/** Keys in a row at one place of a file. */
+const KEYS_AT_A_PLACE = 48;
+/** Characters that stand on either side of a place: together they are a file of about 1,000 tokens around the cursor. */
+const CHARACTERS_AROUND = 2_000;
+/** Every so many characters the wrong key is hit and taken back, two keys more. */
+const CHARACTERS_PER_SLIP = 12;
+/** Keys before the first that counts: the optimizing compiler replaces the first code meanwhile. */
+const WARM_UP_KEYS = 24;
+/** Room for one pair of contexts: another text between two keys leaves nothing of the first. */
+const ONE_PAIR: EngineLimits = { cacheBytes: 0 };
+
+export interface KeyStroke {
+  readonly prefix: string;
+  readonly suffix: string;
+  /** What is typed next, as long as the line goes on. */
+  readonly next: string;
+}
+
+/** The same keys on every machine: places by turns in each package, text typed as it stands in the file. */
+export function recordSession(packages: readonly HeldOutPackage[], keys: number, seed = 1): KeyStroke[] {
+  const random = mulberry32(seed);
+  const below = (limit: number) => Math.floor(random() * limit);
+  const strokes: KeyStroke[] = [];
+  for (let place = 0; strokes.length < keys; place++) {
+    const long = packages[place % packages.length]!.files.filter(({ text }) => text.length > 3 * CHARACTERS_AROUND);
+    const { text } = long[below(long.length)]!;
+    const start = CHARACTERS_AROUND + below(text.length - 2 * CHARACTERS_AROUND - KEYS_AT_A_PLACE);
+    const lineEnd = (from: number) => (text.indexOf('\n', from) + text.length + 1) % (text.length + 1);
+    // What will have been typed by then stands nowhere yet: the suffix begins with the line behind.
+    const suffix = text.slice(lineEnd(start + KEYS_AT_A_PLACE));
+    const stroke = (typed: string, at: number) => {
+      strokes.push({ prefix: text.slice(0, start) + typed, suffix, next: text.slice(at, lineEnd(at)) });
+    };
+    for (let typed = 1; typed <= KEYS_AT_A_PLACE; typed++) {
+      const before = text.slice(start, start + typed - 1);
+      if (typed % CHARACTERS_PER_SLIP === 0) {
+        stroke(`${before}k`, start + typed - 1);
+        stroke(before, start + typed - 1);
+      }
+      stroke(text.slice(start, start + typed), start + typed);
+    }
+  }
+  return strokes.slice(0, keys);
+}
+
+export interface TypingRow {
+  readonly setting: string;
+  readonly keys: number;
+  /** CPU milliseconds a key. */
+  readonly p50: number;
+  readonly p95: number;
+  readonly max: number;
+  readonly mean: number;
+  /** Tokens of context that were computed. */
+  readonly readP50: number;
+  readonly readP95: number;
+  readonly readMax: number;
+  /** Means a key. */
+  readonly steps: number;
+  readonly slotEvaluations: number;
+  /** Share of the keys that took no step. */
+  readonly answeredByRest: number;
+  /** Of the completion to what is typed next, as far as it reaches. */
+  readonly editSimilarity: number;
+}
+
+export interface TypingResult {
+  readonly rows: readonly TypingRow[];
+}
+
+type Settings = Partial<GenerateRequest>;
+
+interface Sample {
+  readonly ms: number;
+  readonly read: number;
+  readonly steps: number;
+  readonly slotEvaluations: number;
+  readonly similarity: number;
+}
+
+async function measure(engine: Engine, { prefix, suffix, next }: KeyStroke, settings: Settings): Promise<Sample> {
+  const start = process.cpuUsage();
+  const { text, usage } = await complete(engine, { prefix, suffix, maxTokens: MAX_TOKENS, ...settings });
+  const { user, system } = process.cpuUsage(start);
+  const length = Math.min(text.length, next.length);
+  return {
+    ms: (user + system) / 1000,
+    read: usage.promptTokens - usage.cachedTokens,
+    steps: usage.steps,
+    slotEvaluations: usage.slotEvaluations,
+    similarity: editSimilarity(text.slice(0, length), next.slice(0, length)),
+  };
+}
+
+function summarize(setting: string, samples: readonly Sample[]): TypingRow {
+  const mean = (name: keyof Sample) => samples.reduce((sum, sample) => sum + sample[name], 0) / samples.length;
+  const quantile = (name: keyof Sample, share: number) => {
+    const sorted = samples.map((sample) => sample[name]).sort((a, b) => a - b);
+    return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))]!;
+  };
+  return {
+    setting,
+    keys: samples.length,
+    p50: quantile('ms', 0.5),
+    p95: quantile('ms', 0.95),
+    max: quantile('ms', 1),
+    mean: mean('ms'),
+    readP50: quantile('read', 0.5),
+    readP95: quantile('read', 0.95),
+    readMax: quantile('read', 1),
+    steps: mean('steps'),
+    slotEvaluations: mean('slotEvaluations'),
+    answeredByRest: samples.filter(({ steps }) => steps === 0).length / samples.length,
+    editSimilarity: mean('similarity'),
+  };
+}
+
+/** What the runtime did before it could leave slots out. */
+const EVERYTHING: Settings = { canvasWidth: 32, freezeAfter: Number.POSITIVE_INFINITY };
+
+export async function benchTyping(keys = KEYS): Promise<TypingResult> {
+  const strokes = recordSession(heldOutPackages('validation'), keys);
+  const warm = await openBundledEngine();
+  const cold = await openBundledEngine(ONE_PAIR);
+  const flush = () => complete(cold, { prefix: '#', suffix: '#', maxTokens: 0 });
+  for (const stroke of strokes.slice(0, WARM_UP_KEYS)) {
+    for (const engine of [warm, cold]) for (const settings of [{}, EVERYTHING]) await measure(engine, stroke, settings);
+  }
+  const settings: {
+    name: string;
+    settings: Settings;
+    engine: Engine;
+    before?: () => Promise<unknown>;
+    samples: Sample[];
+  }[] = [
+    { name: 'cold', settings: {}, engine: cold, before: flush, samples: [] },
+    { name: 'warm', settings: {}, engine: warm, samples: [] },
+    {
+      name: 'warm, rest of a former completion',
+      settings: { reuse: true },
+      engine: await openBundledEngine(),
+      samples: [],
+    },
+    { name: 'cold, every slot of 32', settings: EVERYTHING, engine: cold, before: flush, samples: [] },
+    { name: 'warm, every slot of 32', settings: EVERYTHING, engine: await openBundledEngine(), samples: [] },
+  ];
+  // Key by key, so that whatever disturbs the machine disturbs all of them.
+  for (const stroke of strokes) {
+    for (const { settings: asked, engine, before, samples } of settings) {
+      await before?.();
+      samples.push(await measure(engine, stroke, asked));
+    }
+  }
+  return { rows: settings.map(({ name, samples }) => summarize(name, samples)) };
+}
+
+export function formatTyping({ rows }: TypingResult): string {
+  const cells = rows.map((row) => ({
+    [`${rows[0]!.keys} keys`]: row.setting,
+    'CPU ms p50': row.p50.toFixed(1),
+    p95: row.p95.toFixed(1),
+    max: row.max.toFixed(1),
+    mean: row.mean.toFixed(1),
+    'tokens read p50': row.readP50,
+    'p95 ': row.readP95,
+    'max ': row.readMax,
+    steps: row.steps.toFixed(1),
+    evaluations: row.slotEvaluations.toFixed(1),
+    'without a step': `${(100 * row.answeredByRest).toFixed(0)} %`,
+    'edit similarity': `${(100 * row.editSimilarity).toFixed(1)} %`,
+  }));
+  const lines = [Object.keys(cells[0]!), Object.keys(cells[0]!).map(() => '---'), ...cells.map(Object.values)];
+  return lines.map((line) => `| ${line.join(' | ')} |`).join('\n');
+}
+
+if (import.meta.main) {
+  const result = await benchTyping(Number(process.argv[2] ?? KEYS));
+  console.log(`${formatTyping(result)}\n`);
+  console.log(JSON.stringify(result));
+}

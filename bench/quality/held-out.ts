@@ -1,0 +1,77 @@
+/**
+ * Source text that no model of this repository was trained on: the validation packages of training/corpus/manifest.json, fetched
+ * with `npm pack` at their pinned versions, verified, and kept in a folder of the system's temporary directory.
+ */
+
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import * as z from 'zod';
+
+const MANIFEST = new URL('../../training/corpus/manifest.json', import.meta.url);
+const FOLDER = join(tmpdir(), 'quicksilver-held-out');
+/** Below: stubs and re-exports. Above: tables and bundles. */
+const FILE_BYTES = { min: 1_500, max: 60_000 };
+/** Longer lines are data. */
+const MAX_LINE = 400;
+
+const manifestSchema = z.object({
+  packages: z.array(
+    z.object({ name: z.string(), version: z.string(), integrity: z.string().startsWith('sha512-'), split: z.string() }),
+  ),
+});
+
+type PinnedPackage = z.output<typeof manifestSchema>['packages'][number];
+
+export interface HeldOutPackage {
+  readonly name: string;
+  readonly version: string;
+  /** Source files, by path. */
+  readonly files: readonly { readonly path: string; readonly text: string }[];
+}
+
+/** The packages of a split, in the order of the manifest. Throws when one cannot be fetched or is not the pinned one. */
+export function heldOutPackages(split: 'validation' | 'test' = 'validation'): HeldOutPackage[] {
+  const { packages } = manifestSchema.parse(JSON.parse(readFileSync(MANIFEST, 'utf8')));
+  mkdirSync(FOLDER, { recursive: true });
+  return packages
+    .filter((pinned) => pinned.split === split)
+    .map((pinned) => ({ name: pinned.name, version: pinned.version, files: sourceFiles(fetched(pinned)) }));
+}
+
+/** Folder of an unpacked package. */
+function fetched({ name, version, integrity }: PinnedPackage): string {
+  const id = `${name.replace('@', '').replace('/', '-')}-${version}`;
+  const folder = join(FOLDER, id);
+  if (existsSync(folder)) return folder;
+  execFileSync('npm', ['pack', '--silent', '--ignore-scripts', '--pack-destination', FOLDER, `${name}@${version}`]);
+  const tarball = join(FOLDER, `${id}.tgz`);
+  const found = `sha512-${createHash('sha512').update(readFileSync(tarball)).digest('base64')}`;
+  if (found !== integrity) throw new Error(`${name}@${version}: expected ${integrity}, got ${found}`);
+  const partial = `${folder}.partial`;
+  rmSync(partial, { recursive: true, force: true });
+  mkdirSync(partial);
+  execFileSync('tar', ['-xzf', tarball, '-C', partial, '--strip-components=1']);
+  renameSync(partial, folder);
+  rmSync(tarball);
+  return folder;
+}
+
+/** What people wrote: `src` where there is one, else `lib`. Sorted by path, so that every machine sees the same. */
+function sourceFiles(folder: string): HeldOutPackage['files'] {
+  const root = ['src', 'lib', '.'].find((name) => existsSync(join(folder, name)))!;
+  return readdirSync(join(folder, root), { recursive: true, encoding: 'utf8' })
+    .filter(
+      (path) => /\.[cm]?[jt]sx?$/.test(path) && !/\.d\.[cm]?ts$|(^|\/)(tests?|__tests__|locales)\/|\.test\./.test(path),
+    )
+    .sort()
+    .map((path) => ({ path: join(root, path), file: join(folder, root, path) }))
+    .filter(({ file }) => {
+      const { size } = statSync(file);
+      return size >= FILE_BYTES.min && size <= FILE_BYTES.max;
+    })
+    .map(({ path, file }) => ({ path, text: readFileSync(file, 'utf8').replaceAll('\r\n', '\n') }))
+    .filter(({ text }) => text.split('\n').every((line) => line.length <= MAX_LINE));
+}

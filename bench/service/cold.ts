@@ -1,0 +1,199 @@
+/**
+ * Cold start and memory: a fresh workerd, weights in object storage, one completion. Milliseconds to the first byte of the answer, and
+ * how much memory the process has gained by then.
+ *
+ * Run: `npm run bench:cold`, or after `npm run build:worker` `node bench/service/cold.ts [runs]` (Linux, Node 24 or later). The storage answers from
+ * this machine: what a network adds is not in it. Besides the bundled model two of random weights, of 38 and of 122 million parameters.
+ */
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { cpSync } from 'node:fs';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import workerd from 'workerd';
+import { readBundle } from '../../scripts/serve/bundle.ts';
+import { CONTROL_SOCKET, HTTP_SOCKET, workerdConfig } from '../../scripts/serve/config.ts';
+import { claimPort } from '../../scripts/serve/listener.ts';
+import { parseConfig } from '../../src/denoiser/three-stream/config.ts';
+import { planMemory } from '../../src/denoiser/three-stream/memory.ts';
+import { instantiateBuild } from '../../src/denoiser/transformer/kernels.ts';
+import { DEFAULT_CACHE_BYTES } from '../../src/engine/engine.ts';
+import { MODEL_FOLDER } from '../engine.ts';
+import { type RandomModel, writeRandomModel } from '../model/random-model.ts';
+import { serveObjects } from './object-storage.ts';
+
+const RUNS = 5;
+const BUNDLE = fileURLToPath(new URL('../../build/self-hosted', import.meta.url));
+const PROMPT = { prompt: 'const fs = ', suffix: ';\n', max_tokens: 8, stream: true };
+const MIB = 2 ** 20;
+/** Of /proc/PID/stat: so many ticks a second on Linux. */
+const TICKS = 100;
+/** A process that has not come up by then never will. */
+const START_TIMEOUT_MS = 30_000;
+
+export interface ColdRow {
+  readonly model: string;
+  readonly weightsMib: number;
+  /** Milliseconds on the clock from the request to the first byte of the answer: cold, and the second request. */
+  readonly coldMs: number;
+  readonly warmMs: number;
+  /** CPU milliseconds of the process from its start to the end of the first answer. */
+  readonly cpuMs: number;
+  readonly wasmMib: number;
+  /** Resident memory of the process beyond that before the first request: afterwards, and at its highest. */
+  readonly residentMib: number;
+  readonly peakMib: number;
+}
+
+interface Process {
+  readonly child: ChildProcess;
+  readonly url: string;
+}
+
+/** A workerd whose isolate has not answered anything yet. */
+async function startProcess(folder: string, model: string, storage: string): Promise<Process> {
+  const environment = {
+    MODEL: model,
+    S3_ENDPOINT: storage,
+    S3_ACCESS_KEY_ID: 'none',
+    S3_SECRET_ACCESS_KEY: 'none',
+  };
+  const port = await claimPort({ host: '127.0.0.1', port: 0 });
+  const bundle = await readBundle(BUNDLE);
+  const configPath = join(folder, 'bench.capnp');
+  await writeFile(configPath, workerdConfig({ bundle, models: folder, variables: Object.keys(environment), folder }));
+  const child = spawn(
+    workerd.default,
+    [
+      ...['serve', configPath],
+      ...['--socket-addr', `${HTTP_SOCKET}=127.0.0.1:${port}`],
+      ...['--socket-addr', `${CONTROL_SOCKET}=unix:${join(folder, `control-${port}`)}`],
+    ],
+    { env: { ...process.env, ...environment }, stdio: ['ignore', 'ignore', 'inherit'] },
+  );
+  const url = `http://127.0.0.1:${port}`;
+  // An answer that needs no model.
+  for (const end = Date.now() + START_TIMEOUT_MS; ; await sleep(20)) {
+    const answer = await fetch(`${url}/health`).catch(() => undefined);
+    await answer?.body?.cancel();
+    if (answer?.ok) return { child, url };
+    if (Date.now() > end) throw new Error('workerd does not answer');
+  }
+}
+
+/** Milliseconds to the first byte; reads the answer to its end. */
+async function firstByte(url: string, model: string): Promise<number> {
+  const start = performance.now();
+  const response = await fetch(`${url}/v1/completions`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ ...PROMPT, model }),
+  });
+  if (!response.ok) throw new Error(`${response.status} ${await response.text()}`);
+  const reader = response.body!.getReader();
+  await reader.read();
+  const elapsed = performance.now() - start;
+  while (!(await reader.read()).done);
+  return elapsed;
+}
+
+/** Resident memory of a process, now and at its highest, in MiB. */
+async function memoryOf(pid: number): Promise<{ resident: number; peak: number }> {
+  const status = await readFile(`/proc/${pid}/status`, 'utf8');
+  const kib = (name: string) => Number(new RegExp(`${name}:\\s+(\\d+) kB`).exec(status)![1]) / 1024;
+  return { resident: kib('VmRSS'), peak: kib('VmHWM') };
+}
+
+async function cpuMsOf(pid: number): Promise<number> {
+  const fields = (await readFile(`/proc/${pid}/stat`, 'utf8')).replace(/^.*\) /, '').split(' ');
+  return ((Number(fields[11]) + Number(fields[12])) * 1000) / TICKS;
+}
+
+async function measureOnce(folder: string, model: string, storage: string) {
+  const { child, url } = await startProcess(folder, model, storage);
+  try {
+    const before = await memoryOf(child.pid!);
+    const coldMs = await firstByte(url, model);
+    const after = await memoryOf(child.pid!);
+    const cpuMs = await cpuMsOf(child.pid!);
+    const warmMs = await firstByte(url, model);
+    return {
+      coldMs,
+      warmMs,
+      cpuMs,
+      residentMib: after.resident - before.resident,
+      peakMib: after.peak - before.resident,
+    };
+  } finally {
+    child.kill('SIGKILL');
+  }
+}
+
+/** The memory that the denoiser of a config takes with the default cache. */
+async function wasmMibOf(configPath: string): Promise<number> {
+  const module = new WebAssembly.Module(await readFile(new URL('../../build/kernels.relaxed.wasm', import.meta.url)));
+  const kernels = instantiateBuild('relaxed', module, new WebAssembly.Memory({ initial: 1 }));
+  const config = parseConfig(JSON.parse(await readFile(configPath, 'utf8')));
+  return planMemory(kernels, config, kernels.heapBase, DEFAULT_CACHE_BYTES).bytes / MIB;
+}
+
+function median(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
+}
+
+export async function benchCold(runs = RUNS): Promise<ColdRow[]> {
+  const folder = await mkdtemp(join(tmpdir(), 'quicksilver-cold-'));
+  const storage = await serveObjects(folder);
+  try {
+    cpSync(MODEL_FOLDER, join(folder, 'nano'), { recursive: true });
+    for (const model of ['small', 'large'] satisfies RandomModel[]) {
+      await writeRandomModel(join(folder, model), model, model);
+    }
+    const rows: ColdRow[] = [];
+    for (const model of ['nano', 'small', 'large']) {
+      const samples: Awaited<ReturnType<typeof measureOnce>>[] = [];
+      for (let run = 0; run < runs; run++) samples.push(await measureOnce(folder, model, storage.url));
+      const of = (key: keyof Awaited<ReturnType<typeof measureOnce>>) => median(samples.map((sample) => sample[key]));
+      const manifest = JSON.parse(await readFile(join(folder, model, 'manifest.json'), 'utf8'));
+      const weights = manifest.files.find(({ path }: { path: string }) => path === 'model.safetensors');
+      rows.push({
+        model,
+        weightsMib: weights.size / MIB,
+        coldMs: of('coldMs'),
+        warmMs: of('warmMs'),
+        cpuMs: of('cpuMs'),
+        wasmMib: await wasmMibOf(join(folder, model, 'config.json')),
+        residentMib: of('residentMib'),
+        peakMib: of('peakMib'),
+      });
+    }
+    return rows;
+  } finally {
+    await storage.close();
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+export function formatCold(rows: readonly ColdRow[]): string {
+  const header = ['cold start', 'weights', 'first byte cold', 'warm', 'CPU', 'WASM', 'resident', 'peak'];
+  const lines = rows.map((row) => [
+    row.model,
+    `${row.weightsMib.toFixed(1)} MiB`,
+    `${row.coldMs.toFixed(0)} ms`,
+    `${row.warmMs.toFixed(0)} ms`,
+    `${row.cpuMs.toFixed(0)} ms`,
+    `${row.wasmMib.toFixed(1)} MiB`,
+    `+${row.residentMib.toFixed(1)} MiB`,
+    `+${row.peakMib.toFixed(1)} MiB`,
+  ]);
+  return [header, ...lines].map((cells) => cells.map((cell) => cell.padStart(16)).join('')).join('\n');
+}
+
+if (import.meta.main) {
+  const rows = await benchCold(Number(process.argv[2] ?? RUNS));
+  console.log(`${formatCold(rows)}\n`);
+  console.log(JSON.stringify({ cold: rows }));
+}

@@ -1,0 +1,63 @@
+/** The service as it is run: plain workerd behind `scripts/serve.ts`, on a free port of this machine, and what its processes use. */
+
+import { readdirSync, readFileSync } from 'node:fs';
+import { start } from '../../../support/serving.ts';
+
+/** `sysconf(_SC_CLK_TCK)` of Linux, for what /proc counts in ticks. */
+const TICKS_PER_SECOND = 100;
+
+/** Long enough for the answers that still come; nobody waits for them. */
+const DRAIN_SECONDS = 1;
+
+export interface RunningService {
+  url: string;
+  usage(): ProcessUsage;
+  stop(): Promise<void>;
+}
+
+/** Of all workerd processes together. */
+export interface ProcessUsage {
+  /** Seconds of processor time since they began. */
+  cpuSeconds: number;
+  /** Resident memory. */
+  bytes: number;
+}
+
+/** Starts the service with the bundled model. Rejects with its output when it does not start. */
+export async function startService(): Promise<RunningService> {
+  const program = await start('serve.ts', ['--port', '0', '--drain-seconds', String(DRAIN_SECONDS)]);
+  const [url] = /http:\/\/\S+/.exec(program.output())!;
+  return { url, usage: () => usageOf(program.pid), stop: program.stop };
+}
+
+function usageOf(pid: number): ProcessUsage {
+  const pids = descendants(pid).filter((id) => readFileSync(`/proc/${id}/comm`, 'utf8').startsWith('workerd'));
+  if (pids.length === 0) throw new Error('no workerd process is running');
+  const ticks = pids.map((id) => {
+    // Behind the name in parentheses; fields 14 and 15 are user and system time.
+    const fields = readFileSync(`/proc/${id}/stat`, 'utf8').split(') ')[1]!.split(' ');
+    return Number(fields[11]) + Number(fields[12]);
+  });
+  const kibibytes = pids.map((id) =>
+    Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${id}/status`, 'utf8'))![1]),
+  );
+  return { cpuSeconds: sum(ticks) / TICKS_PER_SECOND, bytes: sum(kibibytes) * 1024 };
+}
+
+function descendants(pid: number): number[] {
+  const children = new Map<number, number[]>();
+  for (const entry of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+    try {
+      const parent = Number(/^PPid:\s+(\d+)/m.exec(readFileSync(`/proc/${entry}/status`, 'utf8'))![1]);
+      children.set(parent, [...(children.get(parent) ?? []), Number(entry)]);
+    } catch {
+      // It has ended meanwhile.
+    }
+  }
+  const of = (id: number): number[] => (children.get(id) ?? []).flatMap((child) => [child, ...of(child)]);
+  return of(pid);
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
+}

@@ -1,0 +1,221 @@
+/** A completion request free of its dialect, and the engine calls that answer it. */
+import type { Completion, Decoding, Engine, Frame, GenerateRequest } from '../../engine/types.ts';
+import { ApiError } from '../../http/errors.ts';
+import { EDITOR_MIN_CONFIDENCE, type EditorRules, forEditor } from '../editor/editor.ts';
+import { type Cursor, isSingleLine } from '../editor/lines.ts';
+import { MAX_CHOICES, randomSeed } from './schema.ts';
+
+/** What a dialect makes of its request. Choice `i` of prompt `p` has index `p * n + i` and seed `seed + i`. */
+export interface CompletionCall {
+  prompts: readonly PromptText[];
+  n: number;
+  seed: number;
+  /** The prompt is put before each text. */
+  echo: boolean;
+  stream: boolean;
+  diffusing: boolean;
+  includeUsage: boolean;
+  /** Makes of each completion what an editor can show, when it is complete: a stream then holds back all but the last chunk. */
+  editor?: EditorRules;
+  /** Temperature of the choices after the first, where several greedy ones would all be the same. */
+  alternativesTemperature?: number;
+  /** Milliseconds that all choices together may take; each has its share of what is left. */
+  deadlineMs?: number;
+  decoding: Omit<GenerateRequest, 'prefix' | 'prefixTokens' | 'suffix' | 'seed' | 'deadlineMs'>;
+}
+
+/** A prompt as it was sent, and the text on both sides of the cursor that it stands for. */
+export interface PromptText extends Cursor {
+  text: string;
+  /** Token ids of the prefix, where it was sent as such. */
+  tokens?: readonly number[];
+}
+
+interface PenaltyParams {
+  presence_penalty?: number;
+  frequency_penalty?: number;
+}
+
+/** Validated fields that every dialect has under the same name. */
+export interface DecodingParams extends PenaltyParams {
+  suffix: string;
+  max_tokens: number;
+  temperature: number;
+  top_p: number;
+  n: number;
+  seed?: number | undefined;
+  stop: readonly string[];
+  stream: boolean;
+  stream_options?: { include_usage: boolean } | undefined;
+  diffusing: boolean | 'canvas';
+  decoding?: Decoding;
+  canvas_width?: number | undefined;
+  freeze_after?: number | undefined;
+  reuse?: boolean;
+  max_steps?: number | undefined;
+  deadline_ms?: number | undefined;
+  reveal_threshold?: number | undefined;
+  edit_threshold?: number | undefined;
+  editor: boolean;
+  min_confidence?: number | undefined;
+}
+
+interface CallOptions {
+  echo?: boolean;
+  logitBias?: ReadonlyMap<number, number>;
+  /** Most probable tokens to tell of each place. */
+  alternatives?: number;
+}
+
+/**
+ * Checks what no single field shows, and gathers the call.
+ * @throws ApiError 400 for nothing to complete, too many choices, a canvas stream without a stream, or a parameter that
+ *   nothing applies.
+ */
+export function toCall(
+  prompts: readonly PromptText[],
+  params: DecodingParams,
+  { echo = false, logitBias, alternatives = 0 }: CallOptions = {},
+): CompletionCall {
+  if (prompts.some(({ prefix, suffix }) => prefix === '' && suffix === '')) {
+    throw invalid('prompt', 'is empty and there is no suffix either.');
+  }
+  if (prompts.length * params.n > MAX_CHOICES) throw invalid('n', `at most ${MAX_CHOICES} choices over all prompts.`);
+  if (params.diffusing && !params.stream) throw invalid('diffusing', 'needs stream: true.');
+  if (params.min_confidence !== undefined && !params.editor) throw invalid('min_confidence', 'needs editor: true.');
+  if (params.decoding === 'autoregressive') refuseUnread(prompts, params);
+  return {
+    prompts,
+    n: params.n,
+    seed: params.seed ?? randomSeed(),
+    echo,
+    stream: params.stream,
+    diffusing: params.diffusing !== false,
+    includeUsage: params.stream_options?.include_usage ?? false,
+    ...(params.editor && { editor: { minConfidence: params.min_confidence ?? EDITOR_MIN_CONFIDENCE } }),
+    ...(params.deadline_ms !== undefined && { deadlineMs: params.deadline_ms }),
+    decoding: {
+      maxTokens: params.max_tokens,
+      stop: params.stop,
+      temperature: params.temperature,
+      topP: params.top_p,
+      ...penaltiesOf(params),
+      ...(logitBias && logitBias.size > 0 && { logitBias }),
+      ...(alternatives > 0 && { alternatives }),
+      ...(params.max_steps !== undefined && { maxSteps: params.max_steps }),
+      ...(params.reveal_threshold !== undefined && { revealThreshold: params.reveal_threshold }),
+      ...(params.edit_threshold !== undefined && { editThreshold: params.edit_threshold }),
+      ...(params.canvas_width !== undefined && { canvasWidth: params.canvas_width }),
+      ...(params.freeze_after !== undefined && { freezeAfter: params.freeze_after }),
+      ...(params.reuse && { reuse: true }),
+      ...(params.decoding === 'autoregressive' && { decoding: params.decoding }),
+      ...(params.diffusing === 'canvas' && { showCanvas: true }),
+    },
+  };
+}
+
+/** Throws ApiError 400 for what a next-token model does not read. */
+function refuseUnread(prompts: readonly PromptText[], params: DecodingParams): void {
+  const refused = (param: string) =>
+    invalid(param, 'has no meaning with decoding: autoregressive; leave it out.', 'unsupported_parameter');
+  if (prompts.some(({ suffix }) => suffix !== '')) throw refused('suffix');
+  for (const param of ['reveal_threshold', 'edit_threshold', 'canvas_width', 'freeze_after'] as const) {
+    if (params[param] !== undefined) throw refused(param);
+  }
+}
+
+/** The penalties that are asked for. */
+export function penaltiesOf({ presence_penalty, frequency_penalty }: PenaltyParams) {
+  return {
+    ...(presence_penalty && { presencePenalty: presence_penalty }),
+    ...(frequency_penalty && { frequencyPenalty: frequency_penalty }),
+  };
+}
+
+export function invalid(param: string, message: string, code = 'invalid_parameter'): ApiError {
+  return new ApiError(400, `${param}: ${message}`, { param, code });
+}
+
+/** The end of a choice. */
+export interface FinishedChoice {
+  type: 'end';
+  index: number;
+  prompt: PromptText;
+  completion: Completion;
+}
+
+/** One denoising step of a choice, or its end. */
+export type ChoiceEvent = { type: 'frame'; index: number; prompt: PromptText; frame: Frame } | FinishedChoice;
+
+/** Computes the choices of a call one after the other: there is one thread. Throws the signal's reason after an abort. */
+export async function* generateChoices(
+  engine: Engine,
+  call: CompletionCall,
+  signal: AbortSignal,
+): AsyncGenerator<ChoiceEvent, void> {
+  const startMs = performance.now();
+  const choices = call.prompts.length * call.n;
+  for (const [p, prompt] of call.prompts.entries()) {
+    for (let i = 0; i < call.n; i++) {
+      signal.throwIfAborted();
+      const index = p * call.n + i;
+      const request = requestOf(call, prompt, i, engine);
+      if (call.deadlineMs !== undefined) {
+        const leftMs = call.deadlineMs - (performance.now() - startMs);
+        request.deadlineMs = Math.max(0, leftMs) / (choices - index);
+      }
+      const frames = new CompletionCapture(engine.generate(request, signal));
+      for await (const frame of frames) {
+        if (!call.editor || call.diffusing) yield { type: 'frame', index, prompt, frame };
+      }
+      const completion = frames.completion!;
+      yield {
+        type: 'end',
+        index,
+        prompt,
+        completion: call.editor ? forEditor(completion, prompt, call.editor) : completion,
+      };
+    }
+  }
+}
+
+/** The engine's request for choice `i` of a prompt. Throws ApiError 400 for a canvas width that its model does not have. */
+function requestOf(
+  call: CompletionCall,
+  { prefix, suffix, tokens }: PromptText,
+  i: number,
+  engine: Engine,
+): GenerateRequest {
+  const { decoding } = call;
+  const widths = engine.model.diffusion?.canvasWidths ?? [];
+  if (decoding.canvasWidth !== undefined && !widths.includes(decoding.canvasWidth)) {
+    const known = widths.length > 0 ? `must be one of ${widths.join(', ')}` : 'cannot be chosen';
+    throw invalid('canvas_width', `${known} for ${engine.model.id}.`);
+  }
+  return {
+    ...decoding,
+    prefix,
+    ...(tokens && { prefixTokens: tokens }),
+    suffix,
+    // A longer completion than the model can write ends with finish_reason `length`, as any that meets its bound.
+    maxTokens: Math.min(decoding.maxTokens, engine.model.maxOutputTokens),
+    seed: (call.seed + i) >>> 0,
+    ...(i > 0 && call.alternativesTemperature !== undefined && { temperature: call.alternativesTemperature }),
+    // What would be cut off need not be computed.
+    ...(call.editor && isSingleLine({ prefix, suffix }) && { stop: [...decoding.stop, '\n'] }),
+  };
+}
+
+/** Iterates frames with `for await`, which would drop the completion that the generator returns. */
+class CompletionCapture {
+  completion?: Completion;
+  readonly #frames: AsyncGenerator<Frame, Completion>;
+
+  constructor(frames: AsyncGenerator<Frame, Completion>) {
+    this.#frames = frames;
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Frame, void> {
+    this.completion = yield* this.#frames;
+  }
+}

@@ -1,0 +1,41 @@
+/** The engine as one request sees it: bound by the request's time limit, and reporting what it did. */
+import type { Context } from 'hono';
+import { EngineBusy } from '../../engine/errors.ts';
+import type { Completion, Engine, Frame, GenerateRequest } from '../../engine/types.ts';
+import { ApiError } from '../../http/errors.ts';
+import type {} from '../../middleware/context.ts';
+
+/** Wraps `engine` for the request of `c`; works without either middleware. */
+export function observed(c: Context, engine: Engine): Engine {
+  const observation = c.get('observation');
+  const timeLimit = c.get('timeLimit');
+  if (observation) observation.engine = engine;
+
+  async function* generate(request: GenerateRequest, signal: AbortSignal): AsyncGenerator<Frame, Completion> {
+    const limited = timeLimit ? AbortSignal.any([signal, timeLimit]) : signal;
+    let ended = false;
+    observation?.started();
+    try {
+      const completion = yield* engine.generate(request, limited);
+      ended = true;
+      observation?.completed(completion);
+      return completion;
+    } catch (error) {
+      ended = true;
+      const errorCode = signal.aborted ? undefined : codeOf(error);
+      observation?.ended(limited.aborted ? 'aborted' : 'failed', errorCode);
+      throw error;
+    } finally {
+      // The iteration was given up: the reader of a stream has gone.
+      if (!ended) observation?.ended('aborted');
+    }
+  }
+
+  const { model, vocabulary, decidesLate = false } = engine;
+  return { model, vocabulary, decidesLate, generate };
+}
+
+function codeOf(error: unknown): string {
+  if (error instanceof EngineBusy) return 'engine_busy';
+  return (error instanceof ApiError && error.code) || 'internal_error';
+}

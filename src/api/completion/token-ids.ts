@@ -1,0 +1,47 @@
+/** Token ids that requests name: prompts that are tokens already, and biases. They are those of the model's `tokenizer.json`. */
+import type { Vocabulary } from '../../engine/types.ts';
+import { invalid, type PromptText } from './completion.ts';
+
+/** A prompt as the schema takes it: text or token ids, one or several. */
+export type PromptInput = string | readonly string[] | readonly number[] | readonly (readonly number[])[];
+
+interface PromptOptions {
+  vocabulary: Vocabulary;
+  suffix: string;
+  /** Makes the text around the cursor of a prompt that is text. */
+  promptOf: (text: string) => PromptText;
+}
+
+/**
+ * The prompts of a request. Token ids are read as they are, without markers being looked for in their text.
+ * @throws ApiError 400 for an id that is not one of text
+ */
+export function promptsOf(input: PromptInput, options: PromptOptions): PromptText[] {
+  if (typeof input === 'string') return [options.promptOf(input)];
+  if (isTokens(input)) return [tokenPrompt(input, 'prompt', options)];
+  return input.map((prompt, at) =>
+    typeof prompt === 'string' ? options.promptOf(prompt) : tokenPrompt(prompt, `prompt.${at}`, options),
+  );
+}
+
+function isTokens(input: Exclude<PromptInput, string>): input is readonly number[] {
+  return typeof input[0] === 'number';
+}
+
+function tokenPrompt(tokens: readonly number[], param: string, { vocabulary, suffix }: PromptOptions): PromptText {
+  const at = tokens.findIndex((id) => !vocabulary.isText(id));
+  if (at >= 0) throw invalid(`${param}.${at}`, `${tokens[at]} is not the id of a token of text.`);
+  const text = vocabulary.decode(tokens);
+  return { text, prefix: text, suffix, tokens };
+}
+
+/**
+ * Biases by token id. Tokens of text can be biased, and those that end a completion.
+ * @throws ApiError 400 for any other id
+ */
+export function biasesOf(biases: Readonly<Record<string, number>>, vocabulary: Vocabulary): Map<number, number> {
+  const entries = Object.entries(biases).map(([id, bias]): [number, number] => [Number(id), bias]);
+  const wrong = entries.find(([id]) => !vocabulary.isText(id) && !vocabulary.isEnd(id));
+  if (wrong) throw invalid(`logit_bias.${wrong[0]}`, 'is not the id of a token of text, nor of one that ends it.');
+  return new Map(entries.filter(([, bias]) => bias !== 0));
+}

@@ -1,0 +1,78 @@
+/**
+ * Prompts that hold the suffix too, between the fill-in-the-middle markers of a model the client takes this one for.
+ * Zed (crates/edit_prediction/src/fim.rs), Twinny (src/extension/fim-templates.ts) and others write them and leave the
+ * `suffix` field out.
+ */
+import type { PromptText } from '../completion/completion.ts';
+
+/** Marker before the prefix, before the suffix and before the middle, which the model would write. */
+interface Markers {
+  prefix: string;
+  suffix: string;
+  middle: string;
+}
+
+const MARKERS: readonly Markers[] = [
+  // Qwen2.5-Coder, CodeGemma
+  { prefix: '<|fim_prefix|>', suffix: '<|fim_suffix|>', middle: '<|fim_middle|>' },
+  // StarCoder, StarCoder2, StableCode
+  { prefix: '<fim_prefix>', suffix: '<fim_suffix>', middle: '<fim_middle>' },
+  // DeepSeek-Coder; its bars and blocks are U+FF5C and U+2581
+  { prefix: '<｜fim▁begin｜>', suffix: '<｜fim▁hole｜>', middle: '<｜fim▁end｜>' },
+  // Code Llama, whose markers are parted from the text by one space
+  { prefix: '<PRE> ', suffix: ' <SUF>', middle: ' <MID>' },
+  // GLM-4
+  { prefix: '<|code_prefix|>', suffix: '<|code_suffix|>', middle: '<|code_middle|>' },
+];
+
+/** Codestral has the suffix first. */
+const CODESTRAL = { suffix: '[SUFFIX]', prefix: '[PREFIX]' };
+
+/** What stands before the prefix of a repository-level prompt: names and files, parted by these. */
+const REPOSITORY_MARKERS = /<\|?(?:repo_name|reponame|file_sep|filename)\|?>/g;
+
+/** What Continue sends for a blank suffix to Inception, whose model knows it as the end of the file. */
+const END_OF_FILE = '<|endoftext|>';
+
+/** Makes the text around the cursor of a prompt; markers count only where the request has no suffix of its own. */
+export function promptText(suffixSent: string) {
+  const suffix = suffixSent === END_OF_FILE ? '' : suffixSent;
+  return (text: string): PromptText => {
+    const parts = suffix === '' ? splitAtMarkers(text) : undefined;
+    return { text, prefix: text, suffix, ...parts };
+  };
+}
+
+/** The prefix and suffix between the markers of a prompt; undefined when it has none, or not all of a kind. */
+export function splitAtMarkers(prompt: string): { prefix: string; suffix: string } | undefined {
+  if (prompt.startsWith(CODESTRAL.suffix)) {
+    const at = prompt.lastIndexOf(CODESTRAL.prefix);
+    if (at < 0) return undefined;
+    return {
+      prefix: prompt.slice(at + CODESTRAL.prefix.length),
+      suffix: prompt.slice(CODESTRAL.suffix.length, at),
+    };
+  }
+  for (const markers of MARKERS) {
+    const parts = split(prompt, markers);
+    if (parts) return parts;
+  }
+  return undefined;
+}
+
+function split(prompt: string, markers: Markers): { prefix: string; suffix: string } | undefined {
+  const start = prompt.indexOf(markers.prefix);
+  const lead = prompt.slice(0, Math.max(start, 0)).replace('<s>', '');
+  // A marker within source code is no marker: only a repository-level prompt has anything before its first one.
+  if (start < 0 || (lead.trim() !== '' && lead.search(REPOSITORY_MARKERS) !== 0)) return undefined;
+  const prefixStart = start + markers.prefix.length;
+  const middle = prompt.lastIndexOf(markers.middle);
+  const suffix = prompt.indexOf(markers.suffix, prefixStart);
+  if (suffix < 0 || middle < suffix + markers.suffix.length) return undefined;
+  // What follows the last marker is the beginning of the middle: the completion goes on from there.
+  const begun = prompt.slice(middle + markers.middle.length);
+  return {
+    prefix: lead.replaceAll(REPOSITORY_MARKERS, '') + prompt.slice(prefixStart, suffix) + begun,
+    suffix: prompt.slice(suffix + markers.suffix.length, middle),
+  };
+}

@@ -1,0 +1,63 @@
+/** GET /v1/models and /v1/models/:id: Inception's model object with the fields of OpenAI's. */
+import type { Context } from 'hono';
+import type { Gateway } from '../../backend/gateway.ts';
+import type { ModelProvider } from '../../engine/provider.ts';
+import type { ModelInfo } from '../../engine/types.ts';
+import { engineFor } from '../completion/answer.ts';
+
+function modelObject(model: ModelInfo) {
+  return {
+    id: model.id,
+    object: 'model',
+    created: model.created,
+    owned_by: 'quicksilver',
+    name: model.id,
+    input_modalities: ['text'],
+    output_modalities: ['text'],
+    context_length: model.contextLength,
+    max_output_length: model.maxOutputTokens,
+    pricing: { prompt: '0', completion: '0' },
+    supported_sampling_parameters: [
+      'temperature',
+      'top_p',
+      'presence_penalty',
+      'frequency_penalty',
+      'seed',
+      'stop',
+      'max_tokens',
+      'logprobs',
+      'logit_bias',
+    ],
+    supported_features: ['fim', 'diffusing'],
+    ...(model.diffusion && {
+      quicksilver: {
+        canvas_widths: model.diffusion.canvasWidths,
+        reveal_threshold: model.diffusion.revealThreshold,
+        edit_threshold: model.diffusion.editThreshold,
+      },
+    }),
+  };
+}
+
+/** A model of a backend; what it can do is known there. */
+function backendModelObject({ id, backend }: Gateway['models'][number]) {
+  return { id, object: 'model', created: 0, owned_by: backend, name: id };
+}
+
+/** Lists the local model and those of backends; 503 while it cannot answer, so that no client picks what is not there. */
+export function listModels(models: ModelProvider, gateway: Pick<Gateway, 'models'>) {
+  return async function listModels(c: Context): Promise<Response> {
+    const { model } = await engineFor(c, models, models.id);
+    return c.json({ object: 'list', data: [modelObject(model), ...gateway.models.map(backendModelObject)] });
+  };
+}
+
+export function getModel(models: ModelProvider, gateway: Gateway) {
+  return async function getModel(c: Context): Promise<Response> {
+    const id = c.req.param('id') ?? '';
+    const remote = gateway.models.find((model) => model.id === id);
+    if (remote !== undefined) return c.json(backendModelObject(remote));
+    const { model } = await engineFor(c, models, id);
+    return c.json(modelObject(model));
+  };
+}

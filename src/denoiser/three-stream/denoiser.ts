@@ -1,0 +1,230 @@
+/**
+ * The denoiser: a small transformer over three streams. `extend` computes the keys and values of a context once; `evaluate` looks
+ * at a canvas between two contexts, any number of times; `pass` does both for several requests at once. All run to their end:
+ * whoever calls them yields in between.
+ */
+
+import { CANDIDATES, growMemory } from '../transformer/arena.ts';
+import { instantiateKernels, type KernelBuild, type KernelModules, type Kernels } from '../transformer/kernels.ts';
+import type { Predictions } from '../transformer/predictions.ts';
+import { rotaryTable } from '../transformer/rotary-table.ts';
+import type { DenoiserConfig } from './config.ts';
+import { type CanvasRows, type ContextRows, ForwardPass, type LayerTrace } from './forward.ts';
+import { KvCache, type StreamKind } from './kv-cache.ts';
+import { CHUNK_TOKENS, type MemoryPlan, planMemory } from './memory.ts';
+import { loadWeights } from './weights.ts';
+
+/** Tokens to append to a context. */
+export interface PrefillChunk {
+  readonly context: KvCache;
+  /** At most CHUNK_TOKENS. */
+  readonly ids: ArrayLike<number>;
+}
+
+/** A canvas to look at, between contexts that are as long as the readings of the same pass leave them. */
+export interface View {
+  readonly prefix: KvCache;
+  readonly suffix: KvCache | undefined;
+  /** Tokens of the first slots; the others have been dropped and are seen by nobody. */
+  readonly ids: ArrayLike<number>;
+  /** Slots that the canvas was opened with. */
+  readonly width: number;
+  /**
+   * The slots to compute, ascending; all of `ids` when absent. The others are seen with the keys and values that an earlier
+   * pass gave them: the last one over this prefix must have been of the same `canvas`.
+   */
+  readonly slots?: readonly number[];
+  /** What the canvas is known by from one pass to the next. */
+  readonly canvas?: object;
+}
+
+export interface DenoiserParts {
+  modules: KernelModules;
+  config: DenoiserConfig;
+  /** Opens `model.safetensors`; called once. Chunks of the stream are taken over: their buffers are given back. */
+  openWeights: () => Promise<ReadableStream<Uint8Array>>;
+  /** Room for keys and values; at least one pair of contexts is made. */
+  cacheBytes: number;
+}
+
+export class Denoiser {
+  readonly config: DenoiserConfig;
+  readonly prefixContexts: readonly KvCache[];
+  readonly suffixContexts: readonly KvCache[];
+  /** Tokens of output that fit behind a full prefix. */
+  readonly maxOutputTokens: number;
+  /** Rows of one pass: canvases and readings together. */
+  readonly maxRows: number;
+  readonly build: KernelBuild;
+  readonly memoryBytes: number;
+  readonly #kernels: Kernels;
+  readonly #plan: MemoryPlan;
+  readonly #memory: WebAssembly.Memory;
+  readonly #forward: ForwardPass;
+  /** Counts passes, so that predictions of an earlier one are not read from memory that has changed. */
+  #pass = 0;
+
+  /** Throws SafetensorsError, KernelProbeError, and what the weights stream fails with. */
+  static async load({ modules, config, openWeights, cacheBytes }: DenoiserParts): Promise<Denoiser> {
+    const memory = new WebAssembly.Memory({ initial: 1 });
+    const kernels = instantiateKernels(modules, memory);
+    const plan = planMemory(kernels, config, kernels.heapBase, cacheBytes);
+    growMemory(memory, plan.bytes);
+    new Float32Array(memory.buffer, plan.rotaryTable).set(rotaryTable(config));
+    await loadWeights(await openWeights(), config, kernels, plan, memory);
+    return new Denoiser(config, kernels, plan, memory);
+  }
+
+  private constructor(config: DenoiserConfig, kernels: Kernels, plan: MemoryPlan, memory: WebAssembly.Memory) {
+    const contexts = (kind: StreamKind, bases: readonly number[], capacity: number) =>
+      bases.map((base) => {
+        const headBytes = kernels.cacheBytes(capacity, config.headDim);
+        return new KvCache(kind, { base, capacity, layers: config.layers, kvHeads: config.kvHeads, headBytes });
+      });
+    this.config = config;
+    this.prefixContexts = contexts('prefix', plan.prefixContexts, plan.prefixCapacity);
+    this.suffixContexts = contexts('suffix', plan.suffixContexts, plan.suffixCapacity);
+    this.maxOutputTokens = plan.maxOutputTokens;
+    this.maxRows = plan.maxRows;
+    this.build = kernels.build;
+    this.memoryBytes = memory.buffer.byteLength;
+    this.#kernels = kernels;
+    this.#plan = plan;
+    this.#memory = memory;
+    this.#forward = new ForwardPass(config, kernels, plan, memory);
+  }
+
+  /**
+   * Appends at most CHUNK_TOKENS tokens to a context. How tokens are split into calls does not change a bit of the result.
+   * Throws RangeError when they do not fit.
+   */
+  extend(context: KvCache, ids: ArrayLike<number>, trace?: LayerTrace): void {
+    const { readings } = this.#layOut([], [{ context, ids }]);
+    this.#pass++;
+    this.#forward.run([], readings, trace !== undefined, trace);
+  }
+
+  /** As `extend`, and predicts the token behind each of `ids`: the autoregressive model of the same weights. */
+  extendAndPredict(context: KvCache, ids: ArrayLike<number>, trace?: LayerTrace): Predictions {
+    const { readings } = this.#layOut([], [{ context, ids }]);
+    this.#forward.run([], readings, true, trace);
+    return this.#predict([{ firstRow: 0, predicted: ids.length }])[0]!;
+  }
+
+  /**
+   * One denoising step's view of a canvas of `width` slots: predictions for the first `ids.length` of them; the others have been
+   * dropped and are seen by nobody. Throws RangeError when the canvas does not fit behind the prefix.
+   */
+  evaluate(
+    prefix: KvCache,
+    suffix: KvCache | undefined,
+    ids: ArrayLike<number>,
+    width: number,
+    trace?: LayerTrace,
+  ): Predictions {
+    return this.pass([{ prefix, suffix, ids, width }], [], trace)[0]!;
+  }
+
+  /**
+   * Appends the tokens of `reads` and predicts the computed slots of each view, a row for each. The result has the same bits as if
+   * each were computed alone. Throws RangeError when something does not fit or a context stands twice where it is written.
+   */
+  pass(views: readonly View[], reads: readonly PrefillChunk[], trace?: LayerTrace): Predictions[] {
+    const { canvases, readings } = this.#layOut(views, reads);
+    if (canvases.length + readings.length === 0) return [];
+    this.#pass++;
+    this.#forward.run(canvases, readings, false, trace);
+    for (const { prefix, canvas, ids } of views) prefix.markCanvasCached(canvas, ids.length);
+    return this.#predict(canvases.map(({ firstRow, slots }) => ({ firstRow, predicted: slots.length })));
+  }
+
+  /** Makes `target` a copy of the first `length` tokens of `source`, a context of the same kind. */
+  copyContext(target: KvCache, source: KvCache, length: number): void {
+    target.copyFrom(source, length, this.#memory);
+  }
+
+  /** Gives every part its rows, canvases first. */
+  #layOut(views: readonly View[], reads: readonly PrefillChunk[]): { canvases: CanvasRows[]; readings: ContextRows[] } {
+    let rows = 0;
+    const firstOf = (count: number) => {
+      rows += count;
+      return rows - count;
+    };
+    const grown = new Map<KvCache, number>();
+    for (const { context, ids } of reads) {
+      if (grown.has(context)) throw new RangeError('a context is read into twice');
+      admit(ids.length, CHUNK_TOKENS, context.length + ids.length, context);
+      grown.set(context, ids.length);
+    }
+    const seen = new Set<KvCache>();
+    const canvases = views.map((view) => {
+      const { prefix, suffix, ids, width, slots = [...Array(ids.length).keys()] } = view;
+      if (seen.has(prefix)) throw new RangeError('two canvases behind one prefix');
+      seen.add(prefix);
+      const length = prefix.length + (grown.get(prefix) ?? 0);
+      admit(ids.length, Math.min(width, this.config.diffusion.canvasSlots), length + ids.length, prefix);
+      if (slots.length < 1) throw new RangeError('no slot to compute');
+      if (slots.length < ids.length && (grown.has(prefix) || prefix.cachedCanvasSlots(view.canvas) < ids.length)) {
+        throw new RangeError(`${slots.length} of ${ids.length} slots, but the others were never computed`);
+      }
+      return { prefix, suffix, ids, width, slots, firstRow: firstOf(slots.length) };
+    });
+    const readings = reads.map((reading) => ({ ...reading, firstRow: firstOf(reading.ids.length) }));
+    if (rows > this.maxRows) throw new RangeError(`${rows} rows, a pass has at most ${this.maxRows}`);
+    return { canvases, readings };
+  }
+
+  /** The parts lie behind each other from row 0 on. */
+  #predict(parts: readonly { firstRow: number; predicted: number }[]): Predictions[] {
+    if (parts.length === 0) return [];
+    const rows = parts.reduce((sum, { predicted }) => sum + predicted, 0);
+    const { scratch, finalNorm, embedding } = this.#plan;
+    const { hiddenSize, vocabSize, normEps } = this.config;
+    const { hidden, activations, candidateIds, candidateLogits, logSumExp, head, headBytes } = scratch;
+    this.#kernels.rmsNormQuantizeRows(hidden, finalNorm, rows, hiddenSize, normEps, activations);
+    this.#kernels.headTopK(
+      activations,
+      rows,
+      hiddenSize,
+      embedding,
+      vocabSize,
+      CANDIDATES,
+      candidateIds,
+      candidateLogits,
+      logSumExp,
+      head,
+      headBytes,
+    );
+    const pass = ++this.#pass;
+    const { buffer } = this.#memory;
+    return parts.map(({ firstRow, predicted }) => ({
+      rows: predicted,
+      candidates: CANDIDATES,
+      ids: new Int32Array(buffer, candidateIds).subarray(firstRow * CANDIDATES, (firstRow + predicted) * CANDIDATES),
+      logits: new Float32Array(buffer, candidateLogits).subarray(
+        firstRow * CANDIDATES,
+        (firstRow + predicted) * CANDIDATES,
+      ),
+      logSumExp: new Float32Array(buffer, logSumExp).subarray(firstRow, firstRow + predicted),
+      allLogits: (row) => {
+        if (pass !== this.#pass) throw new Error('predictions of an earlier pass');
+        return this.#allLogits(firstRow + row);
+      },
+    }));
+  }
+
+  /** One row through the head again, all of it: (vocabulary). */
+  #allLogits(row: number): Float32Array {
+    const { scratch, finalNorm, embedding } = this.#plan;
+    const { hiddenSize, vocabSize, normEps } = this.config;
+    const hidden = scratch.hidden + row * hiddenSize * Float32Array.BYTES_PER_ELEMENT;
+    this.#kernels.rmsNormQuantizeRows(hidden, finalNorm, 1, hiddenSize, normEps, scratch.activations);
+    this.#kernels.matmulU7(scratch.activations, 1, hiddenSize, embedding, vocabSize, scratch.logits, vocabSize);
+    return new Float32Array(this.#memory.buffer, scratch.logits, vocabSize);
+  }
+}
+
+function admit(count: number, limit: number, needed: number, { capacity }: KvCache): void {
+  if (count < 1 || count > limit) throw new RangeError(`${count} tokens, expected 1 to ${limit}`);
+  if (needed > capacity) throw new RangeError(`${needed} tokens in a context of ${capacity}`);
+}

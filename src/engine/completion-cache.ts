@@ -1,0 +1,97 @@
+/**
+ * Completions that were given, for requests that may be answered by the rest of one: the user has typed the beginning of what was
+ * shown. The rest is what the model said when it knew less, not what it would say now, so only requests with `reuse` get it.
+ */
+
+import type { Completion, EmittedToken, GenerateRequest } from './types.ts';
+
+/** Two or three for each of the clients that are served at a time. */
+const MAX_GIVEN = 32;
+/** Of the texts around the cursors of all of them: 2 MB as UTF-16. */
+const MAX_CHARACTERS = 2 ** 20;
+/** Of a completion that its bound has cut off: a shorter rest is worth computing anew. */
+const LEAST_REST_SHARE = 0.5;
+
+interface StoredCompletion {
+  readonly prefix: string;
+  readonly suffix: string;
+  /** Everything else that the completion depends on. */
+  readonly decoding: string;
+  readonly completion: Completion;
+}
+
+export class CompletionCache {
+  /** Oldest first. */
+  #stored: StoredCompletion[] = [];
+
+  /** Notes a completion if a later request could be answered by its rest. */
+  store(request: GenerateRequest, completion: Completion): void {
+    const decoding = decodingOf(request);
+    if (decoding === undefined || completion.text === '' || completion.tokens === undefined) return;
+    const { prefix, suffix } = request;
+    this.#stored.push({ prefix, suffix, decoding, completion });
+    let characters = 0;
+    const kept = this.#stored.slice(-MAX_GIVEN).findLastIndex((given) => {
+      characters += given.prefix.length + given.suffix.length;
+      return characters > MAX_CHARACTERS;
+    });
+    this.#stored = this.#stored.slice(-MAX_GIVEN).slice(kept + 1);
+  }
+
+  /** The rest of the newest completion of which the beginning has been typed since. */
+  lookup(request: GenerateRequest): Completion | undefined {
+    const decoding = decodingOf(request);
+    if (decoding === undefined) return undefined;
+    for (const given of this.#stored.toReversed()) {
+      if (given.decoding !== decoding || given.suffix !== request.suffix) continue;
+      if (!request.prefix.startsWith(given.prefix)) continue;
+      const typed = request.prefix.slice(given.prefix.length);
+      if (given.completion.text.length > typed.length && given.completion.text.startsWith(typed)) {
+        const rest = restOf(given.completion, typed.length);
+        if (rest !== undefined) return rest;
+      }
+    }
+    return undefined;
+  }
+}
+
+/** Undefined where chance or a budget of time decides, or more is asked for than the text. */
+function decodingOf(request: GenerateRequest): string | undefined {
+  const { temperature, deadlineMs, maxDenoisingMs, showCanvas, alternatives, logitBias, prefixTokens, reuse } = request;
+  if (reuse !== true || temperature > 0 || deadlineMs !== undefined || maxDenoisingMs !== undefined) return undefined;
+  if (showCanvas || alternatives || logitBias || prefixTokens) return undefined;
+  const { prefix: _p, suffix: _s, seed: _seed, topP: _topP, ...decoding } = request;
+  return JSON.stringify(Object.entries(decoding).sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+/** Undefined when too little is left. */
+function restOf(completion: Completion, typed: number): Completion | undefined {
+  const tokens: EmittedToken[] = [];
+  let end = 0;
+  for (const token of completion.tokens!) {
+    end += token.text.length;
+    // What was typed may end within a token.
+    if (end > typed) tokens.push({ ...token, text: token.text.slice(-(end - typed)) });
+  }
+  if (completion.finishReason === 'length' && tokens.length < LEAST_REST_SHARE * completion.tokens!.length) {
+    return undefined;
+  }
+  const { promptTokens, truncatedTokens } = completion.usage;
+  return {
+    text: completion.text.slice(typed),
+    finishReason: completion.finishReason,
+    confidence: tokens.reduce((sum, { logProbability }) => sum + logProbability, 0) / tokens.length,
+    tokens,
+    usage: {
+      promptTokens,
+      cachedTokens: promptTokens,
+      truncatedTokens,
+      completionTokens: tokens.length,
+      steps: 0,
+      slotEvaluations: 0,
+      cpuMs: 0,
+      queueMs: 0,
+      prefillMs: 0,
+    },
+  };
+}

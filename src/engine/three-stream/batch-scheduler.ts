@@ -1,0 +1,124 @@
+/**
+ * Steps of several requests that go through the denoiser together. A request lays its next step down and gives way to the event
+ * loop; whoever has a turn next computes all that lie there, as many rows as a pass takes, and finds its own done or lays it down
+ * again. Nobody is woken by somebody else, for the reason that admission-queue.ts gives, and nobody waits for a request that has gone.
+ *
+ * A pass gives the same bits as if each step had one of its own, so that neither the result of a request nor a bound of its steps depends
+ * on what else is going on. First come, first computed: each step is in the next pass that has room for it.
+ */
+
+import type { Denoiser, PrefillChunk, View } from '../../denoiser/three-stream/denoiser.ts';
+import type { Predictions } from '../../denoiser/transformer/predictions.ts';
+import type { AdmissionQueue, Ticket } from '../admission-queue.ts';
+
+/** What a step needs of the denoiser now. */
+export interface PassPart {
+  /** Context that is still missing. */
+  reads: readonly PrefillChunk[];
+  /** The canvas, when the contexts are complete or are completed by `reads`. */
+  view?: View;
+}
+
+/** What a step has cost: its share of the time of the pass, by rows. */
+export interface PassShare {
+  ms: number;
+  /** Part of `ms` for `reads`. */
+  readMs: number;
+}
+
+export interface Step {
+  /** Called when a pass is put together, with the rows that are left; undefined when those are too few. */
+  prepare(rows: number): PassPart | undefined;
+  /** Called right behind a pass with the predictions for its `view`. True when the step is done; otherwise it takes another pass. */
+  finish(predictions: Predictions | undefined, share: PassShare): boolean;
+}
+
+interface Entry {
+  readonly step: Step;
+  readonly ticket: Ticket;
+  outcome?: { error?: unknown };
+}
+
+export class BatchScheduler {
+  readonly #denoiser: Pick<Denoiser, 'pass' | 'maxRows'>;
+  readonly #admission: AdmissionQueue;
+  readonly #maxSteps: number;
+  #entries: Entry[] = [];
+
+  /** At most `maxSteps` steps share a pass, as far as its rows go; 1 computes each by itself. */
+  constructor(
+    denoiser: Pick<Denoiser, 'pass' | 'maxRows'>,
+    admission: AdmissionQueue,
+    maxSteps = Number.POSITIVE_INFINITY,
+  ) {
+    this.#denoiser = denoiser;
+    this.#admission = admission;
+    this.#maxSteps = maxSteps;
+  }
+
+  /** Resolves when the step is done. Throws what it throws, and the reason of an abort. */
+  async take(step: Step, ticket: Ticket, signal: AbortSignal): Promise<void> {
+    const entry: Entry = { step, ticket };
+    this.#entries.push(entry);
+    try {
+      for (;;) {
+        await this.#admission.waitTurn(ticket, signal);
+        // Whoever was taken for dead has lost its place.
+        if (entry.outcome === undefined && !this.#entries.includes(entry)) this.#entries.push(entry);
+        if (entry.outcome === undefined) this.#computePass();
+        if (entry.outcome !== undefined) break;
+      }
+    } finally {
+      this.#entries = this.#entries.filter((other) => other !== entry);
+    }
+    if ('error' in entry.outcome) throw entry.outcome.error;
+  }
+
+  #computePass(): void {
+    this.#entries = this.#entries.filter(({ ticket }) => this.#admission.includes(ticket));
+    const parts: { entry: Entry; part: PassPart }[] = [];
+    let rows = 0;
+    for (const entry of this.#entries) {
+      // Contexts are for those who are served; there are as many as they.
+      if (!this.#admission.isActive(entry.ticket)) continue;
+      if (parts.length === this.#maxSteps) break;
+      const part = attempt(entry, () => entry.step.prepare(this.#denoiser.maxRows - rows));
+      if (entry.outcome !== undefined) continue;
+      if (part === undefined) break;
+      parts.push({ entry, part });
+      rows += rowsOf(part).rows;
+    }
+    if (parts.length === 0) return;
+    this.#entries = this.#entries.filter((entry) => !parts.some((part) => part.entry === entry));
+
+    const start = performance.now();
+    const views = parts.flatMap(({ part }) => part.view ?? []);
+    const predictions = this.#denoiser.pass(
+      views,
+      parts.flatMap(({ part }) => part.reads),
+    );
+    // A step that finds nothing to compute any more has no rows.
+    const msPerRow = (performance.now() - start) / Math.max(1, rows);
+    for (const { entry, part } of parts) {
+      const own = rowsOf(part);
+      const share = { ms: own.rows * msPerRow, readMs: own.readRows * msPerRow };
+      const seen = part.view && predictions[views.indexOf(part.view)];
+      if (attempt(entry, () => entry.step.finish(seen, share))) entry.outcome ??= {};
+    }
+  }
+}
+
+function rowsOf({ reads, view }: PassPart): { rows: number; readRows: number } {
+  const readRows = reads.reduce((sum, { ids }) => sum + ids.length, 0);
+  return { rows: readRows + (view === undefined ? 0 : (view.slots ?? view.ids).length), readRows };
+}
+
+/** What goes wrong in the step of one request is thrown there, not at whoever computes it. */
+function attempt<T>(entry: Entry, piece: () => T): T | undefined {
+  try {
+    return piece();
+  } catch (error) {
+    entry.outcome = { error };
+    return undefined;
+  }
+}

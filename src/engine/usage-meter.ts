@@ -1,0 +1,90 @@
+/** What a request has cost so far, against what it may cost. */
+
+import type { Prompt } from './prompt.ts';
+import type { GenerateRequest, Usage } from './types.ts';
+
+export class UsageMeter {
+  steps = 0;
+  /** Processor time of the pieces that were measured. */
+  cpuMs = 0;
+  /** The last step was the last one that the budget allows. */
+  isSpent = false;
+  readonly #maxSteps: number;
+  readonly #latestMs: number;
+  readonly #maxDenoisingMs: number;
+  #startedMs: number | undefined;
+  #slotEvaluations = 0;
+  #prefillMs = 0;
+  #cachedTokens: number | undefined;
+
+  /** @param joinedMs when the request came */
+  constructor(
+    {
+      maxSteps = Number.POSITIVE_INFINITY,
+      deadlineMs = Number.POSITIVE_INFINITY,
+      maxDenoisingMs = Number.POSITIVE_INFINITY,
+    }: Pick<GenerateRequest, 'maxSteps' | 'deadlineMs' | 'maxDenoisingMs'>,
+    joinedMs: number,
+  ) {
+    this.#maxSteps = maxSteps;
+    this.#latestMs = joinedMs + deadlineMs;
+    this.#maxDenoisingMs = maxDenoisingMs;
+  }
+
+  /** Runs a piece of synchronous work. The clock stands still in it where the runtime hides time from code. */
+  measure<T>(piece: () => T): T {
+    const start = performance.now();
+    try {
+      return piece();
+    } finally {
+      this.cpuMs += performance.now() - start;
+    }
+  }
+
+  /** Runs a part of a measured piece that computes context. */
+  measurePrefill<T>(part: () => T): T {
+    const start = performance.now();
+    try {
+      return part();
+    } finally {
+      this.#prefillMs += performance.now() - start;
+    }
+  }
+
+  /** Takes over a share of work that was done for several requests at once, of which `readMs` computed context. */
+  spend(ms: number, readMs: number): void {
+    this.cpuMs += ms;
+    this.#prefillMs += readMs;
+  }
+
+  /** Before a step: the clock of the denoising starts with the first one. */
+  start(): void {
+    this.#startedMs ??= performance.now();
+  }
+
+  /** Counts a step of so many slots. */
+  step(slots: number): void {
+    this.steps++;
+    this.#slotEvaluations += slots;
+    const nowMs = performance.now();
+    const isLate = nowMs >= this.#latestMs || nowMs - this.#startedMs! >= this.#maxDenoisingMs;
+    this.isSpent = isLate || this.steps >= this.#maxSteps;
+  }
+
+  /** Only what the first look finds came from the cache. */
+  noteCached(tokens: number): void {
+    this.#cachedTokens ??= tokens;
+  }
+
+  usage({ prefix, suffix, truncatedTokens }: Prompt): Omit<Usage, 'completionTokens'> {
+    return {
+      promptTokens: prefix.length + suffix.length,
+      cachedTokens: this.#cachedTokens ?? 0,
+      truncatedTokens,
+      steps: this.steps,
+      slotEvaluations: this.#slotEvaluations,
+      cpuMs: this.cpuMs,
+      prefillMs: this.#prefillMs,
+    };
+  }
+}

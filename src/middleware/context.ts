@@ -1,0 +1,11 @@
+/** What middleware leaves on the context of a request for those who answer it. */
+import type { Observation } from '../metrics/observation.ts';
+
+declare module 'hono' {
+  interface ContextVariableMap {
+    /** Set by `observe`. */
+    observation: Observation | undefined;
+    /** Set by `timeLimit`; aborts with the ApiError that the client gets. */
+    timeLimit: AbortSignal | undefined;
+  }
+}
