@@ -7,7 +7,7 @@
 
 Up to four systems complete the same examples: diffusion over reveal thresholds, canvas widths and step budgets; the same weights decoded from
 left to right (the prefix stream, which cannot see the suffix); an autoregressive fill-in-the-middle model of the same shape
-(training.evaluation.fim_baseline); the 5-gram model. bench/systems.ts runs the first three and measures what they cost.
+(training.evaluation.fim_baseline); the 5-gram model. bench/quality/systems.ts runs the first three and measures what they cost.
 """
 
 import argparse
@@ -74,7 +74,7 @@ NO_RIVALS = ("ar", "fim", "ngram", GIVEN)  # of the other settings of diffusion
 
 @dataclass(frozen=True)
 class Setting:
-    """One way to complete an example, as bench/systems.ts takes it. curve: what it is a point of; given_length: it is
+    """One way to complete an example, as bench/quality/systems.ts takes it. curve: what it is a point of; given_length: it is
     told how many tokens there are."""
 
     name: str
@@ -133,7 +133,7 @@ def run_systems(
         (Path(folder) / "settings.json").write_text(json.dumps({"maxTokens": MAX_TOKENS, "settings": asked}))
         lines = [json.dumps({**asdict(example), "line": line}) for example in examples]
         (Path(folder) / "examples.jsonl").write_text("\n".join(lines) + "\n")
-        command = [NODE, "bench/systems.ts", "--model", model.resolve()]
+        command = [NODE, "bench/quality/systems.ts", "--model", model.resolve()]
         command += ["--settings", f"{folder}/settings.json", "--examples", f"{folder}/examples.jsonl"]
         command += ["--fim", fim.resolve()] if fim else []
         found: list[list[dict]] = [[] for _ in examples]
@@ -144,7 +144,7 @@ def run_systems(
                 if record["setting"] == len(settings) - 1:
                     bar.update()
         if node.returncode:
-            raise RuntimeError(f"bench/systems.ts ended with {node.returncode}; npm ci && npm run build:kernels first")
+            raise RuntimeError(f"bench/quality/systems.ts ended with {node.returncode}; npm ci && npm run build:kernels first")
     return found
 
 

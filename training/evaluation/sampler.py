@@ -44,7 +44,7 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class Policy:
-    """What is not computed (src/engine/canvas-width.ts, src/diffusion/canvas.ts). canvas_width: canvases are of the widest
+    """What is not computed (src/engine/three-stream/canvas-width.ts, src/diffusion/canvas.ts). canvas_width: canvases are of the widest
     of the model's widths that is no wider, None: the widest; freeze_after: evaluations of a revealed token after which
     its slot is frozen: kept as it is, its keys and values with it."""
 

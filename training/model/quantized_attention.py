@@ -1,4 +1,4 @@
-"""Attention as the kernels compute it (assembly/attention.ts), for the reference: queries and keys of 7 bits, values of
+"""Attention as the kernels compute it (assembly/quantized/attention.ts), for the reference: queries and keys of 7 bits, values of
 8, one scale a head and token; softmax weights of 7 bits, one scale a query and block of 32 tokens.
 
 A value's scale goes into its weight. The weights of a block are scaled so that those of tokens 4i + j, for each j

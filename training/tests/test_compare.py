@@ -107,7 +107,7 @@ def test_the_fill_in_the_middle_model_is_asked_as_it_was_trained(runtime):
 
 
 def test_a_run_that_fails_is_an_error(runtime, tmp_path):
-    with tqdm(disable=True) as bar, pytest.raises(RuntimeError, match=r"bench/systems.ts ended with 1"):
+    with tqdm(disable=True) as bar, pytest.raises(RuntimeError, match=r"bench/quality/systems.ts ended with 1"):
         run_systems(EXAMPLES, False, [Setting("ar", "ar", "ar")], tmp_path, None, bar)
 
 
