@@ -15,6 +15,7 @@ from training.model.denoiser import Denoiser, KeysValues, dense_attention
 from training.pretrain.cursor_windows import CursorBatch
 from training.pretrain.losses import token_losses
 from training.pretrain.noise import behind_first, ends_of
+from training.pretrain.precision import narrow_products
 
 LEFT_RUN_SHARE = 0.75  # canvases whose visible slots are the first ones, as decoding mostly reveals them
 States = tuple[list[KeysValues], list[KeysValues]]  # of the prefix and the suffix streams, one of each a group
@@ -123,7 +124,7 @@ class CursorValidator:
             total[1] += int(where.sum())
 
         for batch in self.batches:
-            with torch.autocast(self.device.type, dtype=torch.bfloat16):
+            with narrow_products(self.device):
                 hidden, states = stream_states(model, batch, self.special)
                 losses = token_losses(model.logits(hidden), batch.window)
                 add("prefix", losses, torch.ones_like(batch.window, dtype=torch.bool))

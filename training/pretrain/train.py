@@ -33,6 +33,7 @@ from training.pretrain.data import cursor_batches, cursor_validation_batches, tr
 from training.pretrain.distill import later_beliefs
 from training.pretrain.losses import ar_loss, three_stream_losses
 from training.pretrain.optimizer import build_optimizers
+from training.pretrain.precision import narrow_products
 from training.pretrain.validate import Validator
 
 CHECKPOINT_SECONDS = 240
@@ -64,8 +65,8 @@ class Run:
         changes = {name: int(value) for name, value in (part.split("=") for part in config.shape.split(",") if part)}
         shape = dataclasses.replace(DENOISERS[config.model], vocab_size=tokenizer.get_vocab_size(), **changes)
         self.model = Denoiser(shape).to(self.device)
-        # the language model that a share of the loss is taken against; bfloat16, it is only read
-        self.base = load_base_denoiser(tokenizer).bfloat16().to(self.device) if config.base_share else None
+        # the language model that a share of the loss is taken against
+        self.base = load_base_denoiser(tokenizer).to(self.device) if config.base_share else None
         self.optimizers = build_optimizers(self.model, config)
         self.step, self.tokens, self.seconds = 0, 0, 0.0
         if self.checkpoint.exists():
@@ -151,7 +152,7 @@ class Run:
             started = clock()
             batch = next(batches).to(self.device)
             only_ar = progress < config.ar_share
-            with torch.autocast(self.device.type, dtype=torch.bfloat16):
+            with narrow_products(self.device):
                 if shifted:
                     loss, parts = cursor_losses(self.model, batch, self.special, config, self.base)
                 elif only_ar:
