@@ -177,7 +177,7 @@ class Run:
             # counted at the next step's exchange; the first step compiles and is not counted
             elapsed = clock() - started if self.step else 0.0
             self.step += 1
-            tokens = batch.window.numel() * config.processes
+            tokens = (batch.tokens if shifted else batch.window.numel()) * config.processes
             self.tokens += tokens
             if not first:
                 continue
