@@ -3,12 +3,13 @@
  * block of rows. Nothing is held but the staging buffer.
  */
 
-import { PACK_ROWS } from './arena.ts';
+import { FLOAT_BYTES } from './arena.ts';
 import type { KernelExports, Pointer } from './kernel-exports.ts';
 import { type Dtype, type RowSink, readSafetensors, SafetensorsError, type TensorInfo } from './safetensors.ts';
 import { GROUP_SIZE } from './shape.ts';
 
-const FLOAT_BYTES = 4;
+/** Rows that the packing kernels take at a time. */
+export const PACK_ROWS = 8;
 
 /** Where row blocks pass through. */
 export interface Staging {

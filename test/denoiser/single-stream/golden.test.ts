@@ -5,7 +5,7 @@ import { Readable } from 'node:stream';
 import { describe, expect, it } from 'vitest';
 import { parseSingleStreamConfig } from '../../../src/denoiser/single-stream/config.ts';
 import { SingleStreamDenoiser, type Stream } from '../../../src/denoiser/single-stream/denoiser.ts';
-import { createEngineOf } from '../../../src/engine/create.ts';
+import { createEngine } from '../../../src/engine/create.ts';
 import { loadTokenizer } from '../../../src/tokenizer/tokenizer.ts';
 import { BUILDS, kernelModule } from '../../assembly/builds.ts';
 import { run } from '../../engine/sample-engine.ts';
@@ -154,7 +154,7 @@ describe('a single-stream denoiser', () => {
 
 describe('the engine of converted checkpoints', () => {
   const engineOf = (family: string, attention: Attention, logits: Logits) =>
-    createEngineOf({
+    createEngine({
       model: { id: family, created: 0 },
       kernels: { relaxed: kernelModule('relaxed'), simd: kernelModule('simd') },
       config: configOf(family, attention, logits),
@@ -192,7 +192,7 @@ describe('the engine of converted checkpoints', () => {
     const engine = await engineOf('qwen3', 'block-causal', 'slot');
     await expect(run(engine, { prefix: 'a', suffix: 'b', maxTokens: 4 })).rejects.toThrow('takes no suffix');
     const json = configOf('qwen3', 'block-causal', 'slot');
-    const marked = await createEngineOf({
+    const marked = await createEngine({
       model: { id: 'marked', created: 0 },
       kernels: { relaxed: kernelModule('relaxed'), simd: kernelModule('simd') },
       config: { ...json, diffusion: { ...json.diffusion, fim_token_ids: { prefix: 508, suffix: 510, middle: 509 } } },
