@@ -1,6 +1,7 @@
 /**
- * The port between the engine and a model that fills canvases. The engine owns admission, the canvas loop and the text; a model
- * knows its weights: which tokens it reads, how wide its canvases are, and what it predicts for the slots of one.
+ * The port between the engine and a model that fills canvases. The engine owns admission, the canvas loop and the text;
+ * a model knows its weights: which tokens it reads, how wide its canvases are, and what it predicts for the slots of
+ * one.
  */
 
 import type { Predictions } from '../denoiser/transformer/predictions.ts';
@@ -49,9 +50,9 @@ export interface CanvasModel {
   prefill(generation: Generation): Promise<void>;
 
   /**
-   * Predicts the slots of a canvas: all that are undecided, at least. Waits for the turn of the request and computes first what
-   * is missing of its context. Undefined when what earlier steps on this canvas have computed is lost: the canvas has to be
-   * started again, so that it comes to say the same. Throws the reason of an abort.
+   * Predicts the slots of a canvas: all that are undecided, at least. Waits for the turn of the request and computes
+   * first what is missing of its context. Undefined when what earlier steps on this canvas have computed is lost: the
+   * canvas has to be started again, so that it comes to say the same. Throws the reason of an abort.
    */
   step(generation: Generation, canvas: Canvas): Promise<Evaluation | undefined>;
 

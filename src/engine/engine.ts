@@ -1,7 +1,7 @@
 /**
- * The engine: from a request to frames and a completion. It admits requests, and runs the canvas loop of each: the model predicts,
- * the sampler changes the canvas, a full canvas is committed and followed by another. Each step waits for the request's turn, so
- * that the event loop and other requests run in between.
+ * The engine: from a request to frames and a completion. It admits requests, and runs the canvas loop of each: the
+ * model predicts, the sampler changes the canvas, a full canvas is committed and followed by another. Each step waits
+ * for the request's turn, so that the event loop and other requests run in between.
  */
 
 import { Canvas } from '../diffusion/canvas.ts';
@@ -55,7 +55,8 @@ export class CanvasEngine implements Engine {
     const joinedMs = performance.now();
     const ticket = this.#admission.join();
     const leave = () => this.#admission.leave(ticket);
-    // In the Workers runtime the `finally` below need not run when the client has gone: the abort itself has to free the place.
+    // In the Workers runtime the `finally` below need not run when the client has gone: the abort itself has to free
+    // the place.
     signal.addEventListener('abort', leave);
     try {
       await this.#admission.waitTurn(ticket, signal);

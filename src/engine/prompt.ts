@@ -1,6 +1,7 @@
 /**
- * The text around the cursor as tokens, cut to the window that a model reads. What does not fit is cut on the side far from the
- * cursor, in steps: were it cut to the token, each key stroke would shift the window and nothing of it could be reused.
+ * The text around the cursor as tokens, cut to the window that a model reads. What does not fit is cut on the side far
+ * from the cursor, in steps: were it cut to the token, each key stroke would shift the window and nothing of it could
+ * be reused.
  */
 
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';

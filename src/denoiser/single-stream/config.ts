@@ -1,10 +1,11 @@
 /**
- * `config.json` of a public diffusion checkpoint of the Qwen2 or Qwen3 family, as `training/export/convert.py` writes it: the key names of Hugging
- * Face, and a `diffusion` block that says what the network sees and where it writes what it predicts.
+ * `config.json` of a public diffusion checkpoint of the Qwen2 or Qwen3 family, as `training/export/convert.py` writes
+ * it: the key names of Hugging Face, and a `diffusion` block: its attention, and which rows predict which slots.
  *
- * Context and canvas are one stream of tokens at consecutive positions. `bidirectional`: every token sees every other one (Dream,
- * arXiv 2508.15487), so that nothing of the context can be kept from one step to the next. `block-causal`: tokens see their block and
- * all blocks before it (BD3-LM, arXiv 2503.09573; Fast-dLLM v2, arXiv 2509.26328), so that whole blocks on the left are computed once.
+ * Context and canvas are one stream of tokens at consecutive positions. `bidirectional`: every token sees every other
+ * one (Dream, arXiv 2508.15487), so that nothing of the context can be kept from one step to the next. `block-causal`:
+ * tokens see their block and all blocks before it (BD3-LM, arXiv 2503.09573; Fast-dLLM v2, arXiv 2509.26328), so that
+ * whole blocks on the left are computed once.
  */
 
 import * as z from 'zod';
@@ -33,7 +34,10 @@ const schema = z.object({
     mask_token_id: id,
     /** Tokens that end a text, the first one also begins one that has no beginning. */
     end_token_ids: z.array(id).min(1),
-    /** Tokens that announce left text, right text and the middle, for a model that has learned to fill in and sees no right context. */
+    /**
+     * Tokens that announce left text, right text and the middle, for a model that has learned to fill in and sees no
+     * right context.
+     */
     fim_token_ids: z.object({ prefix: id, suffix: id, middle: id }).optional(),
     canvas_slots: count,
     prefix_tokens: count,

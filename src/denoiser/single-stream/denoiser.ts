@@ -1,7 +1,8 @@
 /**
- * A denoiser whose context and canvas are one stream, as public checkpoints have it. With bidirectional attention every step computes the
- * whole stream anew: what a token of the context is depends on the canvas. With block-causal attention whole blocks on the left are read
- * once and kept; the tokens of a last, unfinished block are computed with the canvas that finishes it.
+ * A denoiser whose context and canvas are one stream, as public checkpoints have it. With bidirectional attention every
+ * step computes the whole stream again, because the states of the context depend on the canvas. With block-causal
+ * attention whole blocks on the left are read once and kept; the tokens of a last, unfinished block are computed with
+ * the canvas that finishes it.
  */
 
 import type { KernelBuild, Kernels } from '../transformer/kernels.ts';
@@ -16,7 +17,7 @@ export interface SingleStreamParts extends TransformerParts {
   config: SingleStreamConfig;
 }
 
-/** What one step looks at: tokens at consecutive positions. */
+/** The input of one step: tokens at consecutive positions. */
 export interface Stream {
   /** Tokens on the left of the canvas, at least one. */
   readonly left: readonly number[];
@@ -53,7 +54,7 @@ export class SingleStreamDenoiser {
     return this.#transformer.memoryBytes;
   }
 
-  /** Slots that a canvas behind `leftLength` tokens may have: it ends where its block ends. */
+  /** Slots that a canvas after `leftLength` tokens may have: it ends where its block ends. */
   canvasWidth(leftLength: number): number {
     const { blockSize, canvasSlots } = this.config.diffusion;
     return blockSize === 0 ? canvasSlots : Math.min(canvasSlots, blockSize - (leftLength % blockSize));
@@ -68,7 +69,7 @@ export class SingleStreamDenoiser {
     return blockSize === 0 ? 0 : length - (length % blockSize);
   }
 
-  /** Reads some more whole blocks of `left`; false when there are none that are not cached. */
+  /** Reads the next whole blocks of `left`; false when all are cached. */
   read(left: readonly number[]): boolean {
     const start = this.cachedLength(left);
     const missing = this.#readLength(left.length) - start;
@@ -82,7 +83,10 @@ export class SingleStreamDenoiser {
     return true;
   }
 
-  /** Predictions for the slots of the canvas, a row each. What can be read of `left` has to be. Throws RangeError. */
+  /**
+   * Predictions for the slots of the canvas, a row each. The whole blocks of `left` have to be read before. Throws
+   * RangeError.
+   */
   evaluate({ left, canvas, right }: Stream): PassPredictions {
     const { diffusion, maxPositions } = this.config;
     const length = left.length + canvas.length + right.length;
@@ -92,7 +96,7 @@ export class SingleStreamDenoiser {
       throw new RangeError('block-causal attention sees nothing on the right');
     const start = this.#readLength(left.length);
     if (this.cachedLength(left) !== start) throw new RangeError('blocks on the left have not been read');
-    // What is computed behind the cached blocks overwrites what may have been cached there.
+    // The pass overwrites the keys and values after these blocks.
     this.#cached = left.slice(0, start);
     this.#transformer.head.beginPass();
     this.#pass.run(start, [...left.slice(start), ...Array.from(canvas), ...right]);
@@ -100,7 +104,10 @@ export class SingleStreamDenoiser {
     return this.#transformer.head.predict(firstRow, [canvas.length])[0]!;
   }
 
-  /** Tokens of whole blocks that are read before a canvas behind `leftLength` tokens; the row that predicts its first slot is not among them. */
+  /**
+   * Length of the whole blocks that are read before a canvas after `leftLength` tokens. The row that predicts its first
+   * slot is not one of them.
+   */
   #readLength(leftLength: number): number {
     const { blockSize, isShifted } = this.config.diffusion;
     if (blockSize === 0) return 0;

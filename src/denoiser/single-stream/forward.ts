@@ -1,6 +1,6 @@
 /**
- * One pass over a stretch of the stream: Qwen2's or Qwen3's layer. Activations are quantized before every linear layer; queries, keys and
- * values stay float32, for Qwen2's biases make keys whose channels differ by orders of magnitude.
+ * One pass over a stretch of the stream: Qwen2's or Qwen3's layer. Activations are quantized before every linear layer;
+ * queries, keys and values stay float32, for Qwen2's biases make keys whose channels differ by orders of magnitude.
  */
 
 import { FLOAT_BYTES } from '../transformer/arena.ts';
@@ -20,8 +20,9 @@ export class SingleStreamPass {
   }
 
   /**
-   * Computes `ids` at positions `start` and on, which see the cached tokens before `start` and each other as the attention has it; their
-   * keys and values are cached, their hidden states lie in `scratch.hidden`. `start` is 0 or the beginning of a block.
+   * Computes `ids` at positions `start` and on, which see the cached tokens before `start` and each other as the
+   * attention has it; their keys and values are cached, their hidden states lie in `scratch.hidden`. `start` is 0 or
+   * the beginning of a block.
    */
   run(start: number, ids: ArrayLike<number>): void {
     const transformer = this.#transformer;

@@ -1,4 +1,6 @@
-/** The memory of a single-stream denoiser: weights and scratch as every transformer has them, scores, keys and values. */
+/**
+ * The memory of a single-stream denoiser: weights and scratch as every transformer has them, scores, keys and values.
+ */
 
 import { Arena, FLOAT_BYTES, roundUp } from '../transformer/arena.ts';
 import type { KernelExports, Pointer } from '../transformer/kernel-exports.ts';

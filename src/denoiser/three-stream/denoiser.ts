@@ -1,7 +1,7 @@
 /**
- * The denoiser: a small transformer over three streams. `extend` computes the keys and values of a context once; `evaluate` looks
- * at a canvas between two contexts, any number of times; `pass` does both for several requests at once. All run to their end:
- * whoever calls them yields in between.
+ * The denoiser: a small transformer over three streams. `extend` computes the keys and values of a context once;
+ * `evaluate` predicts a canvas between two contexts, any number of times; `pass` does both for several requests at
+ * once. All are synchronous: the caller yields in between.
  */
 
 import type { KernelBuild, Kernels } from '../transformer/kernels.ts';
@@ -20,20 +20,20 @@ export interface PrefillChunk {
   readonly ids: ArrayLike<number>;
 }
 
-/** A canvas to look at, between contexts that are as long as the readings of the same pass leave them. */
+/** A canvas to predict, between contexts that include what the same pass reads into them. */
 export interface View {
   readonly prefix: KvCache;
   readonly suffix: KvCache | undefined;
-  /** Tokens of the first slots; the others have been dropped and are seen by nobody. */
+  /** Tokens of the first slots; the others have been dropped and are not attended to. */
   readonly ids: ArrayLike<number>;
   /** Slots that the canvas was opened with. */
   readonly width: number;
   /**
-   * The slots to compute, ascending; all of `ids` when absent. The others are seen with the keys and values that an earlier
-   * pass gave them: the last one over this prefix must have been of the same `canvas`.
+   * The slots to compute, ascending; all of `ids` when absent. The others are seen with the keys and values that an
+   * earlier pass gave them: the last one over this prefix must have been of the same `canvas`.
    */
   readonly slots?: readonly number[];
-  /** What the canvas is known by from one pass to the next. */
+  /** The identity of the canvas across passes. */
   readonly canvas?: object;
 }
 
@@ -47,7 +47,7 @@ export class Denoiser {
   readonly config: DenoiserConfig;
   readonly prefixContexts: readonly KvCache[];
   readonly suffixContexts: readonly KvCache[];
-  /** Tokens of output that fit behind a full prefix. */
+  /** Tokens of output that fit after a full prefix. */
   readonly maxOutputTokens: number;
   /** Rows of one pass: canvases and readings together. */
   readonly maxRows: number;
@@ -85,8 +85,8 @@ export class Denoiser {
   }
 
   /**
-   * Appends at most PREFILL_CHUNK_TOKENS tokens to a context. How tokens are split into calls does not change a bit of the result.
-   * Throws RangeError when they do not fit.
+   * Appends at most PREFILL_CHUNK_TOKENS tokens to a context. The split of tokens into calls changes no bit of the
+   * result. Throws RangeError when they do not fit.
    */
   extend(context: KvCache, ids: ArrayLike<number>, trace?: LayerTrace): void {
     const { readings } = this.#layOut([], [{ context, ids }]);
@@ -94,7 +94,7 @@ export class Denoiser {
     this.#forward.run([], readings, trace !== undefined, trace);
   }
 
-  /** As `extend`, and predicts the token behind each of `ids`: the autoregressive model of the same weights. */
+  /** As `extend`, and predicts the token after each of `ids`: the autoregressive model of the same weights. */
   extendAndPredict(context: KvCache, ids: ArrayLike<number>, trace?: LayerTrace): PassPredictions {
     const { readings } = this.#layOut([], [{ context, ids }]);
     this.#transformer.head.beginPass();
@@ -103,8 +103,8 @@ export class Denoiser {
   }
 
   /**
-   * One denoising step's view of a canvas of `width` slots: predictions for the first `ids.length` of them; the others have been
-   * dropped and are seen by nobody. Throws RangeError when the canvas does not fit behind the prefix.
+   * One denoising step's view of a canvas of `width` slots: predictions for the first `ids.length` of them; the others
+   * have been dropped and are not attended to. Throws RangeError when the canvas does not fit after the prefix.
    */
   evaluate(
     prefix: KvCache,
@@ -117,8 +117,8 @@ export class Denoiser {
   }
 
   /**
-   * Appends the tokens of `reads` and predicts the computed slots of each view, a row for each. The result has the same bits as if
-   * each were computed alone. Throws RangeError when something does not fit or a context stands twice where it is written.
+   * Appends the tokens of `reads` and predicts the computed slots of each view, a row for each. The result has the same
+   * bits as if each were computed alone. Throws RangeError when something does not fit or a context is written twice.
    */
   pass(views: readonly View[], reads: readonly PrefillChunk[], trace?: LayerTrace): PassPredictions[] {
     const { canvases, readings } = this.#layOut(views, reads);
@@ -135,7 +135,7 @@ export class Denoiser {
     target.copyFrom(source, length, this.#transformer.memory);
   }
 
-  /** Gives every part its rows, canvases first. */
+  /** Assigns rows to every part, canvases first. */
   #layOut(views: readonly View[], reads: readonly PrefillChunk[]): { canvases: CanvasRows[]; readings: ContextRows[] } {
     let rows = 0;
     const firstOf = (count: number) => {

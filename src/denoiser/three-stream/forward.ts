@@ -1,6 +1,6 @@
 /**
- * One forward pass over the kernels: chunks of context streams and canvases, of one request or of several, whose rows go
- * through the linear layers together. Activations are quantized row by row, so that no row depends on the rows it is
+ * One forward pass over the kernels: chunks of context streams and canvases, of one request or of several, whose rows
+ * go through the linear layers together. Activations are quantized row by row, so that no row depends on the rows it is
  * computed with. Queries, keys and values are quantized as well (assembly/layout.ts).
  */
 
@@ -12,7 +12,10 @@ import type { KvCache } from './kv-cache.ts';
 import type { ThreeStreamPlan } from './memory.ts';
 import { contextPosition, slotPosition, slotPositionBeforeSuffix } from './positions.ts';
 
-/** Sees the residual stream (rows, hidden) behind each layer; for comparisons with a reference. The view is short-lived. */
+/**
+ * Receives the residual stream (rows, hidden) after each layer; for comparisons with a reference. The view is
+ * short-lived.
+ */
 export type LayerTrace = (layer: number, hidden: Float32Array) => void;
 
 /** Tokens that a pass appends to a context. */
@@ -27,11 +30,11 @@ export interface CanvasRows {
   readonly firstRow: number;
   readonly prefix: KvCache;
   readonly suffix: KvCache | undefined;
-  /** Tokens of the slots that exist; the others have been dropped and are seen by nobody. */
+  /** Tokens of the slots that exist; the others have been dropped and are not attended to. */
   readonly ids: ArrayLike<number>;
   /** Slots that the canvas was opened with. */
   readonly width: number;
-  /** The slots to compute, ascending. The others keep the keys and values that they have behind the prefix. */
+  /** The slots to compute, ascending. The others keep their keys and values after the prefix. */
   readonly slots: readonly number[];
 }
 
@@ -45,9 +48,9 @@ export class ForwardPass {
   }
 
   /**
-   * Computes all rows of a pass together, layer by layer; only attention is each one's own. The tokens of `reads` are appended
-   * to their contexts, and canvases see them. Hidden states of canvases lie in `scratch.hidden` afterwards, each from
-   * `firstRow` on; those of reads only if `whole`, for nobody but the head and a trace needs them.
+   * Computes all rows of a pass together, layer by layer; only attention is computed for each of them. The tokens of
+   * `reads` are appended to their contexts, and canvases see them. Hidden states of canvases lie in `scratch.hidden`
+   * afterwards, each from `firstRow` on; those of reads only if `whole`, because only the head and a trace need them.
    */
   run(canvases: readonly CanvasRows[], reads: readonly ContextRows[], whole: boolean, trace?: LayerTrace): void {
     const canvasRows = canvases.reduce((sum, { slots }) => sum + slots.length, 0);
@@ -62,7 +65,7 @@ export class ForwardPass {
       for (const read of reads) this.#storeRead(read, layer, index);
       for (const canvas of canvases) this.#storeCanvas(canvas, layer, index);
       const isLast = index === layers.length - 1;
-      // What a context needs of its last layer are keys and values.
+      // A context needs only keys and values of its last layer.
       const left = isLast && !whole ? canvasRows : rows;
       if (left === 0) break;
       for (const canvas of canvases) this.#attendAll(canvas, layer, index);

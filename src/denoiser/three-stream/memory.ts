@@ -1,4 +1,7 @@
-/** The memory of a three-stream denoiser: weights and scratch as every transformer has them, queries, scores and contexts. */
+/**
+ * The memory of a three-stream denoiser: weights and scratch as every transformer has them, queries, scores and
+ * contexts.
+ */
 
 import { Arena } from '../transformer/arena.ts';
 import type { KernelExports, Pointer } from '../transformer/kernel-exports.ts';
@@ -11,8 +14,8 @@ const PASS_ROWS = 128;
 /** Keys and values lie in blocks of this many tokens. */
 export const CACHE_BLOCK = 32;
 /**
- * Contexts are added up to this size of the memory: an isolate has 128 MB, of which code, tokenizer, requests and the runtime's own
- * heap take some 20 (measured by `npm run bench:cold`).
+ * Contexts are added up to this size of the memory: an isolate has 128 MB, of which code, tokenizer, requests and the
+ * runtime's own heap take some 20 (measured by `npm run bench:cold`).
  */
 const LARGEST_MEMORY_BYTES = 104 * 2 ** 20;
 const STAGING_BYTES = 65_536;
@@ -39,8 +42,8 @@ export interface ThreeStreamPlan extends TransformerMemory {
 }
 
 /**
- * Lays out a denoiser from `start` on, with as many pairs of contexts as fit `cacheBytes` and LARGEST_MEMORY_BYTES, but at least
- * one.
+ * Lays out a denoiser from `start` on, with as many pairs of contexts as fit `cacheBytes` and LARGEST_MEMORY_BYTES, at
+ * least one.
  */
 export function planMemory(
   kernels: KernelExports,

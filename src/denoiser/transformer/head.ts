@@ -26,7 +26,10 @@ export class Head {
     this.#pass++;
   }
 
-  /** Predictions of consecutive groups of rows of the residual stream, from `firstRow` on, with as many rows as `counts` says. */
+  /**
+   * Predictions of consecutive groups of rows of the residual stream, from `firstRow` on, with as many rows as `counts`
+   * says.
+   */
   predict(firstRow: number, counts: readonly number[]): PassPredictions[] {
     const rows = counts.reduce((sum, count) => sum + count, 0);
     if (rows === 0) return [];

@@ -1,13 +1,15 @@
 /**
- * One layer of Qwen2 or Qwen3 without its attention, which is the stream layout's: the projections before it, the output
- * projection and SwiGLU after it. Activations are quantized before every linear layer, row by row.
+ * One layer of Qwen2 or Qwen3 without its attention, which is the stream layout's: the projections before it, the
+ * output projection and SwiGLU after it. Activations are quantized before every linear layer, row by row.
  */
 
 import type { KernelExports } from './kernel-exports.ts';
 import type { LayerPointers, ScratchPointers } from './pointers.ts';
 import { projectionWidths, type TransformerShape } from './shape.ts';
 
-/** `hidden` → queries, keys and values in `qkv`, neither normed nor rotated: that is done where they are stored or used. */
+/**
+ * `hidden` → queries, keys and values in `qkv`, neither normed nor rotated: that is done where they are stored or used.
+ */
 export function projectLayer(
   kernels: KernelExports,
   shape: TransformerShape,

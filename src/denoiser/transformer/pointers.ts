@@ -2,10 +2,13 @@
 
 import type { Pointer } from './kernel-exports.ts';
 
-/** Best candidates kept of each slot: the best one that may stand in a text is among them, after up to five special ones. */
+/**
+ * Best candidates kept of each slot: the best one that may stand in a text is among them, after up to five special
+ * ones.
+ */
 export const CANDIDATES = 8;
 
-/** Logits of a vocabulary chunk while the head looks for its largest; 32 rows run at full speed with it. */
+/** Logits of one chunk of the vocabulary during the top-k search; enough for 32 rows to run at full speed. */
 export const HEAD_SCRATCH_BYTES = 65_536;
 
 /** The weights of one layer; shapes as (outputs, inputs). A pointer is 0 where the model has no such weights. */

@@ -64,15 +64,14 @@ export function parseConfigJson<Schema extends z.ZodType<ShapeKeys>>(schema: Sch
   const result = schema.safeParse(json);
   if (!result.success) throw new ConfigError(`config.json: ${z.prettifyError(result.error)}`);
   const c = result.data;
-  if (c.num_attention_heads % c.num_key_value_heads !== 0) {
+  const { num_attention_heads: heads, num_key_value_heads: kvHeads } = c;
+  if (heads % kvHeads !== 0) {
     throw new ConfigError(
-      `config.json: num_attention_heads ${c.num_attention_heads} is not a multiple of num_key_value_heads ${c.num_key_value_heads}`,
+      `config.json: num_attention_heads ${heads} is not a multiple of num_key_value_heads ${kvHeads}`,
     );
   }
-  if ((c.num_attention_heads * c.head_dim) % GROUP_SIZE !== 0) {
-    throw new ConfigError(
-      `config.json: ${c.num_attention_heads} heads of ${c.head_dim} are not a multiple of ${GROUP_SIZE}`,
-    );
+  if ((heads * c.head_dim) % GROUP_SIZE !== 0) {
+    throw new ConfigError(`config.json: ${heads} heads of ${c.head_dim} are not a multiple of ${GROUP_SIZE}`);
   }
   return result.data;
 }

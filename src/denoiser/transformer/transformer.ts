@@ -1,6 +1,6 @@
 /**
- * A transformer in WASM memory: kernels, weights and scratch, and what every stream layout computes alike. Attention, and with
- * it which tokens see which, is the layout's (three-stream/, single-stream/).
+ * A transformer in WASM memory: kernels, weights and scratch, and what every stream layout computes alike. Attention,
+ * and with it which tokens see which, is the layout's (three-stream/, single-stream/).
  */
 
 import { growMemory, rowOf } from './arena.ts';

@@ -1,6 +1,6 @@
 /**
- * The weights of a three-stream model as a next-token model, from left to right: the baseline of diffusion. A step predicts one
- * token, on the leftmost undecided slot of the canvas. It reads the prefix alone.
+ * The weights of a three-stream model as a next-token model, from left to right: the baseline of diffusion. A step
+ * predicts one token, on the leftmost undecided slot of the canvas. It reads the prefix alone.
  */
 
 import type { Denoiser } from '../../denoiser/three-stream/denoiser.ts';
@@ -76,8 +76,9 @@ export class AutoregressiveModel implements CanvasModel {
   }
 
   /**
-   * Predicts the token after `tokens` for `slot`. Undefined while the prompt is being read: it is read in chunks but for its last
-   * token, and shared with whichever request needs it; what follows is computed token by token, in the order it was written.
+   * Predicts the token after `tokens` for `slot`. Undefined while the prompt is being read: it is read in chunks but
+   * for its last token, and shared with whichever request needs it; what follows is computed token by token, in the
+   * order it was written.
    */
   #predictNext({ prompt, ticket, meter }: Generation, tokens: readonly number[], slot: number): Evaluation | undefined {
     const read = prompt.prefix.slice(0, -1);

@@ -1,6 +1,6 @@
 /**
- * Public diffusion checkpoints, whose context and canvas are one stream (denoiser/single-stream). One request at a time: a step
- * computes the whole stream, or at least a block of a large model, and gains nothing from sharing a pass.
+ * Public diffusion checkpoints, whose context and canvas are one stream (denoiser/single-stream). One request at a
+ * time: a step computes the whole stream, or at least a block of a large model, and gains nothing from sharing a pass.
  */
 
 import type { SingleStreamConfig } from '../../denoiser/single-stream/config.ts';

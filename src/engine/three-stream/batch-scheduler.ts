@@ -1,11 +1,13 @@
 /**
- * Steps of several requests that go through the denoiser together. The hand-over: a request submits its next step with `take` and
- * waits for its turn; at a turn, the pass is computed of all steps that have been submitted, as many rows as a pass takes; each
- * step keeps what the pass predicted for it, and its request finds it done at its own next turn. No request resolves a promise of
- * another one, for the reason that admission-queue.ts gives, and none waits for a request that has gone.
+ * Steps of several requests that go through the denoiser together. The hand-over: a request submits its next step with
+ * `take` and waits for its turn; at a turn, the pass is computed of all steps that have been submitted, as many rows as
+ * a pass takes; each step keeps what the pass predicted for it, and its request finds it done at its own next turn. No
+ * request resolves a promise of another one, for the reason that admission-queue.ts gives, and none waits for a request
+ * whose client has disconnected.
  *
- * A pass gives the same bits as if each step had one of its own, so that neither the result of a request nor a bound of its steps
- * depends on what else is going on. First come, first computed: each step is in the next pass that has room for it.
+ * A pass gives the same bits as if each step had one of its own, so that neither the result of a request nor a bound of
+ * its steps depends on what else is going on. First come, first computed: each step is in the next pass that has room
+ * for it.
  */
 
 import type { Denoiser, PrefillChunk, View } from '../../denoiser/three-stream/denoiser.ts';
@@ -32,8 +34,8 @@ export interface Step {
   /** Called when a pass is put together, with the rows that are left; undefined when those are too few. */
   prepare(rows: number): PassPart | undefined;
   /**
-   * Called right after a pass with the predictions for its `view`, of which the step has to keep a copy: the next pass overwrites
-   * them. True when the step is done; otherwise it takes another pass.
+   * Called right after a pass with the predictions for its `view`, of which the step has to keep a copy: the next pass
+   * overwrites them. True when the step is done; otherwise it takes another pass.
    */
   finish(predictions: PassPredictions | undefined, share: PassShare): boolean;
 }

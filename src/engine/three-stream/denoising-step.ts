@@ -1,7 +1,7 @@
 /**
- * The work of a three-stream request as the batch scheduler takes it: what is missing of both contexts, then the canvas after
- * them. A pass may be computed at another request's turn, so a step changes nothing but contexts and its own fields: the request
- * reads `evaluation` at its own turn.
+ * The work of a three-stream request as the batch scheduler takes it: what is missing of both contexts, then the canvas
+ * after them. A pass may be computed at another request's turn, so a step changes nothing but contexts and its own
+ * fields: the request reads `evaluation` at its own turn.
  */
 
 import type { PrefillChunk } from '../../denoiser/three-stream/denoiser.ts';
@@ -75,7 +75,10 @@ export class DenoisingStep extends PrefillStep {
     this.#generation = generation;
   }
 
-  /** What the step has predicted. Undefined when the keys and values of frozen slots are lost: others used the context meanwhile. */
+  /**
+   * What the step has predicted. Undefined when the keys and values of frozen slots are lost: others used the context
+   * meanwhile.
+   */
   get evaluation(): Evaluation | undefined {
     return this.#evaluation;
   }

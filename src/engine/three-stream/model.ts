@@ -1,4 +1,7 @@
-/** Diffusion on three streams: prefix, canvas and suffix (denoiser/three-stream). Steps of several requests share passes. */
+/**
+ * Diffusion on three streams: prefix, canvas and suffix (denoiser/three-stream). Steps of several requests share
+ * passes.
+ */
 
 import type { Denoiser } from '../../denoiser/three-stream/denoiser.ts';
 import type { Canvas } from '../../diffusion/canvas.ts';
@@ -15,7 +18,7 @@ import { DenoisingStep, PrefillStep } from './denoising-step.ts';
 import { buildPrompt } from './prompt.ts';
 
 /**
- * More than fifty full contexts of nano: a text that is typed in is read once, whoever else types meanwhile. The memory plan
+ * More than fifty full contexts of nano: a text stays cached while others type as well. The memory plan
  * bounds them by what an isolate has, so that larger models have fewer.
  */
 export const DEFAULT_CACHE_BYTES = 72 * 2 ** 20;

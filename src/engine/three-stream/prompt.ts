@@ -1,4 +1,7 @@
-/** The prompt of a three-stream model: a marker before each side, the suffix backwards, so that both streams grow at their end. */
+/**
+ * The prompt of a three-stream model: a marker before each side, the suffix backwards, so that both streams grow at
+ * their end.
+ */
 
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { cutToWindow, type Prompt, type WindowLimits } from '../prompt.ts';
