@@ -9,7 +9,7 @@ export interface Choice {
   logProbability: number;
 }
 
-/** The `count` most probable tokens of a row that may stand on a canvas, best first: exact over the vocabulary. */
+/** The `count` most probable tokens of a row that a canvas may have, best first: exact over the vocabulary. */
 export function mostProbable(
   predictions: Predictions,
   row: number,
@@ -48,8 +48,8 @@ export function bestChoice(predictions: Predictions, row: number, allowed: (toke
 }
 
 /**
- * Draws a token: the largest probabilities at `temperature` whose sum reaches topP, cut at `uniform` in [0, 1). Exact over the
- * vocabulary; tokens for which `allowed` does not hold have no share.
+ * Draws a token: the largest probabilities at `temperature` whose sum reaches topP, cut at `uniform` in [0, 1). Exact
+ * over the vocabulary; tokens for which `allowed` does not hold have no share.
  */
 export function sampledChoice(
   predictions: Predictions,

@@ -1,4 +1,4 @@
-/** The text of a completion while it comes about: tokens of finished blocks and of the current canvas. */
+/** The text of a completion while it is generated: tokens of finished canvases and of the current one. */
 
 import type { Canvas } from '../diffusion/canvas.ts';
 import type { Choice } from '../diffusion/choice.ts';
@@ -20,7 +20,7 @@ export class Transcript {
     this.#stops = stops.filter((stop) => stop !== '');
   }
 
-  /** Tokens of finished blocks. */
+  /** Tokens of finished canvases. */
   get tokens(): readonly number[] {
     return this.#tokens;
   }
@@ -35,22 +35,22 @@ export class Transcript {
     });
   }
 
-  /** A stop string lies in what is decided without a gap. */
+  /** Whether the decided text up to the first mask contains a stop string. */
   stopsIn(canvas: Canvas): boolean {
     return findStop(this.#decode(canvas.text(canvas.decidedRun())), this.#stops) >= 0;
   }
 
-  /** The current state, with as much settled as cannot change: later steps may edit what is only revealed. */
+  /** The current state. Text is settled when no later step can change it: a revealed slot may still be edited. */
   frame(canvas: Canvas, settings: SamplerSettings): Frame {
     let fixed = 0;
     while (fixed < canvas.decidedRun() && isSettled(canvas, fixed, settings)) fixed++;
     this.#settle(this.#decode(canvas.text(fixed)));
     const text = this.#cut(this.#decode(canvas.text(canvas.slots)));
-    // Bytes on either side of a mask need not be whole characters.
+    // The bytes next to a mask may be incomplete characters.
     return { text: this.#settled + text.slice(this.#settled.length).replaceAll('\ufffd', ''), settled: this.#settled };
   }
 
-  /** The finished text with its tokens, and their mean log-probability; `canvas` adds nothing any more. */
+  /** The finished text with its tokens, and their mean log-probability. */
   finish(): { text: string; tokens: EmittedToken[]; confidence: number } {
     const text = this.#cut(this.#decode([]));
     const decoder = this.#tokenizer.decoder();
@@ -71,7 +71,7 @@ export class Transcript {
     return { text, tokens, confidence: tokens.length === 0 ? 0 : sum / tokens.length };
   }
 
-  /** Alternatives of the token at a place by their names; the token itself is always one of them. */
+  /** Alternatives of the token at an index by their names; the token itself is always one of them. */
   #named(at: number, alternatives: readonly Choice[]): Alternative[] {
     const taken = { token: this.#tokens[at]!, logProbability: this.#logProbabilities[at]! };
     const all = alternatives.some(({ token }) => token === taken.token) ? alternatives : [...alternatives, taken];
@@ -81,11 +81,11 @@ export class Transcript {
   #settle(text: string): void {
     const cut = this.#cut(text);
     const settled = cut.length < text.length ? cut : text.slice(0, lengthBeforePartialStop(text, this.#stops));
-    // A canvas that had to be started again comes to say the same, but has not yet.
+    // A restarted canvas will reach the same text, but has not yet.
     if (settled.length > this.#settled.length) this.#settled = settled;
   }
 
-  /** Text of the finished blocks and `more`, without an unfinished character at its end. */
+  /** Text of the finished canvases and `more`, without an unfinished character at its end. */
   #decode(more: readonly number[]): string {
     const decoder = this.#tokenizer.decoder();
     return decoder.push(this.#tokens) + decoder.push(more);
