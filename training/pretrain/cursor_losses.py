@@ -53,17 +53,17 @@ def add_left_noise(x0: Tensor, special: SpecialTokens, config: TrainConfig, wind
     rate = torch.where(torch.rand(shape, device=device) < config.corrupt_share, config.corrupt_rate, 0.0)
     wrong = (torch.rand(x0.shape, device=device) < rate[..., None]) & ~masked & ~ends_of(x0, special)
     # a window's own tokens are the likeliest mistakes, any token the rarest
-    flat = window[window > max(vars(special).values())]
+    flat, last_special = window.flatten(), max(vars(special).values())
     elsewhere = flat[torch.randint(len(flat), x0.shape, device=device)]
-    anything = torch.randint(max(vars(special).values()) + 1, vocabulary, x0.shape, device=device)
+    anything = torch.randint(last_special + 1, vocabulary, x0.shape, device=device)
     token = torch.where(torch.rand(x0.shape, device=device) < 0.7, elsewhere, anything)
-    wrong = wrong & (token != x0) & ~ends_of(token, special)
+    wrong = wrong & (token != x0) & (token > last_special)
     xt = torch.where(masked, special.mask, torch.where(wrong, token, x0))
     return xt, alive, (masked | wrong) & alive
 
 
 def soft_losses(logits: Tensor, teacher: Tensor) -> Tensor:
-    """Cross-entropy of logits (n, vocabulary) against the distribution of the teacher's logits: (n,)."""
+    """Cross-entropy of logits (…, vocabulary) against the distribution of the teacher's logits: (…)."""
     return -(teacher.float().softmax(-1) * logits.float().log_softmax(-1)).sum(-1)
 
 
@@ -92,7 +92,7 @@ def cursor_losses(
         with torch.no_grad():
             theirs, behind_theirs, _ = read_streams(base, batch, special)
             theirs = base.logits(torch.cat((theirs[:, chosen], behind_theirs[:, behind]), dim=1))
-        soft = soft_losses(logits[there], theirs[there]).mean()
+        soft = (soft_losses(logits, theirs) * there).sum() / there.sum()
         parts["base"] = soft.detach()
         stream_loss = (1 - config.base_share) * stream_loss + config.base_share * soft
     loss = config.prefix_loss_weight * stream_loss

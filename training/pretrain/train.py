@@ -135,9 +135,9 @@ class Run:
         first = self.rank == 0
         shifted = self.model.config.shifted
         validator = self._validator() if first else None
-        ar, diffusion = ar_loss, three_stream_losses
+        ar, diffusion, cursors = ar_loss, three_stream_losses, cursor_losses
         if config.compile:
-            ar, diffusion = torch.compile(ar, dynamic=False), torch.compile(diffusion, dynamic=False)
+            ar, diffusion, cursors = (torch.compile(loss, dynamic=False) for loss in (ar, diffusion, cursors))
         drawn = cursor_batches if shifted else training_batches
         batches = drawn(config, seed=(config.seed + self.step) * 1009 + self.rank)
         bar = tqdm(total=round(config.minutes, 2), initial=round(self.seconds / 60, 2), unit="min", smoothing=0.05,
@@ -154,7 +154,7 @@ class Run:
             only_ar = progress < config.ar_share
             with narrow_products(self.device):
                 if shifted:
-                    loss, parts = cursor_losses(self.model, batch, self.special, config, self.base)
+                    loss, parts = cursors(self.model, batch, self.special, config, self.base)
                 elif only_ar:
                     loss = ar(self.model, batch.window, self.special)
                     parts = {"prefix": loss.detach()}
