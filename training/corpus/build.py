@@ -21,15 +21,18 @@ from pathlib import Path
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
-from training.corpus.documents import CORPUS_FOLDER, DATA_FOLDER, Document, write_documents
+from training.corpus.documents import CORPUS_FOLDER, DATA_FOLDER, Document, Language, write_documents
 from training.corpus.duplicates import NEAR_DUPLICATE, NEAR_DUPLICATE_ACROSS, SketchIndex, exact_key, sketch
 from training.corpus.fetch import check_licence, fetch_packages
-from training.corpus.filters import MAX_BYTES, decode, language_of, path_refusal, strip_boilerplate, text_refusal
+from training.corpus.filters import MAX_BYTES, decode, strip_boilerplate, text_refusal
 from training.corpus.manifest import SPLITS, Package, Split, load_manifest
+from training.corpus.paths import language_of, path_refusal
 from training.corpus.selection import (
     limit_declarations,
+    limit_languages,
     limit_locales,
     limit_packages,
+    limit_tests,
     one_form_a_module,
 )
 from training.corpus.statistics import STATISTICS_PATH, describe, write_statistics
@@ -48,20 +51,18 @@ class Corpus:
 
 def read_package(package: Package, folder: Path, removed: Counter[str]) -> list[Document]:
     """Readable documents of one unpacked package in path order; counts what is refused."""
-    files = (file for file in folder.rglob("*") if file.is_file() and not file.is_symlink())
-    paths = [path for path in (file.relative_to(folder).as_posix() for file in files) if language_of(path)]
-    accepted = []
-    for path in paths:
-        reason = path_refusal(path)
+    accepted: dict[str, Language] = {}
+    for path, language in languages_of(folder):
+        reason = path_refusal(path, language)
         if reason is None:
-            accepted.append(path)
+            accepted[path] = language
         else:
             removed[reason] += 1
     documents = []
     chosen = one_form_a_module(accepted)
     removed["other form of a module"] += len(accepted) - len(chosen)
     for path in chosen:
-        document, reason = read_document(package.name, folder / path, path)
+        document, reason = read_document(package.name, folder / path, path, accepted[path])
         if document is None:
             removed[reason] += 1
         else:
@@ -70,18 +71,34 @@ def read_package(package: Package, folder: Path, removed: Counter[str]) -> list[
     removed["locale beyond limit"] += len(dropped)
     documents, dropped = limit_declarations(documents)
     removed["declaration beyond limit"] += len(dropped)
+    documents, dropped = limit_tests(documents)
+    removed["test beyond limit"] += len(dropped)
     return documents
 
 
-def read_document(package: str, file: Path, path: str) -> tuple[Document, None] | tuple[None, str]:
+def languages_of(folder: Path) -> Iterator[tuple[str, Language]]:
+    """Path and language of every file below `folder` in a language of the corpus."""
+    for file in folder.rglob("*"):
+        if file.is_symlink() or not file.is_file():
+            continue
+        start = b""
+        if not file.suffix:
+            with file.open("rb") as stream:
+                start = stream.readline(64)
+        path = file.relative_to(folder).as_posix()
+        language = language_of(path, start)
+        if language:
+            yield path, language
+
+
+def read_document(package: str, file: Path, path: str, language: Language) -> tuple[Document, None] | tuple[None, str]:
     """(document, None), or (None, reason) when the file is refused."""
     if file.stat().st_size > MAX_STORED_BYTES:
         return None, "long"
     text = decode(file.read_bytes())
     if text is None:
         return None, "not text"
-    text = strip_boilerplate(text)
-    language = language_of(path)
+    text = strip_boilerplate(text, language)
     reason = text_refusal(text, language)
     return (None, reason) if reason else (Document(package, path, language, text), None)
 
@@ -119,6 +136,8 @@ def build_corpus(packages: Sequence[Package], folder: Path) -> Corpus:
         corpus.splits[package.split] += read_package(package, folder / package.folder, corpus.removed[package.split])
     for split, documents in without_duplicates(corpus):
         corpus.splits[split] = documents
+    corpus.splits["train"], dropped = limit_languages(corpus.splits["train"])
+    corpus.removed["train"]["language beyond limit"] += len(dropped)
     corpus.splits["train"], dropped = limit_packages(corpus.splits["train"])
     corpus.removed["train"]["package beyond limit"] += len(dropped)
     return corpus
@@ -151,7 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not options.offline:
         fetch_packages(packages, options.packages)
     corpus = build_corpus(packages, options.packages)
-    for split, documents in corpus.splits.items():
+    for split, documents in reversed(corpus.splits.items()):  # train last: who waits for it finds the others as well
         write_documents(documents, split, options.out)
     tokens = None
     if options.tokenizer.exists():

@@ -19,7 +19,7 @@ DATA_FOLDER = Path(__file__).parents[1] / ".data"
 CORPUS_FOLDER = DATA_FOLDER / "corpus"
 COMPRESSION_LEVEL = 10  # levels above it are several times slower and save a few per cent
 
-Language = Literal["javascript", "typescript", "markdown"]
+Language = Literal["javascript", "typescript", "markdown", "python", "json", "yaml", "css", "html", "shell"]
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,15 @@ def split_path(split: Split, folder: Path = CORPUS_FOLDER) -> Path:
 
 
 def write_documents(documents: Iterable[Document], split: Split, folder: Path = CORPUS_FOLDER) -> None:
-    """Writes a split; the same documents give the same bytes."""
+    """Writes a split; the same documents give the same bytes, and a reader never sees half a file."""
     folder.mkdir(parents=True, exist_ok=True)
     compressor = zstandard.ZstdCompressor(level=COMPRESSION_LEVEL)
-    with split_path(split, folder).open("wb") as file, compressor.stream_writer(file) as stream:
+    path = split_path(split, folder)
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("wb") as file, compressor.stream_writer(file) as stream:
         for document in documents:
             stream.write(json.dumps(asdict(document), ensure_ascii=False).encode("utf-8") + b"\n")
+    partial.replace(path)
 
 
 def load_documents(split: Split, folder: Path = CORPUS_FOLDER) -> list[Document]:

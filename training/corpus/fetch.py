@@ -1,62 +1,78 @@
-"""Fetches the packages of the manifest with the `npm` client and unpacks them. No install script is ever run.
+"""Fetches the packages of the manifest with `npm` and `pip` and unpacks them. No code of a package is ever run.
 
-`npm pack` downloads the published tarball of exactly one package, without its dependencies.
+`npm pack` downloads the published tarball of exactly one package, without its dependencies and without install scripts.
+`pip download` is held to pure-Python wheels: a source distribution would run its build system only to say its name.
 """
 
 import base64
 import hashlib
-import json
 import shutil
 import subprocess
+import sys
 import tarfile
+import tempfile
+import zipfile
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
-from training.corpus.manifest import ManifestError, Package
+from training.corpus.licences import npm_licences, wheel_licences
+from training.corpus.manifest import INTEGRITY_ALGORITHMS, ManifestError, Package, Registry
 
-PACKAGES_PER_CALL = 12  # few enough for one call to show progress, enough to hide the start-up time of npm
-
-
-def integrity_of(tarball: Path) -> str:
-    """Subresource-integrity string of a file, as the registry states it: 'sha512-<base64>'."""
-    return "sha512-" + base64.b64encode(hashlib.sha512(tarball.read_bytes()).digest()).decode("ascii")
+PACKAGES_PER_CALL = 12  # few enough for one call to show progress, enough to hide the start-up time of a client
+# The interpreter that wheels are chosen for, whatever runs this: `Requires-Python` must not decide what is fetched.
+PURE_WHEELS = ["--only-binary=:all:", "--platform=any", "--implementation=py", "--abi=none", "--python-version=3.12"]
 
 
-def licence_of(folder: Path) -> str:
-    """SPDX licence that the package.json of an unpacked package states ('' when it states none)."""
-    licence = json.loads((folder / "package.json").read_text(encoding="utf-8-sig")).get("license", "")
-    if isinstance(licence, dict):  # the deprecated form {"type": "MIT", "url": ...}
-        licence = licence.get("type", "")
-    return str(licence)
+def integrity_of(file: Path, registry: Registry = "npm") -> str:
+    """Subresource-integrity string of a file with the algorithm of its registry: 'sha512-<base64>'."""
+    algorithm = INTEGRITY_ALGORITHMS[registry]
+    digest = hashlib.new(algorithm, file.read_bytes()).digest()
+    return f"{algorithm}-{base64.b64encode(digest).decode('ascii')}"
 
 
 def check_licence(package: Package, folder: Path) -> None:
-    """Raises ManifestError when the shipped package.json states another licence than the manifest."""
-    shipped = licence_of(folder)
-    if shipped != package.licence:
-        raise ManifestError(
-            f"{package.name}: manifest says {package.licence}, package.json says {shipped or 'nothing'}"
-        )
+    """Raises ManifestError when the package itself states another licence than the manifest."""
+    shipped = npm_licences(folder) if package.registry == "npm" else wheel_licences(folder)
+    if package.licence not in shipped:
+        source = "package.json" if package.registry == "npm" else "METADATA"
+        says = " or ".join(sorted(shipped)) or "nothing"
+        raise ManifestError(f"{package.name}: manifest says {package.licence}, {source} says {says}")
 
 
-def unpack(package: Package, tarball: Path, folder: Path) -> None:
-    """Verifies and unpacks one tarball into `folder`. Raises ManifestError on a wrong checksum or licence."""
-    found = integrity_of(tarball)
+def unpack(package: Package, file: Path, folder: Path) -> None:
+    """Verifies and unpacks one tarball or wheel into `folder`. Raises ManifestError on a wrong checksum or licence."""
+    found = integrity_of(file, package.registry)
     if found != package.integrity:
         raise ManifestError(f"{package.name}: expected {package.integrity}, got {found}")
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
+    top = unpack_tarball(package, file, partial) if package.registry == "npm" else unpack_wheel(package, file, partial)
+    check_licence(package, top)
+    top.rename(folder)
+    shutil.rmtree(partial, ignore_errors=True)
+
+
+def unpack_tarball(package: Package, tarball: Path, folder: Path) -> Path:
+    """The top folder of an npm tarball, unpacked below `folder`; it is called 'package' by convention only."""
     with tarfile.open(tarball) as archive:
-        archive.extractall(partial, filter="data")  # refuses absolute paths, '..' and links that lead outside
-    # npm tarballs have one top folder; it is 'package' by convention only.
-    tops = [entry for entry in partial.iterdir() if entry.is_dir()]
+        archive.extractall(folder, filter="data")  # refuses absolute paths, '..' and links that lead outside
+    tops = [entry for entry in folder.iterdir() if entry.is_dir()]
     if len(tops) != 1:
         raise ManifestError(f"{package.name}: expected one top folder in the tarball, found {len(tops)}")
-    check_licence(package, tops[0])
-    tops[0].rename(folder)
-    shutil.rmtree(partial)
+    return tops[0]
+
+
+def unpack_wheel(package: Package, wheel: Path, folder: Path) -> Path:
+    """`folder`, into which the wheel is unpacked. Raises ManifestError on a path that leads outside."""
+    with zipfile.ZipFile(wheel) as archive:
+        for name in archive.namelist():
+            # zipfile would not refuse such a path but write it to another place.
+            if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+                raise ManifestError(f"{package.name}: the wheel has a path that leads outside: {name!r}")
+        archive.extractall(folder)
+    return folder
 
 
 def fetch_packages(packages: Sequence[Package], folder: Path) -> None:
@@ -64,21 +80,43 @@ def fetch_packages(packages: Sequence[Package], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     missing = [package for package in packages if not (folder / package.folder).is_dir()]
     with tqdm(total=len(missing), desc="fetch", unit="package", disable=None if missing else True) as progress:
-        for start in range(0, len(missing), PACKAGES_PER_CALL):
-            chunk = missing[start : start + PACKAGES_PER_CALL]
-            tarballs = [folder / f"{package.folder}.tgz" for package in chunk]
-            wanted = [
-                f"{package.name}@{package.version}"
-                for package, tarball in zip(chunk, tarballs, strict=True)
-                if not tarball.exists()
-            ]
-            if wanted:
-                subprocess.run(
-                    ["npm", "pack", "--silent", "--ignore-scripts", "--pack-destination", str(folder), *wanted],
-                    check=True,
-                    stdout=subprocess.DEVNULL,
-                )
-            for package, tarball in zip(chunk, tarballs, strict=True):
-                unpack(package, tarball, folder / package.folder)
-                tarball.unlink()
-                progress.update()
+        for registry, download in (("npm", download_tarballs), ("pypi", download_wheels)):
+            of_registry = [package for package in missing if package.registry == registry]
+            for start in range(0, len(of_registry), PACKAGES_PER_CALL):
+                chunk = of_registry[start : start + PACKAGES_PER_CALL]
+                with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as target:
+                    download(chunk, Path(target))
+                    # By content: a file of that name with other content must be refused, and names are not ours to guess.
+                    files = {integrity_of(file, registry): file for file in sorted(Path(target).iterdir())}
+                    for package in chunk:
+                        if package.integrity not in files:
+                            raise ManifestError(f"{package.name}: no downloaded file has {package.integrity}")
+                        unpack(package, files[package.integrity], folder / package.folder)
+                        progress.update()
+
+
+def download_tarballs(packages: Sequence[Package], folder: Path) -> None:
+    """Downloads the tarballs of npm packages into `folder`."""
+    wanted = [f"{package.name}@{package.version}" for package in packages]
+    subprocess.run(
+        ["npm", "pack", "--silent", "--ignore-scripts", "--pack-destination", str(folder), *wanted],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+
+
+def download_wheels(packages: Sequence[Package], folder: Path) -> None:
+    """Downloads the wheels of PyPI packages into `folder`; pip itself refuses a file with another checksum."""
+    lines = []
+    for package in packages:
+        digest = base64.b64decode(package.integrity.removeprefix("sha256-")).hex()
+        lines.append(f"{package.name}=={package.version} --hash=sha256:{digest}\n")
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as requirements:
+        requirements.writelines(lines)
+        requirements.flush()
+        subprocess.run(
+            [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+            + ["--require-hashes", *PURE_WHEELS, "--dest", str(folder), "--requirement", requirements.name],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )

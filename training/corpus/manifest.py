@@ -1,4 +1,4 @@
-"""The list of packages the corpus is made of: exact version, licence, integrity and split of each.
+"""The list of packages the corpus is made of: registry, exact version, licence, integrity and split of each.
 
 The split is by package, never by file, so that validation and test text comes from projects the model has not seen.
 """
@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from training.corpus.licences import PERMISSIVE_LICENCES, is_permissive
+
 MANIFEST_PATH = Path(__file__).with_name("manifest.json")
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
-
-# Licences that ask for nothing but (at most) attribution.
-PERMISSIVE_LICENCES = frozenset({"0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT"})
+Registry = Literal["npm", "pypi"]
+# What each registry itself publishes, so that anybody can compare: sha512 of tarballs, sha256 of wheels.
+INTEGRITY_ALGORITHMS: dict[Registry, str] = {"npm": "sha512", "pypi": "sha256"}
 
 
 class ManifestError(ValueError):
@@ -23,13 +25,17 @@ class ManifestError(ValueError):
 
 @dataclass(frozen=True)
 class Package:
-    """One npm package. `integrity` is the subresource-integrity string of its tarball ("sha512-<base64>")."""
+    """One package. `integrity` is the subresource-integrity string ("sha512-<base64>") of the file the registry has.
+
+    That file is the tarball for npm and the pure-Python wheel for PyPI.
+    """
 
     name: str
     version: str
     licence: str
     integrity: str
     split: Split
+    registry: Registry = "npm"
 
     @property
     def folder(self) -> str:
@@ -38,19 +44,25 @@ class Package:
 
 
 def load_manifest(path: Path = MANIFEST_PATH) -> list[Package]:
-    """Packages in manifest order. Raises ManifestError on an unknown split or licence and on a package listed twice."""
+    """Packages in manifest order.
+
+    Raises ManifestError on an unknown registry, split or licence and on a name listed twice, in whatever registry.
+    """
     packages = [Package(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))["packages"]]
     names: set[str] = set()
     for package in packages:
         if package.name in names:
             raise ManifestError(f"{package.name} is listed twice")
-        if package.licence not in PERMISSIVE_LICENCES:
+        if not is_permissive(package.licence):
             raise ManifestError(
                 f"{package.name}: licence {package.licence} is not one of {sorted(PERMISSIVE_LICENCES)}"
             )
         if package.split not in SPLITS:
             raise ManifestError(f"{package.name}: split {package.split!r} is not one of {SPLITS}")
-        if not package.integrity.startswith("sha512-"):
-            raise ManifestError(f"{package.name}: integrity must be a sha512 string, is {package.integrity!r}")
+        if package.registry not in INTEGRITY_ALGORITHMS:
+            raise ManifestError(f"{package.name}: registry {package.registry!r} is not one of npm, pypi")
+        algorithm = INTEGRITY_ALGORITHMS[package.registry]
+        if not package.integrity.startswith(f"{algorithm}-"):
+            raise ManifestError(f"{package.name}: integrity must be a {algorithm} string, is {package.integrity!r}")
         names.add(package.name)
     return packages

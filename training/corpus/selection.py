@@ -4,16 +4,28 @@ Whatever is chosen among many is chosen by the hash of the path, so that a rebui
 """
 
 import hashlib
+import math
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import PurePosixPath
 
-from training.corpus.documents import Document
-from training.corpus.filters import is_declaration
+from training.corpus.documents import Document, Language
+from training.corpus.paths import SCRIPT, is_declaration, is_test, language_of
 
 MAX_PACKAGE_SHARE = 0.03  # of the bytes of train: no single style may dominate
 MAX_DECLARATION_SHARE = 0.15  # of the bytes of a package: .d.ts files teach types, not code
+MAX_TEST_SHARE = 0.2  # of the bytes of a package's Python: tests repeat their set-up
+# Of the bytes of train if every language took its share; JavaScript, TypeScript and Markdown are the rest. What the small
+# ones leave unused raises the others'. Large packages are cut so that small ones stay whole.
+MAX_LANGUAGE_SHARE: dict[Language, float] = {
+    "python": 0.32,
+    "json": 0.02,
+    "yaml": 0.02,
+    "css": 0.03,
+    "html": 0.03,
+    "shell": 0.02,
+}
 MAX_LOCALE_FILES = 8  # a package; the others repeat them with other words
 
 # Folders that hold one module in several forms (source, CommonJS, ES modules, declarations).
@@ -96,7 +108,7 @@ def one_form_a_module(paths: Iterable[str]) -> list[str]:
     best: dict[tuple[bool, tuple[str, ...], str], str] = {}
     kept = []
     for path in sorted(paths, key=form_rank):
-        if path.endswith(".md"):
+        if language_of(path) not in SCRIPT:
             kept.append(path)
             continue
         key = module_key(path)
@@ -113,14 +125,14 @@ def keep_within(
     documents: Sequence[Document], budget: float, size: Callable[[Document], int]
 ) -> tuple[list[Document], list[Document]]:
     """(kept, dropped): takes documents in order of path hash while their sizes fit into `budget`; order is kept."""
-    taken: set[str] = set()
+    taken: set[tuple[str, str]] = set()
     used = 0
     for document in sorted(documents, key=path_hash):
         if used + size(document) <= budget:
             used += size(document)
-            taken.add(document.path)
-    kept = [document for document in documents if document.path in taken]
-    return kept, [document for document in documents if document.path not in taken]
+            taken.add((document.package, document.path))
+    kept = [document for document in documents if (document.package, document.path) in taken]
+    return kept, [document for document in documents if (document.package, document.path) not in taken]
 
 
 def byte_size(document: Document) -> int:
@@ -137,9 +149,20 @@ def limit_locales(documents: Sequence[Document]) -> tuple[list[Document], list[D
 
 def limit_declarations(documents: Sequence[Document]) -> tuple[list[Document], list[Document]]:
     """(kept, dropped) of one package: declarations are at most MAX_DECLARATION_SHARE of the bytes that are kept."""
-    code_bytes = sum(byte_size(document) for document in documents if not is_declaration(document.path))
+    code = [d for d in documents if d.language in SCRIPT or d.language == "markdown"]
+    code_bytes = sum(byte_size(document) for document in code if not is_declaration(document.path))
     budget = code_bytes * MAX_DECLARATION_SHARE / (1 - MAX_DECLARATION_SHARE)
     _, dropped = keep_within([d for d in documents if is_declaration(d.path)], budget, byte_size)
+    paths = {document.path for document in dropped}
+    return [document for document in documents if document.path not in paths], dropped
+
+
+def limit_tests(documents: Sequence[Document]) -> tuple[list[Document], list[Document]]:
+    """(kept, dropped) of one package: tests are at most MAX_TEST_SHARE of the bytes of its Python that is kept."""
+    python = [document for document in documents if document.language == "python"]
+    code_bytes = sum(byte_size(document) for document in python if not is_test(document.path))
+    budget = code_bytes * MAX_TEST_SHARE / (1 - MAX_TEST_SHARE)
+    _, dropped = keep_within([document for document in python if is_test(document.path)], budget, byte_size)
     paths = {document.path for document in dropped}
     return [document for document in documents if document.path not in paths], dropped
 
@@ -174,3 +197,33 @@ def limit_packages(documents: Sequence[Document]) -> tuple[list[Document], list[
         kept += group_kept
         dropped += group_dropped
     return kept, dropped
+
+
+def common_limit(sizes: Iterable[int], budget: float) -> float:
+    """The limit c for which sum(min(size, c)) is the budget; infinite when all sizes fit into it."""
+    ascending = sorted(sizes)
+    for position, size in enumerate(ascending):
+        share = budget / (len(ascending) - position)
+        if size > share:
+            return share
+        budget -= size
+    return math.inf
+
+
+def limit_languages(documents: Sequence[Document]) -> tuple[list[Document], list[Document]]:
+    """(kept, dropped): cuts each language of MAX_LANGUAGE_SHARE to its share of all, its largest packages first."""
+    groups: defaultdict[Language, defaultdict[str, list[Document]]] = defaultdict(lambda: defaultdict(list))
+    for document in documents:
+        if document.language in MAX_LANGUAGE_SHARE:
+            groups[document.language][document.package].append(document)
+    others = sum(byte_size(document) for document in documents if document.language not in MAX_LANGUAGE_SHARE)
+    all_bytes = others / (1 - sum(MAX_LANGUAGE_SHARE.values()))  # when every language takes its share
+    cut: set[tuple[str, str]] = set()
+    for language, packages in groups.items():
+        sizes = [sum(map(byte_size, group)) for group in packages.values()]
+        limit = common_limit(sizes, MAX_LANGUAGE_SHARE[language] * all_bytes)
+        for group in packages.values():
+            _, beyond = keep_within(group, limit, byte_size)
+            cut |= {(document.package, document.path) for document in beyond}
+    kept = [document for document in documents if (document.package, document.path) not in cut]
+    return kept, [document for document in documents if (document.package, document.path) in cut]

@@ -1,14 +1,15 @@
 """Batches for training: windows drawn in worker processes, and a fixed set of them for validation."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import groupby
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from training.corpus.documents import load_documents
+from training.corpus.documents import Language, load_documents
+from training.corpus.manifest import Split
 from training.model.config import SpecialTokens, TrainConfig
 from training.model.tokenizer import load_tokenizer
 from training.pretrain.cursor_windows import CursorBatch, CursorSampler
@@ -16,8 +17,12 @@ from training.pretrain.losses import Batch
 from training.pretrain.windows import Window, WindowSampler, canvas_targets
 
 
-def texts_by_package(split: str) -> list[list[str]]:
-    documents = load_documents(split)
+def texts_by_package(split: Split, languages: Collection[Language] | None = None) -> list[list[str]]:
+    """The texts of each package of a split, in manifest order; of all languages, or of `languages` alone.
+
+    Packages without such a text are left out.
+    """
+    documents = [d for d in load_documents(split) if languages is None or d.language in languages]
     return [[d.text for d in group] for _, group in groupby(documents, key=lambda d: d.package)]
 
 
@@ -32,7 +37,7 @@ def collate(windows: list[Window], slots: int, special: SpecialTokens) -> Batch:
 class WindowBatches(IterableDataset):
     """Endless batches; each has one canvas width, drawn from config.canvas_widths."""
 
-    def __init__(self, config: TrainConfig, split: str, seed: int):
+    def __init__(self, config: TrainConfig, split: Split, seed: int):
         self.config, self.seed, self.split = config, seed, split
 
     def __iter__(self) -> Iterator[Batch]:
