@@ -32,7 +32,7 @@ export interface Evaluation {
 }
 
 export interface CanvasModel {
-  readonly info: Omit<ModelInfo, 'id' | 'created'>;
+  readonly info: Omit<ModelInfo, 'id' | 'created' | 'stored'>;
 
   /**
    * The settings of a request, with the model's defaults.

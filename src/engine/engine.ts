@@ -160,5 +160,7 @@ function vocabularyOf(tokenizer: Tokenizer): Vocabulary {
     isText: (id) => tokenizer.isText(id),
     isEnd: (id) => id === eom || id === endOfText,
     decode: (ids) => tokenizer.decode(ids),
+    encode: (text) => tokenizer.encode(text),
+    bytesOf: (id) => tokenizer.bytesOf(id),
   };
 }

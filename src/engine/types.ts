@@ -162,6 +162,10 @@ export interface Vocabulary {
   isEnd(id: number): boolean;
   /** Text of tokens; bytes that are no UTF-8 become U+FFFD. */
   decode(ids: readonly number[]): string;
+  /** Tokens of a text, never one that ends it. */
+  encode(text: string): number[];
+  /** The bytes that a token stands for; none for one that ends a text. */
+  bytesOf(id: number): Uint8Array;
 }
 
 export interface ModelInfo {
@@ -170,6 +174,10 @@ export interface ModelInfo {
   created: number;
   /** Tokens of prefix, suffix and canvas together. */
   contextLength: number;
+  /** Tokens on each side of the cursor that the model sees; what is further away is cut. Absent where the engine does not tell. */
+  window?: { prefixTokens: number; suffixTokens: number };
+  /** What is known of the stored model; absent where it does not come from a store. */
+  stored?: StoredModel;
   maxOutputTokens: number;
   /** What requests can choose in denoising, and the defaults; absent where the engine does not publish them. */
   diffusion?: {
@@ -178,6 +186,19 @@ export interface ModelInfo {
     revealThreshold: number;
     editThreshold: number;
   };
+}
+
+/** A model as its files describe it. */
+export interface StoredModel {
+  /** Bytes of all its files. */
+  size: number;
+  /** SHA-256 of the weights, 64 hexadecimal digits. */
+  digest: string;
+  /** Trained numbers, and the bits that most of them are stored in; absent where the configuration does not tell. */
+  parameters?: number;
+  bits?: number;
+  /** Languages that it was trained on, by their lower-case names; empty where nobody said. */
+  languages: readonly string[];
 }
 
 /** A model that is ready to generate. One engine serves many requests at once and schedules them itself. */
@@ -202,7 +223,7 @@ export interface Engine {
 
 /** What an engine is made from; see `createEngine` in create.ts. */
 export interface EngineParts {
-  model: { id: string; created: number };
+  model: Pick<ModelInfo, 'id' | 'created' | 'stored'>;
   /** Compiled kernels; a probe picks relaxed SIMD where the machine runs it. */
   kernels: KernelModules;
   /** Parsed JSON of config.json. */

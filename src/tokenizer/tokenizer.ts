@@ -32,6 +32,8 @@ export interface Tokenizer {
   /** Text of whole token ids: special ones are left out, bytes that are no UTF-8 become U+FFFD. */
   decode(ids: Iterable<number>): string;
   decoder(): TokenDecoder;
+  /** The bytes that a token stands for; none for a special one. */
+  bytesOf(id: number): Uint8Array;
   /** Whether a token stands for bytes of a text: no special one, and one of the vocabulary. */
   isText(id: number): boolean;
   /**
@@ -137,6 +139,10 @@ class ByteLevelBpe implements Tokenizer {
       },
       flush: () => utf8.decode(),
     };
+  }
+
+  bytesOf(id: number): Uint8Array {
+    return this.#tokenBytes[id]?.slice() ?? new Uint8Array();
   }
 
   isText(id: number): boolean {

@@ -16,6 +16,8 @@ const schema = z.object({
   name: z.string().min(1),
   /** Unix time of the release, in seconds. */
   created: z.int().min(0).optional(),
+  /** Languages that the model was trained on. */
+  languages: z.array(z.string().min(1)).optional(),
   files: z.array(
     z.object({
       path: z.string().refine(isName, 'must be a path inside the folder of the model'),

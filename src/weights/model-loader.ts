@@ -5,6 +5,7 @@ import type { KeepAlive } from '../http/keep-alive.ts';
 import { WeightsDamaged, WeightsMissing } from './errors.ts';
 import { CONFIG, fileOf, type Manifest, readManifest, TOKENIZER, WEIGHTS } from './manifest.ts';
 import type { WeightSource } from './source.ts';
+import { storedModelOf } from './stored-model.ts';
 import { openVerified, readVerifiedJson, type VerifiedStream } from './verify.ts';
 
 export interface ModelLoaderOptions {
@@ -57,7 +58,7 @@ async function loadEngine({ model, source, kernels, createEngine, limits }: Mode
   const tokenizer = await readVerifiedJson(source, fileOf(manifest, TOKENIZER));
   let weights: VerifiedStream | undefined;
   const engine = await createEngine({
-    model: { id: model, created: manifest.created ?? 0 },
+    model: { id: model, created: manifest.created ?? 0, stored: storedModelOf(manifest, config) },
     kernels,
     config,
     tokenizer,

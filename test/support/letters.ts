@@ -5,4 +5,6 @@ export const letters: Vocabulary = {
   isText: (id) => id >= 32 && id < 127,
   isEnd: (id) => id === 0,
   decode: (ids) => String.fromCodePoint(...ids),
+  encode: (text) => Array.from(text, (letter) => letter.codePointAt(0)!),
+  bytesOf: (id) => (id === 0 ? new Uint8Array() : Uint8Array.of(id)),
 };

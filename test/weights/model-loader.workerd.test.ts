@@ -73,7 +73,11 @@ describe('a model in the bucket', () => {
     await provider.engine(keepAlive);
     expect(made).toHaveLength(1);
     expect(made[0]?.parts).toMatchObject({
-      model: { id: MODEL, created: 1_700_000_000 },
+      model: {
+        id: MODEL,
+        created: 1_700_000_000,
+        stored: { digest: createHash('sha256').update(weights).digest('hex'), languages: [] },
+      },
       config: { model_type: 'quicksilver' },
       tokenizer: { version: '1.0' },
     });

@@ -19,6 +19,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from training.corpus.paths import LANGUAGES
 from training.model.config import DenoiserConfig
 from training.model.denoiser import Denoiser
 from training.model.quantization import (
@@ -132,8 +133,13 @@ def read_quantized(folder: Path) -> Denoiser:
 
 
 def write_manifest(folder: Path) -> None:
-    """Sizes and SHA-256 of the files, and when the model was made (Unix seconds)."""
-    manifest = {"name": folder.name, "created": int(time.time()), "files": [describe(folder / name) for name in FILES]}
+    """Sizes and SHA-256 of the files, when the model was made (Unix seconds), and the languages of its corpus."""
+    manifest = {
+        "name": folder.name,
+        "created": int(time.time()),
+        "languages": sorted(set(LANGUAGES.values())),
+        "files": [describe(folder / name) for name in FILES],
+    }
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
 
 

@@ -39,6 +39,7 @@ export class SingleStreamModel implements CanvasModel {
     const { prefixTokens, suffixTokens, canvasSlots, revealThreshold, maxOutputTokens } = denoiser.config.diffusion;
     this.info = {
       contextLength: prefixTokens + suffixTokens + canvasSlots,
+      window: { prefixTokens, suffixTokens },
       maxOutputTokens,
       diffusion: { canvasWidths: [canvasSlots], revealThreshold, editThreshold: EDIT_THRESHOLD },
     };

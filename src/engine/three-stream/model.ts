@@ -39,6 +39,7 @@ export class ThreeStreamModel implements CanvasModel {
       denoiser.config.diffusion;
     this.info = {
       contextLength: prefixTokens + suffixTokens + canvasSlots,
+      window: { prefixTokens, suffixTokens },
       maxOutputTokens: denoiser.maxOutputTokens,
       diffusion: { canvasWidths, revealThreshold, editThreshold },
     };
