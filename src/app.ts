@@ -7,6 +7,7 @@ import { routed } from './api/backends/routed.ts';
 import { completions } from './api/dialects/completions.ts';
 import { fim } from './api/dialects/fim.ts';
 import { infill } from './api/dialects/infill.ts';
+import { detokenize, llamaCompletion, props, slots, tokenize } from './api/dialects/llama-server.ts';
 import { ollama } from './api/dialects/ollama.ts';
 import { tabbyEvent, tabbyHealth, tabbySetting } from './api/dialects/tabby.ts';
 import { errorResponse, onError } from './api/errors.ts';
@@ -23,8 +24,10 @@ import { ServiceMetrics } from './metrics/service-metrics.ts';
 import type { ApiKey } from './middleware/api-keys.ts';
 import { authentication } from './middleware/authentication.ts';
 import { bodyLimit } from './middleware/body-limit.ts';
+import { contentEncoding } from './middleware/content-encoding.ts';
 import { crossOrigin } from './middleware/cross-origin.ts';
 import { type Drain, draining } from './middleware/drain.ts';
+import { foreignPages } from './middleware/foreign-pages.ts';
 import { type LogLine, observe } from './middleware/observe.ts';
 import { type RateLimitOptions, rateLimit } from './middleware/rate-limit.ts';
 import { timeLimit } from './middleware/time-limit.ts';
@@ -76,6 +79,7 @@ export function createApp(
   app.use(requestId());
   app.use(observe({ metrics: counted, log: operations.log }));
   app.use(crossOrigin(operations));
+  app.use(foreignPages(operations));
   if (operations.drain) app.use(draining(operations.drain));
   app.use(playground(assets));
   app.use(authentication(operations));
@@ -94,9 +98,12 @@ export function createApp(
         ),
     }),
   );
-  const localLimit = bodyLimit({ maxBytes: MAX_BODY_BYTES });
-  const backendLimit = bodyLimit({ maxBytes: Math.max(MAX_BODY_BYTES, gateway.maxRequestBytes) });
-  app.use((c, next) => (FORWARDED_PATH.test(c.req.path) ? backendLimit : localLimit)(c, next));
+  const local = { maxBytes: MAX_BODY_BYTES };
+  const backend = { maxBytes: Math.max(MAX_BODY_BYTES, gateway.maxRequestBytes) };
+  for (const limited of [bodyLimit, contentEncoding]) {
+    const [localLimit, backendLimit] = [limited(local), limited(backend)];
+    app.use((c, next) => (FORWARDED_PATH.test(c.req.path) ? backendLimit : localLimit)(c, next));
+  }
 
   app.get('/', about(models));
   app.get('/health', health);
@@ -104,13 +111,18 @@ export function createApp(
   app.get('/metrics', metrics(counted));
   app.get('/openapi.json', description.json);
   app.get('/docs', description.docs);
-  app.get('/v1/models', listModels(models, gateway));
+  app.on('GET', ['/v1/models', '/models'], listModels(models, gateway));
   app.get('/v1/models/:id', getModel(models, gateway));
   app.get('/models/:name/:file', modelFiles(models.id, weights));
   app.post('/v1/completions', routed(completions, models, gateway, 'completions'));
   app.post('/v1/fim/completions', routed(fim, models, gateway, 'fim'));
   app.post('/beta/completions', routed(completions, models, gateway, 'completions'));
   app.post('/infill', infill(models));
+  app.on('POST', ['/completion', '/completions'], llamaCompletion(models));
+  app.post('/tokenize', tokenize(models));
+  app.post('/detokenize', detokenize(models));
+  app.get('/props', props(models));
+  app.get('/slots', slots);
   app.on(['GET', 'POST'], '/v1/health', tabbyHealth(models));
   app.post('/v1/events', tabbyEvent);
   app.get('/v1beta/server_setting', tabbySetting);

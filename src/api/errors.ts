@@ -16,7 +16,7 @@ const BUSY_RETRY_AFTER_SECONDS = 1;
 const CLIENT_CLOSED_REQUEST = 499;
 
 /** Where clients read Ollama's errors, `{"error": "message"}`, whatever refused the request. */
-const OLLAMA_PATH = /^\/api\//;
+export const OLLAMA_PATH = /^\/api\//;
 
 /** Turns anything thrown into what a client may know of it; internals are logged, never sent. */
 export function toApiError(error: unknown, requestId: string): ApiError {

@@ -29,7 +29,7 @@ function checkRequest(request: GenerateRequest): void {
     maxTokens >= 0 &&
     maxTokens <= 256 &&
     temperature >= 0 &&
-    temperature <= 2 &&
+    Number.isFinite(temperature) &&
     topP > 0 &&
     topP <= 1 &&
     seed === seed >>> 0 &&

@@ -24,6 +24,8 @@ BOUNDS = {
     "/beta/completions": "max_tokens",
     "/v1/fim/completions": "max_tokens",
     "/infill": "n_predict",
+    "/completion": "n_predict",
+    "/completions": "n_predict",
 }
 DEFAULT_TOKENS = 64
 FEW_TOKENS = 4

@@ -6,7 +6,7 @@ import type { Context } from 'hono';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import * as z from 'zod';
 import type { Call } from '../../backend/attempt.ts';
-import type { Operation } from '../../backend/config.ts';
+import { AUTO_MODEL, type Operation } from '../../backend/config.ts';
 import { toClientError } from '../../backend/errors.ts';
 import type { ForwardOutcome } from '../../backend/forward.ts';
 import type { Gateway } from '../../backend/gateway.ts';
@@ -31,7 +31,7 @@ export function forwarded(gateway: Gateway, localModel: string, operation: Opera
     const call = await readCall(c);
     refuseIfMisconfigured(gateway);
     const route = gateway.route({ operation, model: call.model, localModel });
-    if (route === undefined) throw backendRequired(operation, call.model);
+    if (route === undefined) throw backendRequired(operation, call.model, localModel);
     return respondWithOutcome(c, route, await forwardToBackend(c, gateway, route, call));
   };
 }
@@ -87,11 +87,13 @@ export function nameRoute(c: Context, backend: string, route: string, attempts: 
   c.header('x-quicksilver-attempts', String(attempts));
 }
 
-function backendRequired(operation: Operation, model: string): ApiError {
+/** Not 501: clients retry what is 5xx, and no retry makes this model chat. */
+function backendRequired(operation: Operation, model: string, localModel: string): ApiError {
+  const isKnown = model === localModel || model === AUTO_MODEL;
   return new ApiError(
-    501,
+    isKnown ? 400 : 404,
     `The local model does not do ${operation}, and no backend is configured that does it for the model '${model}'. ` +
       'Name one in the variable BACKENDS, with the model among its models or as the default; see docs/backends.md.',
-    { param: 'model', code: 'backend_required' },
+    { param: 'model', code: isKnown ? 'backend_required' : 'model_not_found' },
   );
 }

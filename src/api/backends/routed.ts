@@ -5,7 +5,8 @@ import type { Call } from '../../backend/attempt.ts';
 import { AUTO_MODEL, type Operation } from '../../backend/config.ts';
 import type { Gateway } from '../../backend/gateway.ts';
 import type { ModelProvider } from '../../engine/provider.ts';
-import { DEFAULT_MAX_TOKENS, readBody } from '../completion/schema.ts';
+import { looseLengthFields, maxTokensOf } from '../completion/limits.ts';
+import { readBody } from '../completion/schema.ts';
 import { cautious, Escalation } from './cascade.ts';
 import { forwardToBackend, nameRoute, refuseIfMisconfigured, respondWithOutcome } from './forwarded.ts';
 
@@ -15,7 +16,7 @@ type Dialect = (models: ModelProvider) => (c: Context) => Promise<Response>;
 const schema = z.object({
   model: z.unknown().optional(),
   stream: z.unknown().optional(),
-  max_tokens: z.unknown().optional(),
+  ...looseLengthFields,
 });
 
 /**
@@ -26,14 +27,14 @@ export function routed(dialect: Dialect, models: ModelProvider, gateway: Gateway
   const local = dialect(models);
 
   return async function routed(c: Context): Promise<Response> {
-    const { model, stream, max_tokens } = await readBody(c, schema);
+    const { model, stream, ...lengths } = await readBody(c, schema);
     if (typeof model !== 'string') return local(c);
     if (model === models.id) {
       nameRoute(c, 'local', 'model', 1);
       return local(c);
     }
     const call = { model, stream: stream === true, text: await c.req.text() };
-    if (model === AUTO_MODEL) return cascade(c, call, typeof max_tokens === 'number' ? max_tokens : DEFAULT_MAX_TOKENS);
+    if (model === AUTO_MODEL) return cascade(c, call, maxTokensOf(lengths));
     refuseIfMisconfigured(gateway);
     const route = gateway.route({ operation, model, localModel: models.id });
     if (route === undefined) return local(c);

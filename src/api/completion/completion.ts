@@ -3,6 +3,7 @@ import type { Completion, Decoding, Engine, Frame, GenerateRequest } from '../..
 import { ApiError } from '../../http/errors.ts';
 import { EDITOR_MIN_CONFIDENCE, type EditorRules, forEditor } from '../editor/editor.ts';
 import { type Cursor, isSingleLine } from '../editor/lines.ts';
+import { denoisingBound, type LengthParams, maxTokensOf } from './limits.ts';
 import { MAX_CHOICES, randomSeed } from './schema.ts';
 
 /** What a dialect makes of its request. Choice `i` of prompt `p` has index `p * n + i` and seed `seed + i`. */
@@ -37,9 +38,8 @@ interface PenaltyParams {
 }
 
 /** Validated fields that every dialect has under the same name. */
-export interface DecodingParams extends PenaltyParams {
+export interface DecodingParams extends PenaltyParams, LengthParams {
   suffix: string;
-  max_tokens: number;
   temperature: number;
   top_p: number;
   n: number;
@@ -54,6 +54,7 @@ export interface DecodingParams extends PenaltyParams {
   reuse?: boolean;
   max_steps?: number | undefined;
   deadline_ms?: number | undefined;
+  t_max_predict_ms?: number | undefined;
   reveal_threshold?: number | undefined;
   edit_threshold?: number | undefined;
   editor: boolean;
@@ -69,7 +70,7 @@ interface CallOptions {
 
 /**
  * Checks what no single field shows, and gathers the call.
- * @throws ApiError 400 for nothing to complete, too many choices, a canvas stream without a stream, or a parameter that
+ * @throws ApiError 400 for too many choices, a canvas stream without a stream, or a parameter that
  *   nothing applies.
  */
 export function toCall(
@@ -77,9 +78,6 @@ export function toCall(
   params: DecodingParams,
   { echo = false, logitBias, alternatives = 0 }: CallOptions = {},
 ): CompletionCall {
-  if (prompts.some(({ prefix, suffix }) => prefix === '' && suffix === '')) {
-    throw invalid('prompt', 'is empty and there is no suffix either.');
-  }
   if (prompts.length * params.n > MAX_CHOICES) throw invalid('n', `at most ${MAX_CHOICES} choices over all prompts.`);
   if (params.diffusing && !params.stream) throw invalid('diffusing', 'needs stream: true.');
   if (params.min_confidence !== undefined && !params.editor) throw invalid('min_confidence', 'needs editor: true.');
@@ -95,7 +93,7 @@ export function toCall(
     ...(params.editor && { editor: { minConfidence: params.min_confidence ?? EDITOR_MIN_CONFIDENCE } }),
     ...(params.deadline_ms !== undefined && { deadlineMs: params.deadline_ms }),
     decoding: {
-      maxTokens: params.max_tokens,
+      maxTokens: maxTokensOf(params),
       stop: params.stop,
       temperature: params.temperature,
       topP: params.top_p,
@@ -103,6 +101,7 @@ export function toCall(
       ...(logitBias && logitBias.size > 0 && { logitBias }),
       ...(alternatives > 0 && { alternatives }),
       ...(params.max_steps !== undefined && { maxSteps: params.max_steps }),
+      ...denoisingBound(params, prompts.length * params.n),
       ...(params.reveal_threshold !== undefined && { revealThreshold: params.reveal_threshold }),
       ...(params.edit_threshold !== undefined && { editThreshold: params.edit_threshold }),
       ...(params.canvas_width !== undefined && { canvasWidth: params.canvas_width }),

@@ -2,29 +2,33 @@
 import type { Context } from 'hono';
 import * as z from 'zod';
 import { ApiError } from '../../http/errors.ts';
-
-/** Tokens of a completion when the request names no bound: two canvases, what an editor shows at once. */
-export const DEFAULT_MAX_TOKENS = 64;
+import { readJson, withoutNulls } from './json-body.ts';
+import { budgetFields, lengthFields, wholeNumber } from './limits.ts';
+import { UNSUPPORTED } from './refused.ts';
 
 /** OpenAI allows 4 stop strings; editors that stop at every kind of block end send more. */
 export const MAX_STOP_STRINGS = 32;
 
+/** Some dialects bound them only by what can be looked for in every step. */
+export const MAX_LOOSE_STOP_STRINGS = 256;
+
 /** What Continue's Inception provider sends for an empty suffix, where a model with this token reads the end of the file. */
 const END_OF_FILE = '<|endoftext|>';
 
-/** Choices of one request, over all its prompts; they are computed one after the other. */
-export const MAX_CHOICES = 16;
+/**
+ * Choices of one request, over all its prompts: as many prompts as OpenAI takes at once, where its description has no bound. They are
+ * computed one after the other, each in its turn among other requests, and the time limit ends them all.
+ */
+export const MAX_CHOICES = 2048;
 
-export const MAX_CHOICES_PER_PROMPT = 8;
-
-/** Issue parameter that marks a well-formed value which this model cannot honour. */
-const UNSUPPORTED = { code: 'unsupported_parameter' };
+/** OpenAI's bound of `n`. */
+export const MAX_CHOICES_PER_PROMPT = 128;
 
 const tokens = z.array(z.int().min(0)).min(1);
 
-/** One text, or several for one request; or the token ids of such. */
+/** One text, or several for one request; or the token ids of such. An empty one is the beginning of a document. */
 export const promptField = z.union(
-  [z.string(), z.array(z.string()).min(1).max(MAX_CHOICES), tokens, z.array(tokens).min(1).max(MAX_CHOICES)],
+  [z.string(), z.array(z.string()).min(1).max(MAX_CHOICES), tokens.min(1), z.array(tokens).min(1).max(MAX_CHOICES)],
   {
     error: (issue) =>
       issue.input === undefined
@@ -56,7 +60,7 @@ export const logitBiasField = z
       'Added to the logits of tokens, by their ids in tokenizer.json: -100 bans a token, 100 leaves no other.',
   });
 
-const stopString = z.string().min(1, 'a stop string cannot be empty').max(256);
+const stopString = z.string().min(1, 'a stop string cannot be empty');
 
 export const stopField = z
   .union([stopString, z.array(stopString).max(MAX_STOP_STRINGS)], {
@@ -65,23 +69,29 @@ export const stopField = z
   .default([])
   .transform((stop) => (typeof stop === 'string' ? [stop] : stop));
 
-/** A parameter that is accepted only while it asks for nothing, which is when it has one of the values of `allowed`. */
-export function neutral(allowed: z.ZodType, reason: string) {
-  return z
-    .unknown()
-    .refine((value) => value === undefined || allowed.safeParse(value).success, { error: reason, params: UNSUPPORTED })
-    .optional()
-    .meta({
-      description: `Refused with any other value: ${reason}.`,
-      // The refinement does not show in a JSON schema.
-      override: ({ jsonSchema }) => {
-        const { $schema: _, ...described } = z.toJSONSchema(allowed, { io: 'input' });
-        Object.assign(jsonSchema, described);
-      },
-    });
-}
+/** As Mistral, llama.cpp and Ollama describe it: as many as a request has, and an empty one stops nothing. */
+export const looseStopField = z
+  .union([z.string(), z.array(z.string()).max(MAX_LOOSE_STOP_STRINGS)], {
+    error: `must be a string or an array of at most ${MAX_LOOSE_STOP_STRINGS} of them`,
+  })
+  .default([])
+  .transform((stop) => [stop].flat().filter((text) => text !== ''));
 
 const penalty = z.number().min(-2).max(2).default(0);
+
+/** What is beyond a ban changes nothing more. */
+const loosePenalty = z
+  .number()
+  .default(0)
+  .transform((amount) => Math.min(Math.max(-BAN, amount), BAN));
+
+/** A nucleus of nothing has the most probable token; engines take what is above 0. */
+function nucleus(p: number): number {
+  return p === 0 ? Number.EPSILON : p;
+}
+
+/** Any whole number, folded to the 32 bits that an engine takes; those that fit stay as they are. */
+export const seedField = wholeNumber().transform((seed) => (seed ^ Math.trunc(seed / 2 ** 32)) >>> 0);
 
 /** A seed for a request that names none. */
 export function randomSeed(): number {
@@ -95,13 +105,14 @@ export const decodingFields = {
     .string()
     .default('')
     .transform((suffix) => (suffix === END_OF_FILE ? '' : suffix)),
-  max_tokens: z.int().min(1).default(DEFAULT_MAX_TOKENS),
+  ...lengthFields,
+  ...budgetFields,
   temperature: z.number().min(0).max(2).default(0),
-  top_p: z.number().gt(0).max(1).default(1),
+  top_p: z.number().min(0).max(1).default(1).transform(nucleus),
   presence_penalty: penalty,
   frequency_penalty: penalty,
-  n: z.int().min(1).max(MAX_CHOICES_PER_PROMPT).default(1),
-  seed: z.int().optional(),
+  n: wholeNumber({ min: 1, max: MAX_CHOICES_PER_PROMPT }).default(1),
+  seed: seedField.optional(),
   stop: stopField,
   stream: z.boolean().default(false),
   stream_options: z.object({ include_usage: z.boolean().default(false) }).optional(),
@@ -135,16 +146,6 @@ export const decodingFields = {
     .describe(
       'The answer may be the rest of an earlier one, when what has been typed since is its beginning and nothing else has changed: at once, but not what the model would say of the longer prompt.',
     ),
-  max_steps: z
-    .int()
-    .min(1)
-    .optional()
-    .describe('Denoising steps that each choice may take; the answer is what the canvas says by then.'),
-  deadline_ms: z
-    .number()
-    .gt(0)
-    .optional()
-    .describe('Milliseconds that the choices together may take; the answer is what the canvas says by then.'),
   reveal_threshold: z.number().gt(0).max(1).optional().describe('Confidence at which a slot is revealed.'),
   edit_threshold: z.number().gt(0).max(1).optional().describe('Probability at which a revealed token is edited.'),
   /** See src/api/editor/showable.ts. */
@@ -157,35 +158,30 @@ export const decodingFields = {
     .describe('With `editor`: the text is empty when the geometric mean of its token probabilities is below this.'),
 };
 
-/** Parameters that this model cannot honour; refused rather than ignored. */
-export const unsupportedFields = {
-  repetition_penalty: neutral(z.literal(1), 'is not supported; use presence_penalty or frequency_penalty'),
-  top_k: neutral(z.literal([-1, 0]), 'is not supported; use top_p, or leave it out'),
-  min_tokens: neutral(z.literal(0), 'a minimum length is not supported; leave it out or send 0'),
+/** An unset name, or an empty one, is that of the local model. */
+export const localModelField = z.string().default('').describe('A name of /v1/models; the local model when absent.');
+
+/** The same as llama.cpp, Ollama and Tabby describe it, which bound none of them; below 0 a temperature is greedy as well. */
+export const looseDecodingFields = {
+  temperature: z
+    .number()
+    .default(0)
+    .transform((temperature) => Math.max(0, temperature)),
+  top_p: z
+    .number()
+    .default(1)
+    .transform((p) => nucleus(Math.min(Math.max(0, p), 1))),
+  presence_penalty: loosePenalty,
+  frequency_penalty: loosePenalty,
+  stop: looseStopField,
 };
 
 /**
- * Reads the body as JSON against a schema. A field that is `null` counts as absent, as in OpenAI's API.
- * @throws ApiError 400 whose `param` is the path of the first field that is wrong, 415 for another media type.
+ * Reads the body as JSON against a schema. A field that is `null` counts as absent, as in OpenAI's API, also inside of others.
+ * @throws ApiError 400 whose `param` is the path of the first field that is wrong, 415 for another media type or encoding.
  */
 export async function readBody<T extends z.ZodType>(c: Context, schema: T): Promise<z.output<T>> {
   return checkBody(await readJson(c), schema);
-}
-
-/** Reads the body as JSON, whatever it says. Throws ApiError 400 for no JSON, 415 for another media type. */
-export async function readJson(c: Context): Promise<unknown> {
-  const mediaType = c.req.header('content-type');
-  if (mediaType !== undefined && !/^application\/([\w.-]+\+)?json\s*(;|$)/i.test(mediaType)) {
-    throw new ApiError(415, `Send the body as application/json, not as ${mediaType}.`, {
-      code: 'unsupported_media_type',
-    });
-  }
-  try {
-    return JSON.parse(await c.req.text());
-  } catch (error) {
-    if (!(error instanceof SyntaxError)) throw error;
-    throw new ApiError(400, 'The body is not valid JSON.', { code: 'invalid_json' });
-  }
 }
 
 /** Checks a body that was read. Throws ApiError 400 as `readBody` does. */
@@ -204,11 +200,6 @@ export function editorInAddress(c: Context): boolean {
   if (value === undefined || value === 'false') return false;
   if (value === 'true') return true;
   throw new ApiError(400, 'editor: must be true or false.', { param: 'editor', code: 'invalid_parameter' });
-}
-
-function withoutNulls(body: unknown): unknown {
-  if (typeof body !== 'object' || body === null || Array.isArray(body)) return body;
-  return Object.fromEntries(Object.entries(body).filter(([, value]) => value !== null));
 }
 
 function errorOfIssue(issue: z.core.$ZodIssue): ApiError {

@@ -1,6 +1,7 @@
 /** Token ids that requests name: prompts that are tokens already, and biases. They are those of the model's `tokenizer.json`. */
 import type { Vocabulary } from '../../engine/types.ts';
 import { invalid, type PromptText } from './completion.ts';
+import { BAN } from './schema.ts';
 
 /** A prompt as the schema takes it: text or token ids, one or several. */
 export type PromptInput = string | readonly string[] | readonly number[] | readonly (readonly number[])[];
@@ -44,4 +45,18 @@ export function biasesOf(biases: Readonly<Record<string, number>>, vocabulary: V
   const wrong = entries.find(([id]) => !vocabulary.isText(id) && !vocabulary.isEnd(id));
   if (wrong) throw invalid(`logit_bias.${wrong[0]}`, 'is not the id of a token of text, nor of one that ends it.');
   return new Map(entries.filter(([, bias]) => bias !== 0));
+}
+
+/**
+ * Biases of llama.cpp: by id, or by text, each of whose tokens is biased. Those of one token add up to a ban at most.
+ * @throws ApiError 400 for an id that is neither of text nor of an end
+ */
+export function biasesOfPairs(pairs: readonly (readonly [number | string, number])[], vocabulary: Vocabulary) {
+  const sums: Record<string, number> = {};
+  for (const [token, bias] of pairs) {
+    for (const id of typeof token === 'number' ? [token] : vocabulary.encode(token)) {
+      sums[id] = Math.min(Math.max(-BAN, (sums[id] ?? 0) + bias), BAN);
+    }
+  }
+  return biasesOf(sums, vocabulary);
 }

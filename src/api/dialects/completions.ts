@@ -7,29 +7,37 @@ import * as z from 'zod';
 import type { ModelProvider } from '../../engine/provider.ts';
 import { engineFor } from '../completion/answer.ts';
 import { invalid, toCall } from '../completion/completion.ts';
+import { readJson } from '../completion/json-body.ts';
+import { wholeNumber } from '../completion/limits.ts';
 import type { LogProbs } from '../completion/log-probs.ts';
+import { refusedFields, refusedSamplers } from '../completion/refused.ts';
 import {
   checkBody,
   decodingFields,
   editorInAddress,
+  localModelField,
   logitBiasField,
-  MAX_CHOICES_PER_PROMPT,
   MAX_LOG_PROBS,
   promptField,
-  readJson,
-  unsupportedFields,
 } from '../completion/schema.ts';
 import { biasesOf, promptsOf } from '../completion/token-ids.ts';
 import { promptText } from './fim-markers.ts';
 import { isTabby, tabbyCompletion } from './tabby.ts';
 import { answer, type ChoiceShape } from './text-completion.ts';
 
+/** OpenAI's bound. */
+const MAX_BEST_OF = 20;
+
 export const completionsRequest = z.object({
   ...decodingFields,
-  ...unsupportedFields,
-  prompt: promptField,
+  ...refusedFields,
+  ...refusedSamplers,
+  model: localModelField,
+  /** Without one the text begins a document. */
+  prompt: promptField.default(''),
   echo: z.boolean().default(false),
-  best_of: z.int().min(1).max(MAX_CHOICES_PER_PROMPT).optional(),
+  /** 0 counts as absent. */
+  best_of: wholeNumber({ min: 0, max: MAX_BEST_OF }).optional(),
   logit_bias: logitBiasField,
   logprobs: z
     .union([z.int().min(0).max(MAX_LOG_PROBS), z.literal(false)])
@@ -60,7 +68,7 @@ export function completions(models: ModelProvider) {
     const options = { keep: n, logProbs: typeof logprobs === 'number' };
     const fields = { ...params, n: choicesOf(params) };
     checkLogProbs(params);
-    const engine = await engineFor(c, models, params.model);
+    const engine = await engineFor(c, models, params.model || models.id);
     const { vocabulary } = engine;
     const prompts = promptsOf(params.prompt, { vocabulary, suffix, promptOf: promptText(suffix) });
     const logitBias = biasesOf(params.logit_bias, vocabulary);
@@ -70,7 +78,8 @@ export function completions(models: ModelProvider) {
 }
 
 /** Choices to compute for a prompt. Throws ApiError 400 when they are fewer than asked for, or in a stream. */
-function choicesOf({ n, best_of = n, stream }: Params): number {
+function choicesOf({ n, best_of, stream }: Params): number {
+  if (!best_of) return n;
   if (best_of < n) throw invalid('best_of', `must be at least n, which is ${n}.`);
   if (best_of > n && stream) throw invalid('best_of', 'needs stream: false; which is best shows at the end.');
   return best_of;

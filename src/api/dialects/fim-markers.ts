@@ -60,19 +60,29 @@ export function splitAtMarkers(prompt: string): { prefix: string; suffix: string
   return undefined;
 }
 
-function split(prompt: string, markers: Markers): { prefix: string; suffix: string } | undefined {
-  const start = prompt.indexOf(markers.prefix);
-  const lead = prompt.slice(0, Math.max(start, 0)).replace('<s>', '');
-  // A marker within source code is no marker: only a repository-level prompt has anything before its first one.
-  if (start < 0 || (lead.trim() !== '' && lead.search(REPOSITORY_MARKERS) !== 0)) return undefined;
-  const prefixStart = start + markers.prefix.length;
-  const middle = prompt.lastIndexOf(markers.middle);
-  const suffix = prompt.indexOf(markers.suffix, prefixStart);
-  if (suffix < 0 || middle < suffix + markers.suffix.length) return undefined;
-  // What follows the last marker is the beginning of the middle: the completion goes on from there.
-  const begun = prompt.slice(middle + markers.middle.length);
-  return {
-    prefix: lead.replaceAll(REPOSITORY_MARKERS, '') + prompt.slice(prefixStart, suffix) + begun,
-    suffix: prompt.slice(suffix + markers.suffix.length, middle),
+function split(prompt: string, { prefix, suffix, middle }: Markers): { prefix: string; suffix: string } | undefined {
+  const end = prompt.lastIndexOf(middle);
+  const [first, firstAt, second] = firstOf(prompt, prefix, suffix);
+  const lead = prompt.slice(0, Math.max(firstAt, 0)).replace('<s>', '');
+  // A marker within source code is no marker: before its first one a prompt has nothing, or other files under their names; or other text
+  // where it ends with its last one, which source code does not.
+  const isWhole = prompt.length === end + middle.length;
+  if (firstAt < 0 || (lead.trim() !== '' && lead.search(REPOSITORY_MARKERS) !== 0 && !isWhole)) return undefined;
+  const secondAt = prompt.indexOf(second, firstAt + first.length);
+  if (secondAt < 0 || end < secondAt + second.length) return undefined;
+  const parts = {
+    [first]: prompt.slice(firstAt + first.length, secondAt),
+    [second]: prompt.slice(secondAt + second.length, end),
   };
+  // What follows the last marker is the beginning of the middle: the completion goes on from there.
+  const begun = prompt.slice(end + middle.length);
+  return { prefix: lead.replaceAll(REPOSITORY_MARKERS, '') + parts[prefix]! + begun, suffix: parts[suffix]! };
+}
+
+/** The marker that comes first, where it stands, and the other one. */
+function firstOf(prompt: string, prefix: string, suffix: string): [first: string, at: number, second: string] {
+  const [prefixAt, suffixAt] = [prompt.indexOf(prefix), prompt.indexOf(suffix)];
+  // Some models have learned both orders.
+  const isSuffixFirst = suffixAt >= 0 && suffixAt < prefixAt;
+  return isSuffixFirst ? [suffix, suffixAt, prefix] : [prefix, prefixAt, suffix];
 }

@@ -10,27 +10,32 @@ import * as z from 'zod';
 import type { ModelProvider } from '../../engine/provider.ts';
 import { engineFor } from '../completion/answer.ts';
 import { toCall } from '../completion/completion.ts';
+import { neutral, refusedFields, refusedSamplers } from '../completion/refused.ts';
 import {
   decodingFields,
   editorInAddress,
+  localModelField,
   logitBiasField,
-  neutral,
+  looseStopField,
   promptField,
   readBody,
-  unsupportedFields,
+  seedField,
 } from '../completion/schema.ts';
 import { biasesOf, promptsOf } from '../completion/token-ids.ts';
 import { answer, type ChoiceShape } from './text-completion.ts';
 
 export const fimRequest = z.object({
   ...decodingFields,
-  ...unsupportedFields,
+  ...refusedFields,
+  ...refusedSamplers,
+  model: localModelField,
+  stop: looseStopField,
   prompt: promptField,
   logit_bias: logitBiasField,
   logprobs: neutral(z.literal(false), 'log-probabilities have no place in these answers; ask /v1/completions'),
   best_of: neutral(z.literal(1), 'only 1 is supported; use n'),
   /** Mistral's name of `seed`. */
-  random_seed: z.int().optional(),
+  random_seed: seedField.optional(),
 });
 
 const shape: ChoiceShape = {
@@ -49,7 +54,7 @@ export function fim(models: ModelProvider) {
     const params = await readBody(c, fimRequest);
     params.editor ||= editorInAddress(c);
     const { suffix } = params;
-    const engine = await engineFor(c, models, params.model);
+    const engine = await engineFor(c, models, params.model || models.id);
     const { vocabulary } = engine;
     const promptOf = (text: string) => ({ text, prefix: text, suffix });
     const call = toCall(

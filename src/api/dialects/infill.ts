@@ -12,103 +12,115 @@ import type { ModelProvider } from '../../engine/provider.ts';
 import type { Engine } from '../../engine/types.ts';
 import { PLAIN_EVENTS } from '../../http/event-stream.ts';
 import { type AnswerFormat, engineFor, respond } from '../completion/answer.ts';
-import { type CompletionCall, type FinishedChoice, penaltiesOf } from '../completion/completion.ts';
+import {
+  type CompletionCall,
+  type FinishedChoice,
+  invalid,
+  type PromptText,
+  penaltiesOf,
+} from '../completion/completion.ts';
+import { budgetFields, denoisingBound, lengthFields, maxTokensOf, wholeNumber } from '../completion/limits.ts';
 import type { Piece } from '../completion/pieces.ts';
+import { neutral, refusedFields } from '../completion/refused.ts';
 import {
   BAN,
-  biasField,
-  DEFAULT_MAX_TOKENS,
   decodingFields,
-  logitBiasField,
+  localModelField,
+  looseDecodingFields,
   MAX_BIASES,
-  neutral,
+  MAX_CHOICES,
+  MAX_CHOICES_PER_PROMPT,
   randomSeed,
   readBody,
+  seedField,
 } from '../completion/schema.ts';
 import { timingsOf } from '../completion/timings.ts';
-import { biasesOf } from '../completion/token-ids.ts';
+import { biasesOfPairs } from '../completion/token-ids.ts';
 import { EDITOR_MIN_CONFIDENCE } from '../editor/editor.ts';
-import { withSnippets } from './snippets.ts';
-
-/** More than an editor shows of choices; they are computed one after the other. */
-const MAX_CHOICES = 8;
+import { leftContext } from './snippets.ts';
 
 /** Makes the further choices differ from the greedy one without leaving what is likely. */
 const ALTERNATIVES_TEMPERATURE = 0.6;
 
-const {
-  temperature,
-  top_p,
-  presence_penalty,
-  frequency_penalty,
-  stop,
-  stream,
-  max_steps,
-  deadline_ms,
-  min_confidence,
-} = decodingFields;
+/** Far more than clients send. Each is looked up for every slot of every step. */
+const biases = { error: `must have at most ${MAX_BIASES} entries` };
+const bias = z.union([z.number().transform((value) => Math.min(Math.max(-BAN, value), BAN)), z.literal(false)]);
+const biased = z.union([z.int().min(0), z.string()]);
 
-const biasPairs = z
-  .array(z.tuple([z.int().min(0), z.union([biasField, z.literal(false)])]))
-  .max(MAX_BIASES)
-  .transform((pairs) => Object.fromEntries(pairs.map(([id, bias]) => [String(id), bias === false ? -BAN : bias])));
+/** By ids or texts, as an object or as pairs; false bans a token. */
+const logitBias = z
+  .union([
+    z.array(z.tuple([biased, bias])).max(MAX_BIASES, biases),
+    z
+      .record(z.string(), bias)
+      .refine((entries) => Object.keys(entries).length <= MAX_BIASES, biases)
+      .transform((entries) => Object.entries(entries).map(([name, value]) => [idOrText(name), value] as const)),
+  ])
+  .default([])
+  .transform((pairs) => pairs.map(([token, value]) => [token, value === false ? -BAN : value] as const));
+
+/** Names of an object that are numbers are ids. */
+function idOrText(name: string): number | string {
+  return /^(0|[1-9]\d{0,8})$/.test(name) ? Number(name) : name;
+}
+
+/** What llama.cpp takes for every completion. */
+export const llamaFields = {
+  ...looseDecodingFields,
+  ...lengthFields,
+  ...budgetFields,
+  ...refusedFields,
+  model: localModelField,
+  n_cmpl: wholeNumber({ min: 1, max: MAX_CHOICES_PER_PROMPT }).optional(),
+  n: wholeNumber({ min: 1, max: MAX_CHOICES_PER_PROMPT }).default(1).describe('Another name of `n_cmpl`.'),
+  /** -1 is any. */
+  seed: wholeNumber().default(-1),
+  response_fields: z.array(z.string()).default([]),
+  logit_bias: logitBias,
+  n_probs: neutral(z.literal(0), 'log-probabilities have no place in these answers; ask /v1/completions'),
+  logprobs: neutral(z.literal([0, false]), 'log-probabilities have no place in these answers; ask /v1/completions'),
+  return_tokens: neutral(z.literal(false), 'token ids are not told; ask /tokenize'),
+  stream: decodingFields.stream,
+  min_confidence: decodingFields.min_confidence,
+};
 
 export const infillRequest = z.object({
-  model: z.string().default(''),
+  ...llamaFields,
   input_prefix: z.string().default(''),
   input_suffix: z.string().default(''),
   /** Chunks of other files, the most recent last. */
   input_extra: z.array(z.object({ text: z.string(), filename: z.string().optional() })).default([]),
   /** The line of the cursor, up to it. */
   prompt: z.string({ error: 'must be a string; token ids are not accepted' }).default(''),
-  /** -1: as many as the model can write; 0: read the context into the prefix cache. */
-  n_predict: z.int().min(-1).default(DEFAULT_MAX_TOKENS),
-  /** No limit when 0 or less, as in llama.cpp. Shared by the choices. */
-  t_max_predict_ms: z.number().default(0),
-  n_cmpl: z.int().min(1).max(MAX_CHOICES).default(1),
-  /** -1 is any. */
-  seed: z.int().default(-1),
-  response_fields: z.array(z.string()).default([]),
-  lora: neutral(z.array(z.unknown()).max(0), 'adapters are not supported'),
-  /** Also as a list of pairs, in which false bans a token. */
-  logit_bias: z.union([logitBiasField, biasPairs]),
-  grammar: neutral(z.literal(''), 'grammars are not supported'),
-  json_schema: neutral(z.strictObject({}), 'structured outputs are not supported'),
-  n_probs: neutral(z.literal(0), 'log-probabilities have no place in these answers; ask /v1/completions'),
-  ignore_eos: neutral(z.literal(false), 'is not supported; ban the end tokens with logit_bias'),
-  temperature,
-  top_p,
-  presence_penalty,
-  frequency_penalty,
-  stop,
-  stream,
-  max_steps,
-  deadline_ms,
   /** Our own: false for the text as the model wrote it. */
   editor: z.boolean().default(true),
-  min_confidence,
 });
 
-type Params = z.output<typeof infillRequest>;
+/** The fields that every completion of llama.cpp has, checked. */
+export type LlamaParams = z.output<z.ZodObject<typeof llamaFields>> & { editor: boolean };
 
 /** Answers the request of llama.vim and llama.vscode. */
 export function infill(models: ModelProvider) {
   return async function infill(c: Context): Promise<Response> {
     const params = await readBody(c, infillRequest);
     const engine = await engineFor(c, models, params.model || models.id);
-    return respond(c, engine, infillCall(params, engine), formatOf(params, engine));
+    const before = params.input_extra.map(({ text, filename }) => ({ text, path: filename }));
+    const { text: prefix, cutTokens } = leftContext(params.input_prefix + params.prompt, before, engine);
+    const prompt = { text: prefix, prefix, suffix: params.input_suffix };
+    return respond(c, engine, llamaCall([prompt], params, engine), llamaFormat(params, engine, cutTokens));
   };
 }
 
-function infillCall(params: Params, { vocabulary }: Engine): CompletionCall {
-  const { n_predict, n_cmpl, t_max_predict_ms, max_steps, deadline_ms } = params;
-  const logitBias = biasesOf(params.logit_bias, vocabulary);
-  const before = params.input_extra.map(({ text, filename }) => ({ text, path: filename }));
-  const prefix = withSnippets(params.input_prefix + params.prompt, before);
+/** Throws ApiError 400 for too many choices, and for a bias of no token. */
+export function llamaCall(prompts: readonly PromptText[], params: LlamaParams, { vocabulary }: Engine): CompletionCall {
+  const { n_cmpl = params.n, max_steps, deadline_ms } = params;
+  if (prompts.length * n_cmpl > MAX_CHOICES)
+    throw invalid('n_cmpl', `at most ${MAX_CHOICES} choices over all prompts.`);
+  const logitBias = biasesOfPairs(params.logit_bias, vocabulary);
   return {
-    prompts: [{ text: prefix, prefix, suffix: params.input_suffix }],
+    prompts,
     n: n_cmpl,
-    seed: params.seed === -1 ? randomSeed() : params.seed,
+    seed: params.seed === -1 ? randomSeed() : seedField.parse(params.seed),
     echo: false,
     stream: params.stream,
     diffusing: false,
@@ -117,22 +129,23 @@ function infillCall(params: Params, { vocabulary }: Engine): CompletionCall {
     alternativesTemperature: params.temperature || ALTERNATIVES_TEMPERATURE,
     ...(deadline_ms !== undefined && { deadlineMs: deadline_ms }),
     decoding: {
-      maxTokens: n_predict === -1 ? Number.MAX_SAFE_INTEGER : n_predict,
+      maxTokens: maxTokensOf(params),
       stop: params.stop,
       temperature: params.temperature,
       topP: params.top_p,
       ...penaltiesOf(params),
       ...(logitBias.size > 0 && { logitBias }),
       ...(max_steps !== undefined && { maxSteps: max_steps }),
-      ...(t_max_predict_ms > 0 && { maxDenoisingMs: t_max_predict_ms / n_cmpl }),
+      ...denoisingBound(params, prompts.length * n_cmpl),
     },
   };
 }
 
-function formatOf(params: Params, engine: Engine): AnswerFormat {
+/** @param cutTokens tokens that were left out of the context before the engine saw it */
+export function llamaFormat(params: LlamaParams, engine: Engine, cutTokens = 0): AnswerFormat {
   const settings = {
     n_ctx: engine.model.contextLength,
-    n_predict: params.n_predict,
+    n_predict: params.n_predict ?? maxTokensOf(params),
     seed: params.seed,
     temperature: params.temperature,
     top_p: params.top_p,
@@ -141,13 +154,13 @@ function formatOf(params: Params, engine: Engine): AnswerFormat {
   };
   const answerOf = (choice: FinishedChoice, content: string) => ({
     content,
-    ...resultOf(choice, engine),
+    ...resultOf(choice, engine, cutTokens),
     generation_settings: settings,
   });
   return {
     whole(choices) {
       const answers = choices.map((choice) =>
-        onlyFields(answerOf(choice, choice.completion.text), params.response_fields),
+        onlyFields(answerOf(choice, choice.completion.text), params.response_fields, { prompt: choice.prompt.text }),
       );
       return answers.length === 1 ? answers[0]! : answers;
     },
@@ -163,7 +176,12 @@ function formatOf(params: Params, engine: Engine): AnswerFormat {
 }
 
 /** What llama.cpp says of a finished choice, but its text. */
-function resultOf({ index, completion: { text, finishReason, usage, confidence } }: FinishedChoice, engine: Engine) {
+function resultOf(
+  { index, completion: { text, finishReason, usage, confidence } }: FinishedChoice,
+  engine: Engine,
+  cutTokens: number,
+) {
+  const truncatedTokens = usage.truncatedTokens + cutTokens;
   return {
     index,
     tokens: [],
@@ -173,24 +191,25 @@ function resultOf({ index, completion: { text, finishReason, usage, confidence }
     tokens_predicted: usage.completionTokens,
     tokens_evaluated: usage.promptTokens,
     has_new_line: text.includes('\n'),
-    // The context did not run out while the text was written; what was cut of it before is said below.
-    truncated: false,
+    // Not among the timings, where llama.vim looks for it to warn instead of showing its figures.
+    truncated: truncatedTokens > 0,
     stop_type: finishReason === 'stop' ? 'eos' : 'limit',
     stopping_word: '',
     tokens_cached: usage.cachedTokens,
     timings: timingsOf(usage),
     quicksilver: {
       confidence: usage.completionTokens > 0 ? confidence : null,
-      truncated_tokens: usage.truncatedTokens,
+      truncated_tokens: truncatedTokens,
       steps: usage.steps,
     },
   };
 }
 
-/** The fields at these paths, each under its path: `timings/prompt_n`. All fields when none is named. */
-function onlyFields(answer: object, paths: readonly string[]): object {
+/** The fields at these paths, each under its path: `timings/prompt_n`. All fields when none is named, but the `hidden` ones. */
+function onlyFields(answer: object, paths: readonly string[], hidden: object): object {
   if (paths.length === 0) return answer;
-  const found = paths.map((path): [string, unknown] => [path, path.split('/').reduce(fieldOf, answer as unknown)]);
+  const all: unknown = { ...answer, ...hidden };
+  const found = paths.map((path): [string, unknown] => [path, path.split('/').reduce(fieldOf, all)]);
   return Object.fromEntries(found.filter(([, value]) => value !== undefined));
 }
 

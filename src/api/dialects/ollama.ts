@@ -1,56 +1,46 @@
 /**
- * Ollama's POST /api/generate and GET /api/tags: https://github.com/ollama/ollama/blob/main/docs/api.md
+ * Ollama's POST /api/generate: https://github.com/ollama/ollama/blob/main/docs/api.md
  *
  * `raw` changes nothing: there is no template. Without effect, as unknown options are in Ollama: `keep_alive`, and of the
- * options all but num_predict, temperature (0 unless given), top_p, presence_penalty,
- * frequency_penalty, seed and stop.
+ * options all but the bounds of the length, temperature (0 unless given), top_p, presence_penalty, frequency_penalty, seed and stop.
  */
 import { type Context, Hono } from 'hono';
 import * as z from 'zod';
 import type { ModelProvider } from '../../engine/provider.ts';
 import type { Engine } from '../../engine/types.ts';
 import { JSON_LINES } from '../../http/event-stream.ts';
-import { type AnswerFormat, engineFor, respond } from '../completion/answer.ts';
-import { type CompletionCall, type FinishedChoice, toCall } from '../completion/completion.ts';
-import { DEFAULT_MAX_TOKENS, decodingFields, neutral, readBody } from '../completion/schema.ts';
+import { type AnswerFormat, respond } from '../completion/answer.ts';
+import { type CompletionCall, type FinishedChoice, invalid, toCall } from '../completion/completion.ts';
+import { budgetFields, lengthFields, maxTokensOf } from '../completion/limits.ts';
+import { neutral, nothing, refusedFields } from '../completion/refused.ts';
+import { decodingFields, looseDecodingFields, looseStopField, readBody, seedField } from '../completion/schema.ts';
 import { promptText } from './fim-markers.ts';
-
-/** Tag that Ollama adds to a model name without one. */
-const LATEST = ':latest';
+import { ollamaEngine, ollamaModels } from './ollama-models.ts';
 
 const NANOSECONDS_PER_MS = 1e6;
 
-const { temperature, top_p, presence_penalty, frequency_penalty, stop } = decodingFields;
-
-const empty = z.union([z.literal(''), z.array(z.unknown()).max(0)]);
-
 export const generateRequest = z.object({
-  model: z.string({ error: 'is required: the name of a model, see /api/tags' }),
+  ...lengthFields,
+  ...budgetFields,
+  ...refusedFields,
+  model: z.string().default(''),
   prompt: z.string().default(''),
   suffix: z.string().default(''),
   stream: z.boolean().default(true),
-  options: z
-    .object({
-      /** -1 and -2 (as many as fit) in Ollama. */
-      num_predict: z.int().min(-2).default(DEFAULT_MAX_TOKENS),
-      temperature,
-      top_p,
-      presence_penalty,
-      frequency_penalty,
-      seed: z.int().optional(),
-      stop,
-    })
-    .prefault({}),
-  system: neutral(empty, 'is not supported: this model completes text and takes no instructions'),
-  template: neutral(empty, 'templates are not supported'),
-  images: neutral(empty, 'images are not supported'),
-  context: neutral(empty, 'is not supported: send the text in prompt'),
-  format: neutral(empty, 'structured outputs are not supported'),
-  think: neutral(z.literal(false), 'thinking is not supported'),
-  logprobs: neutral(z.literal(false), 'log-probabilities are not available here; ask /v1/completions'),
-  top_logprobs: neutral(z.literal(0), 'log-probabilities are not available here; ask /v1/completions'),
-  max_steps: decodingFields.max_steps,
-  deadline_ms: decodingFields.deadline_ms,
+  /** Beside `options` it is Ollama's no more than a bound of the length is, and as easily put there. */
+  stop: looseStopField,
+  options: z.object({ ...lengthFields, ...looseDecodingFields, seed: seedField.optional() }).prefault({}),
+  truncate: z.boolean().default(true).describe('false: refuse a prompt that does not fit the context.'),
+  keep_alive: z
+    .unknown()
+    .optional()
+    .describe('Without effect, but 0 with nothing to complete is answered as `unload`.'),
+  system: neutral(nothing, 'is not supported: this model completes text and takes no instructions'),
+  template: neutral(nothing, 'templates are not supported'),
+  context: neutral(nothing, 'is not supported: send the text in prompt'),
+  think: neutral(nothing, 'thinking is not supported'),
+  logprobs: neutral(nothing, 'log-probabilities are not available here; ask /v1/completions'),
+  top_logprobs: neutral(nothing, 'log-probabilities are not available here; ask /v1/completions'),
   editor: decodingFields.editor,
   min_confidence: decodingFields.min_confidence,
 });
@@ -61,29 +51,50 @@ type Params = z.output<typeof generateRequest>;
 export function ollama(models: ModelProvider) {
   const routes = new Hono();
   routes.post('/generate', generate(models));
-  routes.get('/tags', tags(models));
+  ollamaModels(routes, models);
   return routes;
 }
 
 function generate(models: ModelProvider) {
   return async function generate(c: Context): Promise<Response> {
     const params = await readBody(c, generateRequest);
-    const name = params.model === models.id + LATEST ? models.id : params.model;
-    const engine = await engineFor(c, models, name);
-    // Ollama's way to load a model.
+    const engine = await ollamaEngine(c, models, params.model);
+    // Ollama's way to load a model, and to unload it.
     if (params.prompt === '' && params.suffix === '') {
-      return c.json({ ...header(params), response: '', done: true, done_reason: 'load' });
+      const reason = isZero(params.keep_alive) ? 'unload' : 'load';
+      return c.json({ ...header(params), response: '', done: true, done_reason: reason });
     }
+    if (!params.truncate) checkFits(params, engine);
     return respond(c, engine, callOf(params), formatOf(params, performance.now()));
   };
 }
 
+/** A number of seconds, or a duration as Go writes it. */
+function isZero(duration: unknown): boolean {
+  return duration === 0 || (typeof duration === 'string' && /^[+-]?(0+(\.0+)?[a-zµ]*)+$/.test(duration));
+}
+
+/** Throws ApiError 400 for text of which the model would not see all. */
+function checkFits({ prompt, suffix }: Params, { model: { window }, vocabulary }: Engine): void {
+  const fits = (text: string, limit: number) => vocabulary.encode(text).length <= limit;
+  // One is the token that begins a document.
+  if (window === undefined || (fits(prompt, window.prefixTokens - 1) && fits(suffix, window.suffixTokens))) return;
+  throw invalid(
+    'truncate',
+    `the context has ${window.prefixTokens - 1} tokens of prompt and ${window.suffixTokens} of suffix, and the text has more.`,
+  );
+}
+
 function callOf({ prompt, options, ...params }: Params): CompletionCall {
-  const { num_predict, ...decoding } = options;
-  const fields = { ...params, ...decoding, max_tokens: num_predict, n: 1, diffusing: false };
-  const call = toCall([promptText(params.suffix)(prompt)], fields);
-  if (num_predict >= 0) return call;
-  return { ...call, decoding: { ...call.decoding, maxTokens: Number.MAX_SAFE_INTEGER } };
+  const fields = {
+    ...params,
+    ...options,
+    stop: [...options.stop, ...params.stop],
+    max_tokens: maxTokensOf(params, options),
+    n: 1,
+    diffusing: false as const,
+  };
+  return toCall([promptText(params.suffix)(prompt)], fields);
 }
 
 function formatOf(params: Params, startMs: number): AnswerFormat {
@@ -122,30 +133,4 @@ function endOf({ completion: { finishReason, usage } }: FinishedChoice, startMs:
 
 function nanoseconds(ms: number): number {
   return Math.round(ms * NANOSECONDS_PER_MS);
-}
-
-function tags(models: ModelProvider) {
-  return async function tags(c: Context): Promise<Response> {
-    const { model } = await engineFor(c, models, models.id);
-    return c.json({ models: [tagOf(model)] });
-  };
-}
-
-/** Sizes and digests are those of Ollama's own files, which a model here does not have. */
-function tagOf({ id, created }: Engine['model']) {
-  return {
-    name: id + LATEST,
-    model: id + LATEST,
-    modified_at: new Date(created * 1000).toISOString(),
-    size: 0,
-    digest: '',
-    details: {
-      parent_model: '',
-      format: 'safetensors',
-      family: 'quicksilver',
-      families: ['quicksilver'],
-      parameter_size: '',
-      quantization_level: '',
-    },
-  };
 }

@@ -1,7 +1,20 @@
 /**
- * Code from elsewhere in a project, put before the text of the file. What does not fit the context is cut where the engine
- * cuts, on the side far from the cursor: the file itself has precedence, then what comes last here.
+ * Code from elsewhere in a project, put before the text of the file. The file has precedence, then what comes last here; but of what the
+ * model sees on the left a share is the snippets' own, or a file longer than the context would leave nothing of them.
  */
+import type { Engine } from '../../engine/types.ts';
+
+/** Of the context on the left; llama.cpp leaves other files a quarter of its batch at least. */
+const SNIPPET_SHARE = 1 / 4;
+
+/** Parts of the context by which the border between snippets and file moves: were it to move by tokens, no key could reuse the last one. */
+const WINDOW_STEPS = 8;
+
+/** Text beyond so many characters a token is not read: it would be cut anyway. */
+const CHARACTERS_PER_TOKEN = 16;
+
+/** What text that was not read is counted as. */
+const USUAL_CHARACTERS_PER_TOKEN = 3;
 
 export interface Snippet {
   path?: string | undefined;
@@ -26,10 +39,73 @@ const DEFAULT_COMMENT = ['// ', ''] as const;
  * @param path that of the file, when it is known: parts it from the snippets.
  */
 export function withSnippets(prefix: string, snippets: readonly Snippet[], path?: string): string {
-  const told = snippets.filter(({ text }) => text.trim() !== '');
-  if (told.length === 0) return prefix;
-  const before = told.map(({ path, text }) => `${heading(path)}${text.trimEnd()}\n\n`);
-  return before.join('') + heading(path) + prefix;
+  const before = written(snippets);
+  return before.length === 0 ? prefix : before.join('') + heading(path) + prefix;
+}
+
+/** Text for the left of the cursor, and how many tokens of what it is made of were left out (some are estimated). */
+export interface LeftContext {
+  text: string;
+  cutTokens: number;
+}
+
+/** The same within what the model sees on the left, so that its engine has nothing to cut. */
+export function leftContext(
+  prefix: string,
+  snippets: readonly Snippet[],
+  { model, vocabulary }: Pick<Engine, 'model' | 'vocabulary'>,
+  path?: string,
+): LeftContext {
+  const before = written(snippets);
+  const whole = { text: withSnippets(prefix, snippets, path), cutTokens: 0 };
+  if (model.window === undefined || before.length === 0) return whole;
+  const lengthOf = (text: string) => vocabulary.encode(text).length;
+  // One is the token before a text that begins a document.
+  const budget = model.window.prefixTokens - 1;
+  const step = Math.ceil(budget / WINDOW_STEPS);
+  const name = heading(path);
+
+  const readPrefix = prefix.slice(-CHARACTERS_PER_TOKEN * budget);
+  const prefixIds = vocabulary.encode(readPrefix);
+  const own = Math.floor(budget * SNIPPET_SHARE);
+  const left = budget - lengthOf(name) - Math.ceil(prefixIds.length / step) * step;
+  const kept = lastLines(before, Math.max(own, left), lengthOf);
+  const over = prefixIds.length - (budget - lengthOf(name) - lengthOf(kept));
+  const file = over > 0 ? fromLineStart(vocabulary.decode(prefixIds.slice(Math.ceil(over / step) * step))) : prefix;
+  const unread = prefix.length - readPrefix.length + before.join('').length - kept.length;
+  return {
+    text: kept + name + file,
+    cutTokens: Math.max(0, prefixIds.length - lengthOf(file)) + Math.round(unread / USUAL_CHARACTERS_PER_TOKEN),
+  };
+}
+
+/** Each snippet as it is put before a text; blank ones are left out. */
+function written(snippets: readonly Snippet[]): string[] {
+  return snippets
+    .filter(({ text }) => text.trim() !== '')
+    .map(({ path, text }) => `${heading(path)}${text.trimEnd()}\n\n`);
+}
+
+/** As many of the last lines as fit into `room` tokens, counted line by line. */
+function lastLines(blocks: readonly string[], room: number, lengthOf: (text: string) => number): string {
+  const lines = blocks
+    .join('')
+    .slice(-CHARACTERS_PER_TOKEN * room)
+    .split(/(?<=\n)/);
+  let used = 0;
+  let first = lines.length;
+  while (first > 0) {
+    used += lengthOf(lines[first - 1]!);
+    if (used > room) break;
+    first--;
+  }
+  return lines.slice(first).join('').trimStart();
+}
+
+/** Without the end of a line at its beginning, unless that is all there is. */
+function fromLineStart(text: string): string {
+  const end = text.indexOf('\n');
+  return end < 0 || end === text.length - 1 ? text.replace(/^\ufffd+/, '') : text.slice(end + 1);
 }
 
 function heading(path: string | undefined): string {

@@ -9,19 +9,21 @@ import * as z from 'zod';
 import type { ModelProvider } from '../../engine/provider.ts';
 import { PLAIN_EVENTS } from '../../http/event-stream.ts';
 import { engineFor, respond } from '../completion/answer.ts';
-import { checkBody, DEFAULT_MAX_TOKENS, decodingFields, neutral, randomSeed, readBody } from '../completion/schema.ts';
+import { budgetFields, denoisingBound, lengthFields, maxTokensOf } from '../completion/limits.ts';
+import { neutral, refusedFields } from '../completion/refused.ts';
+import { checkBody, looseDecodingFields, randomSeed, readBody, seedField } from '../completion/schema.ts';
 import { EDITOR_MIN_CONFIDENCE } from '../editor/editor.ts';
-import { withSnippets } from './snippets.ts';
+import { leftContext } from './snippets.ts';
 
 const snippets = z
-  .array(z.object({ filepath: z.string(), body: z.string() }))
-  .nullish()
-  .transform((list) => (list ?? []).map(({ filepath, body }) => ({ path: filepath, text: body })));
+  .array(z.object({ filepath: z.string().default(''), body: z.string() }))
+  .default([])
+  .transform((list) => list.map(({ filepath, body }) => ({ path: filepath, text: body })));
 
 const segments = z.object({
   prefix: z.string({ error: 'is required' }),
-  suffix: z.string().nullish(),
-  filepath: z.string().nullish(),
+  suffix: z.string().default(''),
+  filepath: z.string().optional(),
   declarations: snippets,
   /** Both sorted by relevance, the most relevant first. */
   relevant_snippets_from_changed_files: snippets,
@@ -29,16 +31,17 @@ const segments = z.object({
 });
 
 export const tabbyRequest = z.object({
+  ...lengthFields,
+  ...budgetFields,
+  ...refusedFields,
   segments,
-  temperature: decodingFields.temperature,
-  seed: z.int().optional(),
-  max_steps: decodingFields.max_steps,
-  deadline_ms: decodingFields.deadline_ms,
+  temperature: looseDecodingFields.temperature,
+  stop: looseDecodingFields.stop,
+  seed: seedField.optional(),
+  n: neutral(z.literal(1), 'Tabby answers one choice'),
+  stream: neutral(z.literal(false), 'Tabby answers whole'),
   mode: neutral(z.literal('standard'), 'only the standard mode is supported: this model does not predict edits'),
-  debug_options: neutral(
-    z.record(z.string(), z.union([z.literal(false), z.null()])),
-    'debug options are not supported',
-  ),
+  debug_options: neutral(z.record(z.string(), z.literal(false)), 'debug options are not supported'),
 });
 
 export const tabbyEventRequest = z.object({
@@ -54,19 +57,21 @@ export function isTabby(body: unknown): boolean {
 
 /** Answers a completion request of Tabby: one choice, as the editor can show it. */
 export async function tabbyCompletion(c: Context, models: ModelProvider, body: unknown): Promise<Response> {
-  const { segments, temperature, seed, max_steps, deadline_ms } = checkBody(body, tabbyRequest);
+  const params = checkBody(body, tabbyRequest);
+  const { segments, temperature, stop, seed, max_steps, deadline_ms } = params;
   const engine = await engineFor(c, models, models.id);
-  const prefix = withSnippets(
+  const { text: prefix } = leftContext(
     segments.prefix,
     [
       ...segments.declarations,
       ...segments.relevant_snippets_from_recently_opened_files.toReversed(),
       ...segments.relevant_snippets_from_changed_files.toReversed(),
     ],
-    segments.filepath ?? undefined,
+    engine,
+    segments.filepath,
   );
   const call = {
-    prompts: [{ text: prefix, prefix, suffix: segments.suffix ?? '' }],
+    prompts: [{ text: prefix, prefix, suffix: segments.suffix }],
     n: 1,
     seed: seed ?? randomSeed(),
     echo: false,
@@ -76,11 +81,12 @@ export async function tabbyCompletion(c: Context, models: ModelProvider, body: u
     editor: { minConfidence: EDITOR_MIN_CONFIDENCE },
     ...(deadline_ms !== undefined && { deadlineMs: deadline_ms }),
     decoding: {
-      maxTokens: DEFAULT_MAX_TOKENS,
-      stop: [],
+      maxTokens: maxTokensOf(params),
+      stop,
       temperature,
       topP: 1,
       ...(max_steps !== undefined && { maxSteps: max_steps }),
+      ...denoisingBound(params, 1),
     },
   };
   return respond(c, engine, call, {

@@ -9,6 +9,9 @@ import { type LogProbs, logProbsOf } from '../completion/log-probs.ts';
 import type { Piece } from '../completion/pieces.ts';
 import { usageOf } from '../completion/usage.ts';
 
+/** Enough to tell models apart, and to be read aloud. */
+const FINGERPRINT_DIGITS = 12;
+
 type FinishReason = Completion['finishReason'] | null;
 
 /** What one dialect makes of a choice: of a finished one, and of one chunk of a stream. */
@@ -38,6 +41,8 @@ export function answer(
     object: 'text_completion',
     created: Math.floor(Date.now() / 1000),
     model: engine.model.id,
+    // Other weights have another one.
+    ...(engine.model.stored && { system_fingerprint: `fp_${engine.model.stored.digest.slice(0, FINGERPRINT_DIGITS)}` }),
   };
   return respond(c, engine, call, {
     whole: (finished) => ({

@@ -48,6 +48,7 @@ const header = {
   object: z.literal('text_completion'),
   created: z.int(),
   model: z.string(),
+  system_fingerprint: z.string().optional().meta({ description: 'Beginning of the digest of the weights.' }),
 };
 
 const completionChoice = z.object({
@@ -132,7 +133,7 @@ const infillAnswer = z
     tokens_predicted: count,
     tokens_evaluated: count,
     has_new_line: z.boolean(),
-    truncated: z.boolean(),
+    truncated: z.boolean().meta({ description: 'Whether some of the context did not fit.' }),
     stop_type: z.enum(['eos', 'limit']),
     stopping_word: z.string(),
     tokens_cached: count,
@@ -202,7 +203,7 @@ const generateEnd = z
 /** An empty prompt and suffix load the model. */
 export const generate = z.union([
   generateEnd,
-  z.object({ ...generated, done: z.literal(true), done_reason: z.literal('load') }).meta({ id: 'Loaded' }),
+  z.object({ ...generated, done: z.literal(true), done_reason: z.enum(['load', 'unload']) }).meta({ id: 'Loaded' }),
 ]);
 
 export const generateChunk = z

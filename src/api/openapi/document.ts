@@ -62,7 +62,7 @@ function described(
     responses: {
       ...errors([500, 504], shape),
       ...(!isPublic && errors([hasKeys ? 401 : 403, 429], shape)),
-      ...(body && errors([400, 413, 415], shape)),
+      ...(body && errors([400, 403, 413, 415], shape)),
       ...(asksBackends &&
         hasBackends && {
           '4XX': { description: 'The backend refuses the request.', content: json(shapes.error) },

@@ -6,7 +6,9 @@ import { forwardedRequest } from '../backends/forwarded.ts';
 import { completionsRequest } from '../dialects/completions.ts';
 import { fimRequest } from '../dialects/fim.ts';
 import { infillRequest } from '../dialects/infill.ts';
+import { completionRequest, detokenizeRequest, tokenizeRequest } from '../dialects/llama-server.ts';
 import { generateRequest } from '../dialects/ollama.ts';
+import { showRequest, unsupportedRequest } from '../dialects/ollama-models.ts';
 import { tabbyEventRequest, tabbyRequest } from '../dialects/tabby.ts';
 import * as answers from './answers.ts';
 import { type Content, type ErrorStatus, errors, events, json, lines } from './responses.ts';
@@ -65,8 +67,30 @@ const forwarded = {
   body: forwardedRequest.meta({ description: 'With whatever else the backend takes.' }),
   responses: {
     ...ok(json(shapes.passedOn), { 'text/event-stream': { schema: { description: 'The events of the backend.' } } }),
-    ...errors([501, ...BACKEND]),
+    ...errors([404, ...BACKEND]),
   },
+} as const;
+
+const llamaCompletion = {
+  method: 'post',
+  tag: 'Editors',
+  body: completionRequest,
+  params: { query: editorQuery },
+  responses: { ...ok(json(answers.infill), events(answers.infillChunk, { done: false })), ...errors(LOCAL_MODEL) },
+} as const;
+
+/** What this model cannot do, so that clients are told once and for all. */
+const ollamaRefusal = {
+  method: 'post',
+  tag: 'Editors',
+  body: unsupportedRequest,
+  responses: errors([400, ...LOCAL_MODEL], shapes.ollamaError),
+} as const;
+
+const listModels = {
+  method: 'get',
+  tag: 'Models',
+  responses: { ...ok(json(shapes.modelList)), ...errors([503]) },
 } as const;
 
 const tabbyHealth = {
@@ -133,6 +157,70 @@ export const API_ROUTES: readonly ApiRoute[] = [
     summary: 'The models (Ollama)',
     responses: { ...ok(json(shapes.tags)), ...errors([503], shapes.ollamaError) },
   },
+  {
+    method: 'get',
+    path: '/api/ps',
+    id: 'ollamaRunning',
+    tag: 'Editors',
+    summary: 'The loaded models (Ollama)',
+    responses: { ...ok(json(shapes.running)), ...errors([503], shapes.ollamaError) },
+  },
+  {
+    method: 'post',
+    path: '/api/show',
+    id: 'ollamaShow',
+    tag: 'Editors',
+    summary: 'One model (Ollama)',
+    body: showRequest,
+    responses: { ...ok(json(shapes.shown)), ...errors(LOCAL_MODEL, shapes.ollamaError) },
+  },
+  {
+    method: 'get',
+    path: '/api/version',
+    id: 'ollamaVersion',
+    tag: 'Editors',
+    summary: 'The version of Ollama whose API this is',
+    responses: ok(json(shapes.ollamaVersion)),
+  },
+  { ...ollamaRefusal, path: '/api/chat', id: 'ollamaChat', summary: 'Refused: the model completes text' },
+  { ...ollamaRefusal, path: '/api/embed', id: 'ollamaEmbed', summary: 'Refused: the model completes text' },
+  { ...ollamaRefusal, path: '/api/embeddings', id: 'ollamaEmbeddings', summary: 'Refused: the model completes text' },
+  { ...llamaCompletion, path: '/completion', id: 'llamaCompletion', summary: 'Complete a prompt (llama.cpp)' },
+  { ...llamaCompletion, path: '/completions', id: 'llamaCompletions', summary: 'The same under its other name' },
+  {
+    method: 'post',
+    path: '/tokenize',
+    id: 'tokenize',
+    tag: 'Editors',
+    summary: 'Token ids of a text (llama.cpp)',
+    body: tokenizeRequest,
+    responses: { ...ok(json(shapes.tokenized)), ...errors([503]) },
+  },
+  {
+    method: 'post',
+    path: '/detokenize',
+    id: 'detokenize',
+    tag: 'Editors',
+    summary: 'Text of token ids (llama.cpp)',
+    body: detokenizeRequest,
+    responses: { ...ok(json(shapes.detokenized)), ...errors([503]) },
+  },
+  {
+    method: 'get',
+    path: '/props',
+    id: 'llamaProps',
+    tag: 'Editors',
+    summary: 'What holds for requests that do not say (llama.cpp)',
+    responses: { ...ok(json(shapes.llamaProps)), ...errors([503]) },
+  },
+  {
+    method: 'get',
+    path: '/slots',
+    id: 'llamaSlots',
+    tag: 'Editors',
+    summary: 'Refused: there are no slots (llama.cpp)',
+    responses: errors([404]),
+  },
   { ...tabbyHealth, method: 'get', id: 'tabbyHealth' },
   { ...tabbyHealth, method: 'post', id: 'tabbyHealthByPost' },
   {
@@ -155,14 +243,8 @@ export const API_ROUTES: readonly ApiRoute[] = [
   { ...forwarded, path: '/v1/chat/completions', id: 'createChatCompletion', summary: 'Chat' },
   { ...forwarded, path: '/v1/edit/completions', id: 'createEditCompletion', summary: 'Rewrite a region (Inception)' },
   { ...forwarded, path: '/v1/apply/completions', id: 'createApplyCompletion', summary: 'Apply an edit (Inception)' },
-  {
-    method: 'get',
-    path: '/v1/models',
-    id: 'listModels',
-    tag: 'Models',
-    summary: 'The local model, and those of backends',
-    responses: { ...ok(json(shapes.modelList)), ...errors([503]) },
-  },
+  { ...listModels, path: '/v1/models', id: 'listModels', summary: 'The local model, and those of backends' },
+  { ...listModels, path: '/models', id: 'listModelsOfBase', summary: 'The same, for clients whose base has no /v1' },
   {
     method: 'get',
     path: '/v1/models/{id}',

@@ -46,6 +46,8 @@ const modelHead = {
   created: z.int(),
   owned_by: z.string(),
   name: z.string(),
+  type: z.literal('base'),
+  capabilities: z.record(z.string(), z.boolean()),
 };
 
 /** A model of a backend has the head alone: what it can do is known there. */
@@ -54,6 +56,12 @@ export const model = z
     z.object(modelHead),
     z.object({
       ...modelHead,
+      max_context_length: z.int(),
+      context: z
+        .object({ prefix_tokens: z.int(), suffix_tokens: z.int() })
+        .optional()
+        .meta({ description: 'Tokens on each side of the cursor that the model sees.' }),
+      languages: z.array(z.string()).optional().meta({ description: 'What it was trained on.' }),
       input_modalities: z.array(z.string()),
       output_modalities: z.array(z.string()),
       context_length: z.int(),
@@ -75,24 +83,75 @@ export const model = z
 
 export const modelList = z.object({ object: z.literal('list'), data: z.array(model) });
 
-export const tags = z.object({
+const ollamaDetails = z.object({
+  parent_model: z.string(),
+  format: z.string(),
+  family: z.string(),
+  families: z.array(z.string()),
+  parameter_size: z.string(),
+  quantization_level: z.string(),
+});
+
+const ollamaModel = {
+  name: z.string(),
+  model: z.string(),
+  size: z.int(),
+  digest: z.string(),
+  details: ollamaDetails,
+};
+
+export const tags = z.object({ models: z.array(z.object({ ...ollamaModel, modified_at: z.iso.datetime() })) });
+
+export const running = z.object({
   models: z.array(
-    z.object({
-      name: z.string(),
-      model: z.string(),
-      modified_at: z.iso.datetime(),
-      size: z.int(),
-      digest: z.string(),
-      details: z.object({
-        parent_model: z.string(),
-        format: z.string(),
-        family: z.string(),
-        families: z.array(z.string()),
-        parameter_size: z.string(),
-        quantization_level: z.string(),
-      }),
-    }),
+    z.object({ ...ollamaModel, expires_at: z.iso.datetime(), size_vram: z.int(), context_length: z.int() }),
   ),
+});
+
+export const shown = z.object({
+  modelfile: z.string(),
+  parameters: z.string(),
+  template: z.string(),
+  details: ollamaDetails,
+  model_info: z.record(z.string(), z.unknown()),
+  capabilities: z.array(z.string()),
+  modified_at: z.iso.datetime(),
+});
+
+export const ollamaVersion = z.object({ version: z.string() });
+
+export const tokenized = z.object({
+  tokens: z.union([
+    z.array(z.int()),
+    z.array(
+      z.object({
+        id: z.int(),
+        piece: z
+          .union([z.string(), z.array(z.int())])
+          .meta({ description: 'Bytes that are no whole characters are numbers.' }),
+      }),
+    ),
+  ]),
+});
+
+export const detokenized = z.object({ content: z.string() });
+
+export const llamaProps = z.object({
+  default_generation_settings: z.object({
+    id: z.int(),
+    n_ctx: z.int(),
+    is_processing: z.boolean(),
+    params: z.record(z.string(), z.number()),
+  }),
+  total_slots: z.int(),
+  model_alias: z.string(),
+  model_path: z.string(),
+  modalities: z.object({ vision: z.boolean(), audio: z.boolean() }),
+  chat_template: z.string(),
+  bos_token: z.string(),
+  eos_token: z.string(),
+  build_info: z.string(),
+  is_sleeping: z.boolean(),
 });
 
 export const tabbyHealth = z.object({

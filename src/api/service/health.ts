@@ -19,6 +19,7 @@ export function about(models: ModelProvider) {
         '/v1/apply/completions',
         '/beta/completions',
         '/infill',
+        '/completion',
         '/api/generate',
         '/v1/models',
         '/health',

@@ -34,10 +34,17 @@ async function answer(c: Context, manifest: Manifest, name: string, source: Weig
   const etag = `"${file.sha256}"`;
   const headers = { etag, 'cache-control': 'no-cache' };
   if (c.req.header('if-none-match') === etag) return c.body(null, 304, headers);
-  const body = await source.open(name, file.sha256);
-  if (body === null) throw unavailable(manifest.name, new WeightsMissing([name]));
   const type = name.endsWith('.json') ? 'application/json' : 'application/octet-stream';
-  return c.body(body, 200, { ...headers, 'content-type': type });
+  const described = { ...headers, 'content-type': type };
+  const missing = () => unavailable(manifest.name, new WeightsMissing([name]));
+  if (c.req.method === 'HEAD') {
+    // Nothing is opened for who does not read it: behind some stores that begins a download.
+    if ((await source.size(name)) === null) throw missing();
+    return c.body(null, 200, { ...described, 'content-length': String(file.size) });
+  }
+  const body = await source.open(name, file.sha256);
+  if (body === null) throw missing();
+  return c.body(body, 200, described);
 }
 
 function fileNotFound(model: string, file: string): ApiError {

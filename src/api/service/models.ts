@@ -5,17 +5,35 @@ import type { ModelProvider } from '../../engine/provider.ts';
 import type { ModelInfo } from '../../engine/types.ts';
 import { engineFor } from '../completion/answer.ts';
 
+/** Mistral's Python client reads no list whose models have neither of these. */
+const MISTRAL_FIELDS = {
+  type: 'base',
+  capabilities: {
+    completion_chat: false,
+    completion_fim: true,
+    function_calling: false,
+    fine_tuning: false,
+    vision: false,
+  },
+};
+
 function modelObject(model: ModelInfo) {
+  const { id, created, contextLength, maxOutputTokens, window, stored, diffusion } = model;
   return {
-    id: model.id,
+    id,
     object: 'model',
-    created: model.created,
+    created,
     owned_by: 'quicksilver',
-    name: model.id,
+    name: id,
+    ...MISTRAL_FIELDS,
+    max_context_length: contextLength,
+    // What a client should know before it sends a file.
+    ...(window && { context: { prefix_tokens: window.prefixTokens, suffix_tokens: window.suffixTokens } }),
+    ...(stored && { languages: stored.languages }),
     input_modalities: ['text'],
     output_modalities: ['text'],
-    context_length: model.contextLength,
-    max_output_length: model.maxOutputTokens,
+    context_length: contextLength,
+    max_output_length: maxOutputTokens,
     pricing: { prompt: '0', completion: '0' },
     supported_sampling_parameters: [
       'temperature',
@@ -29,11 +47,11 @@ function modelObject(model: ModelInfo) {
       'logit_bias',
     ],
     supported_features: ['fim', 'diffusing'],
-    ...(model.diffusion && {
+    ...(diffusion && {
       quicksilver: {
-        canvas_widths: model.diffusion.canvasWidths,
-        reveal_threshold: model.diffusion.revealThreshold,
-        edit_threshold: model.diffusion.editThreshold,
+        canvas_widths: diffusion.canvasWidths,
+        reveal_threshold: diffusion.revealThreshold,
+        edit_threshold: diffusion.editThreshold,
       },
     }),
   };
@@ -41,7 +59,7 @@ function modelObject(model: ModelInfo) {
 
 /** A model of a backend; what it can do is known there. */
 function backendModelObject({ id, backend }: Gateway['models'][number]) {
-  return { id, object: 'model', created: 0, owned_by: backend, name: id };
+  return { id, object: 'model', created: 0, owned_by: backend, name: id, type: 'base', capabilities: {} };
 }
 
 /** Lists the local model and those of backends; 503 while it cannot answer, so that no client picks what is not there. */

@@ -31,8 +31,15 @@ describe.each(PATHS)('POST %s', (path) => {
   it('should name what to configure when there is no backend for it', async () => {
     const response = await post(createApp(provider()), path, { model: 'nano', messages: [] });
     const error = await errorOf(response);
-    expect(error).toMatchObject({ status: 501, type: 'server_error', param: 'model', code: 'backend_required' });
+    expect(error).toMatchObject({
+      status: 400,
+      type: 'invalid_request_error',
+      param: 'model',
+      code: 'backend_required',
+    });
     expect(error.message).toMatch(/BACKENDS.*docs\/backends\.md/);
+    const unknown = await errorOf(await post(createApp(provider()), path, { model: 'gpt-4', messages: [] }));
+    expect(unknown).toMatchObject({ status: 404, param: 'model', code: 'model_not_found' });
   });
 
   it('should answer 400 to a body that names no model, and 405 to another method', async () => {
@@ -65,6 +72,8 @@ describe('models of backends', () => {
       created: 0,
       owned_by: 'big',
       name: 'org/other',
+      type: 'base',
+      capabilities: {},
     });
     expect((await app().request('/v1/models/pattern-1')).status).toBe(404);
   });

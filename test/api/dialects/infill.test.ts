@@ -63,7 +63,7 @@ describe('POST /infill', () => {
       'timings/predicted_ms': 20,
       'timings/predicted_per_token_ms': 5,
       'timings/predicted_per_second': 200,
-      truncated: false,
+      truncated: true,
       tokens_cached: 3,
     });
   });
@@ -96,7 +96,7 @@ describe('POST /infill', () => {
         stop: true,
         stop_type: 'eos',
         model: 'nano',
-        truncated: false,
+        truncated: true,
         tokens_cached: 3,
         tokens_predicted: 4,
         tokens_evaluated: 5,
@@ -198,6 +198,44 @@ describe('POST /infill', () => {
     expect(engine.requests).toMatchObject([{ logitBias, maxSteps: 3, deadlineMs: expect.closeTo(60_000, -4) }]);
   });
 
+  it('should bias each token of a text, and take what is beyond a ban for one', async () => {
+    const { ask, engine } = setUp();
+    await ask({
+      input_prefix: 'a',
+      logit_bias: [
+        ['ab', -1000],
+        [98, 1],
+        ['c', false],
+      ],
+    });
+    await ask({ input_prefix: 'a', logit_bias: { 97: false, bc: 2 } });
+    expect(engine.requests.map(({ logitBias }) => logitBias)).toEqual([
+      new Map([
+        [97, -100],
+        [98, -99],
+        [99, -100],
+      ]),
+      new Map([
+        [97, -100],
+        [98, 2],
+        [99, 2],
+      ]),
+    ]);
+  });
+
+  it('should say that a context was cut, and only then', async () => {
+    const { ask } = setUp({}, { truncatedTokens: 0 });
+    expect(await (await ask({ input_prefix: 'a' })).json()).toMatchObject({ truncated: false });
+  });
+
+  it('should answer the prompt as it was read where that field is chosen', async () => {
+    const { ask } = setUp();
+    const fields = ['content', 'generation_settings/n_predict', 'prompt'];
+    const body = await (await ask({ input_prefix: 'a', prompt: 'b', n_predict: 8, response_fields: fields })).json();
+    expect(body).toEqual({ content: 'return a + b', 'generation_settings/n_predict': 8, prompt: 'ab' });
+    expect(await (await ask({ input_prefix: 'a' })).json()).not.toHaveProperty('prompt');
+  });
+
   it('should not find inherited names among the fields', async () => {
     const { ask } = setUp();
     const response = await ask({ input_prefix: 'a', response_fields: ['constructor', 'timings/toString', 'index'] });
@@ -209,12 +247,12 @@ describe('POST /infill', () => {
     ['json_schema', { json_schema: { type: 'object' } }],
     ['n_probs', { n_probs: 3 }],
     ['ignore_eos', { ignore_eos: true }],
-    ['logit_bias', { logit_bias: [['hello', 1]] }],
+    ['logit_bias', { logit_bias: [['hello']] }],
     ['logit_bias.7', { logit_bias: [[7, 1]] }],
     ['deadline_ms', { deadline_ms: 0 }],
     ['lora', { lora: [{ id: 0, scale: 0.5 }] }],
     ['prompt', { prompt: [1, 2] }],
-    ['n_predict', { n_predict: -2 }],
+    ['n_predict', { n_predict: 1.5 }],
     ['n_cmpl', { n_cmpl: 0 }],
     ['input_extra.0.text', { input_extra: [{ filename: 'a' }] }],
     ['model', { model: 'other' }],

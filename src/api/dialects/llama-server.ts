@@ -1,0 +1,117 @@
+/**
+ * What llama.cpp's clients ask of a server beside /infill: POST /completion and its tokens, and what the server is.
+ * https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md
+ */
+import type { Context } from 'hono';
+import * as z from 'zod';
+import type { ModelProvider } from '../../engine/provider.ts';
+import type { Vocabulary } from '../../engine/types.ts';
+import { ApiError } from '../../http/errors.ts';
+import { engineFor, respond } from '../completion/answer.ts';
+import { invalid } from '../completion/completion.ts';
+import { DEFAULT_MAX_TOKENS } from '../completion/limits.ts';
+import { neutral, nothing } from '../completion/refused.ts';
+import { editorInAddress, promptField, readBody } from '../completion/schema.ts';
+import { promptsOf } from '../completion/token-ids.ts';
+import { promptText } from './fim-markers.ts';
+import { llamaCall, llamaFields, llamaFormat } from './infill.ts';
+
+export const completionRequest = z.object({
+  ...llamaFields,
+  prompt: promptField.default(''),
+  image_data: neutral(nothing, 'images are not supported'),
+  editor: z.boolean().default(false),
+});
+
+/** Text, token ids, or a list of both. */
+const content = z.union([z.string(), z.array(z.union([z.string(), z.int().min(0)]))]);
+
+export const tokenizeRequest = z.object({
+  content: content.default(''),
+  /** This model has no token that begins every text. */
+  add_special: z.boolean().default(false).describe('Without effect.'),
+  parse_special: z.boolean().default(true).describe('Without effect: the name of a special token is text.'),
+  with_pieces: z.boolean().default(false),
+});
+
+export const detokenizeRequest = z.object({ tokens: z.array(z.int().min(0)).default([]) });
+
+/** POST /completion and /completions: the text goes on; markers of fill-in-the-middle in it are read. */
+export function llamaCompletion(models: ModelProvider) {
+  return async function llamaCompletion(c: Context): Promise<Response> {
+    const params = await readBody(c, completionRequest);
+    params.editor ||= editorInAddress(c);
+    const engine = await engineFor(c, models, params.model || models.id);
+    const { vocabulary } = engine;
+    const prompts = promptsOf(params.prompt, { vocabulary, suffix: '', promptOf: promptText('') });
+    return respond(c, engine, llamaCall(prompts, params, engine), llamaFormat(params, engine));
+  };
+}
+
+/** POST /tokenize: the ids of a text, with the text of each, or its bytes where they are no whole characters. */
+export function tokenize(models: ModelProvider) {
+  return async function tokenize(c: Context): Promise<Response> {
+    const { content, with_pieces } = await readBody(c, tokenizeRequest);
+    const { vocabulary } = await engineFor(c, models, models.id);
+    const ids = [content].flat().flatMap((part) => (typeof part === 'string' ? vocabulary.encode(part) : [part]));
+    checkIds(ids, 'content', vocabulary);
+    const tokens = with_pieces ? ids.map((id) => ({ id, piece: pieceOf(vocabulary.bytesOf(id)) })) : ids;
+    return c.json({ tokens });
+  };
+}
+
+/** POST /detokenize: the text of token ids; those that end a text have none. */
+export function detokenize(models: ModelProvider) {
+  return async function detokenize(c: Context): Promise<Response> {
+    const { tokens } = await readBody(c, detokenizeRequest);
+    const { vocabulary } = await engineFor(c, models, models.id);
+    checkIds(tokens, 'tokens', vocabulary);
+    return c.json({ content: vocabulary.decode(tokens.filter((id) => vocabulary.isText(id))) });
+  };
+}
+
+function checkIds(ids: readonly number[], param: string, vocabulary: Vocabulary): void {
+  const at = ids.findIndex((id) => !vocabulary.isText(id) && !vocabulary.isEnd(id));
+  if (at >= 0) throw invalid(`${param}.${at}`, `${ids[at]} is not the id of a token of text.`);
+}
+
+function pieceOf(bytes: Uint8Array): string | number[] {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    return [...bytes];
+  }
+}
+
+/** GET /props: what holds for requests that do not say. */
+export function props(models: ModelProvider) {
+  return async function props(c: Context): Promise<Response> {
+    const { model } = await engineFor(c, models, models.id);
+    const params = {
+      n_predict: DEFAULT_MAX_TOKENS,
+      max_tokens: DEFAULT_MAX_TOKENS,
+      seed: -1,
+      temperature: 0,
+      top_p: 1,
+    };
+    return c.json({
+      default_generation_settings: { id: 0, n_ctx: model.contextLength, is_processing: false, params },
+      total_slots: 1,
+      model_alias: model.id,
+      model_path: model.id,
+      modalities: { vision: false, audio: false },
+      chat_template: '',
+      bos_token: '',
+      eos_token: '<|endoftext|>',
+      build_info: 'quicksilver',
+      is_sleeping: false,
+    });
+  };
+}
+
+/** GET /slots: a request has no slot of its own here. */
+export function slots(): never {
+  throw new ApiError(404, 'There are no slots: requests take turns step by step. GET /metrics has what is under way.', {
+    code: 'route_not_found',
+  });
+}

@@ -1,0 +1,130 @@
+/**
+ * What Ollama's clients ask of a server and its models before they complete, and what this model cannot do:
+ * https://github.com/ollama/ollama/blob/main/docs/api.md
+ */
+import type { Context, Hono } from 'hono';
+import * as z from 'zod';
+import type { ModelProvider } from '../../engine/provider.ts';
+import type { Engine, ModelInfo } from '../../engine/types.ts';
+import { ApiError } from '../../http/errors.ts';
+import { engineFor } from '../completion/answer.ts';
+import { readBody } from '../completion/schema.ts';
+
+/** The version of Ollama whose API this is: clients ask for a least one. */
+const OLLAMA_VERSION = '0.13.0';
+
+/** Tag that Ollama adds to a model name without one. */
+const LATEST = ':latest';
+
+/** What Ollama says of a model that is kept loaded. */
+const NEVER = '2318-01-01T00:00:00Z';
+
+const FAMILY = 'quicksilver';
+
+/** Clients look for `.Suffix` in it to learn that a model fills in. Nothing applies it: prompts are read as they are. */
+const TEMPLATE =
+  '{{- if .Suffix }}<|fim_prefix|>{{ .Prompt }}<|fim_suffix|>{{ .Suffix }}<|fim_middle|>{{ else }}{{ .Prompt }}{{ end }}';
+
+export const showRequest = z.object({
+  model: z.string().default(''),
+  /** Its older name. */
+  name: z.string().default(''),
+  verbose: z.unknown().optional(),
+});
+
+/** What the requests that this model cannot answer have in common. */
+export const unsupportedRequest = z.object({ model: z.string().default('') });
+
+/**
+ * The engine of a model by its name in Ollama, with or without a tag.
+ * @throws ApiError 404 for any other name, also none, as Ollama does
+ */
+export function ollamaEngine(c: Context, models: ModelProvider, name: string): Promise<Engine> {
+  return engineFor(c, models, name === models.id + LATEST ? models.id : name);
+}
+
+export function ollamaModels(routes: Hono, models: ModelProvider): void {
+  routes.get('/version', (c) => c.json({ version: OLLAMA_VERSION }));
+  routes.get('/tags', async (c) => {
+    const { model } = await engineFor(c, models, models.id);
+    return c.json({ models: [{ ...headOf(model), modified_at: modifiedAt(model) }] });
+  });
+  routes.get('/ps', async (c) => {
+    const { model } = await engineFor(c, models, models.id);
+    const running = { expires_at: NEVER, size_vram: 0, context_length: model.contextLength };
+    return c.json({ models: [{ ...headOf(model), ...running }] });
+  });
+  routes.post('/show', async (c) => {
+    const { model, name } = await readBody(c, showRequest);
+    return c.json(showOf((await ollamaEngine(c, models, model || name)).model));
+  });
+  routes.post('/chat', refuse(models, 'chat'));
+  routes.post('/embed', refuse(models, 'embeddings'));
+  routes.post('/embeddings', refuse(models, 'embeddings'));
+}
+
+/** 404 for a name that is not served, 400 for the one that is: clients take either for final. */
+function refuse(models: ModelProvider, what: string) {
+  return async function refuse(c: Context): Promise<Response> {
+    const { model } = await readBody(c, unsupportedRequest);
+    await ollamaEngine(c, models, model);
+    throw new ApiError(400, `"${model}" does not support ${what}`, { param: 'model', code: 'unsupported_by_model' });
+  };
+}
+
+/** What lists say of a model. */
+function headOf(model: ModelInfo) {
+  const { id, stored } = model;
+  return {
+    name: id + LATEST,
+    model: id + LATEST,
+    size: stored?.size ?? 0,
+    digest: stored?.digest ?? '',
+    details: detailsOf(model),
+  };
+}
+
+function detailsOf({ stored }: ModelInfo) {
+  return {
+    parent_model: '',
+    format: 'safetensors',
+    family: FAMILY,
+    families: [FAMILY],
+    parameter_size: stored?.parameters === undefined ? '' : readable(stored.parameters),
+    quantization_level: stored?.bits === undefined ? '' : `int${stored.bits}`,
+  };
+}
+
+function showOf(model: ModelInfo) {
+  const { id, stored, window } = model;
+  return {
+    modelfile: `FROM ${id}\nTEMPLATE """${TEMPLATE}"""\n`,
+    parameters: '',
+    template: TEMPLATE,
+    details: detailsOf(model),
+    model_info: {
+      'general.architecture': FAMILY,
+      'general.basename': id,
+      ...(stored?.parameters !== undefined && { 'general.parameter_count': stored.parameters }),
+      ...(stored && stored.languages.length > 0 && { 'general.languages': stored.languages }),
+      [`${FAMILY}.context_length`]: model.contextLength,
+      ...(window && {
+        [`${FAMILY}.prefix_tokens`]: window.prefixTokens,
+        [`${FAMILY}.suffix_tokens`]: window.suffixTokens,
+      }),
+    },
+    capabilities: ['completion', 'insert'],
+    modified_at: modifiedAt(model),
+  };
+}
+
+function modifiedAt({ created }: ModelInfo): string {
+  return new Date(created * 1000).toISOString();
+}
+
+/** 5.5M, 1.5B, as Ollama writes them. */
+function readable(count: number): string {
+  const [unit, name] = count >= 1e9 ? [1e9, 'B'] : count >= 1e6 ? [1e6, 'M'] : ([1e3, 'K'] as const);
+  const value = count / unit;
+  return `${value >= 100 ? value.toFixed(0) : value.toFixed(1).replace(/\.0$/, '')}${name}`;
+}
