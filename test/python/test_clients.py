@@ -1,11 +1,14 @@
 """Python's clients of other services, pointed at this one. Run: python -m pytest test/python (test/requirements.txt)"""
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import langchain_openai
+import ollama
 import openai
 import pytest
 from mistralai.client import Mistral
@@ -38,6 +41,28 @@ class TestOpenAI:
             next(iter(stream))
         assert len(client.completions.create(model="nano", prompt=PROMPT, max_tokens=4).choices) == 1
 
+    def test_should_take_many_prompts_choices_and_the_prompt_back(self, client: openai.OpenAI) -> None:
+        assert len(client.completions.create(model="nano", prompt=[PROMPT] * 20, max_tokens=2).choices) == 20
+        many = client.completions.create(model="nano", prompt=PROMPT, n=32, max_tokens=2, temperature=1, seed=2**63 - 1)
+        assert len(many.choices) == 32
+        back = client.completions.create(model="nano", prompt=PROMPT, max_tokens=0, echo=True)
+        assert (back.choices[0].text, back.choices[0].finish_reason) == (PROMPT, "length")
+        assert back.usage.completion_tokens == 0
+        assert back.system_fingerprint.startswith("fp_")
+
+    def test_should_not_be_asked_twice_for_a_chat(self, service_url: str) -> None:
+        asked = []
+        http = httpx.Client(event_hooks={"request": [asked.append]})
+        client = openai.OpenAI(base_url=f"{service_url}/v1", api_key="none", http_client=http)
+        with pytest.raises(openai.BadRequestError):
+            client.chat.completions.create(model="nano", messages=[{"role": "user", "content": "hi"}])
+        assert len(asked) == 1
+
+    def test_should_refuse_what_it_cannot_honour(self, client: openai.OpenAI) -> None:
+        with pytest.raises(openai.BadRequestError) as raised:
+            client.completions.create(model="nano", prompt=PROMPT, extra_body={"response_format": {"type": "json_object"}})
+        assert (raised.value.code, raised.value.param) == ("unsupported_parameter", "response_format")
+
     def test_should_raise_the_error_of_the_client(self, client: openai.OpenAI) -> None:
         with pytest.raises(openai.NotFoundError) as raised:
             client.completions.create(model="gpt-4", prompt=PROMPT)
@@ -57,6 +82,7 @@ class TestLangChain:
     def test_should_complete_several_prompts(self, service_url: str) -> None:
         result = self.model(service_url, max_tokens=8, n=2, best_of=2).generate([PROMPT, "import "])
         assert [len(generations) for generations in result.generations] == [2, 2]
+        assert len(self.model(service_url, max_tokens=2).generate([PROMPT] * 20).generations) == 20
         assert result.llm_output["token_usage"]["completion_tokens"] > 0
 
     def test_should_answer_on_after_a_stream_was_left(self, service_url: str) -> None:
@@ -75,6 +101,12 @@ class TestMistral:
     def client(self, service_url: str) -> Mistral:
         return Mistral(server_url=service_url, api_key="none")
 
+    def test_should_list_the_models(self, client: Mistral) -> None:
+        models = client.models.list().data
+        assert [(model.id, model.type) for model in models] == [("nano", "base")]
+        assert models[0].capabilities.completion_fim
+        assert client.models.retrieve(model_id="nano").max_context_length > 0
+
     def test_should_stream_what_it_answers_whole(self, client: Mistral) -> None:
         request = {"model": "nano", "prompt": PROMPT, "suffix": SUFFIX, "max_tokens": 16}
         whole = client.fim.complete(**request)
@@ -92,6 +124,58 @@ class TestMistral:
         with pytest.raises(SDKError) as raised:
             client.fim.complete(model="codestral", prompt=PROMPT)
         assert raised.value.status_code == 404
+
+
+class TestOllama:
+    @pytest.fixture
+    def client(self, service_url: str) -> ollama.Client:
+        return ollama.Client(host=service_url)
+
+    def test_should_be_told_at_start_what_the_model_is(self, client: ollama.Client) -> None:
+        assert [model.model for model in client.list().models] == ["nano:latest"]
+        shown = client.show("nano")
+        assert ".Suffix" in shown.template
+        assert "insert" in shown.capabilities
+        assert [model.context_length for model in client.ps().models] == [shown.modelinfo["quicksilver.context_length"]]
+
+    def test_should_generate_within_its_limits(self, client: ollama.Client) -> None:
+        answer = client.generate("nano", PROMPT, suffix=SUFFIX, options={"num_predict": 4, "temperature": 3.0})
+        assert answer.eval_count <= 4
+
+    def test_should_raise_for_good_where_the_model_cannot(self, client: ollama.Client) -> None:
+        for ask in (lambda: client.chat("nano", [{"role": "user", "content": "hi"}]), lambda: client.embed("nano", "hi")):
+            with pytest.raises(ollama.ResponseError) as raised:
+                ask()
+            assert raised.value.status_code == 400
+
+
+def test_curl_as_ollama_documents_it_should_work(service_url: str) -> None:
+    body = '{"model": "nano", "prompt": "a = ", "stream": false, "options": {"num_predict": 4}}'
+    command = ["curl", "-s", f"{service_url}/api/generate", "-d", body]
+    answer = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert answer["done"]
+    refused = subprocess.run([*command, "-H", "Origin: https://page.example"], capture_output=True, text=True, check=True)
+    assert "error" in json.loads(refused.stdout)
+
+
+class TestLiteLLM:
+    @pytest.fixture(autouse=True)
+    def offline(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+
+    def test_should_reach_each_dialect(self, service_url: str) -> None:
+        import litellm
+
+        key = {"api_key": "none", "max_tokens": 4, "num_retries": 0}
+        message = [{"role": "user", "content": PROMPT}]
+        generated = litellm.completion("ollama/nano", message, api_base=service_url, **key)
+        assert isinstance(generated.choices[0].message.content, str)
+        routes = {"text-completion-openai/nano": "/v1", "text-completion-codestral/nano": "/v1/fim/completions"}
+        for model, path in routes.items():
+            answer = litellm.text_completion(model=model, prompt=PROMPT, suffix=SUFFIX, api_base=service_url + path, **key)
+            assert isinstance(answer.choices[0].text, str)
+        with pytest.raises(litellm.BadRequestError):
+            litellm.completion("ollama_chat/nano", message, api_base=service_url, **key)
 
 
 def test_the_example_should_run(service_url: str) -> None:

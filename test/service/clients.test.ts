@@ -55,6 +55,13 @@ describe('the service with its model', () => {
       expect(choices.at(-1)?.finishReason).toBe(whole.choices[0]?.finishReason);
     });
 
+    it('should list the models, and take the limits of its own description', async () => {
+      const { data } = await client.models.list();
+      expect(data).toMatchObject([{ id: 'nano', type: 'base', capabilities: { completionFim: true } }]);
+      const limits = { maxTokens: 4, minTokens: 0, temperature: 1.5, topP: 0, randomSeed: 0, stop: ['', 'x'] };
+      expect((await client.fim.complete({ ...request, ...limits })).choices).toHaveLength(1);
+    });
+
     it('should answer on after a stream was aborted', async () => {
       const leaving = new AbortController();
       const stream = await client.fim.stream({ ...request, suffix: '', maxTokens: LONG }, { signal: leaving.signal });
@@ -140,6 +147,25 @@ describe('the service with its model', () => {
       const { models } = await client.list();
       expect(models).toMatchObject([{ name: 'nano:latest', details: { family: 'quicksilver' } }]);
       expect(new Date(models[0]!.modified_at).getTime()).toBeGreaterThan(0);
+    });
+
+    it('should be told at start what the model is', async () => {
+      expect((await client.version()).version).toMatch(/^\d+\.\d+\.\d+$/);
+      const { template, capabilities, details } = await client.show({ model: 'nano' });
+      expect(template).toContain('.Suffix');
+      expect(capabilities).toContain('insert');
+      expect(details).toMatchObject({
+        quantization_level: 'int4',
+        parameter_size: expect.stringMatching(/^[\d.]+[KMB]$/),
+      });
+      const { models } = await client.ps();
+      expect(models).toMatchObject([{ name: 'nano:latest', digest: expect.stringMatching(/^[0-9a-f]{64}$/) }]);
+      expect(models[0]!.size).toBeGreaterThan(1e6);
+    });
+
+    it('should be told for good that the model does not chat', async () => {
+      const chat = client.chat({ model: 'nano', messages: [{ role: 'user', content: 'hi' }] });
+      await expect(chat).rejects.toMatchObject({ name: 'ResponseError', status_code: 400 });
     });
 
     it('should generate between prompt and suffix', async () => {

@@ -3,6 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { gzipSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { MODELS } from '../../support/models-folder.ts';
 import { type Service, serve } from '../../support/serving.ts';
@@ -157,6 +158,30 @@ describe('the service under attack', () => {
     ])('should refuse a prompt of deeply nested %s', async (_, nested) => {
       const { status, answer } = await post(`{"model":"nano","prompt":${nested}}`);
       expect({ status, answer }).toMatchObject({ status: 400, answer: { error: { type: 'invalid_request_error' } } });
+    });
+  });
+
+  describe('what is compressed', () => {
+    const headers = { 'content-type': 'application/json', 'content-encoding': 'gzip' };
+    const send = async (sent: Uint8Array<ArrayBuffer>) => {
+      const response = await fetch(service.url + PATH, { method: 'POST', headers, body: sent });
+      return { status: response.status, answer: await response.json() };
+    };
+
+    it('should read what is as small as any other', async () => {
+      expect(await send(new Uint8Array(gzipSync(body())))).toMatchObject({ status: 200 });
+    });
+
+    it('should refuse what becomes large, time after time', async () => {
+      const bomb = new Uint8Array(gzipSync(Buffer.alloc(200 * 1024 * 1024, ' ')));
+      for (let i = 0; i < 5; i++) {
+        expect(await send(bomb)).toMatchObject({ status: 413, answer: refusal('request_too_large') });
+      }
+    });
+
+    it('should refuse what is not compressed at all', async () => {
+      const sent = new TextEncoder().encode(body());
+      expect(await send(sent)).toMatchObject({ status: 400, answer: refusal('invalid_encoding') });
     });
   });
 

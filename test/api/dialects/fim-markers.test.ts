@@ -94,4 +94,15 @@ describe('POST /v1/completions with markers in the prompt', () => {
     await post(app, '/v1/completions', { model: 'nano', prompt: 'plain', suffix: '<|endoftext|>' });
     expect(engine.requests).toMatchObject([{ prefix: 'plain', suffix: '' }]);
   });
+
+  it('should take what stands before the first marker for context where the prompt ends with the last one', () => {
+    const prompt = 'Context:\n\nconst a = 1;\n<|fim_prefix|>f(<|fim_suffix|>);\n<|fim_middle|>';
+    expect(splitAtMarkers(prompt)).toEqual({ prefix: 'Context:\n\nconst a = 1;\nf(', suffix: ');\n' });
+    expect(splitAtMarkers(`${prompt}more source`)).toBeUndefined();
+  });
+
+  it('should read the suffix first where it stands first', () => {
+    expect(splitAtMarkers('<|fim_suffix|>b<|fim_prefix|>a<|fim_middle|>')).toEqual({ prefix: 'a', suffix: 'b' });
+    expect(splitAtMarkers('<fim_suffix>b<fim_prefix>a<fim_middle>c')).toEqual({ prefix: 'ac', suffix: 'b' });
+  });
 });

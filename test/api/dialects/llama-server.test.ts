@@ -76,7 +76,8 @@ describe('tokens', () => {
 
   it('should come with their pieces, bytes where those are no whole characters', async () => {
     const { ask, engine } = setUp();
-    engine.vocabulary.bytesOf = (id) => (id === 104 ? new Uint8Array([0x68]) : new Uint8Array([0xf0, 0x9f]));
+    const bytesOf = (id: number) => (id === 104 ? new Uint8Array([0x68]) : new Uint8Array([0xf0, 0x9f]));
+    Object.assign(engine, { vocabulary: { ...engine.vocabulary, bytesOf } });
     expect(await (await ask('/tokenize', { content: 'hi', with_pieces: true })).json()).toEqual({
       tokens: [
         { id: 104, piece: 'h' },

@@ -39,6 +39,22 @@ describe('GET /models/:name/:file', () => {
     expect((await ask('/models/nano/config.json')).headers.get('content-type')).toBe('application/json');
   });
 
+  it('should tell the length of a file without opening it', async () => {
+    const opened: string[] = [];
+    const watched: WeightSource = {
+      ...source,
+      open: (file) => {
+        opened.push(file);
+        return source.open(file);
+      },
+    };
+    const response = await ask('/models/nano/model.safetensors', watched, { method: 'HEAD' });
+    expect([response.status, await response.text()]).toEqual([200, '']);
+    expect(response.headers.get('content-length')).toBe('4');
+    expect(response.headers.get('etag')).toBe(`"${SHA256}"`);
+    expect(opened).toEqual(['manifest.json']);
+  });
+
   it('should not send again what the client has', async () => {
     const headers = { 'if-none-match': `"${SHA256}"` };
     const response = await ask('/models/nano/model.safetensors', source, { headers });

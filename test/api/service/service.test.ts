@@ -39,6 +39,24 @@ describe('models', () => {
     expect(await response.json()).toMatchObject({ object: 'list', data: [model] });
   });
 
+  it('should say first how much context counts, and which languages', async () => {
+    const engine = scriptedEngine();
+    engine.model.window = { prefixTokens: 256, suffixTokens: 128 };
+    engine.model.stored = { size: 4, digest: 'ab'.repeat(32), languages: ['typescript'] };
+    const response = await createApp(providerOf(engine)).request('/v1/models');
+    expect(await response.json()).toMatchObject({
+      data: [
+        {
+          type: 'base',
+          capabilities: { completion_fim: true, completion_chat: false },
+          context: { prefix_tokens: 256, suffix_tokens: 128 },
+          max_context_length: 1056,
+          languages: ['typescript'],
+        },
+      ],
+    });
+  });
+
   it('should give one model by its name, and 404 for another', async () => {
     const found = await appWithEngine().request('/v1/models/nano');
     expect(await found.json()).toMatchObject(model);
