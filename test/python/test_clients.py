@@ -60,7 +60,9 @@ class TestOpenAI:
 
     def test_should_refuse_what_it_cannot_honour(self, client: openai.OpenAI) -> None:
         with pytest.raises(openai.BadRequestError) as raised:
-            client.completions.create(model="nano", prompt=PROMPT, extra_body={"response_format": {"type": "json_object"}})
+            client.completions.create(
+                model="nano", prompt=PROMPT, extra_body={"response_format": {"type": "json_object"}}
+            )
         assert (raised.value.code, raised.value.param) == ("unsupported_parameter", "response_format")
 
     def test_should_raise_the_error_of_the_client(self, client: openai.OpenAI) -> None:
@@ -143,7 +145,10 @@ class TestOllama:
         assert answer.eval_count <= 4
 
     def test_should_raise_for_good_where_the_model_cannot(self, client: ollama.Client) -> None:
-        for ask in (lambda: client.chat("nano", [{"role": "user", "content": "hi"}]), lambda: client.embed("nano", "hi")):
+        for ask in (
+            lambda: client.chat("nano", [{"role": "user", "content": "hi"}]),
+            lambda: client.embed("nano", "hi"),
+        ):
             with pytest.raises(ollama.ResponseError) as raised:
                 ask()
             assert raised.value.status_code == 400
@@ -154,7 +159,9 @@ def test_curl_as_ollama_documents_it_should_work(service_url: str) -> None:
     command = ["curl", "-s", f"{service_url}/api/generate", "-d", body]
     answer = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     assert answer["done"]
-    refused = subprocess.run([*command, "-H", "Origin: https://page.example"], capture_output=True, text=True, check=True)
+    refused = subprocess.run(
+        [*command, "-H", "Origin: https://page.example"], capture_output=True, text=True, check=True
+    )
     assert "error" in json.loads(refused.stdout)
 
 
@@ -172,7 +179,9 @@ class TestLiteLLM:
         assert isinstance(generated.choices[0].message.content, str)
         routes = {"text-completion-openai/nano": "/v1", "text-completion-codestral/nano": "/v1/fim/completions"}
         for model, path in routes.items():
-            answer = litellm.text_completion(model=model, prompt=PROMPT, suffix=SUFFIX, api_base=service_url + path, **key)
+            answer = litellm.text_completion(
+                model=model, prompt=PROMPT, suffix=SUFFIX, api_base=service_url + path, **key
+            )
             assert isinstance(answer.choices[0].text, str)
         with pytest.raises(litellm.BadRequestError):
             litellm.completion("ollama_chat/nano", message, api_base=service_url, **key)

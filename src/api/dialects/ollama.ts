@@ -27,7 +27,7 @@ export const generateRequest = z.object({
   prompt: z.string().default(''),
   suffix: z.string().default(''),
   stream: z.boolean().default(true),
-  /** Beside `options` it is Ollama's no more than a bound of the length is, and as easily put there. */
+  /** Ollama reads it in `options` alone; it bounds the work, so it holds here too. */
   stop: looseStopField,
   options: z.object({ ...lengthFields, ...looseDecodingFields, seed: seedField.optional() }).prefault({}),
   truncate: z.boolean().default(true).describe('false: refuse a prompt that does not fit the context.'),
