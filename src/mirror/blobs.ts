@@ -3,7 +3,7 @@
  * segment to segment, at a pace of his own and from any offset. A pull that is cut goes on where it was, also in another process, since what is
  * stored stays. The last segment is given when the whole has the right hash, to readers who had nothing else of the file.
  */
-import { StoreFailed, WeightsDamaged } from '../weights/errors.ts';
+import { StoreFailed, WeightsDamaged, WeightsMissing } from '../weights/errors.ts';
 import { type ResumingOptions, STALL_MS } from '../weights/resuming.ts';
 import type { ByteRange, Bytes, WritableStore } from '../weights/store.ts';
 import { openVerified } from '../weights/verify.ts';
@@ -199,7 +199,7 @@ export class Blobs {
       return (await openVerified(source, { path: name, size, sha256: wanted.sha256 })).stream;
     }
     await object?.stream.cancel();
-    if (!isVerified) throw new StoreFailed(name, 'is gone');
+    if (!isVerified) throw new WeightsMissing([name]);
     const bytes = await this.#turns.run(async () => {
       const fetched = await fetchSegment(blob, origin, wanted, { ...this.#options, segmentBytes });
       await this.#options.store.put(name, fetched).catch((error: unknown) => this.#options.log(String(error)));

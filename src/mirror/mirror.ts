@@ -1,5 +1,5 @@
 /** A mirror of a Hugging Face hub in a store: what may be mirrored, where a revision points, and the files. */
-import { WeightsDamaged } from '../weights/errors.ts';
+import { WeightsDamaged, WeightsMissing } from '../weights/errors.ts';
 import type { ByteRange, StoredObject, WritableStore } from '../weights/store.ts';
 import { Blobs, type OpenBlob } from './blobs.ts';
 import { MirrorError, repoNotFound } from './errors.ts';
@@ -65,7 +65,8 @@ export class Mirror {
     try {
       return await this.blobs.open(file, range, origin, keepAlive);
     } catch (cause) {
-      if (!(cause instanceof WeightsDamaged)) throw cause;
+      // Missing is what a pull found damaged, and removed, after the reader had joined it.
+      if (!(cause instanceof WeightsDamaged || cause instanceof WeightsMissing)) throw cause;
       throw new MirrorError(502, `What the hub sends of ${file.path} is not what it lists.`, { cause });
     }
   }
