@@ -62,7 +62,9 @@ export async function list(store: WritableStore): Promise<{ models: ModelState[]
   const names = objects.filter(({ name }) => name.endsWith(`/${MANIFEST}`) && !name.startsWith('hf/'));
   const models = names.map(async ({ name }): Promise<ModelState> => {
     const model = name.slice(0, -MANIFEST.length - 1);
-    const bytes = objects.filter(({ name }) => name.startsWith(`${model}/`)).reduce((sum, { size = 0 }) => sum + size, 0);
+    const bytes = objects
+      .filter(({ name }) => name.startsWith(`${model}/`))
+      .reduce((sum, { size = 0 }) => sum + size, 0);
     try {
       const { files } = await readManifest(modelSource(store, model), model);
       const problems = files.flatMap(({ path, size }) => {
