@@ -98,14 +98,20 @@ export function mirrorRoutes(mirror: Mirror): Hono {
     // A range of another version is of no use: then all of it is sent.
     const isSame = [undefined, headers.etag].includes(c.req.header('if-range'));
     const asked = isSame && size > 0 ? parseRange(c.req.header('range'), size) : undefined;
-    const ofAll = c.req.header('range') === undefined ? undefined : { 'content-range': `bytes */${size}` };
+    const ofAll = { 'content-range': `bytes */${size}` };
     if (asked === 'unsatisfiable') return c.body(null, 416, { ...headers, ...ofAll });
     const { stream, isPart } = await mirror.open(found, asked, (pull) => {
-      keepAliveOf(c)(pull.catch((error: unknown) => logError(c.get('requestId'), error)));
+      const logged = pull.catch((error: unknown) => {
+        // A refusal of the hub is what its readers are told; the line of their request has it.
+        if (!(error instanceof MirrorError && error.status < 500)) logError(c.get('requestId'), error);
+      });
+      keepAliveOf(c)(logged);
     });
     if (asked === undefined || !isPart) {
-      // Clients that ask for a first byte to learn the size find it, also where all of it is sent.
-      return c.body(ofLength(watchedBody(c, stream), size), 200, { ...whole, ...ofAll });
+      // `@huggingface/hub` asks for a first byte to learn the size, and looks for it nowhere else. To one who resumes nothing of the kind may be
+      // said: curl would then put all of the file behind what it has.
+      const isQuestion = /^bytes=0-/.test(c.req.header('range') ?? '');
+      return c.body(ofLength(watchedBody(c, stream), size), 200, { ...whole, ...(isQuestion && ofAll) });
     }
     const part = { 'content-range': contentRange(asked, size), 'content-length': String(asked.length) };
     return c.body(ofLength(watchedBody(c, stream), asked.length), 206, { ...headers, ...part });

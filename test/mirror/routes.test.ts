@@ -6,6 +6,7 @@ import { configuredMirror } from '../../src/mirror/configured.ts';
 import { Mirror } from '../../src/mirror/mirror.ts';
 import { readMirrorSettings } from '../../src/mirror/settings.ts';
 import { readSettings, SettingsError } from '../../src/settings.ts';
+import { StoreFailed } from '../../src/weights/errors.ts';
 import { providerOf, scriptedEngine } from '../support/scripted-engine.ts';
 import { memoryStore } from '../weights/memory-store.ts';
 import { sampleBytes } from '../weights/samples.ts';
@@ -93,7 +94,47 @@ describe('a file of a mirrored repository', () => {
     const etag = `"${oidOf(weights)}"`;
     expect((await get(MODEL, { range: 'bytes=10-', 'if-range': etag })).status).toBe(206);
     expect((await get(MODEL, { range: 'bytes=10-', 'if-range': '"other"' })).status).toBe(200);
-    expect((await get(MODEL, { 'if-none-match': etag })).status).toBe(304);
+    for (const known of [etag, `W/${etag}`, `"other", ${etag}`, '*']) {
+      expect((await get(MODEL, { 'if-none-match': known })).status).toBe(304);
+    }
+    expect((await get(MODEL, { 'if-none-match': '"other"' })).status).toBe(200);
+  });
+
+  it('should have no ranges of its headers alone', async () => {
+    const response = await setUp().get(MODEL, { range: 'bytes=5-9' }, 'HEAD');
+    expect([response.status, response.headers.get('content-length')]).toEqual([200, '5000']);
+  });
+
+  it('should be empty, and say so to who asks for a first byte, when it is', async () => {
+    await hub.close();
+    hub = await startHub({ ...files, 'empty.txt': new Uint8Array() });
+    const response = await setUp().get(`/${REPO}/resolve/main/empty.txt`, { range: 'bytes=0-0' });
+    expect([response.status, response.headers.get('content-range')]).toEqual([200, 'bytes */0']);
+    expect(await bytesOf(response)).toEqual(new Uint8Array());
+  });
+
+  it('should be refused as the hub does it, before any byte', async () => {
+    hub.intercept = (request, response) => {
+      if (!request.url!.includes('/resolve/')) return false;
+      response.writeHead(403, { 'x-error-code': 'GatedRepo', 'x-error-message': 'Ask for access.' }).end();
+      return true;
+    };
+    const response = await setUp().get(MODEL);
+    expect([response.status, response.headers.get('x-error-code')]).toEqual([403, 'GatedRepo']);
+    expect(await response.json()).toEqual({ error: 'Ask for access.' });
+  });
+
+  it('should not be had, by name, while the store cannot be read', async () => {
+    const store = memoryStore();
+    const { get } = setUp({ store });
+    await get(MODEL, {}, 'HEAD');
+    store.get = async () => {
+      throw new StoreFailed('GET', 'answered 503', { status: 503, retryAfterSeconds: 9 });
+    };
+    const log = vi.spyOn(console, 'error').mockImplementation(() => {});
+    const response = await get(MODEL);
+    log.mockRestore();
+    expect([response.status, response.headers.get('retry-after')]).toEqual([503, '9']);
   });
 });
 
@@ -207,6 +248,49 @@ describe('what a repository holds', () => {
     expect(await paths('main/onnx')).toEqual(['onnx/with blank ü.bin']);
     expect((await get(`/api/models/${REPO}/tree/main/none`)).headers.get('x-error-code')).toBe('EntryNotFound');
     expect(await paths('main?recursive=true&expand=true')).toEqual(await paths('main?recursive=true'));
+  });
+});
+
+describe('paths, references and what git has', () => {
+  const ask = (app: ReturnType<typeof setUp>['app'], body: string, type = 'application/json') =>
+    app.request(`/api/models/${REPO}/paths-info/main`, { method: 'POST', headers: { 'content-type': type }, body });
+
+  it.each([
+    ['{"paths":["config.json","onnx/","none"],"expand":true}', 'application/json'],
+    ['paths=config.json&paths=onnx&paths=none&expand=True', 'application/x-www-form-urlencoded'],
+  ])('should be told of those that are there (%s)', async (body, type) => {
+    const entries = (await (await ask(setUp().app, body, type)).json()) as { path: string }[];
+    expect(entries.map(({ path }) => path)).toEqual(['onnx', 'config.json']);
+  });
+
+  it.each(['', '[]', '{"paths":5}', '{"paths":[5]}', '{'])(
+    'should be asked for by a list of paths, not %j',
+    async (body) => {
+      expect((await ask(setUp().app, body)).status).toBe(400);
+    },
+  );
+
+  it('should be the main branch and its commit', async () => {
+    const { branches } = (await (await setUp().get(`/api/models/${REPO}/refs`)).json()) as { branches: object[] };
+    expect(branches).toEqual([{ name: 'main', ref: 'refs/heads/main', targetCommit: hub.commit }]);
+  });
+
+  it('should be the file, or the pointer to one in LFS', async () => {
+    const { get } = setUp();
+    const config = await get(`/${REPO}/raw/main/config.json`);
+    expect(await bytesOf(config)).toEqual(files['config.json']);
+    const pointer = `version https://git-lfs.github.com/spec/v1\noid sha256:${oidOf(weights)}\nsize 5000\n`;
+    const raw = `/${REPO}/raw/main/model.safetensors`;
+    expect(await (await get(raw)).text()).toBe(pointer);
+    const first = await get(raw, { range: 'bytes=0-0' });
+    expect([first.status, first.headers.get('content-range'), await first.text()]).toEqual([
+      206,
+      `bytes 0-0/${pointer.length}`,
+      'v',
+    ]);
+    expect((await get(raw, {}, 'HEAD')).headers.get('content-length')).toBe(String(pointer.length));
+    expect((await get(`/${REPO}/raw/main/none`, {}, 'HEAD')).status).toBe(404);
+    expect(hub.requests.some((request) => request.includes('model.safetensors'))).toBe(false);
   });
 });
 

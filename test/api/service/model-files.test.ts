@@ -39,6 +39,22 @@ describe('GET /models/:name/:file', () => {
     expect((await ask('/models/nano/config.json')).headers.get('content-type')).toBe('application/json');
   });
 
+  it('should tell the length of a file without opening it', async () => {
+    const opened: string[] = [];
+    const open = (file: string) => {
+      opened.push(file);
+      return source.open(file);
+    };
+    const watched: WeightSource = { ...source, open };
+    const head = await ask('/models/nano/model.safetensors', watched, { method: 'HEAD' });
+    expect([head.status, head.headers.get('content-length')]).toEqual([200, '4']);
+    expect(await head.text()).toBe('');
+    expect(opened).toEqual(['manifest.json']);
+    expect((await ask('/models/nano/tokenizer.json', source, { method: 'HEAD' })).status).toBe(503);
+    const get = await ask('/models/nano/model.safetensors', watched);
+    expect(get.headers.get('content-length')).toBe('4');
+  });
+
   it('should not send again what the client has', async () => {
     const headers = { 'if-none-match': `"${SHA256}"` };
     const response = await ask('/models/nano/model.safetensors', source, { headers });
