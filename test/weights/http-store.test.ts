@@ -75,6 +75,19 @@ describe('an HTTP store', () => {
     expect(await storeOf().head('m/a.bin')).toEqual({ size: undefined, etag: '' });
   });
 
+  it.each([
+    [{ 'retry-after': '7' }, 429, 7],
+    [{ 'retry-after': '7' }, 503, 7],
+    [{ ratelimit: '"resolvers";r=0;t=55' }, 429, 55],
+  ])('should not ask again before it may: %j', async (headers, status, seconds) => {
+    origin.intercept = (_, response) => {
+      response.writeHead(status, headers).end();
+      return true;
+    };
+    await expect(storeOf().get('m/a.bin')).rejects.toMatchObject({ status, retryAfterSeconds: seconds });
+    expect(origin.requests).toHaveLength(1);
+  });
+
   it('should not take the length of what is compressed for the size', async () => {
     origin.intercept = (_, response) => {
       response.writeHead(200, { 'content-encoding': 'gzip' });
