@@ -4,6 +4,7 @@ against a hub that misbehaves and three processes that share a store. Run: pytho
 """
 
 import hashlib
+import http.client
 import json
 import os
 import random
@@ -11,10 +12,9 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -67,7 +67,9 @@ def hub(behaving_hub: Hub) -> Iterator[Hub]:
 @pytest.fixture(scope="module")
 def key() -> tuple[str, str]:
     """A key in the form of the hub's tokens, and its line for API_KEYS."""
-    ran = subprocess.run([NODE, "scripts/new-key.ts", "gpu", "--hub"], cwd=ROOT, capture_output=True, text=True, check=True)
+    ran = subprocess.run(
+        [NODE, "scripts/new-key.ts", "gpu", "--hub"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     lines = ran.stdout.splitlines()
     return lines[0].split()[-1], lines[1].split()[-1]
 
@@ -94,9 +96,7 @@ def store_variables(endpoint: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def variables(
-    worker_bundle: None, storage: dict[str, str], behaving_hub: Hub, key: tuple[str, str]
-) -> dict[str, str]:
+def variables(worker_bundle: None, storage: dict[str, str], behaving_hub: Hub, key: tuple[str, str]) -> dict[str, str]:
     return {**storage, "API_KEYS": key[1], "HF_MIRROR_REPOS": "*", "HF_MIRROR_UPSTREAM": behaving_hub.url}
 
 
@@ -151,16 +151,16 @@ class TestDamage:
             f"print(h.hf_hub_download('damage/old', 'model.safetensors', **{arguments!r}))"
         )
         for _ in range(3):
-            ran = subprocess.run([sys.executable, "-c", script], env=old_client, capture_output=True, text=True)
+            ran = subprocess.run(
+                [sys.executable, "-c", script], env=old_client, capture_output=True, text=True, check=False
+            )
             # It takes a body that breaks off for an error at once, and goes on with what it has in the next run.
             if ran.returncode == 0:
                 break
         assert ran.returncode == 0, ran.stderr
         assert sha256(Path(ran.stdout.split()[-1]).read_bytes()) == sha256(data)
 
-    def test_should_never_be_whole_for_curl(
-        self, hub: Hub, service: str, key: tuple[str, str], tmp_path: Path
-    ) -> None:
+    def test_should_never_be_whole_for_curl(self, hub: Hub, service: str, key: tuple[str, str], tmp_path: Path) -> None:
         data = content(9 * MIB, 3)
         hub.repos["damage/curl"] = lfs_repo(data)
         hub.wrong["model.safetensors"] = damaged(data)
@@ -168,27 +168,28 @@ class TestDamage:
         url = f"{service}/damage/curl/resolve/main/model.safetensors"
         header = ["-H", f"authorization: Bearer {key[0]}"]
         command = ["curl", "-sSf", "-C", "-", *header, "-o", str(target), url]
-        codes = [subprocess.run(command, capture_output=True).returncode for _ in range(3)]
+        codes = [subprocess.run(command, capture_output=True, check=False).returncode for _ in range(3)]
         assert codes[0] != 0
         # "The server does not support ranges": curl keeps to its file, and says so.
         assert all(code == 33 for code in codes[1:])
         target.unlink()
-        assert subprocess.run(command, capture_output=True).returncode == 0
+        assert subprocess.run(command, capture_output=True, check=False).returncode == 0
         assert sha256(target.read_bytes()) == sha256(data)
 
-    def test_should_not_be_resumed_after_a_crash(self, hub: Hub, variables: dict[str, str], key: tuple[str, str]) -> None:
+    def test_should_not_be_resumed_after_a_crash(
+        self, hub: Hub, variables: dict[str, str], key: tuple[str, str]
+    ) -> None:
         data = content(20 * MIB, 4)
         hub.repos["damage/crash"] = lfs_repo(data)
         hub.wrong["model.safetensors"] = damaged(data)
         hub.pause = 0.4
         path = "/damage/crash/resolve/main/model.safetensors"
-        with self_hosted_process(variables, ROOT / "docs") as (url, server):
-            with ask(url, key, path) as response:
-                head = response.read(5 * MIB)
-                children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
-                server.kill()
-                for child in children:
-                    os.kill(int(child), signal.SIGKILL)
+        with self_hosted_process(variables, ROOT / "docs") as (url, server), ask(url, key, path) as response:
+            head = response.read(5 * MIB)
+            children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
+            server.kill()
+            for child in children:
+                os.kill(int(child), signal.SIGKILL)
         hub.pause = 0
         assert head != data[: len(head)]
         with self_hosted(variables, ROOT / "docs") as url:
@@ -198,7 +199,7 @@ class TestDamage:
                     with ask(url, key, path, range=f"bytes={len(head)}-") as response:
                         body = response.read()
                         status = response.status
-                except Exception:
+                except (http.client.IncompleteRead, urllib.error.HTTPError):
                     continue
                 assert len(body) < len(data) - len(head) or (status == 200 and body == data)
             assert (status, sha256(body)) == (200, sha256(data))
@@ -253,7 +254,11 @@ class TestRepositories:
         assert (folder / "config.json").read_bytes() == b"{}"
 
     def test_should_be_had_beside_files_with_odd_names(self, hub: Hub, options: dict[str, object]) -> None:
-        odd = {"runs/2024-05-01T12:30:00/events.out": b"events", "C1_or_C2?_100%_#é.txt": b"premise", "a\\b.txt": b"left out"}
+        odd = {
+            "runs/2024-05-01T12:30:00/events.out": b"events",
+            "C1_or_C2?_100%_#é.txt": b"premise",
+            "a\\b.txt": b"left out",
+        }
         hub.repos["odd/names"] = lfs_repo(content(100, 8), **odd)
         folder = Path(huggingface_hub.snapshot_download("odd/names", **options))
         found = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
@@ -291,7 +296,7 @@ class TestRepositories:
         hub.repos["js/tiny"] = lfs_repo(data, **{"empty.txt": b""})
         script = str(ROOT / "test/python/hub_client.mjs")
         command = [NODE, script, service, key[0], "js/tiny", str(tmp_path)]
-        ran = subprocess.run(command, capture_output=True, text=True)
+        ran = subprocess.run(command, capture_output=True, text=True, check=False)
         assert ran.returncode == 0, ran.stderr
         assert json.loads(ran.stdout) == {
             "listed": ["model.safetensors", "config.json", "empty.txt"],
