@@ -13,6 +13,7 @@ import { Canvas } from '../diffusion/canvas.ts';
 import { nextTokenStep } from '../diffusion/next-token.ts';
 import { type Penalties, withPenalties } from '../diffusion/penalties.ts';
 import { denoisingStep, type SamplerSettings } from '../diffusion/sampler.ts';
+import { textConstraint } from '../diffusion/text-constraint.ts';
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts';
 import { AdmissionQueue, type Ticket } from './admission-queue.ts';
 import { slotViews } from './canvas-view.ts';
@@ -174,14 +175,17 @@ class DiffusionEngine implements Engine {
         request.decoding === 'autoregressive' ? 1 : (request.editThreshold ?? config.diffusion.editThreshold),
       maxEditsPerSlot: config.diffusion.maxEditsPerSlot,
       alternatives: request.alternatives ?? 0,
+      text: textConstraint(this.#tokenizer, request),
       freezeAfter: request.freezeAfter ?? DEFAULT_FREEZE_AFTER,
     };
     const maxTokens = Math.min(request.maxTokens, this.model.maxOutputTokens);
     const meter = new UsageMeter(request, joinedMs);
     const prompt = meter.measure(() =>
-      buildPrompt(request.prefix, request.suffix, this.#tokenizer, config.diffusion, request.prefixTokens),
+      meter.measurePrefill(() =>
+        buildPrompt(request.prefix, request.suffix, this.#tokenizer, config.diffusion, request.prefixTokens),
+      ),
     );
-    const transcript = new Transcript(this.#tokenizer, request.stop);
+    const transcript = new Transcript(this.#tokenizer, request);
     const generation = {
       request,
       settings,
@@ -214,9 +218,8 @@ class DiffusionEngine implements Engine {
       transcript.commit(canvas, ended ? canvas.decidedRun() : wanted);
     }
 
-    const { text, tokens, confidence } = transcript.finish();
-    const usage = { ...meter.usage(prompt), completionTokens: tokens.length };
-    return { text, finishReason: ended ? 'stop' : 'length', usage, confidence, tokens };
+    const said = transcript.finish(meter.isSpent ? 'budget' : 'max_tokens');
+    return { ...said, usage: { ...meter.usage(prompt), completionTokens: said.tokens.length } };
   }
 
   /** Takes one step on the canvas; gives what is to be seen of it if the request asks for that. */
@@ -226,7 +229,12 @@ class DiffusionEngine implements Engine {
     const before = canvas.tokens.slice();
     const stream = [...prompt.prefix, ...transcript.tokens];
     const views = (predictions: Predictions, rowOf: (slot: number) => number | undefined) =>
-      request.showCanvas ? slotViews({ canvas, before, predictions, rowOf }, this.#tokenizer) : undefined;
+      request.showCanvas
+        ? slotViews(
+            { canvas, before, predictions, rowOf, text: settings.text, written: transcript.tokens },
+            this.#tokenizer,
+          )
+        : undefined;
 
     if (request.decoding === 'autoregressive') {
       const slot = canvas.decidedRun();
@@ -236,7 +244,7 @@ class DiffusionEngine implements Engine {
         const predictions = penalties
           ? withPenalties(evaluated, Int32Array.of(special.mask), written, penalties, special)
           : evaluated;
-        nextTokenStep(canvas, predictions, settings, special, meter.steps);
+        nextTokenStep(canvas, predictions, settings, special, meter.steps, transcript.tokens);
         return views(predictions, () => undefined);
       });
     }
@@ -259,6 +267,7 @@ class DiffusionEngine implements Engine {
           wanted,
           final: meter.isSpent,
           slots,
+          written: transcript.tokens,
         });
         const rows = new Map(slots.map((slot, row) => [slot, row]));
         shown = views(predictions, (slot) => rows.get(slot));

@@ -41,20 +41,25 @@ export class UsageMeter {
     }
   }
 
-  /** Runs a part of a measured piece that computes context. */
+  /** Runs a part of a measured piece that reads context. */
   measurePrefill<T>(part: () => T): T {
     const start = performance.now();
     try {
       return part();
     } finally {
-      this.#prefillMs += performance.now() - start;
+      this.#notePrefill(performance.now() - start);
     }
   }
 
-  /** Takes over a share of work that was done for several requests at once, of which `readMs` computed context. */
+  /** Takes over a share of work that was done for several requests at once, of which `readMs` read context. */
   spend(ms: number, readMs: number): void {
     this.cpuMs += ms;
-    this.#prefillMs += readMs;
+    this.#notePrefill(readMs);
+  }
+
+  /** What is read after the first step is what was written meanwhile, and belongs to the writing. */
+  #notePrefill(ms: number): void {
+    if (this.steps === 0) this.#prefillMs += ms;
   }
 
   /** Before a step: the clock of the denoising starts with the first one. */

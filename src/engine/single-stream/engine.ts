@@ -9,6 +9,7 @@ import { ConfigError } from '../../denoiser/transformer/shape.ts';
 import { Canvas } from '../../diffusion/canvas.ts';
 import { withPenalties } from '../../diffusion/penalties.ts';
 import { denoisingStep, type SamplerSettings } from '../../diffusion/sampler.ts';
+import { textConstraint } from '../../diffusion/text-constraint.ts';
 import { loadTokenizer, NO_TOKEN, type SpecialTokens, type Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { AdmissionQueue, type Ticket } from '../admission-queue.ts';
 import { slotViews } from '../canvas-view.ts';
@@ -130,11 +131,12 @@ class SingleStreamEngine implements Engine {
       // Every step computes all slots anew.
       freezeAfter: Number.POSITIVE_INFINITY,
       alternatives: request.alternatives ?? 0,
+      text: textConstraint(this.#tokenizer, request),
     };
     const maxTokens = Math.min(request.maxTokens, this.model.maxOutputTokens);
     const meter = new UsageMeter(request, joinedMs);
-    const sides = meter.measure(() => this.#sidesOf(request));
-    const transcript = new Transcript(this.#tokenizer, request.stop);
+    const sides = meter.measure(() => meter.measurePrefill(() => this.#sidesOf(request)));
+    const transcript = new Transcript(this.#tokenizer, request);
     const generation = { request, settings, sides, transcript, meter, ticket, signal };
     if (maxTokens === 0) await this.#read(generation, sides.left);
 
@@ -156,9 +158,8 @@ class SingleStreamEngine implements Engine {
       transcript.commit(canvas, ended ? canvas.decidedRun() : wanted);
     }
 
-    const { text, tokens, confidence } = transcript.finish();
-    const usage = { ...meter.usage(sides.prompt), completionTokens: tokens.length };
-    return { text, finishReason: ended ? 'stop' : 'length', usage, confidence, tokens };
+    const said = transcript.finish(meter.isSpent ? 'budget' : 'max_tokens');
+    return { ...said, usage: { ...meter.usage(sides.prompt), completionTokens: said.tokens.length } };
   }
 
   /** Takes one step on the canvas; gives what is to be seen of it if the request asks for that. */
@@ -180,9 +181,18 @@ class SingleStreamEngine implements Engine {
         ? withPenalties(evaluated, canvas.tokens, transcript.tokens, penalties, special)
         : evaluated;
       meter.step(predictions.rows);
-      denoisingStep(canvas, predictions, settings, special, { step: meter.steps, wanted, final: meter.isSpent });
+      const written = transcript.tokens;
+      denoisingStep(canvas, predictions, settings, special, {
+        step: meter.steps,
+        wanted,
+        final: meter.isSpent,
+        written,
+      });
       if (!request.showCanvas) return undefined;
-      return slotViews({ canvas, before, predictions, rowOf: (slot) => slot }, this.#tokenizer);
+      return slotViews(
+        { canvas, before, predictions, rowOf: (slot) => slot, text: settings.text, written },
+        this.#tokenizer,
+      );
     });
   }
 
