@@ -54,6 +54,9 @@ export class TextConstraint {
   }
 }
 
+const YES = 1;
+const NO = 2;
+
 interface ConstraintParts {
   readonly classes: TokenClasses;
   readonly mask: number;
@@ -68,12 +71,13 @@ export class ConstrainedCanvas {
   readonly #start: number;
   #before: Uint32Array | undefined; // (slots + 1): states that are possible before a slot
   #after: Uint32Array | undefined; // (slots + 1): states before a slot from which the rest can be filled
-  readonly #permitted = new Map<number, boolean>(); // by slot and class
+  readonly #permitted: Uint8Array; // (slots, classes): 0 while it is not known, YES or NO
 
   constructor(parts: ConstraintParts, tokens: Int32Array, start: number) {
     this.#parts = parts;
     this.#tokens = tokens;
     this.#start = start;
+    this.#permitted = new Uint8Array(tokens.length * parts.classes.count);
   }
 
   /** Whether the slot may say this, given all that is decided elsewhere. */
@@ -81,14 +85,9 @@ export class ConstrainedCanvas {
     const { classes } = this.#parts;
     const tokenClass = classes.of(token);
     if (tokenClass === NEVER) return false;
-    const key = slot * classes.count + tokenClass;
-    const known = this.#permitted.get(key);
-    if (known !== undefined) return known;
-    this.#before ??= this.#possibleBefore();
-    this.#after ??= this.#fillableAfter();
-    const permitted = (this.#step(tokenClass, this.#before[slot]!) & this.#after[slot + 1]!) !== 0;
-    this.#permitted.set(key, permitted);
-    return permitted;
+    const at = slot * classes.count + tokenClass;
+    if (this.#permitted[at] === 0) this.#permitted[at] = this.#fits(slot, tokenClass) ? YES : NO;
+    return this.#permitted[at] === YES;
   }
 
   /** Decides a slot, or decides it otherwise. */
@@ -96,7 +95,7 @@ export class ConstrainedCanvas {
     this.#tokens[slot] = token;
     this.#before = undefined;
     this.#after = undefined;
-    this.#permitted.clear();
+    this.#permitted.fill(0);
   }
 
   /** Whether masks can be filled at all so that what is decided is text. */
@@ -107,6 +106,12 @@ export class ConstrainedCanvas {
 
   copy(): ConstrainedCanvas {
     return new ConstrainedCanvas(this.#parts, this.#tokens.slice(), this.#start);
+  }
+
+  #fits(slot: number, tokenClass: number): boolean {
+    this.#before ??= this.#possibleBefore();
+    this.#after ??= this.#fillableAfter();
+    return (this.#step(tokenClass, this.#before[slot]!) & this.#after[slot + 1]!) !== 0;
   }
 
   #possibleBefore(): Uint32Array {

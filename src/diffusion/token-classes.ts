@@ -72,7 +72,7 @@ export class TokenClasses {
     this.#classes = Uint8Array.from({ length: tokenizer.vocabSize }, (_, id) => {
       if (id === eom || id === endOfText) return END;
       const bytes = tokenizer.bytesOf(id);
-      if (bytes === undefined || bytes.length === 0) return NEVER;
+      if (bytes.length === 0) return NEVER;
       return bytes.every(isAscii) ? ascii : classOf(bytes);
     });
   }

@@ -19,10 +19,11 @@ export function withLineFeeds(text: string): string {
   return text.includes('\r') ? text.replaceAll(LINE_END, '\n') : text;
 }
 
-/** Both sides with the line ends that the engine knows. A cursor between \r and \n stands before both. */
-export function sidesWithLineFeeds({ prefix, suffix }: Sides): Sides {
+/** Both sides as the engine reads them: with its line ends, and no half of a character. A cursor between \r and \n stands before both. */
+export function readSides({ prefix, suffix }: Sides): Sides {
   const splitsEnd = prefix.endsWith('\r') && suffix.startsWith('\n');
-  return { prefix: withLineFeeds(splitsEnd ? prefix.slice(0, -1) : prefix), suffix: withLineFeeds(suffix) };
+  const before = splitsEnd ? prefix.slice(0, -1) : prefix;
+  return { prefix: withLineFeeds(before).toWellFormed(), suffix: withLineFeeds(suffix).toWellFormed() };
 }
 
 /** The line ends of the text around a cursor; \n where it has none. */
