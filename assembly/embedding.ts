@@ -1,4 +1,4 @@
-/** Embedding lookup in the packed u7 matrix that is also the head's. */
+/** Embedding lookup in a packed u7 matrix, which can also be the head's. */
 import { PANEL, rowScales } from './layout';
 
 const ZERO_POINT: i32 = 64;

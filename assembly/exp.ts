@@ -38,7 +38,8 @@ export function exp(x: v128): v128 {
 }
 
 /**
- * 2^x on f32x4 for x < 126.5. Relative error below 2e-7. Below -100 it stays at 2^-100: the exponent field never reaches 0.
+ * 2^x on f32x4 for x < 126.5. Relative error below 2e-7. Below -100 it stays at 2^-100: the exponent field never
+ * reaches 0.
  */
 @inline
 export function exp2(x: v128): v128 {

@@ -1,5 +1,5 @@
 /**
- * The tied head without its logits: the largest few of every row, and log Σ exp over the whole vocabulary.
+ * The head without its logits: the largest few of every row, and log Σ exp over the whole vocabulary.
  *
  * The vocabulary is walked in chunks. The logits of a chunk are written to scratch, then folded into a running maximum
  * and sum (online softmax, arXiv 1805.02867) and into the sorted candidates of each row.
@@ -90,7 +90,7 @@ function insertLargest(at: usize, end: usize, id: i32, topK: i32, ids: usize, lo
   for (; at < end; at += 32) {
     const beats0 = f32x4.gt(v128.load(at), threshold);
     const beats1 = f32x4.gt(v128.load(at, 16), threshold);
-    // Almost always none does.
+    // Almost always none of them does.
     if (v128.any_true(v128.or(beats0, beats1))) {
       for (let i = 0; i < 8; i++) insert(load<f32>(at + (i << 2)), id + i, topK, ids, logits);
       threshold = v128.load32_splat(last);

@@ -1,5 +1,5 @@
 /**
- * Where things lie in memory: the kernels' own constants and scratch, and the parts of an activation block and of
+ * The memory layout: the kernels' own constants and scratch, and the parts of an activation block and of
  * packed weights.
  *
  * The memory is imported and belongs to the host, which allocates from `heapBase` on. Below it lie static data
@@ -11,7 +11,7 @@
 /** First byte that is the host's. */
 export const heapBase: usize = __heap_base;
 
-/** Weights that share a scale lie in one row, 32 next to each other along k. */
+/** Weights that share a scale: 32 neighbours of one row, along k. */
 export const GROUP: i32 = 32;
 
 /** Outputs in a panel of packed weights. */
@@ -28,7 +28,7 @@ export function alignUp(bytes: i32, alignment: i32): i32 {
   return (bytes + alignment - 1) & -alignment;
 }
 
-// Activation block of (rows, k): rows in fours, and behind them up to three that lie plain, row by row:
+// Activation block of (rows, k): rows in groups of four, then up to three single rows (plain):
 //   int8  values     [rows/4][k/4][4 rows][4 k]   plain: [k]
 //   f32   scales     [rows]
 //   i32   row sums   [rows]              -64 · Σ q: what zero point 64 of u7 weights adds to a dot product
@@ -39,7 +39,7 @@ export function activationBytes(rows: i32, k: i32): i32 {
   return alignUp(rows * k + rows * 4 + rows * 4 + rows * (k / GROUP) * 4, 16);
 }
 
-/** Rows of an activation block that lie in fours. */
+/** Rows of an activation block that are stored in groups of four. */
 @inline
 export function rowsInFours(rows: i32): i32 {
   return rows & -4;

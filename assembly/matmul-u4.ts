@@ -62,8 +62,8 @@ function oneRow(
 }
 
 /**
- * 4 rows × 8 outputs. Activations are splatted by loads, and all 32 of a group written out: with the float32 accumulators in
- * registers as far as they fit this was the fastest of the forms tried (bench/LOG.md).
+ * 4 rows × 8 outputs. Activations are splatted by loads, and all 32 of a group written out: with the float32
+ * accumulators in registers as far as they fit this was the fastest of the forms tried (bench/LOG.md).
  */
 @inline
 function fourRows(

@@ -2,7 +2,7 @@
 import { exp } from './exp';
 import { quantizeRow } from './quantize';
 
-/** exp of it is still finite, and silu(-87) is below 1e-35: nothing. */
+/** The largest argument of exp that stays finite; silu(-87) is below 1e-35, which is negligible. */
 const LARGEST: f32 = 87;
 
 /** gateUp (rows, 2k: k gates, then k ups) → activation block a of (rows, k). The products overwrite the gates. */

@@ -2,7 +2,7 @@
 
 import { createReadStream, readFileSync } from 'node:fs';
 import { Readable } from 'node:stream';
-import { createEngine } from '../src/engine/engine.ts';
+import { createEngine } from '../src/engine/create.ts';
 import type { Completion, Engine, EngineLimits, GenerateRequest } from '../src/engine/types.ts';
 
 export const MODEL_FOLDER = new URL('../models/nano/', import.meta.url);

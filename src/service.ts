@@ -5,7 +5,7 @@ import simd from '../build/kernels.simd.wasm';
 import type { Assets } from './api/service/playground.ts';
 import { createApp } from './app.ts';
 import { type BackendBindings, configuredGateway } from './backend/gateway.ts';
-import { createEngineOf } from './engine/create.ts';
+import { createEngine } from './engine/create.ts';
 import { logInfo } from './log.ts';
 import type { Drain } from './middleware/drain.ts';
 import type { LogLine } from './middleware/observe.ts';
@@ -58,7 +58,7 @@ function appOf(bindings: ServiceBindings, weights: ConfiguredWeights, drain?: Dr
     model: bindings.MODEL,
     source,
     kernels: { relaxed, simd },
-    createEngine: createEngineOf,
+    createEngine,
     limits: { maxWaiting },
   });
   const operations = {

@@ -5,7 +5,7 @@
 
 import type { Denoiser } from '../src/denoiser/three-stream/denoiser.ts';
 import type { KvCache } from '../src/denoiser/three-stream/kv-cache.ts';
-import { CHUNK_TOKENS } from '../src/denoiser/three-stream/memory.ts';
+import { PREFILL_CHUNK_TOKENS } from '../src/denoiser/transformer/memory.ts';
 import type { Predictions } from '../src/denoiser/transformer/predictions.ts';
 import type { SpecialTokens } from '../src/tokenizer/tokenizer.ts';
 
@@ -24,7 +24,10 @@ export function decodeAutoregressive(
   const last = prompt.length - 1;
   context.truncate(Math.min(context.matchLength(prompt), last));
   while (context.length < last) {
-    denoiser.extend(context, Array.from(prompt).slice(context.length, Math.min(context.length + CHUNK_TOKENS, last)));
+    denoiser.extend(
+      context,
+      Array.from(prompt).slice(context.length, Math.min(context.length + PREFILL_CHUNK_TOKENS, last)),
+    );
   }
   let next = prompt[last]!;
   const tokens: number[] = [];

@@ -1,6 +1,6 @@
 /**
- * Heads in float32: their norm, their rotation, and their cache, which has keys in tiles of 8 tokens [capacity/8][headDim][8] and
- * values [capacity][headDim] of one key/value head.
+ * Heads in float32: their norm, their rotation, and their cache, which has keys in tiles of 8 tokens
+ * [capacity/8][headDim][8] and values [capacity][headDim] of one key/value head.
  */
 import { TILE } from '../layout';
 import { inverseRms } from '../norm';
@@ -29,9 +29,9 @@ export function normHeads(
 }
 
 /**
- * Rotary position embedding (arXiv 2104.09864), rotate-half convention: dimension d turns with d + headDim/2.
+ * Rotary position embedding (arXiv 2104.09864), rotate-half convention: dimension d is rotated with d + headDim/2.
  *
- * y = x turned by its position. x, y: (rows of their strides; heads, headDim), y may be x. positions: i32 (rows).
+ * y = x rotated by its position. x, y: (rows of their strides; heads, headDim), y may be x. positions: i32 (rows).
  * table: (maxPosition, headDim): headDim/2 cosines, then headDim/2 sines; a negative position has the sines of its
  * absolute value negated.
  */

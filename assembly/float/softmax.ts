@@ -18,7 +18,7 @@ export function softmaxRows(
 function softmaxRow(scores: usize, count: i32, width: i32): void {
   const tail = count & 3;
   const tailAt = scores + ((count - tail) << 2);
-  // What lies past `count` may be anything, NaN included: it is replaced before it is used.
+  // Entries past `count` can be anything, NaN included: they are replaced before use.
   const tailMask = i32x4.gt_s(i32x4.splat(tail), i32x4(0, 1, 2, 3));
   let largest = f32x4.splat(-Infinity);
   for (let at = scores; at < tailAt; at += 16) largest = f32x4.pmax(largest, v128.load(at));

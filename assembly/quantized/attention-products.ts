@@ -3,7 +3,7 @@ import { dotPairs, multiplyAdd, onesI16, splatLane0, splatLane1, splatLane2, spl
 
 const LARGEST_HEAD_DIM: i32 = 256;
 
-// What one block of values is multiplied with lies at constant addresses: see layout.ts.
+// The operands of one block of values are at constant addresses: see layout.ts.
 /** u7 weights [8 quads of tokens][4 queries][4 tokens]. */
 export const WEIGHTS: usize = memory.data(128, 16);
 /** f32 scales of the weights [4 queries]. */

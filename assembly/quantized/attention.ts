@@ -3,11 +3,11 @@
  *
  * Four queries at a time. Their scores over all tokens come first, for softmax needs the largest. Then, block of 32
  * tokens by block: powers of two, times the scales of the values, quantized to 7 bits with one scale a query and block;
- * and their product with the values, added up in float32. What is divided by the sum of the powers comes last.
+ * and their product with the values, added up in float32. The division by the sum of the powers comes last.
  *
- * The weights of a block are scaled so that those of tokens 4i + j, for each j apart, add up to at most 124: not 127, so
- * that there is room for rounding up. Two such sums go to each i16 lane: |Σ weight · value| ≤ (2 · 124 + 16 · ½) · 127 =
- * 32,512 < 32,767. So a block needs no wider sums, and its result is exact.
+ * The weights of a block are scaled so that those of tokens 4i + j, for each j apart, add up to at most 124: not 127,
+ * so that there is room for rounding up. Two such sums go to each i16 lane: |Σ weight · value| ≤ (2 · 124 + 16 · ½) ·
+ * 127 = 32,512 < 32,767. So a block needs no wider sums, and its result is exact.
  */
 import { ACCUMULATORS, addWeightedBlock, scoreTile, WEIGHT_SCALES, WEIGHTS } from './attention-products';
 import { exp2 } from '../exp';
@@ -29,7 +29,7 @@ const BLOCK_SCORE_BYTES: i32 = 4 * BLOCK * 4;
 /** Of a query. */
 const BLOCK_ROW_BYTES: i32 = BLOCK * 4;
 const LARGEST_WEIGHT_SUM: f32 = 124;
-/** More tokens than are ever kept. */
+/** Larger than any number of tokens. */
 const ALL: i32 = i32.MAX_VALUE;
 
 /** i32 tokens that each of the four queries sees of the cache. */
@@ -56,8 +56,8 @@ export function attentionScratchBytes(blocks: i32): i32 {
 }
 
 /**
- * out (rows of stride outRowStride; heads, headDim) = attention of the rows · heads queries over `cache`, of which row r
- * sees the first count + countStep · r tokens (at least one), and, where suffixCount is not 0, of the same number of
+ * out (rows of stride outRowStride; heads, headDim) = attention of the rows · heads queries over `cache`, of which row
+ * r sees the first count + countStep · r tokens (at least one), and, where suffixCount is not 0, of the same number of
  * suffixQueries over the first suffixCount tokens of suffixCache: one softmax over both.
  */
 export function attend(
@@ -152,14 +152,16 @@ function largestScore(scores: usize, count: i32, largest: f32): f32 {
     scores += BLOCK_SCORE_BYTES;
   }
   for (let at = 0; at < count; at += 4) {
-    // What lies past the count may be anything, NaN included: it is replaced before it is used.
+    // Scores past the count can be anything, NaN included: they are replaced before use.
     const mask = i32x4.gt_s(i32x4.splat(count), v128.load(LANE_INDEX + (at << 2)));
     largest0 = f32x4.pmax(largest0, v128.bitselect(v128.load(scores + (at << 2)), largest0, mask));
   }
   return maxLane(f32x4.pmax(largest0, largest1));
 }
 
-/** One block of tokens into POWER_SUMS and ACCUMULATORS; lane i of `kept`: how many of them query i of `count` keeps. */
+/**
+ * One block of tokens into POWER_SUMS and ACCUMULATORS; lane i of `kept`: how many of them query i of `count` keeps.
+ */
 function addBlock(scores: usize, block: usize, headDim: i32, kept: v128, count: i32): void {
   const valueScales = blockValueScales(block, headDim);
   if (count == 4 && i32x4.all_true(i32x4.ge_s(kept, i32x4.splat(BLOCK)))) {
@@ -242,7 +244,7 @@ function quantizeWeights(weights: usize): void {
     v128.shuffle<i32>(half01, half23, 0, 1, 4, 5),
     v128.shuffle<i32>(half01, half23, 2, 3, 6, 7),
   );
-  // What is as good as nothing becomes nothing: no division overflows.
+  // Negligible sums become 0, so that no division overflows.
   const isSome = f32x4.ge(largest, f32x4.splat(SMALLEST_ABSMAX));
   const limit = f32x4.splat(LARGEST_WEIGHT_SUM);
   v128.store(WEIGHT_SCALES, v128.and(f32x4.div(largest, limit), isSome));

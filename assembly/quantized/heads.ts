@@ -1,7 +1,7 @@
 /**
- * What becomes of a head between its projection and attention: RMSNorm (QK-norm, arXiv 2302.05442), rotary position
- * embedding (arXiv 2104.09864, rotate-half convention: dimension d turns with d + headDim/2), quantization. No
- * `multiplyAdd`: both builds give the same bits for the same input.
+ * From projection to attention: the heads of queries, keys and values. RMSNorm (QK-norm, arXiv 2302.05442), rotary
+ * position embedding (arXiv 2104.09864, rotate-half convention: dimension d is rotated with d + headDim/2),
+ * quantization. No `multiplyAdd`: both builds give the same bits for the same input.
  */
 import {
   BLOCK,
@@ -69,7 +69,9 @@ export function quantizeQueries(
   }
 }
 
-/** Appends k (normed by `weight`, or as it is for 0, and rotated) and v, rows of stride rowStride, at token `offset`. */
+/**
+ * Appends k (normed by `weight`, or as it is for 0, and rotated) and v, rows of stride rowStride, at token `offset`.
+ */
 export function storeKeysValues(
   k: usize,
   v: usize,
@@ -144,7 +146,9 @@ function storeValue(v: usize, block: usize, headDim: i32, lane: i32): void {
   }
 }
 
-/** x (headDim) normed by `weight`, unless that is 0, and turned by its position → HEAD. Returns the largest |value|. */
+/**
+ * x (headDim) normed by `weight`, unless that is 0, and rotated by its position → HEAD. Returns the largest |value|.
+ */
 @inline
 function normAndRotateHead(x: usize, headDim: i32, weight: usize, eps: f32, position: i32, table: usize): f32 {
   const half = <usize>headDim << 1;

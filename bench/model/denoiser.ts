@@ -11,8 +11,8 @@ import { Readable } from 'node:stream';
 import { parseConfig } from '../../src/denoiser/three-stream/config.ts';
 import { Denoiser } from '../../src/denoiser/three-stream/denoiser.ts';
 import type { KvCache } from '../../src/denoiser/three-stream/kv-cache.ts';
-import { CHUNK_TOKENS } from '../../src/denoiser/three-stream/memory.ts';
 import type { KernelBuild, KernelModules } from '../../src/denoiser/transformer/kernels.ts';
+import { PREFILL_CHUNK_TOKENS } from '../../src/denoiser/transformer/memory.ts';
 import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';
 import { decodeAutoregressive } from '../../support/autoregressive-decoding.ts';
 import { complete, MODEL_FOLDER, openBundledEngine, readModelJson } from '../engine.ts';
@@ -64,7 +64,7 @@ async function sample(runs: number, work: (run: number) => unknown): Promise<{ m
 function fill(denoiser: Denoiser, context: KvCache, tokens: readonly number[]): void {
   context.truncate(0);
   while (context.length < tokens.length) {
-    denoiser.extend(context, tokens.slice(context.length, context.length + CHUNK_TOKENS));
+    denoiser.extend(context, tokens.slice(context.length, context.length + PREFILL_CHUNK_TOKENS));
   }
 }
 

@@ -15,7 +15,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { parseConfig } from '../../src/denoiser/three-stream/config.ts';
 import { Denoiser } from '../../src/denoiser/three-stream/denoiser.ts';
-import { CHUNK_TOKENS } from '../../src/denoiser/three-stream/memory.ts';
+import { PREFILL_CHUNK_TOKENS } from '../../src/denoiser/transformer/memory.ts';
 import type { GenerateRequest } from '../../src/engine/types.ts';
 import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';
 import { decodeAutoregressive } from '../../support/autoregressive-decoding.ts';
@@ -92,7 +92,7 @@ async function benchFolder(model: string, shape: NativeRow['shape'], folder: URL
   const read = () => {
     context.truncate(0);
     while (context.length < tokens.length) {
-      denoiser.extend(context, tokens.slice(context.length, context.length + CHUNK_TOKENS));
+      denoiser.extend(context, tokens.slice(context.length, context.length + PREFILL_CHUNK_TOKENS));
     }
   };
   const decode = () => {

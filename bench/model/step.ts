@@ -13,8 +13,8 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { type DenoiserConfig, parseConfig } from '../../src/denoiser/three-stream/config.ts';
 import { Denoiser } from '../../src/denoiser/three-stream/denoiser.ts';
-import { CHUNK_TOKENS } from '../../src/denoiser/three-stream/memory.ts';
 import { instantiateBuild } from '../../src/denoiser/transformer/kernels.ts';
+import { PREFILL_CHUNK_TOKENS } from '../../src/denoiser/transformer/memory.ts';
 import { benchModules } from '../engine.ts';
 import { type RandomModel, randomConfig, writeRandomModel } from './random-model.ts';
 
@@ -93,10 +93,10 @@ async function benchModel(model: RandomModel, rounds: number): Promise<StepRow> 
       Readable.toWeb(createReadStream(join(folder, 'model.safetensors'))) as ReadableStream<Uint8Array>;
     const denoiser = await Denoiser.load({ modules: benchModules(), config, openWeights, cacheBytes: 0 });
     const prefix = denoiser.prefixContexts[0]!;
-    for (let at = 0; at < CONTEXT_TOKENS; at += CHUNK_TOKENS) {
+    for (let at = 0; at < CONTEXT_TOKENS; at += PREFILL_CHUNK_TOKENS) {
       denoiser.extend(
         prefix,
-        Array.from({ length: CHUNK_TOKENS }, (_, i) => (7 * (at + i)) % config.vocabSize),
+        Array.from({ length: PREFILL_CHUNK_TOKENS }, (_, i) => (7 * (at + i)) % config.vocabSize),
       );
     }
     const canvas = Array.from({ length: SLOTS }, (_, i) => 13 * i);

@@ -9,7 +9,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { parseConfig } from '../../src/denoiser/three-stream/config.ts';
 import { Denoiser } from '../../src/denoiser/three-stream/denoiser.ts';
-import { CHUNK_TOKENS } from '../../src/denoiser/three-stream/memory.ts';
+import { PREFILL_CHUNK_TOKENS } from '../../src/denoiser/transformer/memory.ts';
 import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';
 import { benchModules, openModelWeights, readModelJson } from '../engine.ts';
 import { matmulJob } from '../kernels/kernels.ts';
@@ -128,10 +128,10 @@ async function benchStep(runtime: Runtime, rounds: number): Promise<PeerRow> {
   const modules = benchModules();
   const denoiser = await Denoiser.load({ modules, config, openWeights: () => openModelWeights(), cacheBytes: 0 });
   const prefix = denoiser.prefixContexts[0]!;
-  for (let at = 0; at < CONTEXT_TOKENS; at += CHUNK_TOKENS) {
+  for (let at = 0; at < CONTEXT_TOKENS; at += PREFILL_CHUNK_TOKENS) {
     denoiser.extend(
       prefix,
-      Array.from({ length: CHUNK_TOKENS }, (_, i) => 100 + ((at + i) % 3000)),
+      Array.from({ length: PREFILL_CHUNK_TOKENS }, (_, i) => 100 + ((at + i) % 3000)),
     );
   }
   const canvas = new Int32Array(SLOTS).fill(loadTokenizer(readModelJson('tokenizer.json')).special.mask);

@@ -16,10 +16,10 @@ import { parseArgs } from 'node:util';
 import * as z from 'zod';
 import { type DenoiserConfig, parseConfig } from '../../src/denoiser/three-stream/config.ts';
 import { Denoiser } from '../../src/denoiser/three-stream/denoiser.ts';
-import { CHUNK_TOKENS } from '../../src/denoiser/three-stream/memory.ts';
 import type { KernelBuild } from '../../src/denoiser/transformer/kernels.ts';
-import { createEngine } from '../../src/engine/engine.ts';
-import { buildPrompt } from '../../src/engine/prompt.ts';
+import { PREFILL_CHUNK_TOKENS } from '../../src/denoiser/transformer/memory.ts';
+import { createEngine } from '../../src/engine/create.ts';
+import { buildPrompt } from '../../src/engine/three-stream/prompt.ts';
 import type { Completion, Engine, EngineParts, Frame, GenerateRequest } from '../../src/engine/types.ts';
 import { loadTokenizer, type Tokenizer } from '../../src/tokenizer/tokenizer.ts';
 
@@ -162,7 +162,7 @@ class LeftToRight {
       context.truncate(0);
       // The last one is computed when the first token is wanted.
       while (context.length < ids.length - 1) {
-        const end = Math.min(context.length + CHUNK_TOKENS, ids.length - 1);
+        const end = Math.min(context.length + PREFILL_CHUNK_TOKENS, ids.length - 1);
         this.#denoiser.extend(context, ids.slice(context.length, end));
       }
       return ids;
@@ -184,7 +184,7 @@ class LeftToRight {
     const { special } = this.#tokenizer;
     const streams = buildPrompt(prefix, this.#seesSuffix ? suffix : '', this.#tokenizer, this.#limits);
     const [mark, ...backwards] = streams.suffix;
-    return mark === undefined ? streams.prefix : [...streams.prefix, mark, ...backwards.reverse(), special.mask];
+    return mark === undefined ? [...streams.prefix] : [...streams.prefix, mark, ...backwards.reverse(), special.mask];
   }
 
   #decode(last: number, example: Example, maxTokens: number): [ids: number[], steps: number] {

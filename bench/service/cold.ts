@@ -20,7 +20,7 @@ import { claimPort } from '../../scripts/serve/listener.ts';
 import { parseConfig } from '../../src/denoiser/three-stream/config.ts';
 import { planMemory } from '../../src/denoiser/three-stream/memory.ts';
 import { instantiateBuild } from '../../src/denoiser/transformer/kernels.ts';
-import { DEFAULT_CACHE_BYTES } from '../../src/engine/engine.ts';
+import { DEFAULT_CACHE_BYTES } from '../../src/engine/three-stream/model.ts';
 import { MODEL_FOLDER } from '../engine.ts';
 import { type RandomModel, writeRandomModel } from '../model/random-model.ts';
 import { serveObjects } from './object-storage.ts';

@@ -1,6 +1,6 @@
 /**
- * The canvas: the slots of one block while it is denoised. It starts as masks; slots are revealed, may be edited, and are dropped
- * when an end token stands before them.
+ * The canvas: the slots of one block while it is denoised. It starts as masks; slots are revealed, may be edited, and
+ * are dropped when an end token is revealed before them.
  */
 
 import type { SpecialTokens } from '../tokenizer/tokenizer.ts';
@@ -54,7 +54,7 @@ export class Canvas {
     return this.#logProbabilities[slot]!;
   }
 
-  /** What the slot could have said instead, as far as it was asked for. */
+  /** The other candidates of the slot, if requested. */
   alternativesOf(slot: number): readonly Choice[] {
     return this.#alternatives[slot]!;
   }
@@ -67,8 +67,9 @@ export class Canvas {
   }
 
   /**
-   * The slots that the next pass has to compute: those that are undecided, and the others until they have been computed `freezeAfter` times
-   * with the token they have. Before the first time their keys and values are still those of a mask.
+   * The slots that the next pass has to compute: those that are undecided, and the others until they have been computed
+   * `freezeAfter` times with the token they have. Before the first time their keys and values are still those of a
+   * mask.
    */
   unfrozen(freezeAfter: number): number[] {
     const slots: number[] = [];
@@ -78,7 +79,7 @@ export class Canvas {
     return slots;
   }
 
-  /** Notes that a pass has computed these slots. */
+  /** Counts a pass that has computed these slots. */
   recordEvaluation(slots: Iterable<number>): void {
     for (const slot of slots) if (!this.isUndecided(slot)) this.#evaluations[slot]!++;
   }
@@ -106,14 +107,17 @@ export class Canvas {
     this.#edits[slot]!++;
   }
 
-  /** Drops what lies behind the first end token, and reopens what was dropped behind one that has been edited away. */
+  /**
+   * Drops the slots after the first end token, and restores those that were dropped after one that has been edited
+   * away.
+   */
   dropBehindEnd(): void {
     const end = this.#tokens.findIndex((token) => this.#isEnd(token));
     this.#live = end < 0 ? this.slots : end + 1;
     this.#tokens.fill(this.#special.mask, this.#live);
   }
 
-  /** Back to pure noise. */
+  /** Masks every slot again. */
   restart(): void {
     this.#tokens.fill(this.#special.mask);
     this.#edits.fill(0);

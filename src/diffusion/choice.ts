@@ -49,8 +49,8 @@ export function bestChoice(predictions: Predictions, row: number, allowed: (toke
 }
 
 /**
- * Draws a token: the largest probabilities at `temperature` whose sum reaches topP, cut at `uniform` in [0, 1). Exact over the
- * vocabulary; tokens for which `allowed` does not hold have no share.
+ * Draws a token: the largest probabilities at `temperature` whose sum reaches topP, cut at `uniform` in [0, 1). Exact
+ * over the vocabulary; tokens for which `allowed` does not hold have no share.
  */
 export function sampledChoice(
   predictions: Predictions,

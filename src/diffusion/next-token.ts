@@ -1,4 +1,6 @@
-/** One step of autoregressive decoding, laid on a canvas: the leftmost undecided slot takes the predicted next token. Pure. */
+/**
+ * One step of autoregressive decoding on a canvas: the leftmost undecided slot takes the predicted next token. Pure.
+ */
 
 import type { Predictions } from '../denoiser/transformer/predictions.ts';
 import type { SpecialTokens } from '../tokenizer/tokenizer.ts';
@@ -10,7 +12,7 @@ import { mayBeSaid, type SamplerSettings } from './sampler.ts';
 type NextTokenSettings = Pick<SamplerSettings, 'temperature' | 'topP' | 'seed' | 'alternatives' | 'text'>;
 
 /**
- * @param predictions one row: what the prefix stream says of the token behind its last one.
+ * @param predictions one row: the prediction of the prefix stream for the token after its last one.
  * @param written tokens before the canvas
  */
 export function nextTokenStep(
@@ -36,7 +38,7 @@ export function nextTokenStep(
   canvas.dropBehindEnd();
 }
 
-/** The end of a middle and what belongs to a canvas have no place in running text. */
+/** Running text has neither the end of a middle nor the tokens of a canvas. */
 function mayFollow(token: number, { mask, pad, eom, prefix, suffix }: SpecialTokens): boolean {
   return token !== mask && token !== pad && token !== eom && token !== prefix && token !== suffix;
 }

@@ -1,7 +1,8 @@
 /**
- * Presence and frequency penalties and biases as OpenAI defines them, on a canvas: what is decided elsewhere on it or written
- * before it counts as said. Slots that are revealed in the same step do not see each other.
- * https://platform.openai.com/docs/api-reference/completions (logit + bias - count · frequency - (count > 0) · presence)
+ * Presence and frequency penalties and biases as OpenAI defines them, on a canvas: tokens that are decided elsewhere on
+ * it or precede it count. Slots that are revealed in the same step do not see each other.
+ * https://platform.openai.com/docs/api-reference/completions (logit + bias - count · frequency - (count > 0) ·
+ * presence)
  */
 
 import type { Predictions } from '../denoiser/transformer/predictions.ts';
@@ -9,16 +10,17 @@ import type { SpecialTokens } from '../tokenizer/tokenizer.ts';
 import { bestIds } from './choice.ts';
 
 export interface Penalties {
-  /** Taken once from the logit of each token that has been said; negative values favour it. */
+  /** Subtracted once from the logit of each token that occurs already; negative values favour it. */
   presence: number;
-  /** Taken from the logit for each time that the token has been said. */
+  /** Subtracted from the logit for each occurrence of the token. */
   frequency: number;
   /** Added to the logit of each of these tokens. */
   bias?: ReadonlyMap<number, number>;
 }
 
 /**
- * The predictions with penalized and biased logits, exact over the vocabulary: a token that was no candidate can become one.
+ * The predictions with penalized and biased logits, exact over the vocabulary: a token that was no candidate can become
+ * one.
  * @param canvas tokens of the canvas that was evaluated; the token of a slot does not count in its own row.
  * @param written tokens before the canvas
  * @param slots the slot of each row

@@ -1,16 +1,17 @@
 /**
- * One denoising step: what the predictions for a canvas change on it. Reveals every slot that is sure enough, at least one
- * (Fast-dLLM, arXiv 2505.22618); edits revealed slots of which the denoiser has become surer otherwise; drops what lies behind the end.
- * Pure: it knows neither the network nor the clock.
+ * One denoising step: how the predictions change a canvas. It reveals every slot whose confidence reaches the
+ * threshold, at least one (Fast-dLLM, arXiv 2505.22618); edits revealed slots for which another token has become
+ * confident; drops the slots after the end. Pure: it knows neither the network nor the clock.
  *
- * A slot believes that those surer than it take their best tokens (training/pretrain/distill.py). So where tokens are drawn, a step reveals
- * nothing that is less sure than a slot that drew another token: what follows from that is seen in the next one.
+ * The model is trained to predict a slot as if all more confident slots took their best tokens
+ * (training/pretrain/distill.py). So when tokens are sampled, a step reveals nothing that is less confident than a slot
+ * that drew another token: the next step sees that one.
  *
- * With a constraint no step lets anything stand that cannot become text: each slot chooses among the tokens that fit what is decided, and
- * of what is chosen in one step the surer tokens go first, so that what does not fit them waits for the next step.
+ * With a constraint no step leaves a canvas that cannot become text: each slot chooses among the tokens that fit what is
+ * decided, and of the choices of one step the more confident go first; one that does not fit them waits for the next step.
  *
- * It ends: each step reveals a slot, and a slot can only become undecided again when an end token before it is edited, which is
- * bounded a slot.
+ * It terminates: each step reveals a slot, and a slot can only become undecided again when an end token before it is
+ * edited, which is bounded per slot.
  */
 
 import type { Predictions } from '../denoiser/transformer/predictions.ts';
@@ -25,12 +26,12 @@ export interface SamplerSettings {
   temperature: number;
   topP: number;
   seed: number;
-  /** Probability from which on a slot is revealed. */
+  /** Probability at which a slot is revealed. */
   revealThreshold: number;
-  /** Probability from which on another token replaces a revealed one; 1 turns editing off. */
+  /** Probability at which another token replaces a revealed one; 1 turns editing off. */
   editThreshold: number;
   maxEditsPerSlot: number;
-  /** Most probable tokens that are noted of each slot when it is revealed or edited; none when absent. */
+  /** Number of most probable tokens to keep for each slot when it is revealed or edited; none when absent. */
   alternatives?: number;
   /** Passes over a revealed slot after which it is frozen: kept as it is and not computed any more. At least 1. */
   freezeAfter: number;
@@ -39,7 +40,7 @@ export interface SamplerSettings {
 }
 
 export interface StepOptions {
-  /** Number of the step in its request: makes the draws of a step its own. */
+  /** Number of the step in its request: seeds the draws of the step. */
   step: number;
   /** Slots that can still be emitted, from the first on; the others stay masks. */
   wanted: number;
@@ -126,7 +127,8 @@ function findReveals(
     return fitting(text, [
       texts.reduce((best, next) => (next[1].logProbability > best[1].logProbability ? next : best)),
     ]);
-  // All say that the text has ended, but no end token was chosen: the leftmost slot decides between the end and a token.
+  // All predict padding, which means that the text has ended, but no end token was chosen: the leftmost slot decides
+  // between the end and a token.
   return fitting(
     text,
     choices.slice(0, 1).map(([leftmost]) => [leftmost, bestText(leftmost)]),
@@ -155,7 +157,7 @@ function bySureness(changes: readonly [number, Choice][]): [slot: number, Choice
   return changes.toSorted(([, a], [, b]) => b.logProbability - a.logProbability);
 }
 
-/** From the surest slot on, those up to the first that does not take its best token. */
+/** In order of confidence, the reveals up to the first that does not take its best token. */
 function untilSurprise(reveals: [number, Choice][], best: (slot: number) => Choice): [slot: number, Choice][] {
   const ordered = reveals.map((reveal) => ({ reveal, best: best(reveal[0]) }));
   ordered.sort((a, b) => b.best.logProbability - a.best.logProbability);
@@ -174,7 +176,7 @@ function findEdits(
   for (const [slot, token] of canvas.tokens.entries()) {
     const row = rows.get(slot);
     if (row === undefined || token === special.mask || !isEditable(canvas, slot, settings)) continue;
-    // Without its end the canvas would have slots that nobody decides any more.
+    // Without its end the canvas would have slots that no later step decides.
     if (final && canvas.ended && slot === canvas.tokens.length - 1) continue;
     const best = bestChoice(predictions, row, (candidate) => mayStand(candidate, special));
     const differs = best.token !== token && isText(best.token, special);
@@ -183,7 +185,7 @@ function findEdits(
   return edits;
 }
 
-/** Tokens that a slot may say: text, an end, or that it lies behind the end. */
+/** Tokens that a slot may take: text, an end, or padding after the end. */
 export function mayStand(token: number, { mask, prefix, suffix }: SpecialTokens): boolean {
   return token !== mask && token !== prefix && token !== suffix;
 }

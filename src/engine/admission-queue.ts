@@ -1,24 +1,25 @@
 /**
- * The line in which requests wait: first come, first served, as many at a time as there are contexts; those that are served
- * take turns step by step.
+ * The queue of requests: first come, first served. Up to `maxConcurrent` of them are active at a time and take turns,
+ * one step each.
  *
- * Nobody is woken by somebody else: each request looks for itself. In the Workers runtime the work of a request whose
- * client has gone can stop for good at any await, so whatever it held is given up by the clock, not by its `finally`.
+ * Every request polls for its own turn; none resolves a promise of another one. In the Workers runtime a request whose
+ * client has disconnected can stop for good at any await, without its `finally`. Its place is therefore freed by a
+ * timeout.
  */
 
 import { EngineBusy } from './errors.ts';
 import { pause } from './pause.ts';
 
-/** A request that has not shown itself for so long is taken for dead; one that was only slow lines up again. */
+/** A request that has not polled for so long is abandoned; one that was only slow joins the queue again at its end. */
 const ABANDONED_MS = 10_000;
 const LOOK_AGAIN_MS = 2;
-/** So often looks who is far behind: a long line must not cost what those who are served need. Short of what anybody notices. */
+/** The longest poll interval: a long queue must not take time from active requests. Too short to be noticed. */
 const LOOK_AGAIN_AT_LEAST_EVERY_MS = 50;
 
-/** So many short completions take a few seconds; whoever waits longer has typed on, or given up. */
+/** So many short completions take a few seconds; a client that waits longer has typed on, or given up. */
 export const DEFAULT_MAX_WAITING = 64;
 
-/** A place in the line. */
+/** A place in the queue. */
 export interface Ticket {
   lastSeenMs: number;
 }
@@ -30,8 +31,8 @@ export class AdmissionQueue {
   #tickets: Ticket[] = [];
 
   /**
-   * Serves `served` tickets at a time and lets `maxWaiting` wait behind them; `release` is called with each ticket that
-   * leaves or is taken for dead.
+   * Serves `maxConcurrent` tickets at a time and lets `maxWaiting` more wait; `release` is called with each ticket that
+   * leaves or is abandoned.
    */
   constructor(maxConcurrent: number, release: (ticket: Ticket) => void, maxWaiting = DEFAULT_MAX_WAITING) {
     this.#maxConcurrent = maxConcurrent;
@@ -43,26 +44,26 @@ export class AdmissionQueue {
     return this.#tickets.length;
   }
 
-  /** Tickets that are not served yet. */
+  /** Tickets that are not active yet. */
   get waiting(): number {
     return Math.max(0, this.#tickets.length - this.#maxConcurrent);
   }
 
-  /** Whether a ticket has a place, served or waiting. */
+  /** Whether a ticket is in the queue, active or waiting. */
   includes(ticket: Ticket): boolean {
     return this.#tickets.includes(ticket);
   }
 
-  /** Whether it is among those who are served. */
+  /** Whether a ticket is one of those that are served now. */
   isActive(ticket: Ticket): boolean {
     const place = this.#tickets.indexOf(ticket);
     return place >= 0 && place < this.#maxConcurrent;
   }
 
-  /** Throws EngineBusy when as many wait as may. */
+  /** Throws EngineBusy when `maxWaiting` requests wait already. */
   join(): Ticket {
     const nowMs = Date.now();
-    // Those who wait look for the dead; when all in the line are dead, nobody else does.
+    // Waiting requests remove abandoned ones. When all of them are abandoned, only a new request can.
     this.#leaveAbandoned(nowMs);
     if (this.#tickets.length >= this.#maxConcurrent + this.#maxWaiting) throw new EngineBusy(this.waiting);
     const ticket = { lastSeenMs: nowMs };
@@ -76,7 +77,7 @@ export class AdmissionQueue {
     this.#release(ticket);
   }
 
-  /** Gives way to the event loop until it is this ticket's turn (again). Throws the reason of an abort. */
+  /** Yields to the event loop at least once, until it is this ticket's turn. Throws the reason of an abort. */
   async waitTurn(ticket: Ticket, signal: AbortSignal): Promise<void> {
     await pause();
     for (;;) {

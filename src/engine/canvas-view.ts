@@ -49,7 +49,7 @@ export function slotViews(
     };
   }
 
-  /** What the denoiser would say at a row now. */
+  /** The best token of a row now. */
   function guess(row: number | undefined): Pick<SlotView, 'text' | 'confidence'> {
     if (row === undefined) return { text: '', confidence: 0 };
     const { token, logProbability } = bestChoice(predictions, row, (candidate) => mayBeSaid(candidate, special, text));

@@ -1,21 +1,25 @@
 /**
- * Completions that were given, for requests that may be answered by the rest of one: the user has typed the beginning of what was
- * shown. The rest is what the model said when it knew less, not what it would say now, so only requests with `reuse` get it.
+ * Recent completions, for a user who types the beginning of what was shown: the rest answers the next request without a
+ * step. The model has seen less text then than it would see now, so only requests with `reuse` are answered in this
+ * way.
  */
 
 import type { Completion, EmittedToken, GenerateRequest } from './types.ts';
 
-/** Two or three for each of the clients that are served at a time. */
+/** Two or three for each client that is served at a time. */
 const MAX_GIVEN = 32;
-/** Of the texts around the cursors of all of them: 2 MB as UTF-16. */
+/** Bound of all prefixes and suffixes together: 2 MB as UTF-16. */
 const MAX_CHARACTERS = 2 ** 20;
-/** Of a completion that its bound has cut off: a shorter rest is worth computing anew. */
+/**
+ * The least rest of a completion that was cut off at `maxTokens`, as a share of its tokens: a shorter one is computed
+ * again.
+ */
 const LEAST_REST_SHARE = 0.5;
 
 interface StoredCompletion {
   readonly prefix: string;
   readonly suffix: string;
-  /** Everything else that the completion depends on. */
+  /** All other settings that the completion depends on. */
   readonly decoding: string;
   readonly completion: Completion;
 }
@@ -24,7 +28,7 @@ export class CompletionCache {
   /** Oldest first. */
   #stored: StoredCompletion[] = [];
 
-  /** Notes a completion if a later request could be answered by its rest. */
+  /** Keeps a completion if its rest could answer a later request. */
   store(request: GenerateRequest, completion: Completion): void {
     const decoding = decodingOf(request);
     if (decoding === undefined || completion.text === '' || completion.tokens === undefined) return;
@@ -38,7 +42,7 @@ export class CompletionCache {
     this.#stored = this.#stored.slice(-MAX_GIVEN).slice(kept + 1);
   }
 
-  /** The rest of the newest completion of which the beginning has been typed since. */
+  /** The rest of the newest completion whose beginning has been typed since. */
   lookup(request: GenerateRequest): Completion | undefined {
     const decoding = decodingOf(request);
     if (decoding === undefined) return undefined;
@@ -55,7 +59,7 @@ export class CompletionCache {
   }
 }
 
-/** Undefined where chance or a budget of time decides, or more is asked for than the text. */
+/** Undefined where randomness or a time limit decides, or where more than the text is asked for. */
 function decodingOf(request: GenerateRequest): string | undefined {
   const { temperature, deadlineMs, maxDenoisingMs, showCanvas, alternatives, logitBias, prefixTokens, reuse } = request;
   if (reuse !== true || temperature > 0 || deadlineMs !== undefined || maxDenoisingMs !== undefined) return undefined;
@@ -70,7 +74,7 @@ function restOf(completion: Completion, typed: number): Completion | undefined {
   let end = 0;
   for (const token of completion.tokens!) {
     end += token.text.length;
-    // What was typed may end within a token.
+    // The typed text may end within a token.
     if (end > typed) tokens.push({ ...token, text: token.text.slice(-(end - typed)) });
   }
   if (completion.finishReason === 'length' && tokens.length < LEAST_REST_SHARE * completion.tokens!.length) {

@@ -1,11 +1,64 @@
-/** The engine of a model, by what its `config.json` says it is. */
+/** Makes the engine of a model: its weights, its model or models, and the queue that they share. */
 
-import { isSingleStream } from '../denoiser/single-stream/config.ts';
-import { createEngine } from './engine.ts';
-import { createSingleStreamEngine } from './single-stream/engine.ts';
+import { isSingleStream, parseSingleStreamConfig } from '../denoiser/single-stream/config.ts';
+import { SingleStreamDenoiser } from '../denoiser/single-stream/denoiser.ts';
+import { parseConfig } from '../denoiser/three-stream/config.ts';
+import { Denoiser } from '../denoiser/three-stream/denoiser.ts';
+import { ConfigError } from '../denoiser/transformer/shape.ts';
+import { loadTokenizer, type SpecialTokens, type Tokenizer } from '../tokenizer/tokenizer.ts';
+import { AdmissionQueue } from './admission-queue.ts';
+import { AutoregressiveModel } from './autoregressive/model.ts';
+import { CanvasEngine } from './engine.ts';
+import { SINGLE_STREAM_CONCURRENCY, SingleStreamModel, specialTokensOf } from './single-stream/model.ts';
+import { BatchScheduler } from './three-stream/batch-scheduler.ts';
+import { Contexts } from './three-stream/contexts.ts';
+import { DEFAULT_CACHE_BYTES, ThreeStreamModel } from './three-stream/model.ts';
 import type { Engine, EngineParts } from './types.ts';
 
-/** Rejects with TokenizerError, ConfigError or SafetensorsError, each naming what is wrong in the file. */
-export function createEngineOf(parts: EngineParts): Promise<Engine> {
-  return isSingleStream(parts.config) ? createSingleStreamEngine(parts) : createEngine(parts);
+/**
+ * Requests that take turns step by step, if there are contexts for so many. The others wait: if all were served at
+ * once, under load no completion would be ready before the next key stroke aborts it.
+ */
+const MAX_CONCURRENT = 8;
+
+/**
+ * Loads the model that `config.json` describes. Rejects with TokenizerError, ConfigError or SafetensorsError, each
+ * naming what is wrong in the file, and with whatever the weights stream fails with.
+ */
+export function createEngine(parts: EngineParts): Promise<Engine> {
+  return isSingleStream(parts.config) ? createSingleStreamEngine(parts) : createThreeStreamEngine(parts);
+}
+
+async function createThreeStreamEngine({ model, limits = {}, ...parts }: EngineParts): Promise<Engine> {
+  const config = parseConfig(parts.config);
+  const tokenizer = tokenizerFor(parts.tokenizer, config);
+  const { kernels: modules, openWeights } = parts;
+  const { cacheBytes = DEFAULT_CACHE_BYTES, maxWaiting, requestsPerPass } = limits;
+  const denoiser = await Denoiser.load({ modules, config, openWeights, cacheBytes });
+  const contexts = new Contexts(denoiser);
+  const maxConcurrent = Math.min(contexts.pairs, MAX_CONCURRENT);
+  const admission = new AdmissionQueue(maxConcurrent, (ticket) => contexts.release(ticket), maxWaiting);
+  const scheduler = new BatchScheduler(denoiser, admission, requestsPerPass);
+  const diffusion = new ThreeStreamModel(tokenizer, denoiser, contexts, scheduler);
+  const autoregressive = new AutoregressiveModel(denoiser, contexts, admission, diffusion);
+  return new CanvasEngine({ model, tokenizer, admission, models: { diffusion, autoregressive } });
+}
+
+async function createSingleStreamEngine({ model, limits = {}, ...parts }: EngineParts): Promise<Engine> {
+  const config = parseSingleStreamConfig(parts.config);
+  const tokenizer = tokenizerFor(parts.tokenizer, config, specialTokensOf(config));
+  const { kernels: modules, openWeights } = parts;
+  const denoiser = await SingleStreamDenoiser.load({ modules, config, openWeights });
+  const admission = new AdmissionQueue(SINGLE_STREAM_CONCURRENCY, () => {}, limits.maxWaiting);
+  const diffusion = new SingleStreamModel(tokenizer, denoiser, admission);
+  return new CanvasEngine({ model, tokenizer, admission, models: { diffusion } });
+}
+
+/** Throws TokenizerError, and ConfigError when the tokenizer has tokens that the model has not. */
+function tokenizerFor(json: unknown, { vocabSize }: { vocabSize: number }, special?: SpecialTokens): Tokenizer {
+  const tokenizer = loadTokenizer(json, special);
+  if (tokenizer.vocabSize > vocabSize) {
+    throw new ConfigError(`config.json: vocab_size is ${vocabSize}, the tokenizer has ${tokenizer.vocabSize} tokens`);
+  }
+  return tokenizer;
 }

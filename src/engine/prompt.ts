@@ -1,53 +1,66 @@
 /**
- * From the text around the cursor to the two context streams. What does not fit is cut on the side far from the cursor, in
- * steps: were it cut to the token, each key stroke would shift the window and nothing of it could be reused.
+ * The text around the cursor as tokens, cut to the window that a model reads. What does not fit is cut on the side far
+ * from the cursor, in steps: were it cut to the token, each key stroke would shift the window and nothing of it could
+ * be reused.
  */
 
-import type { DenoiserConfig } from '../denoiser/three-stream/config.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
+import type { GenerateRequest } from './types.ts';
 
 /** The window moves by this share of its length. */
 const WINDOW_STEPS = 8;
 /** Text beyond so many characters a token of the window is not tokenized: it would be cut anyway. */
 const CHARACTERS_PER_TOKEN = 16;
 
+/** What a model reads of a request, in the order in which it reads it; each model has its own markers. */
 export interface Prompt {
-  /** <|prefix|>, <|endoftext|> if nothing was cut, then the text. */
-  prefix: number[];
-  /** <|suffix|>, then the text backwards; empty when there is no suffix. */
-  suffix: number[];
+  prefix: readonly number[];
+  /** Empty when there is no suffix. */
+  suffix: readonly number[];
   /** Tokens that were cut on both sides; those of text that was not tokenized are estimated. */
   truncatedTokens: number;
 }
 
-/** @param prefixIds tokens of `prefixText`, where they are given */
-export function buildPrompt(
-  prefixText: string,
-  suffixText: string,
-  tokenizer: Tokenizer,
-  { prefixTokens, suffixTokens }: Pick<DenoiserConfig['diffusion'], 'prefixTokens' | 'suffixTokens'>,
-  prefixIds?: readonly number[],
-): Prompt {
-  const { special } = tokenizer;
+/** Both sides of the cursor in reading order, without markers. */
+export interface TextWindow {
+  /** <|endoftext|> if nothing was cut, then the text. */
+  before: number[];
+  after: number[];
+  /** See Prompt. */
+  truncatedTokens: number;
+}
 
-  const unreadPrefix = prefixIds ? 0 : unreadLength(prefixText.length, prefixTokens);
-  const prefixRead = prefixIds ?? tokenizer.encode(prefixText.slice(boundary(prefixText, unreadPrefix)));
-  const prefixAll = unreadPrefix === 0 ? [special.endOfText, ...prefixRead] : prefixRead;
+/** Tokens that a model reads. <|endoftext|> is one of those on the left. */
+export interface WindowLimits {
+  readonly prefixTokens: number;
+  readonly suffixTokens: number;
+}
+
+/** The part of a request that a prompt is made of. */
+export type PromptText = Pick<GenerateRequest, 'prefix' | 'suffix' | 'prefixTokens'>;
+
+export function cutToWindow(
+  { prefix, suffix, prefixTokens: prefixIds }: PromptText,
+  tokenizer: Tokenizer,
+  { prefixTokens, suffixTokens }: WindowLimits,
+): TextWindow {
+  const unreadPrefix = prefixIds ? 0 : unreadLength(prefix.length, prefixTokens);
+  const prefixRead = prefixIds ?? tokenizer.encode(prefix.slice(boundary(prefix, unreadPrefix)));
+  const prefixAll = unreadPrefix === 0 ? [tokenizer.special.endOfText, ...prefixRead] : prefixRead;
   const prefixCut = cutLength(prefixAll.length, prefixTokens);
 
-  const unreadSuffix = unreadLength(suffixText.length, suffixTokens);
-  const suffixRead = tokenizer.encode(suffixText.slice(0, boundary(suffixText, suffixText.length - unreadSuffix)));
+  const unreadSuffix = unreadLength(suffix.length, suffixTokens);
+  const suffixRead = tokenizer.encode(suffix.slice(0, boundary(suffix, suffix.length - unreadSuffix)));
   const suffixCut = cutLength(suffixRead.length, suffixTokens);
-  const suffixKept = suffixRead.slice(0, suffixRead.length - suffixCut);
 
   return {
-    prefix: [special.prefix, ...prefixAll.slice(prefixCut)],
-    suffix: suffixText === '' ? [] : [special.suffix, ...suffixKept.reverse()],
+    before: prefixAll.slice(prefixCut),
+    after: suffixRead.slice(0, suffixRead.length - suffixCut),
     truncatedTokens:
       prefixCut +
-      estimateTokens(unreadPrefix, prefixRead.length, prefixText.length) +
+      estimateTokens(unreadPrefix, prefixRead.length, prefix.length) +
       suffixCut +
-      estimateTokens(unreadSuffix, suffixRead.length, suffixText.length),
+      estimateTokens(unreadSuffix, suffixRead.length, suffix.length),
   };
 }
 
@@ -66,7 +79,7 @@ function stepsOver(length: number, limit: number, step: number): number {
   return Math.ceil(Math.max(0, length - limit) / step) * step;
 }
 
-/** The character index, or the one behind if it would split a surrogate pair. */
+/** The character index, or the next one if it would split a surrogate pair. */
 function boundary(text: string, index: number): number {
   const code = text.charCodeAt(index);
   return code >= 0xdc00 && code <= 0xdfff ? index + 1 : index;

@@ -1,4 +1,4 @@
-/** How the dialects come by an engine, and what they are told when there is none. */
+/** How the dialects get an engine, and the error when there is none. */
 
 import type { KeepAlive } from '../http/keep-alive.ts';
 import type { Engine } from './types.ts';
@@ -6,7 +6,9 @@ import type { Engine } from './types.ts';
 /** One model by name; its engine is made on first use. */
 export interface ModelProvider {
   readonly id: string;
-  /** Resolves with the engine, loading it first if need be. Rejects with `ModelUnavailable`; a later call tries again. */
+  /**
+   * Resolves with the engine, loading it first if necessary. Rejects with `ModelUnavailable`; a later call tries again.
+   */
   engine(keepAlive: KeepAlive): Promise<Engine>;
 }
 

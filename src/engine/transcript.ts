@@ -1,4 +1,4 @@
-/** The text of a completion while it comes about: tokens of finished blocks and of the current canvas. */
+/** The text of a completion while it is generated: tokens of finished canvases and of the current one. */
 
 import type { Canvas } from '../diffusion/canvas.ts';
 import type { Choice } from '../diffusion/choice.ts';
@@ -31,7 +31,7 @@ export class Transcript {
     this.#ends = ends;
   }
 
-  /** Tokens of finished blocks. */
+  /** Tokens of finished canvases. */
   get tokens(): readonly number[] {
     return this.#tokens;
   }
@@ -47,12 +47,12 @@ export class Transcript {
     if (canvas.ended) this.#end = canvas.logProbabilityOf(canvas.tokens.length - 1);
   }
 
-  /** What is decided without a gap has a stop string, or is what the caller asked to end at. */
+  /** Whether the decided text up to the first mask contains a stop string, or a place at which the caller ends it. */
   stopsIn(canvas: Canvas): boolean {
     return this.#cutOf(this.#decode(canvas.text(canvas.decidedRun()))) !== undefined;
   }
 
-  /** The current state, with as much settled as cannot change: later steps may edit what is only revealed. */
+  /** The current state. Text is settled when no later step can change it: a revealed slot may still be edited. */
   frame(canvas: Canvas, settings: SamplerSettings): Frame {
     let fixed = 0;
     while (fixed < canvas.decidedRun() && isSettled(canvas, fixed, settings)) fixed++;
@@ -63,7 +63,7 @@ export class Transcript {
   }
 
   /**
-   * The finished completion, but what it cost; `canvas` adds nothing any more.
+   * The finished completion, without its cost.
    * @param otherwise why it ended if neither its text nor the model ended it
    */
   finish(otherwise: 'max_tokens' | 'budget'): Required<Omit<Completion, 'usage'>> {
@@ -107,7 +107,7 @@ export class Transcript {
     return tokens;
   }
 
-  /** Alternatives of the token at a place by their names; the token itself is always one of them. */
+  /** Alternatives of the token at an index by their names; the token itself is always one of them. */
   #named(at: number, alternatives: readonly Choice[]): Alternative[] {
     const taken = { token: this.#tokens[at]!, logProbability: this.#logProbabilities[at]! };
     const all = alternatives.some(({ token }) => token === taken.token) ? alternatives : [...alternatives, taken];
@@ -117,17 +117,17 @@ export class Transcript {
   #settle(text: string): void {
     const cut = this.#cutOf(text);
     const settled = text.slice(0, cut === undefined ? lengthBeforePartialStop(text, this.#stops) : cut.at);
-    // A canvas that had to be started again comes to say the same, but has not yet.
+    // A restarted canvas will reach the same text, but has not yet.
     if (settled.length > this.#settled.length) this.#settled = settled;
   }
 
-  /** Text of the finished blocks and `more`, without an unfinished character at its end. */
+  /** Text of the finished canvases and `more`, without an unfinished character at its end. */
   #decode(more: readonly number[]): string {
     const decoder = this.#tokenizer.decoder();
     return decoder.push(this.#tokens) + decoder.push(more);
   }
 
-  /** Text of what is decided on the canvas behind its first mask, each run by itself: bytes on both sides of a mask are no character. */
+  /** Text that is decided after the first mask, each run by itself: the bytes next to a mask may be incomplete characters. */
   #behindGaps(canvas: Canvas): string {
     const { mask } = this.#tokenizer.special;
     let text = '';

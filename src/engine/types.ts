@@ -1,7 +1,7 @@
 /**
- * The boundary between the HTTP dialects and whatever generates text.
+ * The interface between the HTTP dialects and the engines that generate text.
  *
- * Dialects (src/api) know only these types; they never see canvases or kernels, and tokens by their ids alone.
+ * Dialects (src/api) know only these types; they never see canvases or kernels, and only ids of tokens.
  */
 
 /** One completion to generate: text on the left of the cursor, text on its right, and how to decode. */
@@ -34,15 +34,15 @@ export interface GenerateRequest {
   frequencyPenalty?: number;
   /** Added to the logits of tokens, by their ids. */
   logitBias?: ReadonlyMap<number, number>;
-  /** Most probable tokens that are told of each place beside the one that was taken. */
+  /** Number of most probable tokens to report for each emitted token. */
   alternatives?: number;
   /** Denoising steps the whole request may take. */
   maxSteps?: number;
   /**
-   * Milliseconds from the call on, with its time in the line and that of reading the context, after which the request ends
-   * as if its steps were used up, with what the canvas says by then: after one step at least, and at most one step late. The clock of the deployed Workers runtime stands still between I/O
-   * (https://developers.cloudflare.com/workers/runtime-apis/performance/), so there the deadline can pass unnoticed;
-   * `maxSteps` is the bound that always holds.
+   * Milliseconds from the call on, queueing and prefill included, after which the request ends as if its steps were
+   * used up: after one step at least, and at most one step late. The clock of the deployed Workers runtime advances
+   * only with I/O (https://developers.cloudflare.com/workers/runtime-apis/performance/), so that the deadline can pass
+   * unnoticed there; `maxSteps` is the bound that always holds.
    */
   deadlineMs?: number;
   /** The same from the first denoising step on. */
@@ -54,13 +54,13 @@ export interface GenerateRequest {
   /** Slots of each canvas, one of `model.diffusion.canvasWidths`; the engine's choice when absent. */
   canvasWidth?: number;
   /**
-   * Passes over a revealed slot after which it is frozen: its token, keys and values stay, and it is not computed any more. At least
-   * 1; infinity computes all slots at each step. The engine's own when absent.
+   * Passes over a revealed slot after which it is frozen: its token, keys and values stay, and it is not computed any
+   * more. At least 1; infinity computes all slots at each step. The engine's own when absent.
    */
   freezeAfter?: number;
   /**
-   * The request may be answered by the rest of an earlier completion that was asked for in the same way, when what has been typed since is
-   * its beginning. That takes no step, and is not what the model would say of the longer prefix.
+   * The request may be answered by the rest of an earlier completion with the same settings, when its beginning has
+   * been typed since. That takes no step, and can differ from what the model would generate for the longer prefix.
    */
   reuse?: boolean;
   /** `diffusion` when absent. */
@@ -71,8 +71,9 @@ export interface GenerateRequest {
 
 /**
  * - `diffusion`: canvases are denoised.
- * - `autoregressive`: the same weights as a next-token model, from left to right: the baseline of diffusion. Each frame is one
- *   token on the leftmost undecided slot. It reads the prefix alone (`suffix` has to be empty) and has no thresholds.
+ * - `autoregressive`: the same weights as a next-token model, from left to right: the baseline of diffusion. Each frame
+ *   is one token on the leftmost undecided slot. It reads the prefix alone (`suffix` has to be empty) and has no
+ *   thresholds.
  */
 export type Decoding = 'diffusion' | 'autoregressive';
 
@@ -89,24 +90,24 @@ export interface Frame {
   canvas?: CanvasView;
 }
 
-/** A canvas after a step, slot by slot: what there is to see of denoising. */
+/** A canvas after a step, slot by slot: the visible state of denoising. */
 export interface CanvasView {
   /** Number of the step in its completion, from 1 on. */
   step: number;
   /** Number of the canvas in its completion, from 0 on. */
   block: number;
-  /** Milliseconds of processor time so far, the context included; 0 where the clock stands still. */
+  /** Milliseconds of processor time so far, prefill included; 0 where the clock advances only with I/O. */
   cpuMs: number;
-  /** As many as the canvas is wide. */
+  /** One for each slot of the canvas. */
   slots: readonly SlotView[];
 }
 
 export interface SlotView {
-  /** `mask`: undecided. `end`: decided as the end of the text. `dropped`: behind the end, not computed any more. */
+  /** `mask`: undecided. `end`: decided as the end of the text. `dropped`: after the end, not computed any more. */
   state: 'mask' | 'token' | 'end' | 'dropped';
-  /** What this step did to the slot; absent when nothing. */
+  /** How this step changed the slot; absent when it did not. */
   change?: 'reveal' | 'edit' | 'remask' | 'drop' | undefined;
-  /** The decided token; for a mask what the denoiser would say there now. Whole characters: empty while bytes of one are missing. */
+  /** The decided token; for a mask the best token at the moment. Whole characters: empty while bytes of one are missing. */
   text: string;
   /** Probability of `text`: for a decided token as of its reveal or last edit. 0 where nothing is predicted. */
   confidence: number;
@@ -125,7 +126,7 @@ export interface Usage {
   /** Slots computed, summed over the steps: the cost figure that is comparable between samplers. */
   slotEvaluations: number;
   cpuMs: number;
-  /** Time in the line before the first turn, where the engine has a line of its own. */
+  /** Time in the queue before the first turn, where the engine has a queue of its own. */
   queueMs?: number;
   /** Part of `cpuMs` in which keys and values of the context were computed, where the engine knows it. */
   prefillMs?: number;
@@ -169,8 +170,8 @@ export interface EmittedToken {
   /** Natural logarithm of its probability over the vocabulary, as of its reveal or last edit. */
   logProbability: number;
   /**
-   * The most probable tokens of its place, best first, where they were asked for; it is one of them, or else the last, and has there the
-   * name that `labelOf` gives.
+   * The most probable tokens in its place, best first, if requested. If it is none of them, it is added as the last; it
+   * has the name that `labelOf` gives.
    */
   alternatives?: readonly Alternative[];
 }
@@ -198,7 +199,7 @@ export interface ModelInfo {
   /** Tokens of prefix, suffix and canvas together. */
   contextLength: number;
   maxOutputTokens: number;
-  /** What requests can choose in denoising, and what holds when they do not; absent where the engine does not tell. */
+  /** What requests can choose in denoising, and the defaults; absent where the engine does not publish them. */
   diffusion?: {
     /** Widths that a request may ask for, ascending. */
     canvasWidths: readonly number[];
@@ -207,24 +208,27 @@ export interface ModelInfo {
   };
 }
 
-/** A model that is ready to generate. One engine serves many requests at once and decides itself whose turn it is. */
+/** A model that is ready to generate. One engine serves many requests at once and schedules them itself. */
 export interface Engine {
   readonly model: ModelInfo;
   readonly vocabulary: Vocabulary;
-  /** Requests that wait for their first turn, where the engine has a line of its own. */
+  /** Requests that wait for their first turn, where the engine has a queue of its own. */
   readonly waiting?: number;
-  /** Whether somebody else may have to answer in its place, as its first frame shows: nothing is sent before it. */
+  /**
+   * Whether another engine may have to answer instead, which is known with the first frame: nothing is sent before it.
+   */
   readonly decidesLate?: boolean;
   /**
    * Generates one completion, yielding a frame after each denoising step and returning the completion.
    *
    * Ending the iteration early (`return()`) or aborting `signal` frees the engine for the next request. After an abort
-   * the generator throws `signal.reason`; it throws EngineBusy before its first frame when too many wait. The engine gives way to the event loop between steps.
+   * the generator throws `signal.reason`; it throws EngineBusy before its first frame when too many wait. The engine
+   * yields to the event loop between steps.
    */
   generate(request: GenerateRequest, signal: AbortSignal): AsyncGenerator<Frame, Completion>;
 }
 
-/** What an engine is made of; `createEngine` in engine.ts takes one of these. */
+/** What an engine is made from; see `createEngine` in create.ts. */
 export interface EngineParts {
   model: { id: string; created: number };
   /** Compiled kernels; a probe picks relaxed SIMD where the machine runs it. */
@@ -235,7 +239,8 @@ export interface EngineParts {
   tokenizer: unknown;
   /**
    * Opens model.safetensors. The stream fails at its end when the bytes are not those of the manifest, so it must be
-   * read to its end before the engine is handed out; called once. Its chunks are taken over: their buffers are given back.
+   * read to its end before the engine is handed out; called once. The engine takes ownership of its chunks and detaches
+   * their buffers.
    */
   openWeights(): Promise<ReadableStream<Uint8Array>>;
   limits?: EngineLimits;
@@ -251,9 +256,9 @@ export interface EngineLimits {
   cacheBytes?: number;
   /** Requests that may wait for their turn; one more is refused with EngineBusy. */
   maxWaiting?: number;
-  /** Requests whose steps are computed in one pass; 1 computes each by itself. It changes no bit of any completion. */
+  /** Requests whose steps share a pass; 1 computes each by itself. No completion depends on it. */
   requestsPerPass?: number;
 }
 
-/** The signature of `createEngine` in engine.ts. Rejects when the parts do not fit together or the weights fail. */
+/** The signature of `createEngine` in create.ts. Rejects when the parts do not fit together or the weights fail. */
 export type CreateEngine = (parts: EngineParts) => Promise<Engine>;

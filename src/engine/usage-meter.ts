@@ -1,4 +1,4 @@
-/** What a request has cost so far, against what it may cost. */
+/** What a request has cost so far, and whether its budget is spent. */
 
 import type { Prompt } from './prompt.ts';
 import type { GenerateRequest, Usage } from './types.ts';
@@ -7,7 +7,7 @@ export class UsageMeter {
   steps = 0;
   /** Processor time of the pieces that were measured. */
   cpuMs = 0;
-  /** The last step was the last one that the budget allows. */
+  /** The budget allows no further step. */
   isSpent = false;
   readonly #maxSteps: number;
   readonly #latestMs: number;
@@ -17,7 +17,7 @@ export class UsageMeter {
   #prefillMs = 0;
   #cachedTokens: number | undefined;
 
-  /** @param joinedMs when the request came */
+  /** @param joinedMs when the request arrived */
   constructor(
     {
       maxSteps = Number.POSITIVE_INFINITY,
@@ -31,7 +31,7 @@ export class UsageMeter {
     this.#maxDenoisingMs = maxDenoisingMs;
   }
 
-  /** Runs a piece of synchronous work. The clock stands still in it where the runtime hides time from code. */
+  /** Runs a piece of synchronous work and adds its time. Some runtimes stop the clock between I/O: there it is 0. */
   measure<T>(piece: () => T): T {
     const start = performance.now();
     try {
@@ -51,7 +51,7 @@ export class UsageMeter {
     }
   }
 
-  /** Takes over a share of work that was done for several requests at once, of which `readMs` read context. */
+  /** Adds a share of a pass that served several requests, of which `readMs` read context. */
   spend(ms: number, readMs: number): void {
     this.cpuMs += ms;
     this.#notePrefill(readMs);
@@ -62,7 +62,7 @@ export class UsageMeter {
     if (this.steps === 0) this.#prefillMs += ms;
   }
 
-  /** Before a step: the clock of the denoising starts with the first one. */
+  /** Call before each step: the time limit of denoising counts from the first one. */
   start(): void {
     this.#startedMs ??= performance.now();
   }
@@ -76,7 +76,7 @@ export class UsageMeter {
     this.isSpent = isLate || this.steps >= this.#maxSteps;
   }
 
-  /** Only what the first look finds came from the cache. */
+  /** Records cached tokens; only the first call counts, later ones see what the request itself has computed. */
   noteCached(tokens: number): void {
     this.#cachedTokens ??= tokens;
   }

@@ -1,7 +1,7 @@
 /**
- * Byte-pair merging of one piece of text (Sennrich et al., arXiv 1508.07909): the adjacent pair of lowest rank is joined,
- * leftmost first, until no pair is known. A heap over a linked list keeps it O(n log n): a piece can be a whole line of
- * one character, and its length is chosen by whoever sends the text.
+ * Byte-pair merging of one piece of text (Sennrich et al., arXiv 1508.07909): the adjacent pair of lowest rank is
+ * joined, leftmost first, until no pair is known. A heap over a linked list keeps it O(n log n): a piece can be a whole
+ * line of one character, and the client chooses its length.
  */
 
 /** Positions and ranks share one heap key (rank · 2^26 + position) that must stay an exact integer. */

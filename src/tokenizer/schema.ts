@@ -1,8 +1,8 @@
-/** The part of Hugging Face's `tokenizer.json` that byte-level BPE needs; whatever else a file asks for is refused. */
+/** The part of Hugging Face's `tokenizer.json` that byte-level BPE needs; anything else in a file is refused. */
 
 import * as z from 'zod';
 
-/** The tokenizer file is damaged, or asks for something this reader does not do. */
+/** The tokenizer file is damaged, or asks for something that this reader does not support. */
 export class TokenizerError extends Error {
   override name = 'TokenizerError';
 }

@@ -1,6 +1,7 @@
 /**
- * Text ↔ token ids by byte-level BPE, read from a Hugging Face `tokenizer.json`. Gives the ids of the `tokenizers` library
- * with `encode_special_tokens` on: a special token typed in a text is text, so nobody can forge the end of a context.
+ * Text ↔ token ids by byte-level BPE, read from a Hugging Face `tokenizer.json`. Gives the ids of the `tokenizers`
+ * library with `encode_special_tokens` on: a special token typed in a text is text, so that no text can forge the end
+ * of a context.
  */
 
 import { MergeTable, mergeSymbols } from './merges.ts';
@@ -37,7 +38,8 @@ export interface Tokenizer {
   bytesOf(id: number): Uint8Array;
   /**
    * A name that no other token has: its text, or `bytes:\xe2\x9c` when that is no whole character (as OpenAI's text
-   * completions name such tokens), or `<|name|>` of a special one; `<|id|>` where a model has logits for more ids than there are tokens.
+   * completions name such tokens), or `<|name|>` of a special one; `<|id|>` where a model has logits for more ids than
+   * there are tokens.
    */
   nameOf(id: number): string;
 }
@@ -209,8 +211,8 @@ function compilePattern(pattern: string): RegExp {
 }
 
 /**
- * The visible character that stands for each byte in a byte-level vocabulary: printable Latin-1 stands for itself, the other
- * bytes in ascending order are U+0100, U+0101, … (GPT-2).
+ * The visible character that stands for each byte in a byte-level vocabulary: printable Latin-1 stands for itself, the
+ * other bytes in ascending order are U+0100, U+0101, … (GPT-2).
  */
 function byteAlphabet(): string[] {
   let shifted = 0x100;

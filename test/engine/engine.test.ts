@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from 'vitest';
 import { ConfigError } from '../../src/denoiser/transformer/shape.ts';
-import { createEngine } from '../../src/engine/engine.ts';
+import { createEngine } from '../../src/engine/create.ts';
 import { EngineBusy } from '../../src/engine/errors.ts';
 import type { Completion, GenerateRequest } from '../../src/engine/types.ts';
 import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';

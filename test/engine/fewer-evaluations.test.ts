@@ -1,7 +1,7 @@
 /** Slots that are not computed again, canvases of the width that is needed, and steps that share a pass. */
 
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { createEngine } from '../../src/engine/engine.ts';
+import { createEngine } from '../../src/engine/create.ts';
 import type { Engine, Frame, GenerateRequest } from '../../src/engine/types.ts';
 import { kernelModule } from '../assembly/builds.ts';
 import { SAMPLE_CONFIG } from '../denoiser/random-model.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { buildPrompt } from '../../src/engine/prompt.ts';
+import { buildPrompt } from '../../src/engine/three-stream/prompt.ts';
 import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';
 import { sampleTokenizer, specialTokens } from '../tokenizer/sample-tokenizer.ts';
 

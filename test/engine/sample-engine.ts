@@ -1,6 +1,6 @@
 /** An engine over the random model and the sample tokenizer, and ways to drive it. */
 
-import { createEngine } from '../../src/engine/engine.ts';
+import { createEngine } from '../../src/engine/create.ts';
 import type { Completion, Engine, EngineParts, Frame, GenerateRequest, KernelModules } from '../../src/engine/types.ts';
 import { fileTensors, type Model, randomModel, SAMPLE_CONFIG } from '../denoiser/random-model.ts';
 import { safetensorsBytes, streamOf } from '../denoiser/safetensors-file.ts';

@@ -144,7 +144,9 @@ def run_systems(
                 if record["setting"] == len(settings) - 1:
                     bar.update()
         if node.returncode:
-            raise RuntimeError(f"bench/quality/systems.ts ended with {node.returncode}; npm ci && npm run build:kernels first")
+            raise RuntimeError(
+                f"bench/quality/systems.ts ended with {node.returncode}; npm ci && npm run build:kernels first"
+            )
     return found
 
 

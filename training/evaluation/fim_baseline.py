@@ -30,6 +30,7 @@ from training.model.quantization import set_quantized
 from training.pretrain.curves import draw_curves
 from training.pretrain.data import training_batches, validation_batches
 from training.pretrain.losses import Batch, token_losses
+from training.pretrain.precision import narrow_products
 from training.pretrain.train import Run, learning_rate
 
 ROWS_PER_WINDOW = 2
@@ -138,7 +139,7 @@ class FimRun(Run):
         around = sum(len(row.tokens) - 1 - row.middle - 2 * (row.forced[0] > 0) for row in rows)
         sums = {"around": 0.0, "middle": 0.0}
         for row in rows:
-            with torch.autocast("cpu", dtype=torch.bfloat16):
+            with narrow_products(torch.device("cpu")):
                 (context,), (middle,) = fim_losses(self.model, [row])
                 loss = middle.sum() / middles + self.config.prefix_loss_weight * context.sum() / around
             loss.backward()
@@ -154,7 +155,7 @@ class FimRun(Run):
 
     @torch.no_grad()
     def _validate(self, rows: list[FimRow]) -> dict[str, float]:
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with narrow_products(torch.device("cpu")):
             around, middles = fim_losses(self.model, rows)
         return {
             "around": round(torch.cat(around).mean().item(), 4),

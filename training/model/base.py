@@ -128,16 +128,14 @@ def base_tokenizer(vocabulary: dict[str, int], merges: list[tuple[str, str]], sp
     return tokenizer
 
 
-def cut_vocabulary(
-    tokens: list[str], merges: list[tuple[str, str]], uses: Counter[str], size: int, keep: set[str]
-) -> list[str]:
+def cut_vocabulary(tokens: list[str], merges: list[tuple[str, str]], uses: Counter[str], size: int) -> list[str]:
     """The `size` tokens that a text uses most, in their order: the least used one that no kept merge is made of goes
-    first, and its uses go to its two parts. Tokens of one letter (bytes) and those in `keep` stay."""
+    first, and its uses go to its two parts. Tokens of one letter (bytes) stay. Raises ValueError if they are too many."""
     parts = {left + right: (left, right) for left, right in merges}
     parents = Counter(part for pair in parts.values() for part in pair)
     counts = Counter(uses)
     alive = set(tokens)
-    fixed = keep | {token for token in tokens if len(token) == 1}
+    fixed = {token for token in tokens if len(token) == 1}
     # a token without a merge, and longer than one letter, can never be produced
     unreachable = [token for token in tokens if token not in parts and token not in fixed]
     alive -= set(unreachable)
@@ -177,9 +175,12 @@ def small_tokenizer(base: BaseModel, size: int, texts: list[str]) -> Tokenizer:
     """The base's tokenizer with `size` tokens: ours for diffusion first, then what `texts` use."""
     whole = base_tokenizer({token: i for i, token in enumerate(base.tokens)}, base.merges, base.control)
     normal = [token for token in base.tokens if token not in set(base.control)]
-    kept = cut_vocabulary(normal, base.merges, count_uses(whole, texts), size - len(SPECIAL_TOKENS), set())
+    # The base has no token for 21 bytes (control characters, and bytes that start no character in use): it drops them.
+    missing = sorted(set(pre_tokenizers.ByteLevel.alphabet()) - set(normal))
+    room = size - len(SPECIAL_TOKENS) - len(missing)
+    kept = cut_vocabulary(normal, base.merges, count_uses(whole, texts), room)
     alive = set(kept)
-    vocabulary = {token: i for i, token in enumerate([*SPECIAL_TOKENS, *kept])}
+    vocabulary = {token: i for i, token in enumerate([*SPECIAL_TOKENS, *missing, *kept])}
     return base_tokenizer(vocabulary, [pair for pair in base.merges if "".join(pair) in alive], SPECIAL_TOKENS)
 
 
@@ -199,10 +200,10 @@ def small_state(base: BaseModel, tokenizer: Tokenizer, removed: Iterable[int] = 
     end = whole[id_of[END_OF_TEXT]]
     embedding = torch.empty(tokenizer.get_vocab_size(), whole.shape[1])
     for token, index in tokenizer.get_vocab().items():
-        if index in (special.mask, special.pad):
-            embedding[index] = whole.mean(0)
+        if token in SPECIAL_TOKENS:
+            embedding[index] = whole.mean(0) if index in (special.mask, special.pad) else end
         else:
-            embedding[index] = end if token in SPECIAL_TOKENS else whole[id_of[token]]
+            embedding[index] = whole[id_of[token]] if token in id_of else whole.mean(0)
     kept = [layer for layer in range(BASE.num_hidden_layers) if layer not in set(removed)]
     state = {"embed_tokens.weight": embedding, "norm.weight": base.state["norm.weight"].clone()}
     for new, old in enumerate(kept):

@@ -160,9 +160,8 @@ class TrainConfig:
     distill_share: float = 1.0
     distill_widest: int = 4
 
-    # A shifted denoiser (cursor_windows.py) only:
-    suffix_window_tokens: int = 96  # of each suffix stream
-    horizons: int = 3  # suffix streams a window; its canvases are shared out among them
+    # A shifted denoiser (cursor_windows.py) only; window_tokens is its prefix stream
+    suffix_window_tokens: int = 96
     base_share: float = 0.0  # of the next-token loss: against the base's distribution instead of the text
     prefix_loss_share: float = 0.6  # positions of the prefix stream whose loss is taken
     canvas_loss_weight: float = 1.0

@@ -1,7 +1,8 @@
 """One training pass of a shifted denoiser that begins as a language model.
 
-1. prefix stream of each window, causal; next-token loss, and where a base is given, cross-entropy against its distribution
-2. suffix streams, one a horizon, causal as well; the canvases before a horizon share it
+1. prefix stream of each window, causal; next-token loss, and where a base is given, cross-entropy against its own
+   distribution
+2. suffix stream from the horizon on, causal as well, with the same losses
 3. noise: masks, more of them on the right, and some wrong visible tokens
 4. canvas pass: the row of the last known token predicts slot 0, the row of slot j predicts slot j + 1
 """
@@ -15,30 +16,30 @@ from training.model.denoiser import Denoiser, KeysValues, dense_attention
 from training.pretrain.cursor_windows import CursorBatch
 from training.pretrain.losses import token_losses
 from training.pretrain.noise import behind_first, ends_of
+from training.pretrain.precision import narrow_products
 
 LEFT_RUN_SHARE = 0.75  # canvases whose visible slots are the first ones, as decoding mostly reveals them
-States = tuple[list[KeysValues], list[KeysValues]]  # of the prefix and the suffix streams, one of each a group
+States = tuple[list[KeysValues], list[KeysValues]]  # of the prefix and of the suffix streams
 
 
-def stream_states(model: Denoiser, batch: CursorBatch, special: SpecialTokens) -> tuple[Tensor, States]:
-    """Normed hidden states (b, n, hidden), whose row i precedes token i of the window, and the states of both streams."""
-    forwards = torch.ones(1, dtype=torch.long, device=batch.window.device)
-    hidden, prefix = model.context(F.pad(batch.window[:, :-1], (1, 0), value=special.prefix), forwards)
-    _, suffix = model.context(batch.suffix, forwards)
-    groups = len(batch.suffix) // len(batch.window)
-    prefix = [(k.repeat_interleave(groups, 0), v.repeat_interleave(groups, 0)) for k, v in prefix]
-    return hidden, (prefix, suffix)
+def read_streams(model: Denoiser, batch: CursorBatch, special: SpecialTokens) -> tuple[Tensor, Tensor, States]:
+    """Normed hidden states of the prefix stream (b, n, hidden), whose row i precedes token i, and of the suffix stream
+    (b, s, hidden), whose row i precedes token i of batch.suffix[:, 1:]; and keys and values of both."""
+    forwards = torch.ones(1, dtype=torch.long, device=batch.prefix.device)
+    before, prefix = model.context(F.pad(batch.prefix[:, :-1], (1, 0), value=special.prefix), forwards)
+    after, suffix = model.context(batch.suffix, forwards)
+    return before, after[:, :-1], (prefix, suffix)
 
 
 def canvas_hidden(model: Denoiser, batch: CursorBatch, xt: Tensor, alive: Tensor, states: States) -> Tensor:
-    """Normed hidden states of the rows that predict each slot of xt (b·g, canvases, slots)."""
+    """Normed hidden states of the rows that predict each slot of xt (b, canvases, slots)."""
     rows = torch.cat((batch.before[..., None], xt[..., :-1]), dim=-1)
     there = torch.cat((torch.ones_like(alive[..., :1]), alive[..., :-1]), dim=-1)
     return model.canvas(rows, there, *states, batch.prefix_seen - 1, batch.suffix_seen, dense_attention)
 
 
 def add_left_noise(x0: Tensor, special: SpecialTokens, config: TrainConfig, window: Tensor, vocabulary: int):
-    """Noisy canvases: (xt, alive, to_find), all shaped like x0 (b·g, canvases, slots).
+    """Noisy canvases: (xt, alive, to_find), all shaped like x0 (b, canvases, slots).
 
     A share is pure noise; of the others most show their first slots only. Some visible tokens are replaced."""
     slots, device = x0.shape[-1], x0.device
@@ -52,43 +53,51 @@ def add_left_noise(x0: Tensor, special: SpecialTokens, config: TrainConfig, wind
     rate = torch.where(torch.rand(shape, device=device) < config.corrupt_share, config.corrupt_rate, 0.0)
     wrong = (torch.rand(x0.shape, device=device) < rate[..., None]) & ~masked & ~ends_of(x0, special)
     # a window's own tokens are the likeliest mistakes, any token the rarest
-    flat = window.flatten()
+    flat, last_special = window.flatten(), max(vars(special).values())
     elsewhere = flat[torch.randint(len(flat), x0.shape, device=device)]
-    anything = torch.randint(max(vars(special).values()) + 1, vocabulary, x0.shape, device=device)
+    anything = torch.randint(last_special + 1, vocabulary, x0.shape, device=device)
     token = torch.where(torch.rand(x0.shape, device=device) < 0.7, elsewhere, anything)
-    wrong = wrong & (token != x0) & ~ends_of(token, special)
+    wrong = wrong & (token != x0) & (token > last_special)
     xt = torch.where(masked, special.mask, torch.where(wrong, token, x0))
     return xt, alive, (masked | wrong) & alive
 
 
 def soft_losses(logits: Tensor, teacher: Tensor) -> Tensor:
-    """Cross-entropy of logits (n, vocabulary) against the distribution of the teacher's logits: (n,)."""
+    """Cross-entropy of logits (…, vocabulary) against the distribution of the teacher's logits: (…)."""
     return -(teacher.float().softmax(-1) * logits.float().log_softmax(-1)).sum(-1)
 
 
 def cursor_losses(
     model: Denoiser, batch: CursorBatch, special: SpecialTokens, config: TrainConfig, base: Denoiser | None = None
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The loss to minimise, and its parts in nats: prefix (a token), base (against its distribution), canvas (a hidden
-    or wrong slot), first (slot 0 alone where hidden)."""
-    hidden, states = stream_states(model, batch, special)
-    n = batch.window.shape[1]
+    """The loss to minimise, and its parts in nats: prefix and suffix (a token), base (against its distribution), canvas
+    (a hidden or wrong slot), first (slot 0 alone where hidden)."""
+    before, after, states = read_streams(model, batch, special)
     # the head is a seventh of the work: not every position is needed, all of them have been attended to
-    chosen = torch.randperm(n, device=hidden.device)[: int(n * config.prefix_loss_share)]
-    logits = model.logits(hidden[:, chosen])
-    prefix_loss = token_losses(logits, batch.window[:, chosen]).mean()
-    parts = {"prefix": prefix_loss.detach()}
+    chosen, behind = (
+        torch.randperm(rows.shape[1], device=rows.device)[: int(rows.shape[1] * config.prefix_loss_share)]
+        for rows in (before, after)
+    )
+    targets = torch.cat((batch.prefix[:, chosen], batch.suffix[:, 1:][:, behind]), dim=1)
+    there = targets != special.pad
+    logits = model.logits(torch.cat((before[:, chosen], after[:, behind]), dim=1))
+    losses = token_losses(logits, targets)
+    taken = len(chosen)
+    stream_loss = (losses * there).sum() / there.sum()
+    parts = {
+        "prefix": ((losses * there)[:, :taken].sum() / there[:, :taken].sum().clamp(min=1)).detach(),
+        "suffix": ((losses * there)[:, taken:].sum() / there[:, taken:].sum().clamp(min=1)).detach(),
+    }
     if base is not None and config.base_share:
         with torch.no_grad():
-            shown = F.pad(batch.window[:, :-1], (1, 0), value=special.prefix)
-            theirs, _ = base.context(shown, torch.ones(1, dtype=torch.long, device=shown.device))
-            theirs = base.logits(theirs[:, chosen])
-        soft = soft_losses(logits.flatten(0, 1), theirs.flatten(0, 1)).mean()
+            theirs, behind_theirs, _ = read_streams(base, batch, special)
+            theirs = base.logits(torch.cat((theirs[:, chosen], behind_theirs[:, behind]), dim=1))
+        soft = (soft_losses(logits, theirs) * there).sum() / there.sum()
         parts["base"] = soft.detach()
-        prefix_loss = (1 - config.base_share) * prefix_loss + config.base_share * soft
-    loss = config.prefix_loss_weight * prefix_loss
+        stream_loss = (1 - config.base_share) * stream_loss + config.base_share * soft
+    loss = config.prefix_loss_weight * stream_loss
     if config.canvas_loss_weight:
-        xt, alive, to_find = add_left_noise(batch.x0, special, config, batch.window, model.config.vocab_size)
+        xt, alive, to_find = add_left_noise(batch.x0, special, config, batch.prefix, model.config.vocab_size)
         logits = model.logits(canvas_hidden(model, batch, xt, alive, states))
         losses = token_losses(logits, batch.x0)
         count = to_find.sum().clamp(min=1)
@@ -123,10 +132,9 @@ class CursorValidator:
             total[1] += int(where.sum())
 
         for batch in self.batches:
-            with torch.autocast(self.device.type, dtype=torch.bfloat16):
-                hidden, states = stream_states(model, batch, self.special)
-                losses = token_losses(model.logits(hidden), batch.window)
-                add("prefix", losses, torch.ones_like(batch.window, dtype=torch.bool))
+            with narrow_products(self.device):
+                before, _, states = read_streams(model, batch, self.special)
+                add("prefix", token_losses(model.logits(before), batch.prefix), batch.prefix != self.special.pad)
                 for visible in range(self.SLOTS):
                     masked = torch.arange(self.SLOTS, device=self.device) >= visible
                     xt = torch.where(masked, self.special.mask, batch.x0)

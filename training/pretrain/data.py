@@ -63,7 +63,7 @@ class CursorBatches(IterableDataset):
         sampler = cursor_sampler(self.config, self.split)
         while True:
             slots = rng.choice(self.config.canvas_widths)
-            yield sampler.batch(rng, self.config.batch_windows, self.config.horizons, *_canvases(self.config, slots))
+            yield sampler.batch(rng, self.config.batch_windows, self.config.window_slots // slots, slots)
 
 
 def cursor_sampler(config: TrainConfig, split: str) -> CursorSampler:
@@ -71,22 +71,18 @@ def cursor_sampler(config: TrainConfig, split: str) -> CursorSampler:
     return CursorSampler(texts_by_package(split), tokenizer, config.window_tokens, config.suffix_window_tokens)
 
 
-def _canvases(config: TrainConfig, slots: int) -> tuple[int, int]:
-    return max(1, config.window_slots // slots // config.horizons), slots
-
-
 def cursor_batches(config: TrainConfig, seed: int) -> Iterator[CursorBatch]:
     return _loaded(CursorBatches(config, "train", seed), config)
+
+
+CANVASES_OF_VALIDATION = 12
 
 
 def cursor_validation_batches(config: TrainConfig, slots: int, seed: int = 12345) -> list[CursorBatch]:
     """The same windows for every run with the same tokenizer, window and width."""
     rng = random.Random(seed)
     sampler = cursor_sampler(config, "validation")
-    return [
-        sampler.batch(rng, 4, config.horizons, *_canvases(config, slots))
-        for _ in range(max(1, config.validation_windows // 4))
-    ]
+    return [sampler.batch(rng, 4, CANVASES_OF_VALIDATION, slots) for _ in range(max(1, config.validation_windows // 4))]
 
 
 def _loaded(dataset: IterableDataset, config: TrainConfig) -> Iterator:

@@ -33,6 +33,7 @@ from training.pretrain.data import cursor_batches, cursor_validation_batches, tr
 from training.pretrain.distill import later_beliefs
 from training.pretrain.losses import ar_loss, three_stream_losses
 from training.pretrain.optimizer import build_optimizers
+from training.pretrain.precision import narrow_products
 from training.pretrain.validate import Validator
 
 CHECKPOINT_SECONDS = 240
@@ -64,8 +65,8 @@ class Run:
         changes = {name: int(value) for name, value in (part.split("=") for part in config.shape.split(",") if part)}
         shape = dataclasses.replace(DENOISERS[config.model], vocab_size=tokenizer.get_vocab_size(), **changes)
         self.model = Denoiser(shape).to(self.device)
-        # the language model that a share of the loss is taken against; bfloat16, it is only read
-        self.base = load_base_denoiser(tokenizer).bfloat16().to(self.device) if config.base_share else None
+        # the language model that a share of the loss is taken against
+        self.base = load_base_denoiser(tokenizer).to(self.device) if config.base_share else None
         self.optimizers = build_optimizers(self.model, config)
         self.step, self.tokens, self.seconds = 0, 0, 0.0
         if self.checkpoint.exists():
@@ -134,9 +135,9 @@ class Run:
         first = self.rank == 0
         shifted = self.model.config.shifted
         validator = self._validator() if first else None
-        ar, diffusion = ar_loss, three_stream_losses
+        ar, diffusion, cursors = ar_loss, three_stream_losses, cursor_losses
         if config.compile:
-            ar, diffusion = torch.compile(ar, dynamic=False), torch.compile(diffusion, dynamic=False)
+            ar, diffusion, cursors = (torch.compile(loss, dynamic=False) for loss in (ar, diffusion, cursors))
         drawn = cursor_batches if shifted else training_batches
         batches = drawn(config, seed=(config.seed + self.step) * 1009 + self.rank)
         bar = tqdm(total=round(config.minutes, 2), initial=round(self.seconds / 60, 2), unit="min", smoothing=0.05,
@@ -151,9 +152,9 @@ class Run:
             started = clock()
             batch = next(batches).to(self.device)
             only_ar = progress < config.ar_share
-            with torch.autocast(self.device.type, dtype=torch.bfloat16):
+            with narrow_products(self.device):
                 if shifted:
-                    loss, parts = cursor_losses(self.model, batch, self.special, config, self.base)
+                    loss, parts = cursors(self.model, batch, self.special, config, self.base)
                 elif only_ar:
                     loss = ar(self.model, batch.window, self.special)
                     parts = {"prefix": loss.detach()}
@@ -176,7 +177,7 @@ class Run:
             # counted at the next step's exchange; the first step compiles and is not counted
             elapsed = clock() - started if self.step else 0.0
             self.step += 1
-            tokens = batch.window.numel() * config.processes
+            tokens = (batch.tokens if shifted else batch.window.numel()) * config.processes
             self.tokens += tokens
             if not first:
                 continue

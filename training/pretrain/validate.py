@@ -7,6 +7,7 @@ from training.model.denoiser import Denoiser
 from training.pretrain.data import validation_batches
 from training.pretrain.losses import Batch, canvas_losses, context_streams, token_losses
 from training.pretrain.noise import behind_first, ends_of
+from training.pretrain.precision import narrow_products
 
 WIDTHS = (2, 8, 32)  # the narrowest canvas, which the service opens, to the widest
 HALF_SEED = 7
@@ -36,7 +37,7 @@ class Validator:
 
         generator = torch.Generator().manual_seed(HALF_SEED)
         for width, batch in ((width, batch) for width, batches in self.batches.items() for batch in batches):
-            with torch.autocast(self.device.type, dtype=torch.bfloat16):
+            with narrow_products(self.device):
                 states = self._streams(model, batch, add)
                 for name, rate in (("noise", 1.0), ("half", 0.5)):
                     drawn = torch.rand(batch.x0.shape, generator=generator).to(self.device)

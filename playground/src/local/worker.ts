@@ -10,7 +10,7 @@ import simdUrl from '../../../build/kernels.simd.wasm?url';
 import { completions } from '../../../src/api/dialects/completions.ts';
 import { onError } from '../../../src/api/errors.ts';
 import { listModels } from '../../../src/api/service/models.ts';
-import { createEngine } from '../../../src/engine/engine.ts';
+import { createEngine } from '../../../src/engine/create.ts';
 import { type ModelProvider, ModelUnavailable } from '../../../src/engine/provider.ts';
 import type { KernelModules } from '../../../src/engine/types.ts';
 import { modelLoader } from '../../../src/weights/model-loader.ts';

@@ -1,66 +1,53 @@
 /**
- * `config.json` of a public diffusion checkpoint of the Qwen2 or Qwen3 family, as `training/export/convert.py` writes it: the key names of Hugging
- * Face, and a `diffusion` block that says what the network sees and where it writes what it predicts.
+ * `config.json` of a public diffusion checkpoint of the Qwen2 or Qwen3 family, as `training/export/convert.py` writes
+ * it: the key names of Hugging Face, and a `diffusion` block: its attention, and which rows predict which slots.
  *
- * Context and canvas are one stream of tokens at consecutive positions. `bidirectional`: every token sees every other one (Dream,
- * arXiv 2508.15487), so that nothing of the context can be kept from one step to the next. `block-causal`: tokens see their block and
- * all blocks before it (BD3-LM, arXiv 2503.09573; Fast-dLLM v2, arXiv 2509.26328), so that whole blocks on the left are computed once.
+ * Context and canvas are one stream of tokens at consecutive positions. `bidirectional`: every token sees every other
+ * one (Dream, arXiv 2508.15487), so that nothing of the context can be kept from one step to the next. `block-causal`:
+ * tokens see their block and all blocks before it (BD3-LM, arXiv 2503.09573; Fast-dLLM v2, arXiv 2509.26328), so that
+ * whole blocks on the left are computed once.
  */
 
 import * as z from 'zod';
-import type { TransformerShape } from '../transformer/shape.ts';
-import { ConfigError, GROUP_SIZE } from '../transformer/shape.ts';
+import {
+  ConfigError,
+  checkPositions,
+  count,
+  parseConfigJson,
+  probability,
+  shapeKeys,
+  shapeOf,
+  type TransformerShape,
+} from '../transformer/shape.ts';
 
-const PANEL_COLUMNS = 8;
-/** What the kernels take. */
-const MAX_HEAD_DIM = 256;
-
-const count = z.int().positive();
 const id = z.int().nonnegative();
 
 const schema = z.object({
+  ...shapeKeys,
   model_type: z.enum(['qwen2', 'qwen3']),
-  hidden_size: count.multipleOf(GROUP_SIZE),
-  num_hidden_layers: count,
-  num_attention_heads: count,
-  num_key_value_heads: count,
-  head_dim: count.multipleOf(16).max(MAX_HEAD_DIM),
-  intermediate_size: count.multipleOf(GROUP_SIZE),
-  vocab_size: count.multipleOf(PANEL_COLUMNS),
-  rms_norm_eps: z.number().positive(),
-  rope_theta: z.number().positive(),
-  tie_word_embeddings: z.boolean(),
-  hidden_act: z.literal('silu'),
-  /** Biases of the projections to queries, keys and values. */
-  attention_bias: z.boolean(),
-  /** RMSNorm of every query and key head. */
-  qk_norm: z.boolean(),
-  max_position_embeddings: count,
   diffusion: z.object({
     attention: z.enum(['bidirectional', 'block-causal']),
     /** Tokens of a block; block-causal only. */
     block_size: count.optional(),
-    /** Whether a row predicts the token at its own position or the one behind it. */
+    /** Whether a row predicts the token at its own position or the next one. */
     logits: z.enum(['slot', 'shifted']),
     mask_token_id: id,
     /** Tokens that end a text, the first one also begins one that has no beginning. */
     end_token_ids: z.array(id).min(1),
-    /** Tokens that announce left text, right text and the middle, for a model that has learned to fill in and sees no right context. */
+    /**
+     * Tokens that announce left text, right text and the middle, for a model that has learned to fill in and sees no
+     * right context.
+     */
     fim_token_ids: z.object({ prefix: id, suffix: id, middle: id }).optional(),
     canvas_slots: count,
     prefix_tokens: count,
     suffix_tokens: z.int().nonnegative(),
-    reveal_threshold: z.number().gt(0).max(1),
+    reveal_threshold: probability,
   }),
 });
 
-/** Shapes and limits; lengths in tokens. */
+/** Shapes and limits; lengths in tokens. `maxPositions` are those of the longest context with its canvases. */
 export interface SingleStreamConfig extends TransformerShape {
-  /** Positions that are used: those of the longest context with its canvases. */
-  readonly maxPositions: number;
-  readonly hasTiedHead: boolean;
-  readonly hasBiases: boolean;
-  readonly hasQkNorm: boolean;
   readonly diffusion: {
     readonly attention: 'bidirectional' | 'block-causal';
     /** 0 where there are no blocks. */
@@ -88,28 +75,15 @@ export function isSingleStream(json: unknown): boolean {
 
 /** Parsed `config.json` → checked shapes. Throws ConfigError that names every key at fault. */
 export function parseSingleStreamConfig(json: unknown): SingleStreamConfig {
-  const result = schema.safeParse(json);
-  if (!result.success) throw new ConfigError(`config.json: ${z.prettifyError(result.error)}`);
-  const c = result.data;
+  const c = parseConfigJson(schema, json);
   const d = c.diffusion;
+  checkPositions(d.prefix_tokens + d.suffix_tokens + d.canvas_slots, c);
   const wrong = contradiction(c);
   if (wrong) throw new ConfigError(`config.json: ${wrong}`);
   const room = c.max_position_embeddings - d.prefix_tokens - d.suffix_tokens;
   const maxOutputTokens = Math.min(OUTPUT_CANVASES, Math.floor(room / d.canvas_slots)) * d.canvas_slots;
   return {
-    hiddenSize: c.hidden_size,
-    layers: c.num_hidden_layers,
-    heads: c.num_attention_heads,
-    kvHeads: c.num_key_value_heads,
-    headDim: c.head_dim,
-    ffnSize: c.intermediate_size,
-    vocabSize: c.vocab_size,
-    normEps: c.rms_norm_eps,
-    ropeTheta: c.rope_theta,
-    maxPositions: d.prefix_tokens + d.suffix_tokens + maxOutputTokens,
-    hasTiedHead: c.tie_word_embeddings,
-    hasBiases: c.attention_bias,
-    hasQkNorm: c.qk_norm,
+    ...shapeOf(c, d.prefix_tokens + d.suffix_tokens + maxOutputTokens),
     diffusion: {
       attention: d.attention,
       blockSize: d.block_size ?? 0,
@@ -127,14 +101,7 @@ export function parseSingleStreamConfig(json: unknown): SingleStreamConfig {
 }
 
 /** What no single key shows. */
-function contradiction(c: z.output<typeof schema>): string | undefined {
-  const d = c.diffusion;
-  if (c.num_attention_heads % c.num_key_value_heads !== 0) {
-    return `num_attention_heads ${c.num_attention_heads} is not a multiple of num_key_value_heads ${c.num_key_value_heads}`;
-  }
-  if ((c.num_attention_heads * c.head_dim) % GROUP_SIZE !== 0) {
-    return `${c.num_attention_heads} heads of ${c.head_dim} are not a multiple of ${GROUP_SIZE}`;
-  }
+function contradiction({ vocab_size, diffusion: d }: z.output<typeof schema>): string | undefined {
   if ((d.attention === 'block-causal') !== (d.block_size !== undefined)) {
     return 'block_size belongs to block-causal attention, and only to it';
   }
@@ -142,11 +109,6 @@ function contradiction(c: z.output<typeof schema>): string | undefined {
     return `canvas_slots ${d.canvas_slots} do not fit a block of ${d.block_size}`;
   }
   const ids = [d.mask_token_id, ...d.end_token_ids, ...Object.values(d.fim_token_ids ?? {})];
-  const unknown = ids.find((token) => token >= c.vocab_size);
-  if (unknown !== undefined) return `token ${unknown} is not one of vocab_size ${c.vocab_size}`;
-  const positions = d.prefix_tokens + d.suffix_tokens + d.canvas_slots;
-  if (positions > c.max_position_embeddings) {
-    return `context and canvas take ${positions} positions, max_position_embeddings is ${c.max_position_embeddings}`;
-  }
-  return undefined;
+  const unknown = ids.find((token) => token >= vocab_size);
+  return unknown === undefined ? undefined : `token ${unknown} is not one of vocab_size ${vocab_size}`;
 }

@@ -1,26 +1,23 @@
 /**
- * A denoiser whose context and canvas are one stream, as public checkpoints have it. With bidirectional attention every step computes the
- * whole stream anew: what a token of the context is depends on the canvas. With block-causal attention whole blocks on the left are read
- * once and kept; the tokens of a last, unfinished block are computed with the canvas that finishes it.
+ * A denoiser whose context and canvas are one stream, as public checkpoints have it. With bidirectional attention every
+ * step computes the whole stream again, because the states of the context depend on the canvas. With block-causal
+ * attention whole blocks on the left are read once and kept; the tokens of a last, unfinished block are computed with
+ * the canvas that finishes it.
  */
 
-import { CANDIDATES, growMemory } from '../transformer/arena.ts';
-import { instantiateKernels, type KernelBuild, type KernelModules, type Kernels } from '../transformer/kernels.ts';
-import type { Predictions } from '../transformer/predictions.ts';
-import { rotaryTable } from '../transformer/rotary-table.ts';
-import { isSingleStream, parseSingleStreamConfig, type SingleStreamConfig } from './config.ts';
+import type { KernelBuild, Kernels } from '../transformer/kernels.ts';
+import { PREFILL_CHUNK_TOKENS } from '../transformer/memory.ts';
+import type { PassPredictions } from '../transformer/predictions.ts';
+import { Transformer, type TransformerParts } from '../transformer/transformer.ts';
+import type { SingleStreamConfig } from './config.ts';
 import { SingleStreamPass } from './forward.ts';
-import { PREFILL_CHUNK_TOKENS, planSingleStream, type SingleStreamPlan } from './memory.ts';
-import { loadSingleStreamWeights } from './weights.ts';
+import { planSingleStream, type SingleStreamPlan } from './memory.ts';
 
-export interface SingleStreamParts {
-  modules: KernelModules;
+export interface SingleStreamParts extends TransformerParts {
   config: SingleStreamConfig;
-  /** Opens `model.safetensors`; called once. */
-  openWeights: () => Promise<ReadableStream<Uint8Array>>;
 }
 
-/** What one step looks at: tokens at consecutive positions. */
+/** The input of one step: tokens at consecutive positions. */
 export interface Stream {
   /** Tokens on the left of the canvas, at least one. */
   readonly left: readonly number[];
@@ -30,48 +27,34 @@ export interface Stream {
   readonly right: readonly number[];
 }
 
-export { isSingleStream, parseSingleStreamConfig, type SingleStreamConfig };
-
 export class SingleStreamDenoiser {
   readonly config: SingleStreamConfig;
-  readonly build: KernelBuild;
-  readonly memoryBytes: number;
-  readonly #kernels: Kernels;
-  readonly #plan: SingleStreamPlan;
-  readonly #memory: WebAssembly.Memory;
+  readonly #transformer: Transformer<SingleStreamPlan>;
   readonly #pass: SingleStreamPass;
   /** Tokens of whole blocks whose keys and values are cached. */
   #cached: number[] = [];
-  /** Counts passes, so that predictions of an earlier one are not read from memory that has changed. */
-  #passes = 0;
 
   /** Throws SafetensorsError, KernelProbeError, and what the weights stream fails with. */
-  static async load({ modules, config, openWeights }: SingleStreamParts): Promise<SingleStreamDenoiser> {
-    const memory = new WebAssembly.Memory({ initial: 1 });
-    const kernels = instantiateKernels(modules, memory);
-    const plan = planSingleStream(kernels, config, kernels.heapBase);
-    growMemory(memory, plan.bytes);
-    new Float32Array(memory.buffer, plan.rotaryTable).set(rotaryTable(config));
-    await loadSingleStreamWeights(await openWeights(), config, kernels, plan, memory);
-    return new SingleStreamDenoiser(config, kernels, plan, memory);
+  static async load({ config, ...parts }: SingleStreamParts): Promise<SingleStreamDenoiser> {
+    const plan = (kernels: Kernels) => planSingleStream(kernels, config, kernels.heapBase);
+    return new SingleStreamDenoiser(config, await Transformer.load(config, parts, plan));
   }
 
-  private constructor(
-    config: SingleStreamConfig,
-    kernels: Kernels,
-    plan: SingleStreamPlan,
-    memory: WebAssembly.Memory,
-  ) {
+  private constructor(config: SingleStreamConfig, transformer: Transformer<SingleStreamPlan>) {
     this.config = config;
-    this.build = kernels.build;
-    this.memoryBytes = memory.buffer.byteLength;
-    this.#kernels = kernels;
-    this.#plan = plan;
-    this.#memory = memory;
-    this.#pass = new SingleStreamPass(config, kernels, plan, memory);
+    this.#transformer = transformer;
+    this.#pass = new SingleStreamPass(config, transformer);
   }
 
-  /** Slots that a canvas behind `leftLength` tokens may have: it ends where its block ends. */
+  get build(): KernelBuild {
+    return this.#transformer.build;
+  }
+
+  get memoryBytes(): number {
+    return this.#transformer.memoryBytes;
+  }
+
+  /** Slots that a canvas after `leftLength` tokens may have: it ends where its block ends. */
   canvasWidth(leftLength: number): number {
     const { blockSize, canvasSlots } = this.config.diffusion;
     return blockSize === 0 ? canvasSlots : Math.min(canvasSlots, blockSize - (leftLength % blockSize));
@@ -86,7 +69,7 @@ export class SingleStreamDenoiser {
     return blockSize === 0 ? 0 : length - (length % blockSize);
   }
 
-  /** Reads some more whole blocks of `left`; false when there are none that are not cached. */
+  /** Reads the next whole blocks of `left`; false when all are cached. */
   read(left: readonly number[]): boolean {
     const start = this.cachedLength(left);
     const missing = this.#readLength(left.length) - start;
@@ -94,14 +77,17 @@ export class SingleStreamDenoiser {
     const { blockSize } = this.config.diffusion;
     const atOnce = Math.max(1, Math.floor(PREFILL_CHUNK_TOKENS / blockSize)) * blockSize;
     const end = start + Math.min(missing, atOnce);
-    this.#passes++;
+    this.#transformer.head.beginPass();
     this.#pass.run(start, left.slice(start, end));
     this.#cached = left.slice(0, end);
     return true;
   }
 
-  /** Predictions for the slots of the canvas, a row each. What can be read of `left` has to be. Throws RangeError. */
-  evaluate({ left, canvas, right }: Stream): Predictions {
+  /**
+   * Predictions for the slots of the canvas, a row each. The whole blocks of `left` have to be read before. Throws
+   * RangeError.
+   */
+  evaluate({ left, canvas, right }: Stream): PassPredictions {
     const { diffusion, maxPositions } = this.config;
     const length = left.length + canvas.length + right.length;
     if (left.length < 1 || canvas.length < 1) throw new RangeError('a step needs a token on the left and a slot');
@@ -110,61 +96,22 @@ export class SingleStreamDenoiser {
       throw new RangeError('block-causal attention sees nothing on the right');
     const start = this.#readLength(left.length);
     if (this.cachedLength(left) !== start) throw new RangeError('blocks on the left have not been read');
-    // What is computed behind the cached blocks overwrites what may have been cached there.
+    // The pass overwrites the keys and values after these blocks.
     this.#cached = left.slice(0, start);
-    this.#passes++;
+    this.#transformer.head.beginPass();
     this.#pass.run(start, [...left.slice(start), ...Array.from(canvas), ...right]);
-    return this.#predict(left.length - start - (diffusion.isShifted ? 1 : 0), canvas.length);
+    const firstRow = left.length - start - (diffusion.isShifted ? 1 : 0);
+    return this.#transformer.head.predict(firstRow, [canvas.length])[0]!;
   }
 
-  /** Tokens of whole blocks that are read before a canvas behind `leftLength` tokens; the row that predicts its first slot is not among them. */
+  /**
+   * Length of the whole blocks that are read before a canvas after `leftLength` tokens. The row that predicts its first
+   * slot is not one of them.
+   */
   #readLength(leftLength: number): number {
     const { blockSize, isShifted } = this.config.diffusion;
     if (blockSize === 0) return 0;
     const last = isShifted ? leftLength - 1 : leftLength;
     return last - (last % blockSize);
-  }
-
-  #predict(firstRow: number, rows: number): Predictions {
-    const { scratch, head } = this.#plan;
-    const { hiddenSize, vocabSize } = this.config;
-    const { activations, candidateIds, candidateLogits, logSumExp } = scratch;
-    this.#normalize(firstRow, rows);
-    this.#kernels.headTopK(
-      activations,
-      rows,
-      hiddenSize,
-      head,
-      vocabSize,
-      CANDIDATES,
-      candidateIds,
-      candidateLogits,
-      logSumExp,
-      scratch.head,
-      scratch.headBytes,
-    );
-    const pass = this.#passes;
-    const { buffer } = this.#memory;
-    return {
-      rows,
-      candidates: CANDIDATES,
-      ids: new Int32Array(buffer, candidateIds, rows * CANDIDATES),
-      logits: new Float32Array(buffer, candidateLogits, rows * CANDIDATES),
-      logSumExp: new Float32Array(buffer, logSumExp, rows),
-      allLogits: (row) => {
-        if (pass !== this.#passes) throw new Error('predictions of an earlier pass');
-        this.#normalize(firstRow + row, 1);
-        this.#kernels.matmulU7(activations, 1, hiddenSize, head, vocabSize, scratch.logits, vocabSize);
-        return new Float32Array(this.#memory.buffer, scratch.logits, vocabSize);
-      },
-    };
-  }
-
-  /** Rows of the residual stream, normed and quantized for the head. */
-  #normalize(firstRow: number, rows: number): void {
-    const { scratch, finalNorm } = this.#plan;
-    const { hiddenSize, normEps } = this.config;
-    const hidden = scratch.hidden + firstRow * hiddenSize * Float32Array.BYTES_PER_ELEMENT;
-    this.#kernels.rmsNormQuantizeRows(hidden, finalNorm, rows, hiddenSize, normEps, scratch.activations);
   }
 }

@@ -1,48 +1,44 @@
 /**
- * The denoiser: a small transformer over three streams. `extend` computes the keys and values of a context once; `evaluate` looks
- * at a canvas between two contexts, any number of times; `pass` does both for several requests at once. All run to their end:
- * whoever calls them yields in between.
+ * The denoiser: a small transformer over three streams. `extend` computes the keys and values of a context once;
+ * `evaluate` predicts a canvas between two contexts, any number of times; `pass` does both for several requests at
+ * once. All are synchronous: the caller yields in between.
  */
 
-import { CANDIDATES, growMemory } from '../transformer/arena.ts';
-import { instantiateKernels, type KernelBuild, type KernelModules, type Kernels } from '../transformer/kernels.ts';
-import type { Predictions } from '../transformer/predictions.ts';
-import { rotaryTable } from '../transformer/rotary-table.ts';
+import type { KernelBuild, Kernels } from '../transformer/kernels.ts';
+import { PREFILL_CHUNK_TOKENS } from '../transformer/memory.ts';
+import type { PassPredictions } from '../transformer/predictions.ts';
+import { Transformer, type TransformerParts } from '../transformer/transformer.ts';
 import type { DenoiserConfig } from './config.ts';
 import { type CanvasRows, type ContextRows, ForwardPass, type LayerTrace } from './forward.ts';
 import { KvCache, type StreamKind } from './kv-cache.ts';
-import { CHUNK_TOKENS, type MemoryPlan, planMemory } from './memory.ts';
-import { loadWeights } from './weights.ts';
+import { planMemory, type ThreeStreamPlan } from './memory.ts';
 
 /** Tokens to append to a context. */
 export interface PrefillChunk {
   readonly context: KvCache;
-  /** At most CHUNK_TOKENS. */
+  /** At most PREFILL_CHUNK_TOKENS. */
   readonly ids: ArrayLike<number>;
 }
 
-/** A canvas to look at, between contexts that are as long as the readings of the same pass leave them. */
+/** A canvas to predict, between contexts that include what the same pass reads into them. */
 export interface View {
   readonly prefix: KvCache;
   readonly suffix: KvCache | undefined;
-  /** Tokens of the first slots; the others have been dropped and are seen by nobody. */
+  /** Tokens of the first slots; the others have been dropped and are not attended to. */
   readonly ids: ArrayLike<number>;
   /** Slots that the canvas was opened with. */
   readonly width: number;
   /**
-   * The slots to compute, ascending; all of `ids` when absent. The others are seen with the keys and values that an earlier
-   * pass gave them: the last one over this prefix must have been of the same `canvas`.
+   * The slots to compute, ascending; all of `ids` when absent. The others are seen with the keys and values that an
+   * earlier pass gave them: the last one over this prefix must have been of the same `canvas`.
    */
   readonly slots?: readonly number[];
-  /** What the canvas is known by from one pass to the next. */
+  /** The identity of the canvas across passes. */
   readonly canvas?: object;
 }
 
-export interface DenoiserParts {
-  modules: KernelModules;
+export interface DenoiserParts extends TransformerParts {
   config: DenoiserConfig;
-  /** Opens `model.safetensors`; called once. Chunks of the stream are taken over: their buffers are given back. */
-  openWeights: () => Promise<ReadableStream<Uint8Array>>;
   /** Room for keys and values; at least one pair of contexts is made. */
   cacheBytes: number;
 }
@@ -51,31 +47,21 @@ export class Denoiser {
   readonly config: DenoiserConfig;
   readonly prefixContexts: readonly KvCache[];
   readonly suffixContexts: readonly KvCache[];
-  /** Tokens of output that fit behind a full prefix. */
+  /** Tokens of output that fit after a full prefix. */
   readonly maxOutputTokens: number;
   /** Rows of one pass: canvases and readings together. */
   readonly maxRows: number;
-  readonly build: KernelBuild;
-  readonly memoryBytes: number;
-  readonly #kernels: Kernels;
-  readonly #plan: MemoryPlan;
-  readonly #memory: WebAssembly.Memory;
+  readonly #transformer: Transformer<ThreeStreamPlan>;
   readonly #forward: ForwardPass;
-  /** Counts passes, so that predictions of an earlier one are not read from memory that has changed. */
-  #pass = 0;
 
   /** Throws SafetensorsError, KernelProbeError, and what the weights stream fails with. */
-  static async load({ modules, config, openWeights, cacheBytes }: DenoiserParts): Promise<Denoiser> {
-    const memory = new WebAssembly.Memory({ initial: 1 });
-    const kernels = instantiateKernels(modules, memory);
-    const plan = planMemory(kernels, config, kernels.heapBase, cacheBytes);
-    growMemory(memory, plan.bytes);
-    new Float32Array(memory.buffer, plan.rotaryTable).set(rotaryTable(config));
-    await loadWeights(await openWeights(), config, kernels, plan, memory);
-    return new Denoiser(config, kernels, plan, memory);
+  static async load({ config, cacheBytes, ...parts }: DenoiserParts): Promise<Denoiser> {
+    const plan = (kernels: Kernels) => planMemory(kernels, config, kernels.heapBase, cacheBytes);
+    return new Denoiser(config, await Transformer.load(config, parts, plan));
   }
 
-  private constructor(config: DenoiserConfig, kernels: Kernels, plan: MemoryPlan, memory: WebAssembly.Memory) {
+  private constructor(config: DenoiserConfig, transformer: Transformer<ThreeStreamPlan>) {
+    const { kernels, plan } = transformer;
     const contexts = (kind: StreamKind, bases: readonly number[], capacity: number) =>
       bases.map((base) => {
         const headBytes = kernels.cacheBytes(capacity, config.headDim);
@@ -86,34 +72,39 @@ export class Denoiser {
     this.suffixContexts = contexts('suffix', plan.suffixContexts, plan.suffixCapacity);
     this.maxOutputTokens = plan.maxOutputTokens;
     this.maxRows = plan.maxRows;
-    this.build = kernels.build;
-    this.memoryBytes = memory.buffer.byteLength;
-    this.#kernels = kernels;
-    this.#plan = plan;
-    this.#memory = memory;
-    this.#forward = new ForwardPass(config, kernels, plan, memory);
+    this.#transformer = transformer;
+    this.#forward = new ForwardPass(transformer);
+  }
+
+  get build(): KernelBuild {
+    return this.#transformer.build;
+  }
+
+  get memoryBytes(): number {
+    return this.#transformer.memoryBytes;
   }
 
   /**
-   * Appends at most CHUNK_TOKENS tokens to a context. How tokens are split into calls does not change a bit of the result.
-   * Throws RangeError when they do not fit.
+   * Appends at most PREFILL_CHUNK_TOKENS tokens to a context. The split of tokens into calls changes no bit of the
+   * result. Throws RangeError when they do not fit.
    */
   extend(context: KvCache, ids: ArrayLike<number>, trace?: LayerTrace): void {
     const { readings } = this.#layOut([], [{ context, ids }]);
-    this.#pass++;
+    this.#transformer.head.beginPass();
     this.#forward.run([], readings, trace !== undefined, trace);
   }
 
-  /** As `extend`, and predicts the token behind each of `ids`: the autoregressive model of the same weights. */
-  extendAndPredict(context: KvCache, ids: ArrayLike<number>, trace?: LayerTrace): Predictions {
+  /** As `extend`, and predicts the token after each of `ids`: the autoregressive model of the same weights. */
+  extendAndPredict(context: KvCache, ids: ArrayLike<number>, trace?: LayerTrace): PassPredictions {
     const { readings } = this.#layOut([], [{ context, ids }]);
+    this.#transformer.head.beginPass();
     this.#forward.run([], readings, true, trace);
-    return this.#predict([{ firstRow: 0, predicted: ids.length }])[0]!;
+    return this.#transformer.head.predict(0, [ids.length])[0]!;
   }
 
   /**
-   * One denoising step's view of a canvas of `width` slots: predictions for the first `ids.length` of them; the others have been
-   * dropped and are seen by nobody. Throws RangeError when the canvas does not fit behind the prefix.
+   * One denoising step's view of a canvas of `width` slots: predictions for the first `ids.length` of them; the others
+   * have been dropped and are not attended to. Throws RangeError when the canvas does not fit after the prefix.
    */
   evaluate(
     prefix: KvCache,
@@ -121,29 +112,30 @@ export class Denoiser {
     ids: ArrayLike<number>,
     width: number,
     trace?: LayerTrace,
-  ): Predictions {
+  ): PassPredictions {
     return this.pass([{ prefix, suffix, ids, width }], [], trace)[0]!;
   }
 
   /**
-   * Appends the tokens of `reads` and predicts the computed slots of each view, a row for each. The result has the same bits as if
-   * each were computed alone. Throws RangeError when something does not fit or a context stands twice where it is written.
+   * Appends the tokens of `reads` and predicts the computed slots of each view, a row for each. The result has the same
+   * bits as if each were computed alone. Throws RangeError when something does not fit or a context is written twice.
    */
-  pass(views: readonly View[], reads: readonly PrefillChunk[], trace?: LayerTrace): Predictions[] {
+  pass(views: readonly View[], reads: readonly PrefillChunk[], trace?: LayerTrace): PassPredictions[] {
     const { canvases, readings } = this.#layOut(views, reads);
     if (canvases.length + readings.length === 0) return [];
-    this.#pass++;
+    this.#transformer.head.beginPass();
     this.#forward.run(canvases, readings, false, trace);
     for (const { prefix, canvas, ids } of views) prefix.markCanvasCached(canvas, ids.length);
-    return this.#predict(canvases.map(({ firstRow, slots }) => ({ firstRow, predicted: slots.length })));
+    const counts = canvases.map(({ slots }) => slots.length);
+    return this.#transformer.head.predict(0, counts);
   }
 
   /** Makes `target` a copy of the first `length` tokens of `source`, a context of the same kind. */
   copyContext(target: KvCache, source: KvCache, length: number): void {
-    target.copyFrom(source, length, this.#memory);
+    target.copyFrom(source, length, this.#transformer.memory);
   }
 
-  /** Gives every part its rows, canvases first. */
+  /** Assigns rows to every part, canvases first. */
   #layOut(views: readonly View[], reads: readonly PrefillChunk[]): { canvases: CanvasRows[]; readings: ContextRows[] } {
     let rows = 0;
     const firstOf = (count: number) => {
@@ -153,7 +145,7 @@ export class Denoiser {
     const grown = new Map<KvCache, number>();
     for (const { context, ids } of reads) {
       if (grown.has(context)) throw new RangeError('a context is read into twice');
-      admit(ids.length, CHUNK_TOKENS, context.length + ids.length, context);
+      admit(ids.length, PREFILL_CHUNK_TOKENS, context.length + ids.length, context);
       grown.set(context, ids.length);
     }
     const seen = new Set<KvCache>();
@@ -172,55 +164,6 @@ export class Denoiser {
     const readings = reads.map((reading) => ({ ...reading, firstRow: firstOf(reading.ids.length) }));
     if (rows > this.maxRows) throw new RangeError(`${rows} rows, a pass has at most ${this.maxRows}`);
     return { canvases, readings };
-  }
-
-  /** The parts lie behind each other from row 0 on. */
-  #predict(parts: readonly { firstRow: number; predicted: number }[]): Predictions[] {
-    if (parts.length === 0) return [];
-    const rows = parts.reduce((sum, { predicted }) => sum + predicted, 0);
-    const { scratch, finalNorm, embedding } = this.#plan;
-    const { hiddenSize, vocabSize, normEps } = this.config;
-    const { hidden, activations, candidateIds, candidateLogits, logSumExp, head, headBytes } = scratch;
-    this.#kernels.rmsNormQuantizeRows(hidden, finalNorm, rows, hiddenSize, normEps, activations);
-    this.#kernels.headTopK(
-      activations,
-      rows,
-      hiddenSize,
-      embedding,
-      vocabSize,
-      CANDIDATES,
-      candidateIds,
-      candidateLogits,
-      logSumExp,
-      head,
-      headBytes,
-    );
-    const pass = ++this.#pass;
-    const { buffer } = this.#memory;
-    return parts.map(({ firstRow, predicted }) => ({
-      rows: predicted,
-      candidates: CANDIDATES,
-      ids: new Int32Array(buffer, candidateIds).subarray(firstRow * CANDIDATES, (firstRow + predicted) * CANDIDATES),
-      logits: new Float32Array(buffer, candidateLogits).subarray(
-        firstRow * CANDIDATES,
-        (firstRow + predicted) * CANDIDATES,
-      ),
-      logSumExp: new Float32Array(buffer, logSumExp).subarray(firstRow, firstRow + predicted),
-      allLogits: (row) => {
-        if (pass !== this.#pass) throw new Error('predictions of an earlier pass');
-        return this.#allLogits(firstRow + row);
-      },
-    }));
-  }
-
-  /** One row through the head again, all of it: (vocabulary). */
-  #allLogits(row: number): Float32Array {
-    const { scratch, finalNorm, embedding } = this.#plan;
-    const { hiddenSize, vocabSize, normEps } = this.config;
-    const hidden = scratch.hidden + row * hiddenSize * Float32Array.BYTES_PER_ELEMENT;
-    this.#kernels.rmsNormQuantizeRows(hidden, finalNorm, 1, hiddenSize, normEps, scratch.activations);
-    this.#kernels.matmulU7(scratch.activations, 1, hiddenSize, embedding, vocabSize, scratch.logits, vocabSize);
-    return new Float32Array(this.#memory.buffer, scratch.logits, vocabSize);
   }
 }
 

@@ -8,7 +8,7 @@ import { CACHE_BLOCK } from './memory.ts';
 
 export type StreamKind = 'prefix' | 'suffix';
 
-/** Where the keys and values of a context lie: one cache for each key/value head of each layer, one behind the other. */
+/** Where the keys and values of a context lie: one cache for each key/value head of each layer, one after the other. */
 export interface CacheLayout {
   readonly base: Pointer;
   /** Tokens that fit. */
@@ -21,7 +21,7 @@ export interface CacheLayout {
 
 export class KvCache {
   readonly kind: StreamKind;
-  /** Tokens that fit. A canvas needs room behind a prefix: its own keys are laid there during a step. */
+  /** Tokens that fit. A canvas needs room after a prefix: a step stores its keys there. */
   readonly capacity: number;
   readonly #tokens: Int32Array; // (capacity)
   readonly #layout: CacheLayout;
@@ -51,7 +51,7 @@ export class KvCache {
     return base + (layer * kvHeads + kvHead) * headBytes;
   }
 
-  /** Length of the longest common beginning of this context and `tokens`. */
+  /** Length of the longest common prefix of this context and `tokens`. */
   matchLength(tokens: ArrayLike<number>): number {
     const limit = Math.min(this.#length, tokens.length);
     let length = 0;
@@ -66,18 +66,18 @@ export class KvCache {
     this.markCanvasCached(undefined, 0);
   }
 
-  /** Notes that the keys and values of the first `slots` slots of a canvas lie behind the tokens. */
+  /** Records that the keys and values of the first `slots` slots of a canvas follow the tokens. */
   markCanvasCached(canvas: object | undefined, slots: number): void {
     this.#cachedSlots = canvas !== undefined && canvas === this.#canvas ? Math.max(this.#cachedSlots, slots) : slots;
     this.#canvas = canvas;
   }
 
-  /** Slots of a canvas whose keys and values lie behind the tokens. */
+  /** Slots of a canvas whose keys and values follow the tokens. */
   cachedCanvasSlots(canvas: object | undefined): number {
     return canvas !== undefined && canvas === this.#canvas ? this.#cachedSlots : 0;
   }
 
-  /** Notes tokens whose keys and values have just been stored behind the others. */
+  /** Appends tokens whose keys and values are stored by the same pass. */
   append(tokens: ArrayLike<number>): void {
     this.#tokens.set(tokens, this.#length);
     this.#length += tokens.length;

@@ -2,32 +2,13 @@
 
 import type { Pointer } from './kernel-exports.ts';
 
-/** Best candidates kept of each slot: the best one that may stand in a text is among them, behind up to five special ones. */
-export const CANDIDATES = 8;
-
+/** Bytes of a float32, and of an int32. */
 export const FLOAT_BYTES = 4;
 
+/** Kernels load vectors of 16 bytes. */
 const ALIGNMENT = 16;
 
 const PAGE_BYTES = 65_536;
-
-/** Logits of a vocabulary chunk while the head looks for its largest; 32 rows run at full speed with it. */
-export const HEAD_SCRATCH_BYTES = 65_536;
-
-/** Rows that the packing kernels take at a time. */
-export const PACK_ROWS = 8;
-
-/** The weights of one layer; shapes as (outputs, inputs). */
-export interface LayerPointers {
-  readonly inputNorm: Pointer; // f32 (hidden)
-  readonly qkv: Pointer; // packed u4 ((heads + 2 · kvHeads) · headDim, hidden): q rows, k rows, v rows
-  readonly qNorm: Pointer; // f32 (headDim)
-  readonly kNorm: Pointer; // f32 (headDim)
-  readonly output: Pointer; // packed u4 (hidden, heads · headDim)
-  readonly postAttentionNorm: Pointer; // f32 (hidden)
-  readonly gateUp: Pointer; // packed u4 (2 · ffn, hidden): gate rows, up rows
-  readonly down: Pointer; // packed u4 (hidden, ffn)
-}
 
 /** Hands out memory from a pointer on, aligned for vectors. */
 export class Arena {
@@ -37,7 +18,7 @@ export class Arena {
     this.#end = start;
   }
 
-  /** Behind all that was handed out. */
+  /** The first byte that has not been handed out. */
   get end(): Pointer {
     return this.#end;
   }
@@ -47,9 +28,14 @@ export class Arena {
     this.#end = roundUp(pointer + bytes, ALIGNMENT);
     return pointer;
   }
+
+  /** Takes room for f32 or i32 values. */
+  floats(count: number): Pointer {
+    return this.take(count * FLOAT_BYTES);
+  }
 }
 
-/** Grows `memory` to the plan. Throws RangeError when the engine refuses. */
+/** Grows `memory` to `bytes`. Throws RangeError when the engine refuses. */
 export function growMemory(memory: WebAssembly.Memory, bytes: number): void {
   const missing = bytes - memory.buffer.byteLength;
   if (missing > 0) memory.grow(Math.ceil(missing / PAGE_BYTES));
@@ -58,4 +44,9 @@ export function growMemory(memory: WebAssembly.Memory, bytes: number): void {
 /** The next multiple from `value` on. */
 export function roundUp(value: number, multiple: number): number {
   return Math.ceil(value / multiple) * multiple;
+}
+
+/** Pointer to row `row` of a tensor of 4-byte elements that is `width` elements wide. */
+export function rowOf(tensor: Pointer, row: number, width: number): Pointer {
+  return tensor + row * width * FLOAT_BYTES;
 }

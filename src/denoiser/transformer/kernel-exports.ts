@@ -4,10 +4,10 @@
 export type Pointer = number;
 
 /**
- * What a build exports. Conventions: tensors are row-major float32 unless said otherwise; strides are in elements;
- * `k` is a multiple of 32, `n` a multiple of 8, `headDim` a multiple of 16, at most 256. An *activation block* holds
- * quantized rows: int8 values, a scale a row, and the sums that cancel the zero points of the weights. Rows are computed
- * in fours and what is left of them one by one, with the same bits: four cost a little less than three.
+ * What a build exports. Conventions: tensors are row-major float32 unless said otherwise; strides are in elements; `k`
+ * is a multiple of 32, `n` a multiple of 8, `headDim` a multiple of 16, at most 256. An *activation block* holds
+ * quantized rows: int8 values, a scale a row, and the sums that cancel the zero points of the weights. Rows are
+ * computed in fours and what is left of them one by one, with the same bits: four cost a little less than three.
  */
 export interface KernelExports {
   /** Bytes of an activation block of `rows` rows of length `k`. */
@@ -58,9 +58,9 @@ export interface KernelExports {
 
   /**
    * Heads of x (rows of stride rowStride; heads, headDim) → query block: RMSNorm with weight (headDim), or none where
-   * `weight` is 0; rotary embedding, rotate-half convention; 7 bits and a scale a query, which is multiplied by `scale`.
-   * The queries of one row lie next to each other. positions: int32 (rows), negative ones turn the other way. table:
-   * (maxPosition, headDim): headDim/2 cosines, then headDim/2 sines of each position. Any number of rows.
+   * `weight` is 0; rotary embedding, rotate-half convention; 7 bits and a scale a query, which is multiplied by
+   * `scale`. The queries of one row lie next to each other. positions: int32 (rows), negative ones rotate the other
+   * way. table: (maxPosition, headDim): headDim/2 cosines, then headDim/2 sines of each position. Any number of rows.
    */
   quantizeQueries(
     x: Pointer,
@@ -94,11 +94,12 @@ export interface KernelExports {
     offset: number,
   ): void;
   /**
-   * out (rows of stride outRowStride; heads, headDim) = attention of rows · heads queries over one key/value head: row r
-   * sees the first count + countStep · r tokens of `cache` (a canvas has countStep 0, a causal stream 1) and, where
-   * suffixCount is not 0, the same rows of suffixQueries see the first suffixCount tokens of suffixCache, in one softmax
-   * over both. Scores are powers of two: the scales of the queries hold log2 e. Every row sees at least one token.
-   * scratch: `attentionScratchBytes` of the blocks of all tokens, each of the two counts rounded up to whole blocks.
+   * out (rows of stride outRowStride; heads, headDim) = attention of rows · heads queries over one key/value head: row
+   * r sees the first count + countStep · r tokens of `cache` (a canvas has countStep 0, a causal stream 1) and, where
+   * suffixCount is not 0, the same rows of suffixQueries see the first suffixCount tokens of suffixCache, in one
+   * softmax over both. Scores are powers of two: the scales of the queries hold log2 e. Every row sees at least one
+   * token. scratch: `attentionScratchBytes` of the blocks of all tokens, each of the two counts rounded up to whole
+   * blocks.
    */
   attend(
     queries: Pointer,
@@ -131,7 +132,7 @@ export interface KernelExports {
   ): void;
   /**
    * Rotary embedding, rotate-half convention, from x to y (may be the same). positions: int32 (rows), negative ones
-   * turn the other way. table: (maxPosition, headDim): headDim/2 cosines, then headDim/2 sines of each position.
+   * rotate the other way. table: (maxPosition, headDim): headDim/2 cosines, then headDim/2 sines of each position.
    */
   rotateHeads(
     x: Pointer,
@@ -176,8 +177,8 @@ export interface KernelExports {
     scoreStride: number,
   ): void;
   /**
-   * Softmax of the first `count` entries of every row, in place; the rest of the first `width` entries becomes 0. Needs room
-   * for the kept entries rounded up to 4: the ones past them become 0 too, whatever `width` says.
+   * Softmax of the first `count` entries of every row, in place; the rest of the first `width` entries becomes 0. Needs
+   * room for the kept entries rounded up to 4: the ones past them become 0 too, whatever `width` says.
    */
   softmaxRows(scores: Pointer, rows: number, scoreStride: number, count: number, width: number): void;
   /**

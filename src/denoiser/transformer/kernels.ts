@@ -1,5 +1,5 @@
 /**
- * The WASM kernels as the denoiser sees them: typed exports of `assembly/index.ts`, and the choice between the two
+ * The WASM kernels as the transformer sees them: typed exports of `assembly/index.ts`, and the choice between the two
  * builds of that one source.
  *
  * The relaxed-SIMD build is faster but its instructions are allowed to differ between engines. It is therefore not
@@ -46,7 +46,7 @@ export function instantiateKernels(modules: KernelModules, memory: WebAssembly.M
     try {
       return instantiateBuild('relaxed', modules.relaxed, memory);
     } catch {
-      // Not supported or not trustworthy here: the plain build serves, and `build` tells.
+      // Not supported or not trustworthy here: use the plain build; `build` says which one it is.
     }
   }
   return instantiateBuild('simd', modules.simd, memory);

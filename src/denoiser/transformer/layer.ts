@@ -1,40 +1,39 @@
-/** What is behind attention in a layer of every network here: output projection and SwiGLU, both added to the residual stream. */
+/**
+ * One layer of Qwen2 or Qwen3 without its attention, which is the stream layout's: the projections before it, the
+ * output projection and SwiGLU after it. Activations are quantized before every linear layer, row by row.
+ */
 
-import type { Pointer } from './kernel-exports.ts';
-import type { Kernels } from './kernels.ts';
+import type { KernelExports } from './kernel-exports.ts';
+import type { LayerPointers, ScratchPointers } from './pointers.ts';
+import { projectionWidths, type TransformerShape } from './shape.ts';
 
-interface LayerShapes {
-  readonly hiddenSize: number;
-  readonly ffnSize: number;
-  readonly heads: number;
-  readonly headDim: number;
-  readonly normEps: number;
-}
-
-/** Packed u4 matrices (outputs, inputs), and a norm of f32 (hidden). */
-interface LayerWeights {
-  readonly output: Pointer; // (hidden, heads · headDim)
-  readonly postAttentionNorm: Pointer;
-  readonly gateUp: Pointer; // (2 · ffn, hidden)
-  readonly down: Pointer; // (hidden, ffn)
-}
-
-interface LayerScratch {
-  readonly hidden: Pointer; // f32 (rows, hidden): the residual stream
-  readonly attended: Pointer; // f32 (rows, heads · headDim): what attention has mixed
-  readonly gateUp: Pointer; // f32 (rows, 2 · ffn)
-  readonly activations: Pointer; // activation block of the widest input
-}
-
-/** `attended` → `hidden`. */
-export function finishLayer(
-  kernels: Kernels,
-  { hiddenSize, ffnSize, heads, headDim, normEps }: LayerShapes,
-  { output, postAttentionNorm, gateUp, down }: LayerWeights,
-  { hidden, attended, activations, gateUp: gates }: LayerScratch,
+/**
+ * `hidden` → queries, keys and values in `qkv`, neither normed nor rotated: that is done where they are stored or used.
+ */
+export function projectLayer(
+  kernels: KernelExports,
+  shape: TransformerShape,
+  { inputNorm, qkv: weights, qkvBias }: LayerPointers,
+  { hidden, activations, qkv }: ScratchPointers,
   rows: number,
 ): void {
-  const queryWidth = heads * headDim;
+  const { hiddenSize, normEps } = shape;
+  const { qkvWidth } = projectionWidths(shape);
+  kernels.rmsNormQuantizeRows(hidden, inputNorm, rows, hiddenSize, normEps, activations);
+  kernels.matmulU4(activations, rows, hiddenSize, weights, qkvWidth, qkv, 0);
+  if (qkvBias !== 0) kernels.addBias(qkv, rows, qkvWidth, qkvWidth, qkvBias);
+}
+
+/** `attended` → `hidden`, the residual stream: output projection and SwiGLU are both added to it. */
+export function finishLayer(
+  kernels: KernelExports,
+  shape: TransformerShape,
+  { output, postAttentionNorm, gateUp, down }: LayerPointers,
+  { hidden, attended, activations, gateUp: gates }: ScratchPointers,
+  rows: number,
+): void {
+  const { hiddenSize, ffnSize, normEps } = shape;
+  const { queryWidth } = projectionWidths(shape);
   kernels.quantizeRows(attended, rows, queryWidth, activations);
   kernels.matmulU4(activations, rows, queryWidth, output, hiddenSize, hidden, 1);
   kernels.rmsNormQuantizeRows(hidden, postAttentionNorm, rows, hiddenSize, normEps, activations);

@@ -1,8 +1,6 @@
 /** What the head of a transformer predicts. */
 
-/**
- * What the head says about rows of tokens. The arrays are views of WASM memory: the next call on the same denoiser overwrites them.
- */
+/** Logits of rows of tokens, of which the best few are at hand. */
 export interface Predictions {
   readonly rows: number;
   /** Candidates of each row, best first. */
@@ -10,6 +8,12 @@ export interface Predictions {
   readonly ids: Int32Array; // (rows, candidates)
   readonly logits: Float32Array; // (rows, candidates)
   readonly logSumExp: Float32Array; // (rows), over the whole vocabulary
-  /** All logits of one row, (vocabulary). */
+  /** All logits of one row, (vocabulary): computed at the call, overwritten by the next one on the same model. */
   allLogits(row: number): Float32Array;
+}
+
+/** Predictions as a pass leaves them in WASM memory. The next pass overwrites them; `allLogits` then throws. */
+export interface PassPredictions extends Predictions {
+  /** A copy that later passes leave as it is. It holds hidden states, from which `allLogits` computes. */
+  keep(): Predictions;
 }

@@ -2,12 +2,10 @@
 
 import type { TransformerShape } from './shape.ts';
 
+type RotaryShape = Pick<TransformerShape, 'headDim' | 'ropeTheta' | 'maxPositions'>;
+
 /** f32 (maxPositions, headDim): headDim/2 cosines, then headDim/2 sines of position · theta^(-2d/headDim). */
-export function rotaryTable({
-  maxPositions,
-  headDim,
-  ropeTheta,
-}: Pick<TransformerShape, 'headDim' | 'ropeTheta'> & { readonly maxPositions: number }): Float32Array {
+export function rotaryTable({ maxPositions, headDim, ropeTheta }: RotaryShape): Float32Array {
   const half = headDim / 2;
   const table = new Float32Array(maxPositions * headDim);
   for (let d = 0; d < half; d++) {

@@ -1,7 +1,7 @@
 /**
- * Streaming reader of the safetensors format (huggingface/safetensors README): 8 bytes of header length, a JSON header, then
- * the tensors without gaps. Tensors go to their sinks row block by row block as the bytes arrive, so that the file never
- * has to be in memory.
+ * Streaming reader of the safetensors format (huggingface/safetensors README): 8 bytes of header length, a JSON header,
+ * then the tensors without gaps. Tensors go to their sinks row block by row block as the bytes arrive, so that the file
+ * never has to be in memory.
  */
 
 import * as z from 'zod';
@@ -39,10 +39,10 @@ const headerSchema = z.record(
 );
 
 /**
- * Reads a whole file and takes its chunks over: the memory of a chunk that is a buffer of its own is given back at once. (Left to
- * the garbage collector, tens of megabytes of them wait for it: an engine does not hurry for memory outside its heap.) `open` gets all tensors of the header before the first byte of data; what it returns for each is called
- * when the data of that tensor begin.
- * Throws SafetensorsError, what `open` and the sinks throw, and what the stream fails with; the stream is then cancelled.
+ * Reads a whole file. It takes ownership of the chunks and detaches their buffers at once: the garbage collector would
+ * let tens of megabytes of them wait, because they are outside its heap. `open` gets all tensors of the header before
+ * the first byte of data; what it returns for each is called when the data of that tensor begin. Throws
+ * SafetensorsError, what `open` and the sinks throw, and what the stream fails with; the stream is then cancelled.
  */
 export async function readSafetensors(
   source: ReadableStream<Uint8Array>,

@@ -1,22 +1,23 @@
 /**
- * What a weights file must hold, and where each of its tensors goes: packed into kernel layout while it arrives, block of rows by
- * block of rows. Nothing is held but the staging buffer.
+ * The tensors that a weights file must have, and where each goes. Rows are packed into kernel layout while they arrive,
+ * block by block; only the staging buffer is held in between.
  */
 
-import { PACK_ROWS } from './arena.ts';
+import { FLOAT_BYTES } from './arena.ts';
 import type { KernelExports, Pointer } from './kernel-exports.ts';
 import { type Dtype, type RowSink, readSafetensors, SafetensorsError, type TensorInfo } from './safetensors.ts';
 import { GROUP_SIZE } from './shape.ts';
 
-const FLOAT_BYTES = 4;
+/** Rows that the packing kernels take at a time. */
+export const PACK_ROWS = 8;
 
-/** Where row blocks pass through. */
+/** The buffer that row blocks pass through. */
 export interface Staging {
   readonly staging: Pointer;
   readonly stagingBytes: number;
 }
 
-/** What the file must say about a tensor, and where it goes. */
+/** The header entry that a tensor must have, and where its rows go. */
 interface ExpectedTensor {
   readonly dtype: Dtype;
   readonly shape: readonly number[];
@@ -44,7 +45,10 @@ export class TensorSinks {
     });
   }
 
-  /** Expects a 4-bit matrix (n, k), which becomes the outputs [firstOutput, firstOutput + n) of `target`, packed, of `outputs` outputs. */
+  /**
+   * Expects a 4-bit matrix (n, k), which becomes the outputs [firstOutput, firstOutput + n) of `target`, packed, of
+   * `outputs` outputs.
+   */
   linear(name: string, n: number, k: number, target: Pointer, outputs = n, firstOutput = 0): void {
     this.#blocks(`${name}.weight_packed`, 'I32', [n, k / 8], k / 2, (src, rows, first) =>
       this.#kernels.packU4(src, rows, k, firstOutput + first, target),

@@ -1,14 +1,17 @@
 /**
- * Steps of several requests that go through the denoiser together. A request lays its next step down and gives way to the event
- * loop; whoever has a turn next computes all that lie there, as many rows as a pass takes, and finds its own done or lays it down
- * again. Nobody is woken by somebody else, for the reason that admission-queue.ts gives, and nobody waits for a request that has gone.
+ * Steps of several requests that go through the denoiser together. The hand-over: a request submits its next step with
+ * `take` and waits for its turn; at a turn, the pass is computed of all steps that have been submitted, as many rows as
+ * a pass takes; each step keeps what the pass predicted for it, and its request finds it done at its own next turn. No
+ * request resolves a promise of another one, for the reason that admission-queue.ts gives, and none waits for a request
+ * whose client has disconnected.
  *
- * A pass gives the same bits as if each step had one of its own, so that neither the result of a request nor a bound of its steps depends
- * on what else is going on. First come, first computed: each step is in the next pass that has room for it.
+ * A pass gives the same bits as if each step had one of its own, so that neither the result of a request nor a bound of
+ * its steps depends on what else is going on. First come, first computed: each step is in the next pass that has room
+ * for it.
  */
 
 import type { Denoiser, PrefillChunk, View } from '../../denoiser/three-stream/denoiser.ts';
-import type { Predictions } from '../../denoiser/transformer/predictions.ts';
+import type { PassPredictions } from '../../denoiser/transformer/predictions.ts';
 import type { AdmissionQueue, Ticket } from '../admission-queue.ts';
 
 /** What a step needs of the denoiser now. */
@@ -26,11 +29,15 @@ export interface PassShare {
   readMs: number;
 }
 
+/** Work of one request. Both methods are called at the turn of whichever request computes the pass. */
 export interface Step {
   /** Called when a pass is put together, with the rows that are left; undefined when those are too few. */
   prepare(rows: number): PassPart | undefined;
-  /** Called right behind a pass with the predictions for its `view`. True when the step is done; otherwise it takes another pass. */
-  finish(predictions: Predictions | undefined, share: PassShare): boolean;
+  /**
+   * Called right after a pass with the predictions for its `view`, of which the step has to keep a copy: the next pass
+   * overwrites them. True when the step is done; otherwise it takes another pass.
+   */
+  finish(predictions: PassPredictions | undefined, share: PassShare): boolean;
 }
 
 interface Entry {
@@ -63,7 +70,7 @@ export class BatchScheduler {
     try {
       for (;;) {
         await this.#admission.waitTurn(ticket, signal);
-        // Whoever was taken for dead has lost its place.
+        // A request that was taken for abandoned has lost its place.
         if (entry.outcome === undefined && !this.#entries.includes(entry)) this.#entries.push(entry);
         if (entry.outcome === undefined) this.#computePass();
         if (entry.outcome !== undefined) break;
@@ -79,7 +86,7 @@ export class BatchScheduler {
     const parts: { entry: Entry; part: PassPart }[] = [];
     let rows = 0;
     for (const entry of this.#entries) {
-      // Contexts are for those who are served; there are as many as they.
+      // There are as many contexts as requests that are served.
       if (!this.#admission.isActive(entry.ticket)) continue;
       if (parts.length === this.#maxSteps) break;
       const part = attempt(entry, () => entry.step.prepare(this.#denoiser.maxRows - rows));
@@ -113,7 +120,7 @@ function rowsOf({ reads, view }: PassPart): { rows: number; readRows: number } {
   return { rows: readRows + (view === undefined ? 0 : (view.slots ?? view.ids).length), readRows };
 }
 
-/** What goes wrong in the step of one request is thrown there, not at whoever computes it. */
+/** What goes wrong in the step of one request is thrown there, not at the request that computes the pass. */
 function attempt<T>(entry: Entry, piece: () => T): T | undefined {
   try {
     return piece();

@@ -1,13 +1,14 @@
 /**
- * How many slots a canvas is opened with. A step costs what its slots cost, and of a wide canvas of pure noise little is known but the
- * first slots: canvases are narrow, and one that fills is committed and followed by another.
+ * How many slots a new canvas has. The cost of a step grows with its slots, and in a wide canvas of masks only the
+ * first slots can be predicted well: canvases are narrow, and a full one is committed and followed by another.
  */
 
 /** Chosen from a curve of quality against cost (`npm run bench:quality`), see bench/RESULTS.md. */
 export const DEFAULT_CANVAS_WIDTH = 2;
 
 /**
- * The widest of `widths` that is no wider than `wanted`, but never wider than the narrowest that holds what may still be emitted.
+ * The widest of `widths` up to `wanted`, but not wider than the narrowest that holds all tokens that may still be
+ * emitted.
  * @param widths those that the model was trained on, ascending
  * @param left tokens that may still be emitted
  */

@@ -1,9 +1,10 @@
 /**
- * Contexts kept across requests, found by their tokens. A key stroke changes the last tokens of a prefix: all before them are
- * computed already. Keys and values are exact whichever way they came about, so that a cached request gives the same bytes.
+ * Contexts kept across requests, found by their tokens. A key stroke changes the last tokens of a prefix: all before
+ * them are computed already. Keys and values have the same bits however they were computed, so that a cached request
+ * gives the same bytes.
  *
- * A context belongs to nobody for good. A request claims one again for each step and computes what it finds missing; that
- * another took it in between costs time, never correctness.
+ * A request claims a context again for each step and computes what is missing. If another request has taken it in
+ * between, that costs time, never correctness.
  */
 
 import type { Denoiser } from '../../denoiser/three-stream/denoiser.ts';
@@ -15,9 +16,13 @@ export class PrefixCache {
   /** Least recently used first. */
   readonly #contexts: KvCache[];
   readonly #owners = new Map<KvCache, Ticket>();
-  /** Tokens of the prompt a context was last used for; what was generated behind them is of less worth. */
+  /**
+   * Length of the prompt a context was last used for; the tokens generated after it are less likely to be used again.
+   */
   readonly #promptLengths = new Map<KvCache, number>();
-  /** Tokens that anybody may use of a context whose further ones were computed singly, and differ in their last bits. */
+  /**
+   * Tokens of a context that all requests may use. Later ones were computed one by one, and differ in their last bits.
+   */
   readonly #exactLengths = new Map<KvCache, number>();
 
   constructor(denoiser: Denoiser, contexts: readonly KvCache[]) {
@@ -26,10 +31,10 @@ export class PrefixCache {
   }
 
   /**
-   * A context that holds a beginning of `tokens` and nothing else: the longest there is. Of the tokens the first `promptLength` are
-   * worth keeping. It is the owner's until released.
-   * @param exactLength tokens that the owner extends the context by with `Denoiser.extend`; those behind them it computes singly
-   *   (`Denoiser.extendAndPredict`), and takes from nobody else.
+   * A context that holds a prefix of `tokens` and nothing else: the longest there is. The first `promptLength` tokens
+   * are worth keeping. It is the owner's until released.
+   * @param exactLength tokens that the owner computes with `Denoiser.extend`; it computes later ones one by one
+   *   (`Denoiser.extendAndPredict`), and does not take them from other requests.
    */
   claim(
     tokens: ArrayLike<number>,
@@ -52,7 +57,7 @@ export class PrefixCache {
     for (const [context, ticket] of this.#owners) if (ticket === owner) this.#owners.delete(context);
   }
 
-  /** The owner's context, as long as it holds a beginning of the tokens or the other way round. */
+  /** The owner's context, if it is a prefix of the tokens or they are a prefix of it. */
   #owned(tokens: ArrayLike<number>, owner: Ticket): KvCache | undefined {
     return this.#contexts.find(
       (context) =>
@@ -65,7 +70,7 @@ export class PrefixCache {
     const matchLength = (context: KvCache) => this.#matchLength(context, tokens);
     const best = this.#contexts.reduce((a, b) => (matchLength(b) >= matchLength(a) ? b : a));
     const matched = matchLength(best);
-    // Another text that only begins alike is worth keeping beside this one.
+    // A different text that happens to share a prefix is worth keeping too.
     const sameText = matched >= (this.#promptLengths.get(best) ?? 0) / 2;
     if (sameText && !this.#owners.has(best)) return best;
 
@@ -77,7 +82,7 @@ export class PrefixCache {
     return oldest;
   }
 
-  /** Length of the longest common beginning that whoever claims the context anew may use. */
+  /** Length of the common prefix that a new owner of the context may use. */
   #matchLength(context: KvCache, tokens: ArrayLike<number>): number {
     const exactLength = this.#exactLengths.get(context) ?? Number.POSITIVE_INFINITY;
     return Math.min(context.matchLength(tokens), exactLength);

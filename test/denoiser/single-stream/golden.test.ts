@@ -1,19 +1,15 @@
 /** Converted checkpoints against what transformers computes with them under the same attention (training/export/golden_checkpoints.py). */
 
-import { createReadStream } from 'node:fs';
-import { Readable } from 'node:stream';
 import { describe, expect, it } from 'vitest';
 import { parseSingleStreamConfig } from '../../../src/denoiser/single-stream/config.ts';
 import { SingleStreamDenoiser, type Stream } from '../../../src/denoiser/single-stream/denoiser.ts';
-import { createEngineOf } from '../../../src/engine/create.ts';
+import { createEngine } from '../../../src/engine/create.ts';
 import { loadTokenizer } from '../../../src/tokenizer/tokenizer.ts';
 import { BUILDS, kernelModule } from '../../assembly/builds.ts';
 import { run } from '../../engine/sample-engine.ts';
 import { modulesOf } from '../files.ts';
 import { readFloatTensors, readJson, relativeError } from '../golden-files.ts';
-
-type Attention = 'bidirectional' | 'block-causal';
-type Logits = 'slot' | 'shifted';
+import { type Attention, checkpoints, configOf, type Logits, weightsOf } from './checkpoints.ts';
 
 interface Golden {
   block: number;
@@ -30,14 +26,8 @@ interface Golden {
   texts: { text: string; ids: number[] }[];
 }
 
-interface ConfigJson {
-  vocab_size: number;
-  diffusion: Record<string, unknown>;
-}
-
-const folder = new URL('../../golden/checkpoints/', import.meta.url);
-const golden: Golden = readJson(new URL('qwen.json', folder));
-const tensors = readFloatTensors(new URL('logits.safetensors', folder));
+const golden: Golden = readJson(new URL('qwen.json', checkpoints));
+const tensors = readFloatTensors(new URL('logits.safetensors', checkpoints));
 const FAMILIES = Object.keys(golden.streams);
 const VARIANTS = FAMILIES.flatMap((family) =>
   (['bidirectional', 'block-causal'] as const).flatMap((attention) =>
@@ -52,15 +42,6 @@ const VARIANTS = FAMILIES.flatMap((family) =>
 const TOLERANCE = 0.04;
 /** What 4 bits cost two random layers of 64: random weights have nothing that could be rounded well. */
 const QUANTIZATION_TOLERANCE = 0.4;
-
-function configOf(family: string, attention: Attention, logits: Logits): ConfigJson {
-  const json: ConfigJson = readJson(new URL(`${family}/config.json`, folder));
-  const block = attention === 'block-causal' && { block_size: golden.block };
-  return { ...json, diffusion: { ...json.diffusion, attention, logits, ...block } };
-}
-
-const weightsOf = (family: string) => async () =>
-  Readable.toWeb(createReadStream(new URL(`${family}/model.safetensors`, folder))) as ReadableStream<Uint8Array>;
 
 /** Reads what can be read of the left side, and predicts all slots: (slots, vocabulary). */
 function predict(denoiser: SingleStreamDenoiser, stream: Stream): number[] {
@@ -154,16 +135,16 @@ describe('a single-stream denoiser', () => {
 
 describe('the engine of converted checkpoints', () => {
   const engineOf = (family: string, attention: Attention, logits: Logits) =>
-    createEngineOf({
+    createEngine({
       model: { id: family, created: 0 },
       kernels: { relaxed: kernelModule('relaxed'), simd: kernelModule('simd') },
       config: configOf(family, attention, logits),
-      tokenizer: readJson(new URL(`${family}/tokenizer.json`, folder)),
+      tokenizer: readJson(new URL(`${family}/tokenizer.json`, checkpoints)),
       openWeights: weightsOf(family),
     });
   const tokenizerOf = (family: string) => {
     const special = { mask: 0, eom: 0, pad: 0, prefix: 0, suffix: 0, endOfText: 0 };
-    return loadTokenizer(readJson(new URL(`${family}/tokenizer.json`, folder)), special);
+    return loadTokenizer(readJson(new URL(`${family}/tokenizer.json`, checkpoints)), special);
   };
 
   it.each(golden.completions)(
@@ -192,11 +173,11 @@ describe('the engine of converted checkpoints', () => {
     const engine = await engineOf('qwen3', 'block-causal', 'slot');
     await expect(run(engine, { prefix: 'a', suffix: 'b', maxTokens: 4 })).rejects.toThrow('takes no suffix');
     const json = configOf('qwen3', 'block-causal', 'slot');
-    const marked = await createEngineOf({
+    const marked = await createEngine({
       model: { id: 'marked', created: 0 },
       kernels: { relaxed: kernelModule('relaxed'), simd: kernelModule('simd') },
       config: { ...json, diffusion: { ...json.diffusion, fim_token_ids: { prefix: 508, suffix: 510, middle: 509 } } },
-      tokenizer: readJson(new URL('qwen3/tokenizer.json', folder)),
+      tokenizer: readJson(new URL('qwen3/tokenizer.json', checkpoints)),
       openWeights: weightsOf('qwen3'),
     });
     const { completion } = await run(marked, { prefix: 'a', suffix: 'b', maxTokens: 4 });
@@ -212,7 +193,7 @@ describe('the engine of converted checkpoints', () => {
 
 describe("Qwen's tokenizer", () => {
   const special = { mask: 511, eom: 505, pad: -1, prefix: -1, suffix: -1, endOfText: 505 };
-  const tokenizer = loadTokenizer(readJson(new URL('qwen2/tokenizer.json', folder)), special);
+  const tokenizer = loadTokenizer(readJson(new URL('qwen2/tokenizer.json', checkpoints)), special);
 
   it.each(golden.texts)('should encode $text as the Rust library does', ({ text, ids }) => {
     expect(tokenizer.encode(text)).toEqual(ids);

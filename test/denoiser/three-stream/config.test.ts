@@ -18,6 +18,9 @@ describe('parseConfig', () => {
       normEps: 1e-6,
       ropeTheta: 10_000,
       maxPositions: 256,
+      hasTiedHead: true,
+      hasBiases: false,
+      hasQkNorm: true,
       diffusion: {
         canvasSlots: 12,
         canvasWidths: [12],
@@ -44,6 +47,7 @@ describe('parseConfig', () => {
     ['no object', 'text', 'expected object'],
     ['a missing key', without('rope_theta'), 'rope_theta'],
     ['another model', { ...SAMPLE_CONFIG, model_type: 'qwen3' }, 'model_type'],
+    ['projections without a norm of heads', { ...SAMPLE_CONFIG, qk_norm: false }, 'qk_norm'],
     ['biases', { ...SAMPLE_CONFIG, attention_bias: true }, 'attention_bias'],
     ['a width that is no multiple of a group', { ...SAMPLE_CONFIG, hidden_size: 100 }, 'hidden_size'],
     ['heads that do not divide', { ...SAMPLE_CONFIG, num_key_value_heads: 3 }, 'num_key_value_heads 3'],

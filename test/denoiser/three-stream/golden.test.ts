@@ -6,7 +6,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { parseConfig } from '../../../src/denoiser/three-stream/config.ts';
 import { Denoiser } from '../../../src/denoiser/three-stream/denoiser.ts';
 import type { KvCache } from '../../../src/denoiser/three-stream/kv-cache.ts';
-import { createEngine } from '../../../src/engine/engine.ts';
+import { createEngine } from '../../../src/engine/create.ts';
 import type { Completion, Engine } from '../../../src/engine/types.ts';
 import { loadTokenizer } from '../../../src/tokenizer/tokenizer.ts';
 import { BUILDS, kernelModule } from '../../assembly/builds.ts';

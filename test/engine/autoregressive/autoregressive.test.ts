@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { parseConfig } from '../../../src/denoiser/three-stream/config.ts';
 import { Denoiser } from '../../../src/denoiser/three-stream/denoiser.ts';
-import { buildPrompt } from '../../../src/engine/prompt.ts';
+import { buildPrompt } from '../../../src/engine/three-stream/prompt.ts';
 import type { Engine, GenerateRequest } from '../../../src/engine/types.ts';
 import { loadTokenizer } from '../../../src/tokenizer/tokenizer.ts';
 import { decodeAutoregressive } from '../../../support/autoregressive-decoding.ts';

@@ -1,7 +1,7 @@
 import { describe, expect, it, vi } from 'vitest';
 import type { PrefillChunk, View } from '../../../src/denoiser/three-stream/denoiser.ts';
 import type { KvCache } from '../../../src/denoiser/three-stream/kv-cache.ts';
-import type { Predictions } from '../../../src/denoiser/transformer/predictions.ts';
+import type { PassPredictions } from '../../../src/denoiser/transformer/predictions.ts';
 import { AdmissionQueue, type Ticket } from '../../../src/engine/admission-queue.ts';
 import { BatchScheduler, type PassShare, type Step } from '../../../src/engine/three-stream/batch-scheduler.ts';
 
@@ -13,7 +13,7 @@ function recordingDenoiser() {
   const passes: { views: number[]; reads: number[] }[] = [];
   const pass = (views: readonly View[], reads: readonly PrefillChunk[]) => {
     passes.push({ views: views.map(({ ids }) => ids.length), reads: reads.map(({ ids }) => ids.length) });
-    return views.map(({ ids }) => ({ rows: ids[0]! }) as Predictions);
+    return views.map(({ ids }) => ({ rows: ids[0]! }) as PassPredictions);
   };
   return { passes, denoiser: { maxRows: MAX_ROWS, pass } };
 }

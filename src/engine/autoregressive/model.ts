@@ -1,0 +1,102 @@
+/**
+ * The weights of a three-stream model as a next-token model, from left to right: the baseline of diffusion. A step
+ * predicts one token, on the leftmost undecided slot of the canvas. It reads the prefix alone.
+ */
+
+import type { Denoiser } from '../../denoiser/three-stream/denoiser.ts';
+import { PREFILL_CHUNK_TOKENS } from '../../denoiser/transformer/memory.ts';
+import type { Canvas } from '../../diffusion/canvas.ts';
+import { nextTokenStep } from '../../diffusion/next-token.ts';
+import type { SamplerSettings } from '../../diffusion/sampler.ts';
+import type { AdmissionQueue } from '../admission-queue.ts';
+import type { CanvasModel, Evaluation, Generation } from '../canvas-model.ts';
+import type { Prompt } from '../prompt.ts';
+import { canvasWidth } from '../three-stream/canvas-width.ts';
+import type { Contexts } from '../three-stream/contexts.ts';
+import type { ThreeStreamModel } from '../three-stream/model.ts';
+import type { GenerateRequest } from '../types.ts';
+
+/** Settings of canvases, which have no meaning from left to right, by their public names. */
+const SETTINGS_OF_CANVASES = {
+  revealThreshold: 'reveal_threshold',
+  editThreshold: 'edit_threshold',
+  canvasWidth: 'canvas_width',
+  freezeAfter: 'freeze_after',
+} as const;
+
+export class AutoregressiveModel implements CanvasModel {
+  readonly info: CanvasModel['info'];
+  readonly #denoiser: Denoiser;
+  readonly #contexts: Contexts;
+  readonly #admission: AdmissionQueue;
+  /** The same weights: it builds the prompt, and reads it when nothing is to be emitted. */
+  readonly #diffusion: ThreeStreamModel;
+
+  constructor(denoiser: Denoiser, contexts: Contexts, admission: AdmissionQueue, diffusion: ThreeStreamModel) {
+    this.info = diffusion.info;
+    this.#denoiser = denoiser;
+    this.#contexts = contexts;
+    this.#admission = admission;
+    this.#diffusion = diffusion;
+  }
+
+  settings(request: GenerateRequest): SamplerSettings {
+    if (request.suffix !== '') throw new RangeError('autoregressive decoding reads no suffix');
+    for (const [setting, name] of Object.entries(SETTINGS_OF_CANVASES)) {
+      if (request[setting as keyof typeof SETTINGS_OF_CANVASES] !== undefined) {
+        throw new RangeError(`autoregressive decoding takes no ${name}`);
+      }
+    }
+    // A token is never looked at again.
+    return { ...this.#diffusion.settings(request), editThreshold: 1 };
+  }
+
+  prompt(request: GenerateRequest): Prompt {
+    return this.#diffusion.prompt(request);
+  }
+
+  /** The widest that is needed: slots that are not computed cost nothing. */
+  canvasWidth(_generation: Generation, missing: number): number {
+    return canvasWidth(this.#denoiser.config.diffusion.canvasWidths, missing, Number.POSITIVE_INFINITY);
+  }
+
+  prefill(generation: Generation): Promise<void> {
+    return this.#diffusion.prefill(generation);
+  }
+
+  async step(generation: Generation, canvas: Canvas): Promise<Evaluation> {
+    const { prompt, written, ticket, signal, meter } = generation;
+    const slot = canvas.decidedRun();
+    const tokens = [...prompt.prefix, ...written, ...canvas.tokens.subarray(0, slot)];
+    for (;;) {
+      await this.#admission.waitTurn(ticket, signal);
+      const evaluation = meter.measure(() => this.#predictNext(generation, tokens, slot));
+      if (evaluation !== undefined) return evaluation;
+    }
+  }
+
+  /**
+   * Predicts the token after `tokens` for `slot`. Undefined while the prompt is being read: it is read in chunks but
+   * for its last token, and shared with whichever request needs it; what follows is computed token by token, in the
+   * order it was written.
+   */
+  #predictNext({ prompt, ticket, meter }: Generation, tokens: readonly number[], slot: number): Evaluation | undefined {
+    const read = prompt.prefix.slice(0, -1);
+    const context = this.#contexts.prefixes.claim(tokens, prompt.prefix.length, ticket, read.length);
+    meter.noteCached(context.length);
+    if (context.length < read.length) {
+      const chunk = read.slice(context.length, context.length + PREFILL_CHUNK_TOKENS);
+      meter.measurePrefill(() => this.#denoiser.extend(context, chunk));
+      return undefined;
+    }
+    meter.start();
+    context.truncate(tokens.length - 1);
+    // More than the last one is missing only when another request has taken the context in between.
+    while (context.length < tokens.length - 1) this.#denoiser.extendAndPredict(context, [tokens[context.length]!]);
+    const predictions = this.#denoiser.extendAndPredict(context, [tokens.at(-1)!]).keep();
+    return { predictions, slots: [slot] };
+  }
+
+  readonly sample: CanvasModel['sample'] = (canvas, predictions, settings, special, { step, written }) =>
+    nextTokenStep(canvas, predictions, settings, special, step, written);
+}

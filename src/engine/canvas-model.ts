@@ -1,0 +1,61 @@
+/**
+ * The port between the engine and a model that fills canvases. The engine owns admission, the canvas loop and the text;
+ * a model knows its weights: which tokens it reads, how wide its canvases are, and what it predicts for the slots of
+ * one.
+ */
+
+import type { Predictions } from '../denoiser/transformer/predictions.ts';
+import type { Canvas } from '../diffusion/canvas.ts';
+import type { denoisingStep, SamplerSettings } from '../diffusion/sampler.ts';
+import type { Ticket } from './admission-queue.ts';
+import type { Prompt } from './prompt.ts';
+import type { GenerateRequest, ModelInfo } from './types.ts';
+import type { UsageMeter } from './usage-meter.ts';
+
+/** One completion while it is generated, as a model sees it. */
+export interface Generation {
+  readonly request: GenerateRequest;
+  readonly settings: SamplerSettings;
+  readonly prompt: Prompt;
+  /** Tokens of the canvases that have been committed. */
+  readonly written: readonly number[];
+  readonly meter: UsageMeter;
+  readonly ticket: Ticket;
+  readonly signal: AbortSignal;
+}
+
+/** What a model predicts for a canvas. It belongs to the generation: no later pass changes it. */
+export interface Evaluation {
+  readonly predictions: Predictions;
+  /** The slot of each row. */
+  readonly slots: readonly number[];
+}
+
+export interface CanvasModel {
+  readonly info: Omit<ModelInfo, 'id' | 'created'>;
+
+  /**
+   * The settings of a request, with the model's defaults.
+   * Throws NotOfThisModel or RangeError, each naming the setting, for what it does not do.
+   */
+  settings(request: GenerateRequest): SamplerSettings;
+
+  /** The tokens around the cursor, cut to what the model reads. */
+  prompt(request: GenerateRequest): Prompt;
+
+  /** Slots of the next canvas. @param missing tokens that may still be emitted, at least one */
+  canvasWidth(generation: Generation, missing: number): number;
+
+  /** Computes keys and values of the prompt, as far as they can be kept. Waits for the turns of the request. */
+  prefill(generation: Generation): Promise<void>;
+
+  /**
+   * Predicts the slots of a canvas: all that are undecided, at least. Waits for the turn of the request and computes
+   * first what is missing of its context. Undefined when what earlier steps on this canvas have computed is lost: the
+   * canvas has to be started again, so that it comes to say the same. Throws the reason of an abort.
+   */
+  step(generation: Generation, canvas: Canvas): Promise<Evaluation | undefined>;
+
+  /** Changes the canvas by what was predicted. */
+  readonly sample: typeof denoisingStep;
+}

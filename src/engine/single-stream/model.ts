@@ -1,0 +1,109 @@
+/**
+ * Public diffusion checkpoints, whose context and canvas are one stream (denoiser/single-stream). One request at a
+ * time: a step computes the whole stream, or at least a block of a large model, and gains nothing from sharing a pass.
+ */
+
+import type { SingleStreamConfig } from '../../denoiser/single-stream/config.ts';
+import type { SingleStreamDenoiser } from '../../denoiser/single-stream/denoiser.ts';
+import type { Canvas } from '../../diffusion/canvas.ts';
+import { denoisingStep, type SamplerSettings } from '../../diffusion/sampler.ts';
+import { NO_TOKEN, type SpecialTokens, type Tokenizer } from '../../tokenizer/tokenizer.ts';
+import type { AdmissionQueue } from '../admission-queue.ts';
+import type { CanvasModel, Evaluation, Generation } from '../canvas-model.ts';
+import { NotOfThisModel } from '../errors.ts';
+import { cutToWindow, type Prompt } from '../prompt.ts';
+import { samplerSettings } from '../sampler-settings.ts';
+import type { GenerateRequest } from '../types.ts';
+
+/** Requests that are served at a time. */
+export const SINGLE_STREAM_CONCURRENCY = 1;
+
+/** These models have learned nothing of wrong tokens, so none is edited unless the request says so. */
+const EDIT_THRESHOLD = 1;
+const MAX_EDITS_PER_SLOT = 2;
+
+/** What follows the end is the end again, and neither side of the cursor is announced. */
+export function specialTokensOf({ diffusion }: SingleStreamConfig): SpecialTokens {
+  const [eom, endOfText = eom!] = diffusion.endTokenIds;
+  return { mask: diffusion.maskTokenId, eom: eom!, endOfText, pad: NO_TOKEN, prefix: NO_TOKEN, suffix: NO_TOKEN };
+}
+
+export class SingleStreamModel implements CanvasModel {
+  readonly info: CanvasModel['info'];
+  readonly sample = denoisingStep;
+  readonly #tokenizer: Tokenizer;
+  readonly #denoiser: SingleStreamDenoiser;
+  readonly #admission: AdmissionQueue;
+
+  constructor(tokenizer: Tokenizer, denoiser: SingleStreamDenoiser, admission: AdmissionQueue) {
+    const { prefixTokens, suffixTokens, canvasSlots, revealThreshold, maxOutputTokens } = denoiser.config.diffusion;
+    this.info = {
+      contextLength: prefixTokens + suffixTokens + canvasSlots,
+      maxOutputTokens,
+      diffusion: { canvasWidths: [canvasSlots], revealThreshold, editThreshold: EDIT_THRESHOLD },
+    };
+    this.#tokenizer = tokenizer;
+    this.#denoiser = denoiser;
+    this.#admission = admission;
+  }
+
+  settings(request: GenerateRequest): SamplerSettings {
+    const { revealThreshold, attention, fimTokenIds } = this.#denoiser.config.diffusion;
+    const { suffix, freezeAfter = Number.POSITIVE_INFINITY } = request;
+    if (suffix !== '' && attention !== 'bidirectional' && fimTokenIds === undefined) {
+      throw new NotOfThisModel('sees nothing on the right of the cursor, so it takes no suffix');
+    }
+    if (freezeAfter !== Number.POSITIVE_INFINITY) {
+      throw new NotOfThisModel('computes every slot at each step, so it takes no freeze_after');
+    }
+    return samplerSettings(request, {
+      revealThreshold,
+      editThreshold: EDIT_THRESHOLD,
+      maxEditsPerSlot: MAX_EDITS_PER_SLOT,
+      freezeAfter,
+    });
+  }
+
+  /** A model that sees nothing on the right is told of it on the left, by its own markers. */
+  prompt(request: GenerateRequest): Prompt {
+    const { attention, fimTokenIds: fim, ...limits } = this.#denoiser.config.diffusion;
+    const { endOfText } = this.#tokenizer.special;
+    const { before, after, truncatedTokens } = cutToWindow(request, this.#tokenizer, limits);
+    // These models have not learned that a text begins with its end.
+    const text = before[0] === endOfText ? before.slice(1) : before;
+    if (request.suffix === '' || attention === 'bidirectional' || fim === undefined) {
+      return { prefix: text.length > 0 ? text : [endOfText], suffix: after, truncatedTokens };
+    }
+    return { prefix: [fim.prefix, ...text, fim.suffix, ...after, fim.middle], suffix: [], truncatedTokens };
+  }
+
+  /** No wider than needed, unless asked for: every slot has to be filled, and the model may want fewer. */
+  canvasWidth({ request, prompt, written }: Generation, missing: number): number {
+    const widest = this.#denoiser.canvasWidth(prompt.prefix.length + written.length);
+    return Math.min(widest, request.canvasWidth ?? missing);
+  }
+
+  prefill(generation: Generation): Promise<void> {
+    return this.#read(generation, generation.prompt.prefix);
+  }
+
+  async step(generation: Generation, canvas: Canvas): Promise<Evaluation> {
+    const { prompt, written, meter } = generation;
+    const left = [...prompt.prefix, ...written];
+    await this.#read(generation, left);
+    return meter.measure(() => {
+      meter.start();
+      const predictions = this.#denoiser.evaluate({ left, canvas: canvas.tokens, right: prompt.suffix });
+      return { predictions: predictions.keep(), slots: [...canvas.tokens.keys()] };
+    });
+  }
+
+  /** Reads all blocks of `left` that can be kept, a turn for each chunk and one after the last. */
+  async #read({ meter, ticket, signal }: Generation, left: readonly number[]): Promise<void> {
+    await this.#admission.waitTurn(ticket, signal);
+    meter.noteCached(this.#denoiser.cachedLength(left));
+    while (meter.measure(() => meter.measurePrefill(() => this.#denoiser.read(left)))) {
+      await this.#admission.waitTurn(ticket, signal);
+    }
+  }
+}

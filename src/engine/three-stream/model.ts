@@ -1,0 +1,75 @@
+/**
+ * Diffusion on three streams: prefix, canvas and suffix (denoiser/three-stream). Steps of several requests share
+ * passes.
+ */
+
+import type { Denoiser } from '../../denoiser/three-stream/denoiser.ts';
+import type { Canvas } from '../../diffusion/canvas.ts';
+import { denoisingStep, type SamplerSettings } from '../../diffusion/sampler.ts';
+import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
+import type { CanvasModel, Evaluation, Generation } from '../canvas-model.ts';
+import type { Prompt, PromptText } from '../prompt.ts';
+import { samplerSettings } from '../sampler-settings.ts';
+import type { GenerateRequest } from '../types.ts';
+import type { BatchScheduler } from './batch-scheduler.ts';
+import { canvasWidth } from './canvas-width.ts';
+import type { Contexts } from './contexts.ts';
+import { DenoisingStep, PrefillStep } from './denoising-step.ts';
+import { buildPrompt } from './prompt.ts';
+
+/**
+ * More than fifty full contexts of nano: a text stays cached while others type as well. The memory plan
+ * bounds them by what an isolate has, so that larger models have fewer.
+ */
+export const DEFAULT_CACHE_BYTES = 72 * 2 ** 20;
+
+/** Chosen from a curve of quality against cost (`npm run bench:quality`), see bench/RESULTS.md. */
+const DEFAULT_FREEZE_AFTER = 1;
+
+export class ThreeStreamModel implements CanvasModel {
+  readonly info: CanvasModel['info'];
+  readonly sample = denoisingStep;
+  readonly #tokenizer: Tokenizer;
+  readonly #denoiser: Denoiser;
+  readonly #contexts: Contexts;
+  readonly #scheduler: BatchScheduler;
+
+  constructor(tokenizer: Tokenizer, denoiser: Denoiser, contexts: Contexts, scheduler: BatchScheduler) {
+    const { prefixTokens, suffixTokens, canvasSlots, canvasWidths, revealThreshold, editThreshold } =
+      denoiser.config.diffusion;
+    this.info = {
+      contextLength: prefixTokens + suffixTokens + canvasSlots,
+      maxOutputTokens: denoiser.maxOutputTokens,
+      diffusion: { canvasWidths, revealThreshold, editThreshold },
+    };
+    this.#tokenizer = tokenizer;
+    this.#denoiser = denoiser;
+    this.#contexts = contexts;
+    this.#scheduler = scheduler;
+  }
+
+  settings(request: GenerateRequest): SamplerSettings {
+    const { revealThreshold, editThreshold, maxEditsPerSlot } = this.#denoiser.config.diffusion;
+    const freezeAfter = DEFAULT_FREEZE_AFTER;
+    return samplerSettings(request, { revealThreshold, editThreshold, maxEditsPerSlot, freezeAfter });
+  }
+
+  prompt({ prefix, suffix, prefixTokens }: PromptText): Prompt {
+    return buildPrompt(prefix, suffix, this.#tokenizer, this.#denoiser.config.diffusion, prefixTokens);
+  }
+
+  canvasWidth({ request }: Generation, missing: number): number {
+    return request.canvasWidth ?? canvasWidth(this.#denoiser.config.diffusion.canvasWidths, missing);
+  }
+
+  prefill(generation: Generation): Promise<void> {
+    const step = new PrefillStep(this.#contexts, generation);
+    return this.#scheduler.take(step, generation.ticket, generation.signal);
+  }
+
+  async step(generation: Generation, canvas: Canvas): Promise<Evaluation | undefined> {
+    const step = new DenoisingStep(this.#contexts, generation, canvas);
+    await this.#scheduler.take(step, generation.ticket, generation.signal);
+    return step.evaluation;
+  }
+}

@@ -1,0 +1,134 @@
+"""Shifted canvases: untrained, slot 0 is the next token of the language model; what sees what; how noise is drawn."""
+
+import dataclasses
+import random
+
+import pytest
+import torch
+
+from training.model.config import DENOISERS, TrainConfig
+from training.model.denoiser import Denoiser
+from training.model.tokenizer import train_tokenizer
+from training.pretrain.cursor_losses import (
+    CursorValidator,
+    add_left_noise,
+    canvas_hidden,
+    cursor_losses,
+    read_streams,
+    soft_losses,
+)
+from training.pretrain.cursor_windows import CursorSampler
+from training.tests.made_up import readable_code
+
+SLOTS, CANVASES = 4, 6
+PACKAGES = [[readable_code(seed, 30) for seed in range(start, start + 3)] for start in (0, 10)]
+CONFIG = dataclasses.replace(
+    DENOISERS["tiny"], vocab_size=400, qk_norm=False, shifted=True, suffix_order="forward", rope_theta=1e5
+)
+CLOSE = {"atol": 2e-5, "rtol": 1e-4}
+
+
+@pytest.fixture(scope="module")
+def sampler():
+    tokenizer = train_tokenizer([text for package in PACKAGES for text in package], 400)
+    return CursorSampler(PACKAGES, tokenizer, 64, 24)
+
+
+@pytest.fixture(scope="module")
+def batch(sampler):
+    return sampler.batch(random.Random(1), 3, CANVASES, SLOTS)
+
+
+@pytest.fixture(scope="module")
+def model() -> Denoiser:
+    torch.manual_seed(0)
+    network = Denoiser(CONFIG)
+    for parameter in network.parameters():
+        if parameter.dim() == 2:
+            torch.nn.init.normal_(parameter, std=2 * parameter.shape[1] ** -0.5)
+    return network.eval()
+
+
+def all_mask(batch, special):
+    return torch.full_like(batch.x0, special.mask), torch.ones_like(batch.x0, dtype=torch.bool)
+
+
+def test_a_canvas_of_one_slot_without_suffix_is_the_language_model(model, batch, sampler):
+    before, _, states = read_streams(model, batch, sampler.special)
+    alone = dataclasses.replace(batch, x0=batch.x0[..., :1], suffix_seen=torch.zeros_like(batch.suffix_seen))
+    hidden = canvas_hidden(model, alone, *all_mask(alone, sampler.special), states)[:, :, 0]
+    inside = batch.prefix_seen <= batch.prefix.shape[1]
+    rows = (batch.prefix_seen - 1).clamp(max=batch.prefix.shape[1] - 1)
+    expected = before.gather(1, rows[..., None].expand_as(hidden))
+    torch.testing.assert_close(hidden[inside], expected[inside], **CLOSE)
+
+
+def test_a_canvas_sees_its_suffix_and_nothing_of_what_it_shall_say(model, batch, sampler):
+    special = sampler.special
+
+    def hidden(batch):
+        _, _, states = read_streams(model, batch, special)
+        return canvas_hidden(model, batch, *all_mask(batch, special), states)
+
+    found = hidden(batch)
+    changed = hidden(dataclasses.replace(batch, suffix=batch.suffix.clone().index_fill_(1, torch.tensor([1]), 77)))
+    sees = batch.suffix_seen > 1
+    assert (found != changed).any(-1).any(-1)[sees].all()
+    assert torch.equal(found[batch.suffix_seen == 0], changed[batch.suffix_seen == 0])
+    # tokens from slot 0 on
+    later = batch.prefix.clone()
+    start = int(batch.prefix_seen[0, 0]) - 1
+    later[0, start:] = 78
+    torch.testing.assert_close(hidden(dataclasses.replace(batch, prefix=later))[0, 0], found[0, 0], **CLOSE)
+
+
+def test_noise_hides_the_right_more_often_than_the_left(batch, sampler):
+    torch.manual_seed(0)
+    config = TrainConfig(all_mask_share=0.3, corrupt_share=0.5, corrupt_rate=0.5)
+    special = sampler.special
+    x0 = torch.randint(6, 400, (40, 50, SLOTS))
+    x0[:, :10, 2], x0[:, :10, 3] = special.eom, special.pad
+    xt, alive, to_find = add_left_noise(x0, special, config, x0.flatten(1), 400)
+    masked = (xt == special.mask).float().mean((0, 1))
+    assert (masked[1:] > masked[:-1]).all()
+    assert (xt[x0 == special.pad] == special.mask).all()
+    visible_end = xt[:, :10, 2] == special.eom
+    assert not alive[:, :10, 3][visible_end].any()
+    wrong = (xt != special.mask) & (xt != x0)
+    assert 0.02 < wrong.float().mean() < 0.3
+    assert torch.equal(to_find, ((xt == special.mask) | wrong) & alive)
+
+
+def test_soft_losses_are_least_for_the_teacher_itself():
+    teacher = torch.randn(5, 30)
+    entropy = torch.distributions.Categorical(logits=teacher).entropy()
+    torch.testing.assert_close(soft_losses(teacher, teacher), entropy)
+    assert (soft_losses(torch.randn(5, 30), teacher) > entropy).all()
+
+
+def test_a_few_steps_lower_every_part_of_the_loss(sampler):
+    torch.manual_seed(1)
+    network, base = Denoiser(CONFIG), Denoiser(CONFIG).eval()
+    config = TrainConfig(base_share=0.3, all_mask_share=0.5)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3)
+    drawn = sampler.batch(random.Random(2), 4, CANVASES, SLOTS)
+    history = []
+    for _ in range(25):
+        loss, parts = cursor_losses(network, drawn, sampler.special, config, base)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        history.append({name: value.item() for name, value in parts.items()})
+    assert {"prefix", "suffix", "base", "canvas", "first"} == set(history[0])
+    for name in ("prefix", "suffix", "canvas"):
+        assert history[-1][name] < history[0][name] - 0.5
+
+
+def test_validation_measures_each_slot_and_what_is_known_of_it(model, sampler):
+    batches = [sampler.batch(random.Random(3), 4, CANVASES, CursorValidator.SLOTS)]
+    scores = CursorValidator(batches, sampler.special, torch.device("cpu")).scores(model)
+    slots = range(CursorValidator.SLOTS)
+    names = {"prefix", *(f"{kind}_{slot}" for kind in ("slot", "right") for slot in slots)}
+    assert set(scores) == names | {f"given_{slot}" for slot in slots if slot}
+    assert all(0 <= scores[f"right_{slot}"] <= 1 for slot in slots)
+    assert scores == CursorValidator(batches, sampler.special, torch.device("cpu")).scores(model)
