@@ -34,6 +34,8 @@ export interface Tokenizer {
   decoder(): TokenDecoder;
   /** Whether a token stands for bytes of a text: no special one, and one of the vocabulary. */
   isText(id: number): boolean;
+  /** The bytes that a token stands for; none for a special one. */
+  bytesOf(id: number): Uint8Array;
   /**
    * A name that no other token has: its text, or `bytes:\xe2\x9c` when that is no whole character (as OpenAI's text
    * completions name such tokens), or `<|name|>` of a special one; `<|id|>` where a model has logits for more ids than
@@ -141,6 +143,10 @@ class ByteLevelBpe implements Tokenizer {
 
   isText(id: number): boolean {
     return this.#tokenBytes[id] !== undefined;
+  }
+
+  bytesOf(id: number): Uint8Array {
+    return this.#tokenBytes[id]?.slice() ?? new Uint8Array();
   }
 
   nameOf(id: number): string {

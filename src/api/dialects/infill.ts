@@ -9,10 +9,11 @@
 import type { Context } from 'hono';
 import * as z from 'zod';
 import type { ModelProvider } from '../../engine/provider.ts';
-import type { Engine } from '../../engine/types.ts';
+import type { Completion, Engine } from '../../engine/types.ts';
 import { PLAIN_EVENTS } from '../../http/event-stream.ts';
 import { type AnswerFormat, engineFor, respond } from '../completion/answer.ts';
 import { type CompletionCall, type FinishedChoice, penaltiesOf } from '../completion/completion.ts';
+import { lineEndOf } from '../completion/line-ends.ts';
 import type { Piece } from '../completion/pieces.ts';
 import {
   BAN,
@@ -27,6 +28,7 @@ import {
 } from '../completion/schema.ts';
 import { timingsOf } from '../completion/timings.ts';
 import { biasesOf } from '../completion/token-ids.ts';
+import { confidenceOf } from '../completion/usage.ts';
 import { EDITOR_MIN_CONFIDENCE } from '../editor/editor.ts';
 import { withSnippets } from './snippets.ts';
 
@@ -104,9 +106,11 @@ function infillCall(params: Params, { vocabulary }: Engine): CompletionCall {
   const { n_predict, n_cmpl, t_max_predict_ms, max_steps, deadline_ms } = params;
   const logitBias = biasesOf(params.logit_bias, vocabulary);
   const before = params.input_extra.map(({ text, filename }) => ({ text, path: filename }));
-  const prefix = withSnippets(params.input_prefix + params.prompt, before);
+  const own = params.input_prefix + params.prompt;
+  const prefix = withSnippets(own, before);
+  const lineEnd = lineEndOf({ prefix: own, suffix: params.input_suffix });
   return {
-    prompts: [{ text: prefix, prefix, suffix: params.input_suffix }],
+    prompts: [{ text: prefix, prefix, suffix: params.input_suffix, lineEnd }],
     n: n_cmpl,
     seed: params.seed === -1 ? randomSeed() : params.seed,
     echo: false,
@@ -163,7 +167,8 @@ function formatOf(params: Params, engine: Engine): AnswerFormat {
 }
 
 /** What llama.cpp says of a finished choice, but its text. */
-function resultOf({ index, completion: { text, finishReason, usage, confidence } }: FinishedChoice, engine: Engine) {
+function resultOf({ index, completion }: FinishedChoice, engine: Engine) {
+  const { text, usage, ending } = completion;
   return {
     index,
     tokens: [],
@@ -172,19 +177,26 @@ function resultOf({ index, completion: { text, finishReason, usage, confidence }
     model: engine.model.id,
     tokens_predicted: usage.completionTokens,
     tokens_evaluated: usage.promptTokens,
-    has_new_line: text.includes('\n'),
+    has_new_line: /[\r\n]/.test(text),
     // The context did not run out while the text was written; what was cut of it before is said below.
     truncated: false,
-    stop_type: finishReason === 'stop' ? 'eos' : 'limit',
-    stopping_word: '',
+    stop_type: stopTypeOf(completion),
+    stopping_word: ending?.stop ?? '',
     tokens_cached: usage.cachedTokens,
     timings: timingsOf(usage),
     quicksilver: {
-      confidence: usage.completionTokens > 0 ? confidence : null,
+      confidence: confidenceOf(completion),
       truncated_tokens: usage.truncatedTokens,
       steps: usage.steps,
+      ...(ending && { ended_by: ending.by }),
     },
   };
+}
+
+/** As llama.cpp: what its own rules for editors cut (`n_indent`, the end of a line) is a limit to it too. */
+function stopTypeOf({ finishReason, ending }: Completion): 'eos' | 'word' | 'limit' {
+  if (ending?.by === 'stop') return 'word';
+  return (ending === undefined ? finishReason === 'stop' : ending.by === 'end') ? 'eos' : 'limit';
 }
 
 /** The fields at these paths, each under its path: `timings/prompt_n`. All fields when none is named. */

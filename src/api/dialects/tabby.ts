@@ -9,7 +9,9 @@ import * as z from 'zod';
 import type { ModelProvider } from '../../engine/provider.ts';
 import { PLAIN_EVENTS } from '../../http/event-stream.ts';
 import { engineFor, respond } from '../completion/answer.ts';
+import { lineEndOf } from '../completion/line-ends.ts';
 import { checkBody, DEFAULT_MAX_TOKENS, decodingFields, neutral, randomSeed, readBody } from '../completion/schema.ts';
+import { confidenceOf } from '../completion/usage.ts';
 import { EDITOR_MIN_CONFIDENCE } from '../editor/editor.ts';
 import { withSnippets } from './snippets.ts';
 
@@ -56,6 +58,7 @@ export function isTabby(body: unknown): boolean {
 export async function tabbyCompletion(c: Context, models: ModelProvider, body: unknown): Promise<Response> {
   const { segments, temperature, seed, max_steps, deadline_ms } = checkBody(body, tabbyRequest);
   const engine = await engineFor(c, models, models.id);
+  const suffix = segments.suffix ?? '';
   const prefix = withSnippets(
     segments.prefix,
     [
@@ -66,7 +69,7 @@ export async function tabbyCompletion(c: Context, models: ModelProvider, body: u
     segments.filepath ?? undefined,
   );
   const call = {
-    prompts: [{ text: prefix, prefix, suffix: segments.suffix ?? '' }],
+    prompts: [{ text: prefix, prefix, suffix, lineEnd: lineEndOf({ prefix: segments.prefix, suffix }) }],
     n: 1,
     seed: seed ?? randomSeed(),
     echo: false,
@@ -86,10 +89,10 @@ export async function tabbyCompletion(c: Context, models: ModelProvider, body: u
   return respond(c, engine, call, {
     whole: (choices) => ({
       id: `cmpl-${crypto.randomUUID()}`,
-      choices: choices.map(({ index, completion: { text, confidence, usage } }) => ({
+      choices: choices.map(({ index, completion }) => ({
         index,
-        text,
-        confidence: usage.completionTokens > 0 ? confidence : null,
+        text: completion.text,
+        confidence: confidenceOf(completion),
       })),
     }),
     items: (pieces) => pieces,
