@@ -14,8 +14,9 @@ export interface Span {
 export interface Member extends Span {
   /** Without quotes and escapes. */
   name: string;
-  /** Offset of the quote that opens the name. */
+  /** Offsets of the name with its quotes. */
   nameStart: number;
+  nameEnd: number;
 }
 
 /** Text to stand in place of a span. */
@@ -34,7 +35,7 @@ export function membersOf(text: string, at = 0): Member[] {
     const nameEnd = afterString(text, nameStart);
     const start = afterSpace(text, afterSpace(text, nameEnd) + 1);
     const end = afterValue(text, start);
-    members.push({ name: JSON.parse(text.slice(nameStart, nameEnd)) as string, nameStart, start, end });
+    members.push({ name: JSON.parse(text.slice(nameStart, nameEnd)) as string, nameStart, nameEnd, start, end });
     position = afterSpace(text, end);
     if (text[position] === ',') position = afterSpace(text, position + 1);
   }
@@ -73,6 +74,16 @@ export function withValue(text: string, name: string, value: unknown): string {
   return edited(
     text,
     members.map(({ start, end }) => ({ start, end, text: JSON.stringify(value) })),
+  );
+}
+
+/** The object with another name for the members of that name. */
+export function withName(text: string, name: string, other: string): string {
+  const members = membersOf(text).filter((member) => member.name === name);
+  return edited(
+    text,
+    // The colon stays where it is, and so does what stands around it.
+    members.map(({ nameStart, nameEnd }) => ({ start: nameStart, end: nameEnd, text: JSON.stringify(other) })),
   );
 }
 
