@@ -104,10 +104,10 @@ function bodyOf(value: unknown): unknown {
   return Array.isArray(value) && value.length === 1 ? value[0] : value;
 }
 
-/** The objects that may say what the error is, the innermost first. */
+/** The objects that may say what the error is, the innermost first. FastAPI's lists name mistakes in fields, not errors. */
 function errorsIn(body: Fields): Fields[] {
-  const first = (value: unknown) => (Array.isArray(value) ? value[0] : value);
-  return [body.error, body.detail, body.message, body.errors].map(first).filter(isFields).concat(body);
+  const first = Array.isArray(body.errors) ? body.errors[0] : body.errors;
+  return [body.error, body.detail, body.message, first].filter(isFields).concat(body);
 }
 
 function wordsOf(value: unknown, status: number): Omit<Refusal, 'status'> {
@@ -131,8 +131,8 @@ function wordsOf(value: unknown, status: number): Omit<Refusal, 'status'> {
 
 /** A number that only repeats the status is no code. */
 function textOf(value: unknown, status: number): string | undefined {
-  if (typeof value === 'number') return value === status ? undefined : String(value);
-  return typeof value === 'string' ? value : undefined;
+  const text = typeof value === 'number' ? String(value) : value;
+  return typeof text === 'string' && text !== String(status) ? text : undefined;
 }
 
 /** The message of an error in any of the shapes; those of a list one after the other. */

@@ -57,6 +57,7 @@ export async function withHeadStart(
 function commentsUntil(pending: Promise<Response>, toBody: (error: unknown) => object) {
   const encoder = new TextEncoder();
   let reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
+  let isLeft = false;
 
   async function nextBytes(): Promise<{ bytes?: Uint8Array; done: boolean }> {
     if (reader === undefined) {
@@ -73,13 +74,15 @@ function commentsUntil(pending: Promise<Response>, toBody: (error: unknown) => o
   return {
     async pull(controller: ReadableStreamDefaultController<Uint8Array>): Promise<void> {
       const { bytes, done } = await nextBytes().catch((error: unknown) => ({
-        bytes: encoder.encode(`data: ${JSON.stringify(toBody(error))}\n\n`),
+        bytes: isLeft ? undefined : encoder.encode(`data: ${JSON.stringify(toBody(error))}\n\n`),
         done: true,
       }));
+      if (isLeft) return;
       if (bytes) controller.enqueue(bytes);
       if (done) controller.close();
     },
     async cancel(reason: unknown): Promise<void> {
+      isLeft = true;
       if (reader) return reader.cancel(reason);
       // It is not read any more, whenever it comes.
       pending.then(({ body }) => body?.cancel(reason)).catch(() => undefined);
