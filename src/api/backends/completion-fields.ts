@@ -23,8 +23,8 @@ const LIMITS = ['max_tokens', 'max_completion_tokens', 'n_predict', 'num_predict
 
 type Fields = Readonly<Record<string, unknown>>;
 
-/** Finds the text around the cursor in prompts that are sent with a suffix. */
-export type PromptReader = (suffix: string) => (prompt: string) => PromptText;
+/** Finds the text around the cursor in prompts that are sent with a suffix and stop strings. */
+export type PromptReader = (suffix: string, stop: readonly string[]) => (prompt: string) => PromptText;
 
 /** Prompts that hold nothing but the text before the cursor. */
 export const plainPrompts: PromptReader = (suffix) => (text) => ({ text, prefix: text, suffix });
@@ -40,7 +40,8 @@ export class CompletionFields {
     this.#fields = fields;
     this.#isEditor = editorInAddress || fields.editor === true;
     const suffix = decodingFields.suffix.safeParse(fields.suffix ?? undefined).data ?? '';
-    const read = readPrompts(suffix);
+    const stop = [fields.stop].flat().filter((text) => typeof text === 'string');
+    const read = readPrompts(suffix, stop);
     const list: readonly unknown[] = Array.isArray(fields.prompt) ? fields.prompt : [fields.prompt];
     // A list of numbers is one prompt.
     const prompts = typeof list[0] === 'number' ? [list] : list;

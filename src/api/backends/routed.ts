@@ -8,7 +8,7 @@ import { withName } from '../../backend/json-text.ts';
 import type { Route } from '../../backend/routing.ts';
 import type { ModelProvider } from '../../engine/provider.ts';
 import { ApiError } from '../../http/errors.ts';
-import { DEFAULT_MAX_TOKENS, editorInAddress, readBody } from '../completion/schema.ts';
+import { editorInAddress, readBody } from '../completion/schema.ts';
 import { cautious, Escalation } from './cascade.ts';
 import { CompletionFields, LOCAL_FIELDS, type PromptReader, plainPrompts } from './completion-fields.ts';
 import { forwardToBackend, nameRoute, refuseIfMisconfigured, respondWithOutcome } from './forwarding.ts';
@@ -71,7 +71,8 @@ export function routed(
   async function cascade(c: Context, call: Call, fields: CompletionFields): Promise<Response> {
     const found = gateway.route({ operation, model: AUTO_MODEL, localModel: models.id });
     const able = found && ableOf(found, fields);
-    const maxTokens = fields.maxTokens ?? DEFAULT_MAX_TOKENS;
+    // Without a bound the dialect has one that any model can write.
+    const maxTokens = fields.maxTokens ?? 0;
     const model = cautious(models, { id: AUTO_MODEL, minConfidence: gateway.minConfidence, maxTokens });
     const answer = dialect(model);
     if (able === undefined) model.insist();
