@@ -46,6 +46,8 @@ export interface AttemptOptions {
   /** When a stream must have begun, and when all must be done, in Unix milliseconds. */
   openByMs: number;
   deadlineMs: number;
+  /** Whether the deadline is that of the request and not one of the backend's settings. */
+  isRequestBound: boolean;
   /** A stream that had begun has ended. */
   onStreamEnd: (ending: StreamEnding) => void;
 }
@@ -59,11 +61,16 @@ export async function attempt(target: Target, call: Call, options: AttemptOption
   const { backend } = target;
   const failure = (kind: FailureKind, what: string) => new BackendFailure(backend.name, kind, what);
   const cut = new AbortController();
-  const cutAfter = (ms: number, what: string) =>
-    setTimeout(() => cut.abort(failure('timeout', `sent no ${what} in ${Math.round(ms)} ms`)), Math.max(0, ms));
+  const cutAfter = (ms: number, what: string, isOurLimit = false) => {
+    const late = () =>
+      new BackendFailure(backend.name, 'timeout', `sent no ${what} in ${Math.round(ms)} ms`, { isOurLimit });
+    return setTimeout(() => cut.abort(late()), Math.max(0, ms));
+  };
   const leftMs = (untilMs: number) => untilMs - Date.now();
   const firstByte = cutAfter(Math.min(backend.first_byte_timeout_ms, leftMs(options.openByMs)), 'first byte');
-  const total = cutAfter(leftMs(call.stream ? options.deadlineMs : options.openByMs), 'end');
+  const total = call.stream
+    ? cutAfter(leftMs(options.deadlineMs), 'end', options.isRequestBound)
+    : cutAfter(leftMs(options.openByMs), 'end');
   const stop = () => {
     clearTimeout(firstByte);
     clearTimeout(total);

@@ -29,6 +29,8 @@ interface FailureOptions {
   param?: string | undefined;
   /** Whether the backend itself says that asking again helps (`x-should-retry`). */
   shouldRetry?: boolean | undefined;
+  /** For `timeout`: a stream was cut that the request had no more time for, whatever its backend did. */
+  isOurLimit?: boolean | undefined;
   cause?: unknown;
 }
 
@@ -44,6 +46,7 @@ export class BackendFailure extends Error {
   readonly type: string | undefined;
   readonly param: string | undefined;
   readonly shouldRetry: boolean | undefined;
+  readonly isOurLimit: boolean;
 
   constructor(backend: string, kind: FailureKind, what: string, options: FailureOptions = {}) {
     super(`${backend}: ${what}`, { cause: options.cause });
@@ -56,6 +59,7 @@ export class BackendFailure extends Error {
     this.type = options.type;
     this.param = options.param;
     this.shouldRetry = options.shouldRetry;
+    this.isOurLimit = options.isOurLimit ?? false;
   }
 
   /** The same failure, told while its backend is left alone for so long. */
@@ -77,7 +81,7 @@ export class BackendFailure extends Error {
   /** The backend is in trouble, as its circuit breaker counts it. Refusing a request or a key is not trouble. */
   get isTrouble(): boolean {
     if (this.kind === 'refused') return (this.status ?? 0) >= 500 || this.status === 408;
-    return this.kind !== 'circuit_open' && this.kind !== 'too_large';
+    return this.kind !== 'circuit_open' && this.kind !== 'too_large' && !this.isOurLimit;
   }
 }
 

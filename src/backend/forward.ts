@@ -1,5 +1,5 @@
 /** Carries a request along its route: attempts, waits between them, and the next backend when one gives up. */
-import { type Answer, attempt, type Call } from './attempt.ts';
+import { type Answer, type AttemptOptions, attempt, type Call } from './attempt.ts';
 import { Breaker } from './breaker.ts';
 import type { Backend } from './config.ts';
 import { BackendFailure } from './errors.ts';
@@ -43,11 +43,8 @@ interface Environment {
 
 const PLATFORM: Environment = { fetch: (url, init) => fetch(url, init), random: Math.random };
 
-/** When a backend must have begun to answer, and when a stream of it must end, in Unix milliseconds. */
-interface Budget {
-  openByMs: number;
-  deadlineMs: number;
-}
+/** When a backend must have begun to answer and when a stream of it must end, in Unix milliseconds, and who says so. */
+type Budget = Pick<AttemptOptions, 'openByMs' | 'deadlineMs' | 'isRequestBound'>;
 
 /** Forwards requests, and remembers which backends are in trouble or want to be left alone. */
 export class Forwarder {
@@ -144,7 +141,7 @@ export class Forwarder {
     }
     onAttempt();
     const report = (error: unknown) => {
-      if (!(error instanceof BackendFailure)) permit.abandoned();
+      if (!(error instanceof BackendFailure) || error.isOurLimit) permit.abandoned();
       else if (error.isTrouble) permit.failed();
       else permit.succeeded();
     };
@@ -192,10 +189,14 @@ export class Forwarder {
 function budgetOf({ total_timeout_ms }: Backend, endsMs: number | undefined, successors: number): Budget {
   const nowMs = Date.now();
   const totalMs = nowMs + total_timeout_ms;
-  if (endsMs === undefined) return { openByMs: totalMs, deadlineMs: totalMs };
+  if (endsMs === undefined) return { openByMs: totalMs, deadlineMs: totalMs, isRequestBound: false };
   const leftMs = endsMs - nowMs;
   const reservedMs = successors * Math.min(RESERVE_MS, leftMs / (successors + 1));
-  return { openByMs: Math.min(totalMs, endsMs - reservedMs), deadlineMs: Math.min(totalMs, endsMs) };
+  return {
+    openByMs: Math.min(totalMs, endsMs - reservedMs),
+    deadlineMs: Math.min(totalMs, endsMs),
+    isRequestBound: endsMs < totalMs,
+  };
 }
 
 /** Refuses a body that is larger than this backend is sent, as the backend itself would: the request is at fault. */

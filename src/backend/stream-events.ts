@@ -70,7 +70,8 @@ export class StreamEvents {
   readonly #maxBytes: number;
   readonly #failure: (kind: 'unreachable' | 'too_large', what: string) => Error;
   readonly #framer = new EventFramer();
-  #queue: StreamEvent[] = [];
+  /** Events that have not been looked at: what one says must not count before those ahead of it have gone their way. */
+  #queue: Uint8Array[] = [];
   #bytes = 0;
   #isOver = false;
 
@@ -89,7 +90,9 @@ export class StreamEvents {
    * @throws what `failure` makes for a body that is too large or ends within an event, and what broke the connection.
    */
   async next(): Promise<StreamEvent | undefined> {
-    while (this.#queue.length === 0) {
+    for (;;) {
+      const bytes = this.#queue.shift();
+      if (bytes !== undefined) return this.#eventOf(bytes);
       if (this.#isOver) return undefined;
       const { done, value } = await this.#reader.read();
       if (done) {
@@ -99,9 +102,8 @@ export class StreamEvents {
       }
       this.#bytes += value.length;
       if (this.#bytes > this.#maxBytes) throw this.#failure('too_large', `sent more than ${this.#maxBytes} bytes`);
-      this.#queue = wholeEvents(this.#framer.push(value)).map((bytes) => this.#eventOf(bytes));
+      this.#queue = wholeEvents(this.#framer.push(value));
     }
-    return this.#queue.shift();
   }
 
   /** Nothing more is read. */
@@ -111,7 +113,7 @@ export class StreamEvents {
   }
 
   /** An event at the end of the body that no blank line ends: it counts when its lines are whole. */
-  #last(): StreamEvent[] {
+  #last(): Uint8Array[] {
     const held = this.#framer.rest();
     if (held.length === 0) return [];
     const text = new TextDecoder().decode(held);
@@ -119,7 +121,7 @@ export class StreamEvents {
     const isWhole = data === undefined ? /[\r\n]$/.test(text) : data.trim() === END || parsed(data) !== undefined;
     if (!isWhole) throw this.#failure('unreachable', 'ended in the middle of an event');
     const close = /[\r\n]$/.test(text) ? '\n' : '\n\n';
-    return [this.#eventOf(concat([held, new TextEncoder().encode(close)]))];
+    return [concat([held, new TextEncoder().encode(close)])];
   }
 
   #eventOf(bytes: Uint8Array): StreamEvent {

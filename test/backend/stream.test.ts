@@ -191,7 +191,8 @@ describe('the end of a stream', () => {
       ...PATIENT,
       keep_alive_ms: 30,
     });
-    expect(await (await chat(streamed)).text()).toBe(TEXT + DONE);
+    const text = await (await chat(streamed)).text();
+    expect(text.replaceAll(': keep-alive\n\n', '')).toBe(TEXT + DONE);
     await server.received[0]?.closed;
   });
 
@@ -287,6 +288,11 @@ describe('an error within a stream', () => {
     expect((await ask()).headers.get('x-quicksilver-route')).toBe('model; fallback-from=big');
   });
 
+  it('should be seen behind text when both arrive at once', async () => {
+    const { ask } = await withFallback([TEXT + errorEvent({ message: 'a', code: 500 }) + DONE]);
+    expect(lastError(await (await ask()).text())).toMatchObject({ before: TEXT, error: { code: 'backend_error' } });
+  });
+
   it('should be found in a body that is no stream', async () => {
     const { chat } = await serviceWith((response) => answerJson(response, '{"error":{"message":"no","code":404}}'));
     expect(await errorOf(await chat(streamed))).toMatchObject({ status: 404, message: 'no' });
@@ -343,7 +349,7 @@ describe('the first byte of a stream', () => {
 
   it('should be preceded by comments after a while, and still come from the next backend', async () => {
     const first = await open(async (response) => {
-      await sleep(2_300);
+      await sleep(3_300);
       response.destroy();
     });
     const second = await open(async (response) => {
@@ -361,7 +367,7 @@ describe('the first byte of a stream', () => {
   });
 
   it('should be an error event when nothing comes after a while', async () => {
-    const { chat } = await serviceWith(() => {}, { ...PATIENT, first_byte_timeout_ms: 2_300 });
+    const { chat } = await serviceWith(() => {}, { ...PATIENT, first_byte_timeout_ms: 3_300 });
     const response = await chat(streamed);
     expect(response.status).toBe(200);
     expect(lastError(await response.text()).error.code).toBe('backend_timeout');

@@ -13,13 +13,13 @@ import { toApiError } from '../errors.ts';
 import { nameRoute } from './forwarding.ts';
 
 /** Several refusals and retries fit in, and no proxy on the way loses patience. */
-const HEAD_START_MS = 2_000;
+const HEAD_START_MS = 3_000;
 
 /** The pause between two comments. */
 const KEEP_ALIVE_MS = 1_000;
 
 /**
- * Answers what `answer` does, a stream after two seconds at the latest.
+ * Answers what `answer` does, a stream after three seconds at the latest.
  * @param answer is given a signal that aborts when the reader of the stream has gone
  */
 export async function withHeadStart(

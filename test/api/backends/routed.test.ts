@@ -224,7 +224,13 @@ describe('the time limit of the service', () => {
 
   async function within(limitMs: number, script: Script, behave: Behaviour, more: Record<string, object> = {}) {
     const server = await open(behave);
-    const big = quick(server.url, { default: true, models: ['large'], retries: 5, fallback: Object.keys(more) });
+    const big = quick(server.url, {
+      default: true,
+      models: ['large'],
+      retries: 5,
+      breaker_failures: 1,
+      fallback: Object.keys(more),
+    });
     const backends = readBackends(JSON.stringify({ big, ...more }), { BACKEND_KEY: 'k' });
     const app = createApp(providerOf(scriptedEngine(script)), gatewayOf(backends), { timeLimitMs: limitMs });
     return { server, app };
@@ -246,6 +252,20 @@ describe('the time limit of the service', () => {
     const response = await post(app, COMPLETIONS, { model: 'large', prompt: 'a' });
     expect(await response.text()).toBe(ANSWER);
     expect(routeOf(response)[1]).toBe('model; fallback-from=big');
+  });
+
+  it('should not count against the circuit of a backend that was writing', async () => {
+    const writing: Behaviour = (response) => {
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      const drip = setInterval(() => response.write(textChunk('x')), 5);
+      response.on('close', () => clearInterval(drip));
+    };
+    const { app, server } = await within(1_500, sure, writing);
+    for (const _ of [1, 2]) {
+      const response = await post(app, COMPLETIONS, { model: 'large', prompt: 'a', stream: true });
+      expect(await response.text()).toContain('"code":"backend_timeout"');
+    }
+    expect(server.received).toHaveLength(2);
   });
 
   it('should be undercut by a backend that is too slow, which is named then', async () => {
