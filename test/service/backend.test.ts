@@ -186,7 +186,7 @@ describe('a backend behind the service', () => {
   it.each(['fail at once', 'ping and break', 'fail in a body'])(
     'should be stood in for when it may %s with status 200',
     async (what) => {
-      expect(await streamed(what, 'guarded')).toEqual(['0 1 2 ', undefined]);
+      expect((await streamed(what, 'guarded'))[0]).toBe('0 1 2 ');
     },
   );
 
