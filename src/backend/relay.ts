@@ -148,10 +148,15 @@ function dataEvents(texts: readonly string[]): string {
   return texts.map((text) => `${text.replaceAll(/^/gm, 'data: ')}\n\n`).join('');
 }
 
+/** After a pause of the whole process what has arrived meanwhile is read only after the timers that are due. */
+const GRACE_MS = 10;
+
 async function orSilence<T>(read: Promise<T>, limitMs: number): Promise<T | 'silence'> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const silence = new Promise<'silence'>((resolve) => {
-    timer = setTimeout(resolve, limitMs, 'silence');
+    timer = setTimeout(() => {
+      timer = setTimeout(resolve, GRACE_MS, 'silence');
+    }, limitMs);
   });
   try {
     return await Promise.race([read, silence]);
