@@ -1,13 +1,15 @@
-/** Makes an API key: `npm run keys:new -- NAME`. Prints the key, which is kept nowhere, and the line by which the service knows it. */
+/**
+ * Makes an API key: `npm run keys:new -- NAME`. Prints the key, which is kept nowhere, and the line by which the service knows it. With `--hub` the
+ * key has the form of the Hugging Face Hub's tokens: clients of the mirror send no others.
+ */
+import { parseArgs } from 'node:util';
 import { newKey } from '../src/middleware/api-keys.ts';
 import { readSettings } from '../src/settings.ts';
 
-const [name, ...rest] = process.argv.slice(2);
-if (name === undefined || rest.length > 0) {
-  console.error('usage: npm run keys:new -- NAME');
-  process.exit(2);
-}
-const { key, line } = await newKey(name);
+const USAGE = 'usage: npm run keys:new -- NAME [--hub]';
+
+const { name, hub } = readArguments();
+const { key, line } = await newKey(name, { forHub: hub });
 try {
   readSettings({ API_KEYS: line });
 } catch {
@@ -16,3 +18,18 @@ try {
 }
 console.log(`key, shown this once:   ${key}`);
 console.log(`add to API_KEYS:        ${line}`);
+
+function readArguments(): { name: string; hub: boolean } {
+  try {
+    const { values, positionals } = parseArgs({
+      allowPositionals: true,
+      options: { hub: { type: 'boolean', default: false } },
+    });
+    const [name, ...rest] = positionals;
+    if (name !== undefined && rest.length === 0) return { name, hub: values.hub };
+  } catch {
+    // An option that there is not.
+  }
+  console.error(USAGE);
+  process.exit(2);
+}

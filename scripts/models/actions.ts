@@ -62,13 +62,17 @@ export async function list(store: WritableStore): Promise<{ models: ModelState[]
   const names = objects.filter(({ name }) => name.endsWith(`/${MANIFEST}`) && !name.startsWith('hf/'));
   const models = names.map(async ({ name }): Promise<ModelState> => {
     const model = name.slice(0, -MANIFEST.length - 1);
-    const bytes = objects.filter(({ name }) => name.startsWith(`${model}/`)).reduce((sum, { size }) => sum + size, 0);
+    const bytes = objects
+      .filter(({ name }) => name.startsWith(`${model}/`))
+      .reduce((sum, { size = 0 }) => sum + size, 0);
     try {
       const { files } = await readManifest(modelSource(store, model), model);
       const problems = files.flatMap(({ path, size }) => {
-        const found = sizes.get(`${model}/${path}`);
-        if (found === size) return [];
-        return [found === undefined ? `${path} is missing` : `${path} has ${found} bytes instead of ${size}`];
+        const name = `${model}/${path}`;
+        if (!sizes.has(name)) return [`${path} is missing`];
+        // Where the list does not tell sizes, `verify` counts.
+        const found = sizes.get(name) ?? size;
+        return found === size ? [] : [`${path} has ${found} bytes instead of ${size}`];
       });
       return { model, bytes, problems };
     } catch (error) {
@@ -77,7 +81,7 @@ export async function list(store: WritableStore): Promise<{ models: ModelState[]
     }
   });
   const mirrored = objects.filter(({ name }) => name.startsWith('hf/'));
-  return { models: await Promise.all(models), mirroredBytes: mirrored.reduce((sum, { size }) => sum + size, 0) };
+  return { models: await Promise.all(models), mirroredBytes: mirrored.reduce((sum, { size = 0 }) => sum + size, 0) };
 }
 
 /** The lines that `list` is shown as. */

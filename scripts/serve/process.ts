@@ -9,8 +9,8 @@ import { CONTROL_SOCKET, HTTP_SOCKET } from './config.ts';
 const POLL_MS = 50;
 /** An answer of the control socket; loading a model takes longer, and so does a process that computes. */
 const CONTROL_TIMEOUT_MS = 30_000;
-/** What workerd needs to send the last bytes of its answers once it is told to end. */
-const EXIT_TIMEOUT_MS = 5_000;
+/** A deadline comes before it: the longest that timers know. */
+const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
 
 /** Descriptors of the child: behind input, output and errors. */
 const LISTENER_DESCRIPTOR = 3;
@@ -77,7 +77,9 @@ export class WorkerdProcess {
       if (answer && JSON.parse(answer.body).in_flight === 0) break;
       await sleep(POLL_MS);
     }
-    await this.end(deadline.aborted ? 0 : EXIT_TIMEOUT_MS);
+    // What is not counted, such as the last bytes on their way to a slow client, workerd finishes by itself; idle connections it closes.
+    if (!deadline.aborted) deadline.addEventListener('abort', () => this.#child.kill('SIGKILL'), { once: true });
+    await this.end(deadline.aborted ? 0 : LONGEST_TIMEOUT_MS);
   }
 
   /** Ends the process: workerd finishes what it can within `patienceMs`. */

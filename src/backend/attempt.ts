@@ -1,12 +1,16 @@
 /** One request to one backend, with its clocks and bounds. */
 import { concat } from './bytes.ts';
-import { BackendFailure, toClientError } from './errors.ts';
+import { BackendFailure, type FailureKind, toClientError } from './errors.ts';
+import { withoutMembers, withValue } from './json-text.ts';
+import { type Refusal, refusalInAnswer, refusalOf } from './refusal.ts';
+import { type ChunkTranslation, relay, type StreamEnding } from './relay.ts';
 import { retryAfterMs } from './retry.ts';
 import type { Target } from './routing.ts';
-import { type RelayOptions, relay } from './sse.ts';
+import { type StreamEvent, StreamEvents } from './stream-events.ts';
+import { type TokenUsage, tokenUsageOf } from './token-usage.ts';
 
-/** Enough for an error message; the rest of a long refusal is not read. */
-const MAX_REFUSAL_BYTES = 16 * 1024;
+/** Enough for what quotes a whole file before it says what is wrong with it; the rest is not read. */
+const MAX_REFUSAL_BYTES = 64 * 1024;
 
 /** A request as the client sent it. */
 export interface Call {
@@ -15,36 +19,58 @@ export interface Call {
   /** Its body, a JSON object. */
   text: string;
   stream: boolean;
+  /** Top-level fields that are no backend's business. */
+  withheld?: ReadonlySet<string>;
+  /** Makes the answer one of the client's dialect; without it every byte is the backend's. */
+  translation?: () => Translation;
 }
 
-/** A successful answer: either whole, or a stream whose first bytes are there. */
+/** What becomes of one answer. */
+export interface Translation extends ChunkTranslation {
+  /** The JSON text of a whole answer. */
+  whole(json: string): string;
+}
+
+/** A successful answer: either whole, or a stream whose first text is there. */
 export interface Answer {
   contentType: string;
   body: Uint8Array | ReadableStream<Uint8Array>;
+  /** Of a whole answer, where the backend tells it; that of a stream is known at its end. */
+  usage?: TokenUsage | undefined;
 }
 
 export interface AttemptOptions {
   fetch: (url: string, init: RequestInit) => Promise<Response>;
   /** The client; its abort reaches the backend. */
   signal: AbortSignal;
-  /** When the backend must be done, in Unix milliseconds. */
+  /** When a stream must have begun, and when all must be done, in Unix milliseconds. */
+  openByMs: number;
   deadlineMs: number;
-  /** A stream ended after its first byte. */
-  onStreamEnd: RelayOptions['onEnd'];
+  /** Whether the deadline is that of the request and not one of the backend's settings. */
+  isRequestBound: boolean;
+  /** A stream that had begun has ended. */
+  onStreamEnd: (ending: StreamEnding) => void;
 }
 
 /**
- * Sends the call. The request is made anew, so nothing of the client's goes along but its body.
+ * Sends the call. The request is made anew, so nothing of the client's goes along but its body. A status of success is
+ * not taken for one: a whole answer is read, and a stream up to its first text.
  * @throws BackendFailure when the backend fails; the client's abort reason when it has gone.
  */
 export async function attempt(target: Target, call: Call, options: AttemptOptions): Promise<Answer> {
   const { backend } = target;
-  const failure: RelayOptions['failure'] = (kind, what) => new BackendFailure(backend.name, kind, what);
+  const failure = (kind: FailureKind, what: string) => new BackendFailure(backend.name, kind, what);
   const cut = new AbortController();
-  const cutAfter = (ms: number, what: string) =>
-    setTimeout(() => cut.abort(failure('timeout', `sent no ${what} in ${Math.round(ms)} ms`)), Math.max(0, ms));
-  const firstByte = cutAfter(backend.first_byte_timeout_ms, 'first byte');
-  const total = cutAfter(options.deadlineMs - Date.now(), 'end');
+  const cutAfter = (ms: number, what: string, isOurLimit = false) => {
+    const late = () =>
+      new BackendFailure(backend.name, 'timeout', `sent no ${what} in ${Math.round(ms)} ms`, { isOurLimit });
+    return setTimeout(() => cut.abort(late()), Math.max(0, ms));
+  };
+  const leftMs = (untilMs: number) => untilMs - Date.now();
+  const firstByte = cutAfter(Math.min(backend.first_byte_timeout_ms, leftMs(options.openByMs)), 'first byte');
+  const total = call.stream
+    ? cutAfter(leftMs(options.deadlineMs), 'end', options.isRequestBound)
+    : cutAfter(leftMs(options.openByMs), 'end');
   const stop = () => {
     clearTimeout(firstByte);
     clearTimeout(total);
@@ -63,31 +89,45 @@ export async function attempt(target: Target, call: Call, options: AttemptOption
     const response = await options.fetch(backend.base_url + target.path, {
       method: 'POST',
       headers: requestHeaders(backend.key, call.stream),
-      body: target.model === call.model ? call.text : renamed(call.text, target.model),
+      body: bodyFor(target, call),
       // A redirect would carry the key to whatever it names.
       redirect: 'manual',
       signal: AbortSignal.any([options.signal, cut.signal]),
     });
-    if (!response.ok) throw await refusal(backend.name, backend.key, response);
-    const contentType = checkedType(backend.name, response, call.stream);
-    if (response.body === null) throw new BackendFailure(backend.name, 'bad_answer', 'sent no body');
+    if (!response.ok) throw await httpRefusal(target, response);
+    const refused = (refusal: Refusal) =>
+      refusalFailure(target, `said ${refusal.status} with status ${response.status}`, refusal, response.headers);
+    const { contentType, isStream } = checkedType(backend.name, response, call.stream);
+    if (response.body === null) throw failure('bad_answer', 'sent no body');
     const reader = response.body.getReader();
-    if (!call.stream) {
+    const translation = call.translation?.();
+    if (!isStream) {
       clearTimeout(firstByte);
       const body = await readAll(reader, backend.max_response_bytes, failure);
-      checkJson(backend.name, body);
+      const { text, value } = parsedAnswer(backend.name, body);
+      const refusal = refusalInAnswer(value);
+      if (refusal !== undefined) throw refused(refusal);
+      if (call.stream) throw failure('bad_answer', `answered a stream with ${contentType}`);
+      if (!hasChoices(value)) throw failure('bad_answer', 'sent an answer without choices');
       stop();
-      return { contentType, body };
+      const translated = translation?.whole(text) ?? text;
+      return {
+        contentType,
+        body: translated === text ? body : new TextEncoder().encode(translated),
+        usage: tokenUsageOf(value),
+      };
     }
-    const first = await reader.read();
+    const events = new StreamEvents(reader, backend.max_response_bytes, failure);
+    const toFailure = ({ refusal }: StreamEvent) => refused(refusal ?? { status: 500 });
+    const opening = await openingOf(events, failure, toFailure);
     clearTimeout(firstByte);
-    if (first.done) throw new BackendFailure(backend.name, 'bad_answer', 'sent an empty stream');
-    const body = relay(reader, first, {
+    const body = relay(events, opening, {
       keepAliveMs: backend.keep_alive_ms,
       idleMs: backend.idle_timeout_ms,
-      maxBytes: backend.max_response_bytes,
       failure,
+      toFailure,
       toErrorBody: (error) => toClientError(asFailure(backend.name, toError(error))).body,
+      translation,
       onEnd: (ending) => {
         stop();
         const final = ending.type === 'broken' ? { ...ending, error: toError(ending.error) } : ending;
@@ -101,6 +141,30 @@ export async function attempt(target: Target, call: Call, options: AttemptOption
     stop();
     cut.abort(reason);
     throw reason;
+  }
+}
+
+/**
+ * Reads a stream up to its first text: until then nothing has reached the client, and another attempt can be made.
+ * @throws BackendFailure for a stream that ends or fails before.
+ */
+async function openingOf(
+  events: StreamEvents,
+  failure: (kind: FailureKind, what: string) => BackendFailure,
+  toFailure: (event: StreamEvent) => BackendFailure,
+): Promise<StreamEvent[]> {
+  const opening: StreamEvent[] = [];
+  for (;;) {
+    const event = await events.next();
+    if (event?.kind === 'failure') throw toFailure(event);
+    if (event === undefined || event.kind === 'end') {
+      const hasBegun = opening.some(({ kind }) => kind === 'opening');
+      if (!hasBegun) throw failure('bad_answer', 'sent an empty stream');
+      // With an end an answer may be empty; without one it was cut before its first text.
+      if (event === undefined) throw failure('unreachable', 'ended before its answer began');
+    }
+    opening.push(event);
+    if (event.kind === 'content' || event.kind === 'end') return opening;
   }
 }
 
@@ -121,8 +185,9 @@ function requestHeaders(key: string | undefined, stream: boolean): Record<string
   };
 }
 
-function renamed(text: string, model: string): string {
-  return JSON.stringify({ ...(JSON.parse(text) as object), model });
+function bodyFor(target: Target, { model, text, withheld }: Call): string {
+  const named = target.model === model ? text : withValue(text, 'model', target.model);
+  return withheld === undefined ? named : withoutMembers(named, withheld);
 }
 
 function asFailure(backend: string, error: unknown): BackendFailure {
@@ -131,25 +196,36 @@ function asFailure(backend: string, error: unknown): BackendFailure {
   return new BackendFailure(backend, 'timeout', 'was given no more time', { cause: error });
 }
 
-function checkedType(backend: string, { headers }: Response, stream: boolean): string {
+/** A stream may be refused with JSON and status 200, which is then read for its reason. */
+function checkedType(
+  backend: string,
+  { headers }: Response,
+  stream: boolean,
+): { contentType: string; isStream: boolean } {
   const contentType = headers.get('content-type') ?? 'no content type';
-  const isExpected = stream ? /^text\/event-stream\s*(;|$)/i : /^application\/([\w.-]+\+)?json\s*(;|$)/i;
-  if (!isExpected.test(contentType)) throw new BackendFailure(backend, 'bad_answer', `answered with ${contentType}`);
-  return contentType;
+  if (stream && /^text\/event-stream\s*(;|$)/i.test(contentType)) return { contentType, isStream: true };
+  if (/^application\/([\w.-]+\+)?json\s*(;|$)/i.test(contentType)) return { contentType, isStream: false };
+  throw new BackendFailure(backend, 'bad_answer', `answered with ${contentType}`);
 }
 
-function checkJson(backend: string, body: Uint8Array): void {
+function parsedAnswer(backend: string, body: Uint8Array): { text: string; value: unknown } {
   try {
-    JSON.parse(new TextDecoder().decode(body));
+    const text = new TextDecoder().decode(body);
+    return { text, value: JSON.parse(text) };
   } catch (cause) {
     throw new BackendFailure(backend, 'bad_answer', 'sent no valid JSON', { cause });
   }
 }
 
+/** What every operation answers with. */
+function hasChoices(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && 'choices' in value && Array.isArray(value.choices);
+}
+
 async function readAll(
   reader: ReadableStreamDefaultReader<Uint8Array>,
   maxBytes: number,
-  failure: RelayOptions['failure'],
+  failure: (kind: 'too_large', what: string) => Error,
 ): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let length = 0;
@@ -161,33 +237,58 @@ async function readAll(
   return concat(chunks);
 }
 
-/** The failure that an HTTP error stands for. Its words may name our key, as those of several services do. */
-async function refusal(backend: string, key: string | undefined, response: Response): Promise<BackendFailure> {
+/** The failure that an HTTP error stands for. */
+async function httpRefusal(target: Target, response: Response): Promise<BackendFailure> {
   const { status, headers } = response;
-  if (status >= 300 && status < 400) return new BackendFailure(backend, 'bad_answer', `redirects with ${status}`);
-  const said = await refusalMessage(response);
-  const detail = key === undefined ? said : said?.replaceAll(key, '***');
+  if (status >= 300 && status < 400) {
+    return new BackendFailure(target.backend.name, 'bad_answer', `redirects with ${status}`);
+  }
+  const refusal = refusalOf(status, await beginningOf(response), headers.get('content-type') ?? '');
+  return refusalFailure(target, `answered ${status}`, refusal, headers);
+}
+
+/** The words of a refusal may name our key, as those of several services do. */
+function refusalFailure(
+  { backend: { name, key } }: Target,
+  what: string,
+  { status, message, ...names }: Refusal,
+  headers: Headers,
+): BackendFailure {
+  const cleaned = (text: string) => (key === undefined ? text : text.replaceAll(key, '***'));
+  const detail = message === undefined ? undefined : cleaned(message);
+  const { type, code, param } = names;
   const after = retryAfterMs(headers, Date.now());
-  // The operator has to know what is wrong with the key. Other reasons may quote the prompt, which belongs in no log.
-  const why = [401, 402, 403].includes(status) && detail !== undefined ? `: ${detail}` : '';
-  return new BackendFailure(backend, 'refused', `answered ${status}${why}`, {
+  const shouldRetry = { true: true, false: false }[headers.get('x-should-retry') ?? ''];
+  const failure = new BackendFailure(name, 'refused', what, {
     status,
     ...(after !== undefined && { retryAfterMs: after }),
     ...(detail !== undefined && { detail }),
+    ...(type !== undefined && { type: cleaned(type) }),
+    ...(code !== undefined && { code: cleaned(code) }),
+    ...(param !== undefined && { param: cleaned(param) }),
+    ...(shouldRetry !== undefined && { shouldRetry }),
   });
+  // The operator has to know what is wrong with the key or the bill. Other reasons may quote the prompt, which belongs in no log.
+  const isForOperator = [401, 402, 403].includes(status) || failure.isSpentQuota;
+  if (isForOperator && failure.detail !== undefined) failure.message += `: ${failure.detail}`;
+  return failure;
 }
 
-/** The message of an error body in one of the shapes in use: `{error: {message}}`, `{error}`, `{message}`, `{detail}`. */
-async function refusalMessage({ body }: Response): Promise<string | undefined> {
-  if (body === null) return undefined;
+/** The beginning of a body as text, as far as it comes: a refusal without a readable reason is one all the same. */
+async function beginningOf({ body }: Response): Promise<string> {
+  if (body === null) return '';
+  const reader = body.getReader();
+  const chunks: Uint8Array[] = [];
+  let length = 0;
   try {
-    const bytes = await readAll(body.getReader(), MAX_REFUSAL_BYTES, (_, what) => new Error(what));
-    const parsed = JSON.parse(new TextDecoder().decode(bytes)) as Record<string, unknown> | null;
-    const error = parsed?.error as Record<string, unknown> | undefined;
-    const message = [error?.message, error, parsed?.message, parsed?.detail].find((text) => typeof text === 'string');
-    return message as string | undefined;
+    for (let read = await reader.read(); !read.done; read = await reader.read()) {
+      chunks.push(read.value);
+      length += read.value.length;
+      if (length >= MAX_REFUSAL_BYTES) break;
+    }
   } catch {
-    // A refusal without a readable reason is one all the same.
-    return undefined;
+    // What came is what there is.
   }
+  reader.cancel().catch(() => undefined);
+  return new TextDecoder().decode(concat(chunks));
 }

@@ -61,14 +61,19 @@ const settings = z.strictObject({
   retries: z.int().min(0).max(MAX_RETRIES).default(2),
   /** The wait before the first retry; doubles with each one. */
   retry_delay_ms: milliseconds(250),
-  /** Until the first byte of a stream, or the headers of a whole answer, which come when all of it is computed. */
+  /** Whether it reads the suffix of a completion request; requests that have one do not go to a backend that does not. */
+  infill: z.boolean().default(true),
+  /** Until the first text of a stream, or the headers of a whole answer, which come when all of it is computed. */
   first_byte_timeout_ms: milliseconds(60_000),
-  /** Between two chunks of a stream. */
+  /** Between two events of a stream that say something. */
   idle_timeout_ms: milliseconds(60_000),
   /** All that a request may spend on this backend: attempts, waits and the stream. */
   total_timeout_ms: milliseconds(300_000),
-  /** Silence in a stream after which the client gets a comment, so that nothing on the way takes it for dead. */
-  keep_alive_ms: milliseconds(15_000),
+  /**
+   * Silence in a stream after which the client gets a comment, so that nothing on the way takes it for dead, and the
+   * runtime notices that a client has gone, which it does when it writes.
+   */
+  keep_alive_ms: milliseconds(1_000),
   /** Failures in a row that open the circuit, and how long it then stays open. */
   breaker_failures: z.int().min(1).default(5),
   breaker_open_ms: milliseconds(30_000),

@@ -3,6 +3,9 @@
 /** Longest message of a backend that is handed on; more is noise, or a page of HTML. */
 const MAX_DETAIL_CHARS = 1000;
 
+/** Names under which services refuse with 429 what a payment alone puts right: OpenAI, DeepSeek, Moonshot. */
+const SPENT_QUOTA = /^(insufficient_(quota|balance|credits?|funds)|billing_\w+|exceeded_current_quota_error)$/i;
+
 /**
  * - `unreachable`: no connection, or it broke before the answer was whole
  * - `timeout`: the first byte, the next byte or the end did not come in time
@@ -15,11 +18,19 @@ export type FailureKind = 'unreachable' | 'timeout' | 'refused' | 'bad_answer' |
 
 interface FailureOptions {
   /** HTTP status of the backend, for `refused`. */
-  status?: number;
+  status?: number | undefined;
   /** When the backend wants to be asked again. */
-  retryAfterMs?: number;
+  retryAfterMs?: number | undefined;
   /** The backend's own words about the request, for `refused`. */
-  detail?: string;
+  detail?: string | undefined;
+  /** What programs decide by, as the backend has it, for `refused`. */
+  code?: string | undefined;
+  type?: string | undefined;
+  param?: string | undefined;
+  /** Whether the backend itself says that asking again helps (`x-should-retry`). */
+  shouldRetry?: boolean | undefined;
+  /** For `timeout`: a stream was cut that the request had no more time for, whatever its backend did. */
+  isOurLimit?: boolean | undefined;
   cause?: unknown;
 }
 
@@ -31,6 +42,11 @@ export class BackendFailure extends Error {
   readonly status: number | undefined;
   readonly retryAfterMs: number | undefined;
   readonly detail: string | undefined;
+  readonly code: string | undefined;
+  readonly type: string | undefined;
+  readonly param: string | undefined;
+  readonly shouldRetry: boolean | undefined;
+  readonly isOurLimit: boolean;
 
   constructor(backend: string, kind: FailureKind, what: string, options: FailureOptions = {}) {
     super(`${backend}: ${what}`, { cause: options.cause });
@@ -38,7 +54,22 @@ export class BackendFailure extends Error {
     this.kind = kind;
     this.status = options.status;
     this.retryAfterMs = options.retryAfterMs;
-    this.detail = options.detail?.slice(0, MAX_DETAIL_CHARS);
+    this.detail = shortened(options.detail);
+    this.code = options.code;
+    this.type = options.type;
+    this.param = options.param;
+    this.shouldRetry = options.shouldRetry;
+    this.isOurLimit = options.isOurLimit ?? false;
+  }
+
+  /** The same failure, told while its backend is left alone for so long. */
+  again(retryAfterMs: number): BackendFailure {
+    return new BackendFailure(this.backend, this.kind, 'is left alone, as it asked', { ...this, retryAfterMs });
+  }
+
+  /** The bill is what is wrong, and waiting does not pay it. */
+  get isSpentQuota(): boolean {
+    return this.status === 429 && [this.code, this.type].some((name) => name !== undefined && SPENT_QUOTA.test(name));
   }
 
   /** The request is at fault, so that no other backend need be asked. */
@@ -50,7 +81,7 @@ export class BackendFailure extends Error {
   /** The backend is in trouble, as its circuit breaker counts it. Refusing a request or a key is not trouble. */
   get isTrouble(): boolean {
     if (this.kind === 'refused') return (this.status ?? 0) >= 500 || this.status === 408;
-    return this.kind !== 'circuit_open' && this.kind !== 'too_large';
+    return this.kind !== 'circuit_open' && this.kind !== 'too_large' && !this.isOurLimit;
   }
 }
 
@@ -81,17 +112,34 @@ export function toClientError(failure: BackendFailure): ClientError {
   }
   const status = failure.status ?? 0;
   if (status === 429) {
-    return clientError(failure, 429, 'rate_limit_error', 'rate_limit_exceeded', `${name} takes no more requests now.`);
+    const what = failure.isSpentQuota
+      ? 'has no quota left. Its operator has to put that right.'
+      : 'takes no more requests now.';
+    return refused(failure, 429, 'rate_limit_error', 'rate_limit_exceeded', `${name} ${what}`);
   }
   if (failure.isClientFault) {
     const message = failure.detail ?? `${name} refused the request with status ${status}.`;
-    return clientError(failure, status, 'invalid_request_error', 'backend_refused_request', message);
+    return refused(failure, status, 'invalid_request_error', 'backend_refused_request', message);
   }
   if (status === 401 || status === 402 || status === 403) {
     const message = `${name} refused the key of this service. Its operator has to put that right.`;
     return clientError(failure, 502, 'server_error', 'backend_refused_key', message);
   }
+  if (status === 503 && failure.retryAfterMs !== undefined) {
+    return clientError(failure, 503, 'server_error', 'backend_unavailable', `${name} is not available now.`);
+  }
   return clientError(failure, 502, 'server_error', 'backend_error', `${name} failed with status ${status}.`);
+}
+
+/** A refusal keeps what programs decide by; the rest says where it comes from. */
+function refused(failure: BackendFailure, status: number, type: string, code: string, message: string): ClientError {
+  const { headers, body } = clientError(failure, status, failure.type ?? type, failure.code ?? code, message);
+  return { status, headers, body: { error: { ...body.error, param: failure.param ?? null } } };
+}
+
+function shortened(text: string | undefined): string | undefined {
+  if (text === undefined || text.length <= MAX_DETAIL_CHARS) return text;
+  return `${text.slice(0, MAX_DETAIL_CHARS).toWellFormed()}…`;
 }
 
 function clientError(

@@ -1,16 +1,32 @@
 /** Carries a request along its route: attempts, waits between them, and the next backend when one gives up. */
-import { type Answer, attempt, type Call } from './attempt.ts';
+import { type Answer, type AttemptOptions, attempt, type Call } from './attempt.ts';
 import { Breaker } from './breaker.ts';
 import type { Backend } from './config.ts';
 import { BackendFailure } from './errors.ts';
+import type { StreamEnding } from './relay.ts';
 import { isRetryable, retryDelayMs } from './retry.ts';
 import type { Route, Target } from './routing.ts';
+
+/** The longest wait that a backend is granted within a request; for longer ones it is left alone. */
+const MOMENT_MS = 1_000;
+
+/** The longest that a backend is left alone for one hint; one that means days is asked now and then all the same. */
+const MAX_PAUSE_MS = 3_600_000;
+
+/** Time of a bounded request that is kept for each who may have to answer after a backend; less when there is little. */
+const RESERVE_MS = 5_000;
 
 export interface ForwardOptions {
   /** The client; its abort reaches the backend and ends every wait. */
   signal: AbortSignal;
   /** Told of each failed attempt. */
   log: (failure: BackendFailure) => void;
+  /** When the request must be answered, in Unix milliseconds, where it has a limit beside those of the backends. */
+  endsMs?: number | undefined;
+  /** Whether somebody answers when all backends fail, who needs time for that. */
+  hasStandIn?: boolean;
+  /** A stream that was answered has ended; a whole answer has ended when it is there. */
+  onStreamEnd?: (ending: StreamEnding) => void;
 }
 
 /** Who answered, or did not, and after how many attempts over all backends. */
@@ -27,9 +43,13 @@ interface Environment {
 
 const PLATFORM: Environment = { fetch: (url, init) => fetch(url, init), random: Math.random };
 
-/** Forwards requests, and remembers which backends are in trouble. */
+/** When a backend must have begun to answer and when a stream of it must end, in Unix milliseconds, and who says so. */
+type Budget = Pick<AttemptOptions, 'openByMs' | 'deadlineMs' | 'isRequestBound'>;
+
+/** Forwards requests, and remembers which backends are in trouble or want to be left alone. */
 export class Forwarder {
   readonly #breakers = new Map<string, Breaker>();
+  readonly #pauses = new Map<string, { untilMs: number; failure: BackendFailure }>();
   readonly #environment: Environment;
 
   constructor(environment: Partial<Environment> = {}) {
@@ -44,9 +64,11 @@ export class Forwarder {
   async forward(route: Route, call: Call, options: ForwardOptions): Promise<ForwardOutcome> {
     let attempts = 0;
     let first: BackendFailure | undefined;
-    for (const target of route.chain) {
+    for (const [index, target] of route.chain.entries()) {
+      const successors = route.chain.length - 1 - index + (options.hasStandIn ? 1 : 0);
+      const budget = budgetOf(target.backend, options.endsMs, successors);
       try {
-        const answer = await this.#ask(target, call, options, () => attempts++);
+        const answer = await this.#ask(target, call, options, budget, () => attempts++);
         return { type: 'answered', backend: target.backend.name, attempts, answer };
       } catch (error) {
         if (!(error instanceof BackendFailure)) throw error;
@@ -59,30 +81,55 @@ export class Forwarder {
   }
 
   /** Asks one backend, as often as its settings and its time allow. */
-  async #ask(target: Target, call: Call, options: ForwardOptions, onAttempt: () => void): Promise<Answer> {
+  async #ask(
+    target: Target,
+    call: Call,
+    options: ForwardOptions,
+    budget: Budget,
+    onAttempt: () => void,
+  ): Promise<Answer> {
     const { backend } = target;
     checkSize(backend, call);
-    const deadlineMs = Date.now() + backend.total_timeout_ms;
+    this.#checkPause(backend);
     for (let retry = 1; ; retry++) {
       options.signal.throwIfAborted();
       try {
-        return await this.#attempt(target, call, deadlineMs, options, onAttempt);
+        return await this.#attempt(target, call, budget, options, onAttempt);
       } catch (error) {
         if (!(error instanceof BackendFailure)) throw error;
         options.log(error);
+        this.#heed(error);
         if (!isRetryable(error) || retry > backend.retries) throw error;
+        // A client that is told how long to wait knows better than we do whether it can.
+        if ((error.retryAfterMs ?? 0) > MOMENT_MS) throw error;
         const delayMs = retryDelayMs(retry, backend.retry_delay_ms, error, this.#environment.random());
-        if (Date.now() + delayMs >= deadlineMs) throw error;
+        if (Date.now() + delayMs >= budget.openByMs) throw error;
         await wait(delayMs, options.signal);
       }
     }
   }
 
+  /** Leaves a backend alone that asks for more than a moment. */
+  #heed(failure: BackendFailure): void {
+    const { backend, kind, retryAfterMs = 0, isClientFault } = failure;
+    if (kind !== 'refused' || isClientFault || retryAfterMs <= MOMENT_MS) return;
+    this.#pauses.set(backend, { untilMs: Date.now() + Math.min(retryAfterMs, MAX_PAUSE_MS), failure });
+  }
+
+  /** Throws what a backend said last while it is left alone. */
+  #checkPause({ name }: Backend): void {
+    const pause = this.#pauses.get(name);
+    if (pause === undefined) return;
+    const retryAfterMs = pause.untilMs - Date.now();
+    if (retryAfterMs > 0) throw pause.failure.again(retryAfterMs);
+    this.#pauses.delete(name);
+  }
+
   async #attempt(
     target: Target,
     call: Call,
-    deadlineMs: number,
-    { signal, log }: ForwardOptions,
+    budget: Budget,
+    { signal, log, onStreamEnd }: ForwardOptions,
     onAttempt: () => void,
   ): Promise<Answer> {
     const breaker = this.#breakerOf(target.backend);
@@ -94,7 +141,7 @@ export class Forwarder {
     }
     onAttempt();
     const report = (error: unknown) => {
-      if (!(error instanceof BackendFailure)) permit.abandoned();
+      if (!(error instanceof BackendFailure) || error.isOurLimit) permit.abandoned();
       else if (error.isTrouble) permit.failed();
       else permit.succeeded();
     };
@@ -102,14 +149,22 @@ export class Forwarder {
       const answer = await attempt(target, call, {
         fetch: this.#environment.fetch,
         signal,
-        deadlineMs,
+        ...budget,
+        // A stream has shown only at its end whether the backend is well.
         onStreamEnd: (ending) => {
-          if (ending.type !== 'broken' || !(ending.error instanceof BackendFailure)) return;
-          log(ending.error);
-          report(ending.error);
+          if (ending.type === 'completed') permit.succeeded();
+          else if (ending.type === 'cancelled') permit.abandoned();
+          else {
+            report(ending.error);
+            if (ending.error instanceof BackendFailure) {
+              log(ending.error);
+              this.#heed(ending.error);
+            }
+          }
+          onStreamEnd?.(ending);
         },
       });
-      permit.succeeded();
+      if (!(answer.body instanceof ReadableStream)) permit.succeeded();
       return answer;
     } catch (error) {
       report(error);
@@ -125,6 +180,23 @@ export class Forwarder {
     }
     return breaker;
   }
+}
+
+/**
+ * What a request may spend on a backend: its own total, and of a bounded request what `successors` who may have to answer
+ * after it do not need. A stream that has begun needs no successor any more.
+ */
+function budgetOf({ total_timeout_ms }: Backend, endsMs: number | undefined, successors: number): Budget {
+  const nowMs = Date.now();
+  const totalMs = nowMs + total_timeout_ms;
+  if (endsMs === undefined) return { openByMs: totalMs, deadlineMs: totalMs, isRequestBound: false };
+  const leftMs = endsMs - nowMs;
+  const reservedMs = successors * Math.min(RESERVE_MS, leftMs / (successors + 1));
+  return {
+    openByMs: Math.min(totalMs, endsMs - reservedMs),
+    deadlineMs: Math.min(totalMs, endsMs),
+    isRequestBound: endsMs < totalMs,
+  };
 }
 
 /** Refuses a body that is larger than this backend is sent, as the backend itself would: the request is at fault. */

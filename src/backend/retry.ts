@@ -9,7 +9,9 @@ const MAX_BACKOFF_MS = 8_000;
 /** True for what may be gone a moment later. A timeout is not: the time of the request is spent. */
 export function isRetryable(error: unknown): error is BackendFailure {
   if (!(error instanceof BackendFailure)) return false;
-  if (error.kind === 'refused') return RETRYABLE_STATUS.has(error.status ?? 0);
+  if (error.kind === 'refused') {
+    return error.shouldRetry ?? (RETRYABLE_STATUS.has(error.status ?? 0) && !error.isSpentQuota);
+  }
   return error.kind === 'unreachable';
 }
 

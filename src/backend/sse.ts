@@ -21,6 +21,14 @@ export class EventFramer {
     return this.#heldBytes;
   }
 
+  /** The bytes of an event that has not ended; they are held no longer. */
+  rest(): Uint8Array {
+    const rest = concat(this.#held);
+    this.#held = [];
+    this.#heldBytes = 0;
+    return rest;
+  }
+
   /** Takes a chunk and gives back all bytes that end in a whole event; possibly none. */
   push(chunk: Uint8Array): Uint8Array {
     let end = -1;
@@ -58,103 +66,35 @@ export class EventFramer {
   }
 }
 
-export interface RelayOptions {
-  /** Bounds of silence, in milliseconds: the first sends a comment, the second ends the stream. */
-  keepAliveMs: number;
-  idleMs: number;
-  maxBytes: number;
-  /** Makes the failures that the relay itself finds. */
-  failure(kind: 'unreachable' | 'timeout' | 'too_large', what: string): Error;
-  /** The body of the last event of a stream that fails. */
-  toErrorBody(error: unknown): object;
-  /** Called once: at the end, with the error if the stream broke, or when the reader went away. */
-  onEnd(ending: { type: 'completed' } | { type: 'broken'; error: unknown } | { type: 'cancelled' }): void;
+/** Cuts bytes that end in a whole event, as the framer gives them, into their events. */
+export function wholeEvents(bytes: Uint8Array): Uint8Array[] {
+  const events: Uint8Array[] = [];
+  let start = 0;
+  let lineStart = 0;
+  for (let i = 0; i < bytes.length; i++) {
+    const byte = bytes[i]!;
+    if (byte !== CR && byte !== LF) continue;
+    const isEmpty = i === lineStart;
+    if (byte === CR && bytes[i + 1] === LF) i++;
+    lineStart = i + 1;
+    if (!isEmpty) continue;
+    events.push(bytes.subarray(start, lineStart));
+    start = lineStart;
+  }
+  if (start < bytes.length) events.push(bytes.subarray(start));
+  return events;
 }
 
-type Read = Awaited<ReturnType<ReadableStreamDefaultReader<Uint8Array>['read']>>;
-
-/**
- * Passes events on byte for byte, as fast as the client takes them. Comments fill the silence between events, and a
- * failure becomes an event `data: {"error": …}` that ends the stream.
- * @param first the read that has already been done
- */
-export function relay(
-  reader: ReadableStreamDefaultReader<Uint8Array>,
-  first: Read,
-  options: RelayOptions,
-): ReadableStream<Uint8Array> {
-  const encoder = new TextEncoder();
-  const framer = new EventFramer();
-  let reading: Promise<Read> | undefined = Promise.resolve(first);
-  let silentSinceMs = Date.now();
-  let bytes = 0;
-  let ended = false;
-
-  const end: RelayOptions['onEnd'] = (ending) => {
-    if (ended) return;
-    ended = true;
-    options.onEnd(ending);
-  };
-
-  /** The next read, or `silence` when a comment is due. A client that reads slowly is no silence of the backend. */
-  async function next(): Promise<Read | 'silence'> {
-    if (reading === undefined) {
-      reading = reader.read();
-      silentSinceMs = Date.now();
-    }
-    const idleLeftMs = silentSinceMs + options.idleMs - Date.now();
-    const outcome = await orSilence(reading, Math.max(0, Math.min(options.keepAliveMs, idleLeftMs)));
-    if (outcome !== 'silence') reading = undefined;
-    else if (idleLeftMs <= options.keepAliveMs) {
-      throw options.failure('timeout', `sent nothing for ${options.idleMs} ms`);
-    }
-    return outcome;
+/** The type of an event and its data, undefined where it has none: a comment, or the other half of a line end. */
+export function fieldsOf(event: string): { event: string; data: string | undefined } {
+  const data: string[] = [];
+  let type = '';
+  for (const line of event.split(/\r\n|\n|\r/)) {
+    const colon = line.indexOf(':');
+    const name = colon < 0 ? line : line.slice(0, colon);
+    const value = colon < 0 ? '' : line.slice(colon + 1).replace(/^ /, '');
+    if (name === 'data') data.push(value);
+    else if (name === 'event') type = value;
   }
-
-  /** The next bytes to write; undefined at the end. */
-  async function nextBytes(): Promise<Uint8Array | undefined> {
-    for (;;) {
-      const read = await next();
-      if (read === 'silence') return encoder.encode(': keep-alive\n\n');
-      if (read.done) {
-        if (framer.heldBytes > 0) throw options.failure('unreachable', 'ended in the middle of an event');
-        return undefined;
-      }
-      bytes += read.value.length;
-      if (bytes > options.maxBytes) throw options.failure('too_large', `sent more than ${options.maxBytes} bytes`);
-      const whole = framer.push(read.value);
-      if (whole.length > 0) return whole;
-    }
-  }
-
-  return new ReadableStream<Uint8Array>({
-    async pull(controller) {
-      try {
-        const whole = await nextBytes();
-        if (ended) return;
-        if (whole !== undefined) return controller.enqueue(whole);
-        end({ type: 'completed' });
-      } catch (error) {
-        if (ended) return;
-        controller.enqueue(encoder.encode(`data: ${JSON.stringify(options.toErrorBody(error))}\n\n`));
-        end({ type: 'broken', error });
-      }
-      controller.close();
-    },
-    cancel() {
-      end({ type: 'cancelled' });
-    },
-  });
-}
-
-async function orSilence<T>(read: Promise<T>, limitMs: number): Promise<T | 'silence'> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const silence = new Promise<'silence'>((resolve) => {
-    timer = setTimeout(resolve, limitMs, 'silence');
-  });
-  try {
-    return await Promise.race([read, silence]);
-  } finally {
-    clearTimeout(timer);
-  }
+  return { event: type, data: data.length > 0 ? data.join('\n') : undefined };
 }

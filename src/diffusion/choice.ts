@@ -1,7 +1,6 @@
 /** Which token a slot would take: the best one, or one drawn at a temperature from the nucleus (arXiv 1904.09751). */
 
 import type { Predictions } from '../denoiser/transformer/predictions.ts';
-import type { SpecialTokens } from '../tokenizer/tokenizer.ts';
 
 export interface Choice {
   token: number;
@@ -9,26 +8,26 @@ export interface Choice {
   logProbability: number;
 }
 
-/** The `count` most probable tokens of a row that a canvas may have, best first: exact over the vocabulary. */
+/** The `count` most probable tokens of a row for which `allowed` holds, best first: exact over the vocabulary. */
 export function mostProbable(
   predictions: Predictions,
   row: number,
   count: number,
-  { mask, prefix, suffix }: SpecialTokens,
+  allowed: (token: number) => boolean,
 ): Choice[] {
-  const never = [mask, prefix, suffix];
   const logits = predictions.allLogits(row);
-  return bestIds(logits, count + never.length)
-    .filter((id) => !never.includes(id))
-    .slice(0, count)
-    .map((token) => ({ token, logProbability: logits[token]! - predictions.logSumExp[row]! }));
+  return bestIds(logits, count, allowed).map((token) => ({
+    token,
+    logProbability: logits[token]! - predictions.logSumExp[row]!,
+  }));
 }
 
-/** Indices of the `count` largest values, largest first; the lower index first where they are equal. */
-export function bestIds(values: Float32Array, count: number): number[] {
+/** Indices of the `count` largest values that are allowed, largest first; the lower index first where they are equal. */
+export function bestIds(values: Float32Array, count: number, allowed: (id: number) => boolean = () => true): number[] {
   const best: number[] = [];
   for (let id = 0; id < values.length; id++) {
     if (best.length === count && values[id]! <= values[best[count - 1]!]!) continue;
+    if (!allowed(id)) continue;
     let at = best.length;
     while (at > 0 && values[best[at - 1]!]! < values[id]!) at--;
     best.splice(at, 0, id);
@@ -37,14 +36,16 @@ export function bestIds(values: Float32Array, count: number): number[] {
   return best;
 }
 
-/** The best candidate of a row for which `allowed` holds. */
+/** The most probable token of a row for which `allowed` holds. Throws RangeError when it holds for none. */
 export function bestChoice(predictions: Predictions, row: number, allowed: (token: number) => boolean): Choice {
   const { candidates, ids, logits, logSumExp } = predictions;
   for (let at = row * candidates; at < (row + 1) * candidates; at++) {
     if (allowed(ids[at]!)) return { token: ids[at]!, logProbability: logits[at]! - logSumExp[row]! };
   }
-  // There are more candidates than tokens that may be refused.
-  throw new RangeError(`no candidate of row ${row} is allowed`);
+  // Within a character more tokens may be refused than there are candidates.
+  const [choice] = mostProbable(predictions, row, 1, allowed);
+  if (choice === undefined) throw new RangeError(`no token of row ${row} is allowed`);
+  return choice;
 }
 
 /**

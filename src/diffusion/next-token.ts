@@ -7,25 +7,34 @@ import type { SpecialTokens } from '../tokenizer/tokenizer.ts';
 import type { Canvas } from './canvas.ts';
 import { bestChoice, mostProbable, sampledChoice } from './choice.ts';
 import { uniform } from './random.ts';
-import type { SamplerSettings } from './sampler.ts';
+import { mayBeSaid, type SamplerSettings } from './sampler.ts';
 
-type NextTokenSettings = Pick<SamplerSettings, 'temperature' | 'topP' | 'seed' | 'alternatives'>;
+type NextTokenSettings = Pick<SamplerSettings, 'temperature' | 'topP' | 'seed' | 'alternatives' | 'text'>;
 
-/** @param predictions one row: the prediction of the prefix stream for the token after its last one. */
+/**
+ * @param predictions one row: the prediction of the prefix stream for the token after its last one.
+ * @param written tokens before the canvas
+ */
 export function nextTokenStep(
   canvas: Canvas,
   predictions: Predictions,
-  { temperature, topP, seed, alternatives = 0 }: NextTokenSettings,
+  { temperature, topP, seed, alternatives = 0, text }: NextTokenSettings,
   special: SpecialTokens,
   step: number,
+  written: readonly number[] = [],
 ): void {
   const slot = canvas.decidedRun();
-  const allowed = (token: number) => mayFollow(token, special);
+  const constrained = text?.on(canvas.tokens, written);
+  const allowed = (token: number) => mayFollow(token, special) && (constrained?.permits(slot, token) ?? true);
   const choice =
     temperature === 0
       ? bestChoice(predictions, 0, allowed)
       : sampledChoice(predictions, 0, { temperature, topP }, uniform(seed, step, slot), allowed);
-  canvas.reveal(slot, choice, alternatives > 0 ? mostProbable(predictions, 0, alternatives, special) : []);
+  canvas.reveal(
+    slot,
+    choice,
+    alternatives > 0 ? mostProbable(predictions, 0, alternatives, (token) => mayBeSaid(token, special, text)) : [],
+  );
   canvas.dropBehindEnd();
 }
 

@@ -7,6 +7,9 @@
  * (training/pretrain/distill.py). So when tokens are sampled, a step reveals nothing that is less confident than a slot
  * that drew another token: the next step sees that one.
  *
+ * With a constraint no step leaves a canvas that cannot become text: each slot chooses among the tokens that fit what is
+ * decided, and of the choices of one step the more confident go first; one that does not fit them waits for the next step.
+ *
  * It terminates: each step reveals a slot, and a slot can only become undecided again when an end token before it is
  * edited, which is bounded per slot.
  */
@@ -16,6 +19,7 @@ import type { SpecialTokens } from '../tokenizer/tokenizer.ts';
 import type { Canvas } from './canvas.ts';
 import { bestChoice, type Choice, mostProbable, sampledChoice } from './choice.ts';
 import { uniform } from './random.ts';
+import type { ConstrainedCanvas, TextConstraint } from './text-constraint.ts';
 
 export interface SamplerSettings {
   /** 0 takes the best token. */
@@ -31,6 +35,8 @@ export interface SamplerSettings {
   alternatives?: number;
   /** Passes over a revealed slot after which it is frozen: kept as it is and not computed any more. At least 1. */
   freezeAfter: number;
+  /** What may stand on the canvas; anything when absent. */
+  text?: TextConstraint;
 }
 
 export interface StepOptions {
@@ -42,6 +48,8 @@ export interface StepOptions {
   final: boolean;
   /** The slots that the predictions are about, a row each; all of `canvas.tokens` when absent. */
   slots?: readonly number[];
+  /** Tokens before the canvas, for the constraint. */
+  written?: readonly number[];
 }
 
 /** Whether a decided slot of the canvas will stay as it is. */
@@ -59,57 +67,102 @@ export function denoisingStep(
   predictions: Predictions,
   settings: SamplerSettings,
   special: SpecialTokens,
-  { slots = [...canvas.tokens.keys()], ...options }: StepOptions,
+  { slots = [...canvas.tokens.keys()], written = [], ...options }: StepOptions,
 ): void {
   const rows = new Map(slots.map((slot, row) => [slot, row]));
-  const edits = findEdits(canvas, predictions, settings, special, { ...options, rows });
-  const reveals = findReveals(canvas, predictions, settings, special, { ...options, rows });
+  const text = settings.text?.on(canvas.tokens, written);
+  const parts = { ...options, rows, text };
+  const proposed = findEdits(canvas, predictions, settings, special, parts);
+  const reveals = findReveals(canvas, predictions, settings, special, parts);
+  const edits = fittingEdits(text, proposed);
   const { alternatives = 0 } = settings;
+  const maySay = (token: number) => mayBeSaid(token, special, settings.text);
   const others = (slot: number) =>
-    alternatives > 0 ? mostProbable(predictions, rows.get(slot)!, alternatives, special) : [];
+    alternatives > 0 ? mostProbable(predictions, rows.get(slot)!, alternatives, maySay) : [];
   canvas.recordEvaluation(slots);
   for (const [slot, choice] of reveals) canvas.reveal(slot, choice, others(slot));
   for (const [slot, choice] of edits) canvas.edit(slot, choice, others(slot));
   canvas.dropBehindEnd();
 }
 
-interface SlotRows {
+interface StepParts {
   /** Slot → row of the predictions. */
   rows: ReadonlyMap<number, number>;
+  /** The canvas with what this step has decided so far. */
+  text: ConstrainedCanvas | undefined;
 }
 
+/** The reveals of the step, which are decided on `text` when it returns. */
 function findReveals(
   canvas: Canvas,
   predictions: Predictions,
   settings: SamplerSettings,
   special: SpecialTokens,
-  { step, wanted, final, rows }: StepOptions & SlotRows,
+  { step, wanted, final, rows, text }: StepOptions & StepParts,
 ): [slot: number, Choice][] {
-  const best = (slot: number) => bestChoice(predictions, rows.get(slot)!, (token) => mayStand(token, special));
+  const fits = (slot: number, token: number) => text?.permits(slot, token) ?? true;
+  const allowed = (slot: number) => (token: number) =>
+    token === special.pad || (mayStand(token, special) && fits(slot, token));
+  const best = (slot: number) => bestChoice(predictions, rows.get(slot)!, allowed(slot));
   const choices = canvas.undecided(wanted).map((slot): [number, Choice] => {
     if (settings.temperature === 0) return [slot, best(slot)];
     const draw = uniform(settings.seed, step, slot);
-    return [slot, sampledChoice(predictions, rows.get(slot)!, settings, draw, (token) => mayStand(token, special))];
+    return [slot, sampledChoice(predictions, rows.get(slot)!, settings, draw, allowed(slot))];
   });
   const texts = choices.filter(([, { token }]) => token !== special.pad);
-  const bestText = (slot: number) => bestChoice(predictions, rows.get(slot)!, (token) => isText(token, special));
-  if (final) return choices.map(([slot, choice]) => [slot, choice.token === special.pad ? bestText(slot) : choice]);
+  const bestText = (slot: number) =>
+    bestChoice(predictions, rows.get(slot)!, (token) => isText(token, special) && fits(slot, token));
+  if (final) {
+    return bySureness(choices).map(([slot, choice]) => {
+      const isLeft = choice.token !== special.pad && fits(slot, choice.token);
+      const taken = isLeft ? choice : bestText(slot);
+      text?.decide(slot, taken.token);
+      return [slot, taken];
+    });
+  }
 
   const sure = texts.filter(([, { logProbability }]) => Math.exp(logProbability) >= settings.revealThreshold);
-  if (sure.length > 0) return settings.temperature === 0 ? sure : untilSurprise(sure, best);
+  if (sure.length > 0) return fitting(text, settings.temperature === 0 ? sure : untilSurprise(sure, best));
   if (texts.length > 0)
-    return [texts.reduce((best, next) => (next[1].logProbability > best[1].logProbability ? next : best))];
+    return fitting(text, [
+      texts.reduce((best, next) => (next[1].logProbability > best[1].logProbability ? next : best)),
+    ]);
   // All predict padding, which means that the text has ended, but no end token was chosen: the leftmost slot decides
   // between the end and a token.
-  return choices.slice(0, 1).map(([leftmost]) => [leftmost, bestText(leftmost)]);
+  return fitting(
+    text,
+    choices.slice(0, 1).map(([leftmost]) => [leftmost, bestText(leftmost)]),
+  );
+}
+
+/** Those that can stand beside each other, the surest first. */
+function fitting(text: ConstrainedCanvas | undefined, changes: [number, Choice][]): [slot: number, Choice][] {
+  if (text === undefined) return changes;
+  return bySureness(changes).filter(([slot, { token }]) => {
+    const fits = text.permits(slot, token);
+    if (fits) text.decide(slot, token);
+    return fits;
+  });
+}
+
+/** All of them where only together they fit, as the bytes of a character do; otherwise as `fitting`. */
+function fittingEdits(text: ConstrainedCanvas | undefined, edits: [number, Choice][]): [slot: number, Choice][] {
+  if (text === undefined || edits.length < 2) return fitting(text, edits);
+  const all = text.copy();
+  for (const [slot, { token }] of edits) all.decide(slot, token);
+  return all.isFillable ? edits : fitting(text, edits);
+}
+
+function bySureness(changes: readonly [number, Choice][]): [slot: number, Choice][] {
+  return changes.toSorted(([, a], [, b]) => b.logProbability - a.logProbability);
 }
 
 /** In order of confidence, the reveals up to the first that does not take its best token. */
 function untilSurprise(reveals: [number, Choice][], best: (slot: number) => Choice): [slot: number, Choice][] {
-  const bySureness = reveals.map((reveal) => ({ reveal, best: best(reveal[0]) }));
-  bySureness.sort((a, b) => b.best.logProbability - a.best.logProbability);
-  const surprise = bySureness.findIndex(({ reveal: [, { token }], best }) => token !== best.token);
-  return bySureness.slice(0, surprise < 0 ? undefined : surprise + 1).map(({ reveal }) => reveal);
+  const ordered = reveals.map((reveal) => ({ reveal, best: best(reveal[0]) }));
+  ordered.sort((a, b) => b.best.logProbability - a.best.logProbability);
+  const surprise = ordered.findIndex(({ reveal: [, { token }], best }) => token !== best.token);
+  return ordered.slice(0, surprise < 0 ? undefined : surprise + 1).map(({ reveal }) => reveal);
 }
 
 function findEdits(
@@ -117,7 +170,7 @@ function findEdits(
   predictions: Predictions,
   settings: SamplerSettings,
   special: SpecialTokens,
-  { final, rows }: StepOptions & SlotRows,
+  { final, rows }: StepOptions & StepParts,
 ): [slot: number, Choice][] {
   const edits: [number, Choice][] = [];
   for (const [slot, token] of canvas.tokens.entries()) {
@@ -135,6 +188,11 @@ function findEdits(
 /** Tokens that a slot may take: text, an end, or padding after the end. */
 export function mayStand(token: number, { mask, prefix, suffix }: SpecialTokens): boolean {
   return token !== mask && token !== prefix && token !== suffix;
+}
+
+/** Tokens that are worth telling of as what a slot could have said. */
+export function mayBeSaid(token: number, special: SpecialTokens, text: TextConstraint | undefined): boolean {
+  return mayStand(token, special) && (token === special.pad || (text?.everStands(token) ?? true));
 }
 
 /** Tokens that may be revealed: text or an end. */

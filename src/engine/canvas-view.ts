@@ -3,7 +3,8 @@
 import type { Predictions } from '../denoiser/transformer/predictions.ts';
 import type { Canvas } from '../diffusion/canvas.ts';
 import { bestChoice } from '../diffusion/choice.ts';
-import { mayStand } from '../diffusion/sampler.ts';
+import { mayBeSaid } from '../diffusion/sampler.ts';
+import type { TextConstraint } from '../diffusion/text-constraint.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import type { SlotView } from './types.ts';
 
@@ -15,12 +16,20 @@ export interface CanvasStep {
   predictions: Predictions;
   /** Row of the predictions that is about a slot; undefined where none is. */
   rowOf: (slot: number) => number | undefined;
+  /** What may stand on the canvas; anything when absent. */
+  text?: TextConstraint | undefined;
+  /** Tokens before the canvas, which may end within a character. */
+  written?: readonly number[];
 }
 
 /** Must be called before the next pass of the denoiser, which overwrites the predictions. */
-export function slotViews({ canvas, before, predictions, rowOf }: CanvasStep, tokenizer: Tokenizer): SlotView[] {
+export function slotViews(
+  { canvas, before, predictions, rowOf, text, written = [] }: CanvasStep,
+  tokenizer: Tokenizer,
+): SlotView[] {
   const { special } = tokenizer;
   const after = canvas.tokens;
+  const texts = textsOf(after, written, tokenizer);
 
   function view(slot: number): SlotView {
     const was = before[slot];
@@ -34,7 +43,7 @@ export function slotViews({ canvas, before, predictions, rowOf }: CanvasStep, to
     const change = was === special.mask || was === undefined ? 'reveal' : 'edit';
     return {
       state: canvas.ended && slot === after.length - 1 ? 'end' : 'token',
-      text: tokenizer.decode([token]),
+      text: texts[slot]!,
       confidence: Math.exp(canvas.logProbabilityOf(slot)),
       ...(token !== was && { change }),
     };
@@ -43,9 +52,23 @@ export function slotViews({ canvas, before, predictions, rowOf }: CanvasStep, to
   /** The best token of a row now. */
   function guess(row: number | undefined): Pick<SlotView, 'text' | 'confidence'> {
     if (row === undefined) return { text: '', confidence: 0 };
-    const { token, logProbability } = bestChoice(predictions, row, (candidate) => mayStand(candidate, special));
-    return { text: tokenizer.decode([token]), confidence: Math.exp(logProbability) };
+    const { token, logProbability } = bestChoice(predictions, row, (candidate) => mayBeSaid(candidate, special, text));
+    return { text: wholeCharacters(tokenizer.decode([token])), confidence: Math.exp(logProbability) };
   }
 
   return Array.from({ length: canvas.slots }, (_, slot) => view(slot));
+}
+
+/** The characters that each slot completes; bytes on both sides of a mask complete none. */
+function textsOf(tokens: Int32Array, written: readonly number[], tokenizer: Tokenizer): string[] {
+  let decoder = tokenizer.decoder();
+  decoder.push(written);
+  return Array.from(tokens, (token) => {
+    if (token === tokenizer.special.mask) decoder = tokenizer.decoder();
+    return wholeCharacters(decoder.push([token]));
+  });
+}
+
+function wholeCharacters(text: string): string {
+  return text.replaceAll('\ufffd', '');
 }

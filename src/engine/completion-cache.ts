@@ -84,6 +84,7 @@ function restOf(completion: Completion, typed: number): Completion | undefined {
   return {
     text: completion.text.slice(typed),
     finishReason: completion.finishReason,
+    ...(completion.ending && { ending: completion.ending }),
     confidence: tokens.reduce((sum, { logProbability }) => sum + logProbability, 0) / tokens.length,
     tokens,
     usage: {

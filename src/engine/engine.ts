@@ -6,6 +6,7 @@
 
 import { Canvas } from '../diffusion/canvas.ts';
 import { type Penalties, withPenalties } from '../diffusion/penalties.ts';
+import { textConstraint } from '../diffusion/text-constraint.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import type { AdmissionQueue } from './admission-queue.ts';
 import type { CanvasModel, Evaluation, Generation } from './canvas-model.ts';
@@ -48,7 +49,7 @@ export class CanvasEngine implements Engine {
   async *generate(request: GenerateRequest, signal: AbortSignal): AsyncGenerator<Frame, Completion> {
     signal.throwIfAborted();
     const model = this.#modelFor(request);
-    const settings = model.settings(request);
+    const settings = { ...model.settings(request), text: textConstraint(this.#tokenizer, request) };
     const rest = this.#completions.lookup(request);
     if (rest !== undefined) return rest;
 
@@ -62,13 +63,13 @@ export class CanvasEngine implements Engine {
       await this.#admission.waitTurn(ticket, signal);
       const queueMs = performance.now() - joinedMs;
       const meter = new UsageMeter(request, joinedMs);
-      const prompt = meter.measure(() => model.prompt(request));
-      const transcript = new Transcript(this.#tokenizer, request.stop);
+      const prompt = meter.measure(() => meter.measurePrefill(() => model.prompt(request)));
+      const transcript = new Transcript(this.#tokenizer, request);
       const generation = { request, settings, prompt, written: transcript.tokens, meter, ticket, signal };
-      const finishReason = yield* this.#fillCanvases(model, generation, transcript);
-      const { text, tokens, confidence } = transcript.finish();
-      const usage = { ...meter.usage(prompt), completionTokens: tokens.length, queueMs };
-      const completion: Completion = { text, finishReason, usage, confidence, tokens };
+      yield* this.#fillCanvases(model, generation, transcript);
+      const said = transcript.finish(meter.isSpent ? 'budget' : 'max_tokens');
+      const usage = { ...meter.usage(prompt), completionTokens: said.tokens.length, queueMs };
+      const completion: Completion = { ...said, usage };
       this.#completions.store(request, completion);
       return completion;
     } finally {
@@ -93,7 +94,7 @@ export class CanvasEngine implements Engine {
     model: CanvasModel,
     generation: Generation,
     transcript: Transcript,
-  ): AsyncGenerator<Frame, Completion['finishReason']> {
+  ): AsyncGenerator<Frame, void> {
     const { request, settings, meter, signal } = generation;
     const maxTokens = Math.min(request.maxTokens, this.model.maxOutputTokens);
     if (maxTokens === 0) await model.prefill(generation);
@@ -120,7 +121,6 @@ export class CanvasEngine implements Engine {
       ended ||= canvas.ended;
       transcript.commit(canvas, ended ? canvas.decidedRun() : wanted);
     }
-    return ended ? 'stop' : 'length';
   }
 
   /** Changes the canvas by an evaluation; gives what is to be seen of that if the request asks for it. */
@@ -137,10 +137,12 @@ export class CanvasEngine implements Engine {
       : evaluation.predictions;
     const before = canvas.tokens.slice();
     meter.step(slots.length);
-    model.sample(canvas, predictions, settings, special, { step: meter.steps, wanted, final: meter.isSpent, slots });
+    const step = { step: meter.steps, wanted, final: meter.isSpent, slots, written };
+    model.sample(canvas, predictions, settings, special, step);
     if (!request.showCanvas) return undefined;
     const rows = new Map(slots.map((slot, row) => [slot, row]));
-    return slotViews({ canvas, before, predictions, rowOf: (slot) => rows.get(slot) }, this.#tokenizer);
+    const rowOf = (slot: number) => rows.get(slot);
+    return slotViews({ canvas, before, predictions, rowOf, text: settings.text, written }, this.#tokenizer);
   }
 }
 

@@ -2,8 +2,16 @@
 
 /** Index of the first stop string in `text`, or -1. */
 export function findStop(text: string, stops: readonly string[]): number {
-  const found = stops.map((stop) => text.indexOf(stop)).filter((index) => index >= 0);
+  // Half a surrogate pair is in no text, though it looks so to indexOf.
+  const whole = stops.filter((stop) => stop.isWellFormed());
+  const found = whole.map((stop) => text.indexOf(stop)).filter((index) => index >= 0);
   return found.length > 0 ? Math.min(...found) : -1;
+}
+
+/** Which of the stop strings stands at an index of `text`: the shortest, which a text reaches first. */
+export function stopAt(text: string, at: number, stops: readonly string[]): string | undefined {
+  const found = stops.filter((stop) => text.startsWith(stop, at));
+  return found.toSorted((a, b) => a.length - b.length)[0];
 }
 
 /** Length of `text` without an end that a stop string begins with. `text` contains no whole stop string. */

@@ -4,20 +4,31 @@ import type { Canvas } from '../diffusion/canvas.ts';
 import type { Choice } from '../diffusion/choice.ts';
 import { isSettled, type SamplerSettings } from '../diffusion/sampler.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
-import { findStop, lengthBeforePartialStop } from './stop-strings.ts';
-import type { Alternative, EmittedToken, Frame } from './types.ts';
+import { shortened } from './emitted-token.ts';
+import { findStop, lengthBeforePartialStop, stopAt } from './stop-strings.ts';
+import type { Alternative, Completion, EmittedToken, Ending, Frame, GenerateRequest } from './types.ts';
+
+/** Where a text is cut, and why. */
+interface Cut {
+  at: number;
+  ending: Ending;
+}
 
 export class Transcript {
   readonly #tokenizer: Tokenizer;
   readonly #stops: readonly string[];
+  readonly #ends: GenerateRequest['ends'];
   readonly #tokens: number[] = [];
   readonly #logProbabilities: number[] = [];
   readonly #alternatives: (readonly Choice[])[] = [];
   #settled = '';
+  /** Log-probability of the end token, when one was revealed. */
+  #end: number | undefined;
 
-  constructor(tokenizer: Tokenizer, stops: readonly string[]) {
+  constructor(tokenizer: Tokenizer, { stop, ends }: Pick<GenerateRequest, 'stop' | 'ends'>) {
     this.#tokenizer = tokenizer;
-    this.#stops = stops.filter((stop) => stop !== '');
+    this.#stops = stop.filter((text) => text !== '');
+    this.#ends = ends;
   }
 
   /** Tokens of finished canvases. */
@@ -33,11 +44,12 @@ export class Transcript {
       this.#logProbabilities.push(canvas.logProbabilityOf(slot));
       this.#alternatives.push(canvas.alternativesOf(slot));
     });
+    if (canvas.ended) this.#end = canvas.logProbabilityOf(canvas.tokens.length - 1);
   }
 
-  /** Whether the decided text up to the first mask contains a stop string. */
+  /** Whether the decided text up to the first mask contains a stop string, or a place at which the caller ends it. */
   stopsIn(canvas: Canvas): boolean {
-    return findStop(this.#decode(canvas.text(canvas.decidedRun())), this.#stops) >= 0;
+    return this.#cutOf(this.#decode(canvas.text(canvas.decidedRun()))) !== undefined;
   }
 
   /** The current state. Text is settled when no later step can change it: a revealed slot may still be edited. */
@@ -45,30 +57,54 @@ export class Transcript {
     let fixed = 0;
     while (fixed < canvas.decidedRun() && isSettled(canvas, fixed, settings)) fixed++;
     this.#settle(this.#decode(canvas.text(fixed)));
-    const text = this.#cut(this.#decode(canvas.text(canvas.slots)));
-    // The bytes next to a mask may be incomplete characters.
-    return { text: this.#settled + text.slice(this.#settled.length).replaceAll('\ufffd', ''), settled: this.#settled };
+    const text = this.#decode(canvas.text(canvas.decidedRun())) + this.#behindGaps(canvas);
+    const cut = text.slice(0, this.#cutOf(text)?.at);
+    return { text: this.#settled + cut.slice(this.#settled.length), settled: this.#settled };
   }
 
-  /** The finished text with its tokens, and their mean log-probability. */
-  finish(): { text: string; tokens: EmittedToken[]; confidence: number } {
-    const text = this.#cut(this.#decode([]));
+  /**
+   * The finished completion, without its cost.
+   * @param otherwise why it ended if neither its text nor the model ended it
+   */
+  finish(otherwise: 'max_tokens' | 'budget'): Required<Omit<Completion, 'usage'>> {
+    const whole = this.#decode([]);
+    const cut = this.#cutOf(whole);
+    const text = whole.slice(0, cut?.at);
+    const tokens = this.#tokensOf(text);
+    const sum = tokens.reduce((total, { logProbability }) => total + logProbability, 0);
+    const ending = cut?.ending ?? { by: this.#end === undefined ? otherwise : 'end' };
+    // Where nothing is said, how sure it was of that.
+    const silence = ending.by === otherwise ? 0 : (this.#logProbabilities[0] ?? this.#end ?? 0);
+    return {
+      text,
+      tokens,
+      confidence: tokens.length === 0 ? silence : sum / tokens.length,
+      ending,
+      finishReason: ending.by === otherwise ? 'length' : 'stop',
+    };
+  }
+
+  /** The tokens of a beginning of the text. */
+  #tokensOf(text: string): EmittedToken[] {
     const decoder = this.#tokenizer.decoder();
     const tokens: EmittedToken[] = [];
     for (let length = 0; length < text.length; ) {
       const at = tokens.length;
-      const piece = decoder.push([this.#tokens[at]!]);
+      const token = this.#tokens[at]!;
+      const piece = decoder.push([token]);
+      const name = this.#tokenizer.nameOf(token);
       const alternatives = this.#alternatives[at]!;
-      tokens.push({
-        // A stop string may begin within the last token.
-        text: text.slice(length, length + piece.length),
+      const emitted = {
+        text: piece,
         logProbability: this.#logProbabilities[at]!,
+        ...(name !== piece && { bytes: name }),
         ...(alternatives.length > 0 && { alternatives: this.#named(at, alternatives) }),
-      });
+      };
+      // A stop string may begin within the last token.
+      tokens.push(shortened(emitted, text.length - length));
       length += piece.length;
     }
-    const sum = tokens.reduce((total, { logProbability }) => total + logProbability, 0);
-    return { text, tokens, confidence: tokens.length === 0 ? 0 : sum / tokens.length };
+    return tokens;
   }
 
   /** Alternatives of the token at an index by their names; the token itself is always one of them. */
@@ -79,8 +115,8 @@ export class Transcript {
   }
 
   #settle(text: string): void {
-    const cut = this.#cut(text);
-    const settled = cut.length < text.length ? cut : text.slice(0, lengthBeforePartialStop(text, this.#stops));
+    const cut = this.#cutOf(text);
+    const settled = text.slice(0, cut === undefined ? lengthBeforePartialStop(text, this.#stops) : cut.at);
     // A restarted canvas will reach the same text, but has not yet.
     if (settled.length > this.#settled.length) this.#settled = settled;
   }
@@ -91,8 +127,26 @@ export class Transcript {
     return decoder.push(this.#tokens) + decoder.push(more);
   }
 
-  #cut(text: string): string {
-    const stop = findStop(text, this.#stops);
-    return stop < 0 ? text : text.slice(0, stop);
+  /** Text that is decided after the first mask, each run by itself: the bytes next to a mask may be incomplete characters. */
+  #behindGaps(canvas: Canvas): string {
+    const { mask } = this.#tokenizer.special;
+    let text = '';
+    let run: number[] = [];
+    for (const token of [...canvas.tokens.subarray(canvas.decidedRun()), mask]) {
+      if (token !== mask) run.push(token);
+      else {
+        text += this.#tokenizer.decode(run).replaceAll('\ufffd', '');
+        run = [];
+      }
+    }
+    return text;
+  }
+
+  /** The first place at which the text ends. */
+  #cutOf(text: string): Cut | undefined {
+    const at = findStop(text, this.#stops);
+    const end = this.#ends?.(at < 0 ? text : text.slice(0, at));
+    if (end !== undefined && (at < 0 || end < at)) return { at: end, ending: { by: 'editor' } };
+    return at < 0 ? undefined : { at, ending: { by: 'stop', stop: stopAt(text, at, this.#stops)! } };
   }
 }

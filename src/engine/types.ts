@@ -18,6 +18,11 @@ export interface GenerateRequest {
   maxTokens: number;
   /** Stop strings: the text ends before the first one found. */
   stop: readonly string[];
+  /**
+   * Says where a text ends for a reason of the caller's, such as that an editor would show no more of it: a length in UTF-16 units, or
+   * undefined while it may go on. Called with beginnings of the text; must not change its mind as the text grows.
+   */
+  ends?: (text: string) => number | undefined;
   /** 0 is greedy decoding; the choice of token is sampled above 0. */
   temperature: number;
   /** Nucleus of the probability mass to sample from, in (0, 1]. */
@@ -102,7 +107,7 @@ export interface SlotView {
   state: 'mask' | 'token' | 'end' | 'dropped';
   /** How this step changed the slot; absent when it did not. */
   change?: 'reveal' | 'edit' | 'remask' | 'drop' | undefined;
-  /** The decided token; for a mask the best token at the moment. Bytes that are no whole character are U+FFFD. */
+  /** The decided token; for a mask the best token at the moment. Whole characters: empty while bytes of one are missing. */
   text: string;
   /** Probability of `text`: for a decided token as of its reveal or last edit. 0 where nothing is predicted. */
   confidence: number;
@@ -130,20 +135,43 @@ export interface Usage {
 export interface Completion {
   text: string;
   finishReason: 'stop' | 'length';
+  /** What `finishReason` does not tell, where the engine knows it. */
+  ending?: Ending;
   usage: Usage;
-  /** Mean log-probability (natural logarithm) of the emitted tokens; 0 when none was emitted. */
+  /**
+   * Mean log-probability (natural logarithm) of the tokens of `text`. Of an empty text that was meant to be empty, the log-probability of
+   * what ended it; 0 when nothing was decided.
+   */
   confidence: number;
   /** The text token by token, where the engine knows it. Together they are `text`. */
   tokens?: readonly EmittedToken[];
 }
 
+/** Why a text ended. */
+export interface Ending {
+  /**
+   * - `end`: the model ended it
+   * - `stop`: at a stop string
+   * - `editor`: an editor would show no more (`GenerateRequest.ends`, src/api/editor)
+   * - `unsure`: it was withheld, because the model was not sure enough
+   * - `max_tokens`: at its bound of tokens
+   * - `budget`: at its bound of steps or of time
+   */
+  by: 'end' | 'stop' | 'editor' | 'unsure' | 'max_tokens' | 'budget';
+  /** Which of the stop strings. */
+  stop?: string;
+}
+
 export interface EmittedToken {
   /** Whole characters: the empty string while bytes of one are missing. */
   text: string;
+  /** The token's name where it is no whole character: `bytes:\xe2\x9c`. */
+  bytes?: string;
   /** Natural logarithm of its probability over the vocabulary, as of its reveal or last edit. */
   logProbability: number;
   /**
-   * The most probable tokens in its place, best first, if requested. If it is none of them, it is added as the last.
+   * The most probable tokens in its place, best first, if requested. If it is none of them, it is added as the last; it
+   * has the name that `labelOf` gives.
    */
   alternatives?: readonly Alternative[];
 }

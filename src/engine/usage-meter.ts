@@ -41,20 +41,25 @@ export class UsageMeter {
     }
   }
 
-  /** Runs a part of a measured piece that computes context. */
+  /** Runs a part of a measured piece that reads context. */
   measurePrefill<T>(part: () => T): T {
     const start = performance.now();
     try {
       return part();
     } finally {
-      this.#prefillMs += performance.now() - start;
+      this.#notePrefill(performance.now() - start);
     }
   }
 
-  /** Adds a share of a pass that served several requests, of which `readMs` computed context. */
+  /** Adds a share of a pass that served several requests, of which `readMs` read context. */
   spend(ms: number, readMs: number): void {
     this.cpuMs += ms;
-    this.#prefillMs += readMs;
+    this.#notePrefill(readMs);
+  }
+
+  /** What is read after the first step is what was written meanwhile, and belongs to the writing. */
+  #notePrefill(ms: number): void {
+    if (this.steps === 0) this.#prefillMs += ms;
   }
 
   /** Call before each step: the time limit of denoising counts from the first one. */

@@ -5,13 +5,17 @@ export interface ObservedEngine {
   readonly waiting?: number;
 }
 
+/** Tokens of an answer. */
+export interface ObservedTokens {
+  readonly promptTokens: number;
+  readonly cachedTokens: number;
+  readonly completionTokens: number;
+}
+
 /** What is observed of a completion, as far as its engine tells. */
 export interface ObservedCompletion {
   readonly finishReason: 'stop' | 'length';
-  readonly usage: {
-    readonly promptTokens: number;
-    readonly cachedTokens: number;
-    readonly completionTokens: number;
+  readonly usage: ObservedTokens & {
     readonly steps: number;
     readonly slotEvaluations: number;
     readonly cpuMs: number;
@@ -42,6 +46,8 @@ export class Observation {
   engine: ObservedEngine | undefined;
   /** The backend that answered, when it was not the local model. */
   backend: string | undefined;
+  /** Tokens that this backend says it has read and written; undefined where it does not say. */
+  backendUsage: ObservedTokens | undefined;
   /** Code of the error that ended the answer, also when its status had been sent before. */
   errorCode: string | undefined;
   /** Completions that came to their end. */

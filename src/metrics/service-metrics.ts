@@ -1,5 +1,5 @@
 /** What the service counts. Names and units follow https://prometheus.io/docs/practices/naming/ */
-import type { Observation, ObservedEngine } from './observation.ts';
+import type { Observation, ObservedEngine, ObservedTokens } from './observation.ts';
 import { Registry } from './registry.ts';
 
 /** From a cached key stroke to the default time limit. */
@@ -52,13 +52,16 @@ export class ServiceMetrics {
   );
   readonly #promptTokens = this.#registry.counter(
     'quicksilver_prompt_tokens_total',
-    'Tokens of prompts and suffixes that the model saw.',
+    'Tokens of prompts and suffixes that the model saw; with a label, those that a backend says it saw.',
   );
   readonly #cachedTokens = this.#registry.counter(
     'quicksilver_cached_tokens_total',
-    'Prompt tokens that were found in the prefix cache.',
+    'Prompt tokens that were found in the prefix cache; with a label, in that of a backend.',
   );
-  readonly #completionTokens = this.#registry.counter('quicksilver_completion_tokens_total', 'Tokens generated.');
+  readonly #completionTokens = this.#registry.counter(
+    'quicksilver_completion_tokens_total',
+    'Tokens generated; with a label, by a backend.',
+  );
   #inFlight = 0;
   #engine: ObservedEngine | undefined;
 
@@ -85,15 +88,22 @@ export class ServiceMetrics {
     if (observation.backend !== undefined) {
       this.#backendAnswers.add(1, { backend: observation.backend, status: String(status) });
     }
+    if (observation.backend !== undefined && observation.backendUsage !== undefined) {
+      this.#addTokens(observation.backendUsage, { backend: observation.backend });
+    }
     for (const outcome of observation.outcomes) this.#completions.add(1, { outcome });
     for (const { usage } of observation.completions) {
       if (usage.queueMs !== undefined) this.#queueTime.observe(usage.queueMs / 1000);
       this.#steps.observe(usage.steps);
       this.#slotEvaluations.add(usage.slotEvaluations);
-      this.#promptTokens.add(usage.promptTokens);
-      this.#cachedTokens.add(usage.cachedTokens);
-      this.#completionTokens.add(usage.completionTokens);
+      this.#addTokens(usage);
     }
+  }
+
+  #addTokens(tokens: ObservedTokens, labels: Readonly<Record<string, string>> = {}): void {
+    this.#promptTokens.add(tokens.promptTokens, labels);
+    this.#cachedTokens.add(tokens.cachedTokens, labels);
+    this.#completionTokens.add(tokens.completionTokens, labels);
   }
 
   /** The page of the text format. */

@@ -8,6 +8,15 @@ const KEY_BYTES = 32;
 /** Lets secret scanners, and people, tell what a leaked string is. */
 const KEY_PREFIX = 'qs_';
 
+/**
+ * Clients of the Hugging Face Hub that send no other tokens want this and at least 34 letters or digits (llama.cpp, common/hf-cache.cpp), or only the
+ * first of it (`@huggingface/hub`).
+ */
+const HUB_KEY_PREFIX = 'hf_';
+const ALPHANUMERIC = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789';
+/** As many as make up 256 bits. */
+const HUB_KEY_LETTERS = 43;
+
 export interface ApiKey {
   /** Whose key it is, for logs and rate limits. Two keys may share a name, so that one can follow the other. */
   name: string;
@@ -31,12 +40,35 @@ export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
   return difference === 0;
 }
 
+interface NewKeyOptions {
+  /** In the form of the Hub's tokens, for clients of the mirror. */
+  forHub?: boolean;
+}
+
 /** A fresh key, and its line for `API_KEYS`. The key is not kept anywhere. */
-export async function newKey(name: string): Promise<{ key: string; line: string }> {
-  const random = crypto.getRandomValues(new Uint8Array(KEY_BYTES));
-  const base64 = btoa(String.fromCharCode(...random));
-  const key = KEY_PREFIX + base64.replaceAll('+', '-').replaceAll('/', '_').replace(/=+$/, '');
+export async function newKey(
+  name: string,
+  { forHub = false }: NewKeyOptions = {},
+): Promise<{ key: string; line: string }> {
+  const key = forHub ? HUB_KEY_PREFIX + randomLetters(HUB_KEY_LETTERS) : KEY_PREFIX + randomBase64(KEY_BYTES);
   return { key, line: `${name}:${toHex(await sha256(key))}` };
+}
+
+/** URL-safe, without padding. */
+function randomBase64(bytes: number): string {
+  const base64 = btoa(String.fromCharCode(...crypto.getRandomValues(new Uint8Array(bytes))));
+  return base64.replaceAll('+', '-').replaceAll('/', '_').replace(/=+$/, '');
+}
+
+/** Each of the letters and digits with the same probability: bytes beyond their last multiple are drawn again. */
+function randomLetters(length: number): string {
+  const limit = 256 - (256 % ALPHANUMERIC.length);
+  let letters = '';
+  while (letters.length < length) {
+    const [byte] = crypto.getRandomValues(new Uint8Array(1));
+    if (byte! < limit) letters += ALPHANUMERIC[byte! % ALPHANUMERIC.length];
+  }
+  return letters;
 }
 
 async function sha256(text: string): Promise<Uint8Array> {

@@ -11,9 +11,29 @@ export function isStream(response: Response): boolean {
   return response.body !== null && STREAM_TYPES.test(response.headers.get('content-type') ?? '');
 }
 
-/** Calls `ended` once: at the end of a stream, and right away for any other answer. To be used after `next()`. */
+declare module 'hono' {
+  interface ContextVariableMap {
+    /** The end of a body that its handler watches itself; see `watchedBody`. */
+    bodyEnd: Promise<BodyEnd> | undefined;
+  }
+}
+
+/**
+ * Of a body that takes long to send and is not of a type of streams, such as a file: its end is that of the answer. For handlers, which give the
+ * stream that is returned; so a stream that knows its length can still be made of it.
+ */
+export function watchedBody(c: Context, body: ReadableStream<Uint8Array>): ReadableStream<Uint8Array> {
+  const end = Promise.withResolvers<BodyEnd>();
+  c.set('bodyEnd', end.promise);
+  return watched(body, end.resolve);
+}
+
+/** Calls `ended` once: at the end of a stream or a watched body, and right away for any other answer. To be used after `next()`. */
 export function onBodyEnd(c: Context, ended: (how: BodyEnd) => void): void {
-  if (isStream(c.res)) c.res = new Response(watched(c.res.body!, ended), c.res);
+  const watchedEnd = c.get('bodyEnd');
+  // An error handler may have put another answer in its place.
+  if (watchedEnd !== undefined && c.res.body !== null) void watchedEnd.then(ended);
+  else if (isStream(c.res)) c.res = new Response(watched(c.res.body!, ended), c.res);
   else ended('sent');
 }
 

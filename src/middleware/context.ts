@@ -7,5 +7,7 @@ declare module 'hono' {
     observation: Observation | undefined;
     /** Set by `timeLimit`; aborts with the ApiError that the client gets. */
     timeLimit: AbortSignal | undefined;
+    /** Set by `timeLimit`: when that will be, in Unix milliseconds. */
+    timeLimitEndsMs: number | undefined;
   }
 }

@@ -79,7 +79,9 @@ interface Ending {
 }
 
 function logLine(c: Context, { route, status, durationMs, end, observation }: Ending): LogLine {
-  const { work, backend, errorCode } = observation;
+  const { work, backend, backendUsage, errorCode } = observation;
+  // Of the answer that was given: where a backend gave it, the work of the local model was in vain.
+  const tokens = backend === undefined ? work : backendUsage;
   const client = c.get('client');
   return {
     time: new Date().toISOString(),
@@ -93,13 +95,12 @@ function logLine(c: Context, { route, status, durationMs, end, observation }: En
     ...(backend !== undefined && { backend }),
     ...(errorCode !== undefined && { error: errorCode }),
     ...(end !== 'sent' && { end }),
-    ...(work && {
-      prompt_tokens: work.promptTokens,
-      cached_tokens: work.cachedTokens,
-      completion_tokens: work.completionTokens,
-      steps: work.steps,
-      slot_evaluations: work.slotEvaluations,
+    ...(tokens && {
+      prompt_tokens: tokens.promptTokens,
+      cached_tokens: tokens.cachedTokens,
+      completion_tokens: tokens.completionTokens,
     }),
+    ...(work && { steps: work.steps, slot_evaluations: work.slotEvaluations }),
     ...(work?.queueMs !== undefined && { queue_ms: Math.round(work.queueMs) }),
   };
 }

@@ -24,6 +24,7 @@ export function timeLimit({ limitMs = DEFAULT_TIME_LIMIT_MS }: TimeLimitOptions 
       exceeded.reject(error);
     }, limitMs);
     c.set('timeLimit', limit.signal);
+    c.set('timeLimitEndsMs', Date.now() + limitMs);
     await Promise.race([next(), exceeded.promise]);
     onBodyEnd(c, () => clearTimeout(timer));
   };

@@ -1,60 +1,108 @@
 /**
  * Files by their hash, in segments. A file that is not there is pulled from its origin once; whoever reads it meanwhile follows the pull from
  * segment to segment, at a pace of his own and from any offset. A pull that is cut goes on where it was, also in another process, since what is
- * stored stays. The last segment and the index are written when the whole has the right hash: without them a file is not there.
+ * stored stays. The last segment is given when the whole has the right hash, to readers who had nothing else of the file.
  */
 import { StoreFailed, WeightsDamaged, WeightsMissing } from '../weights/errors.ts';
-import { sliced } from '../weights/range.ts';
 import { type ResumingOptions, STALL_MS } from '../weights/resuming.ts';
-import type { ByteRange, WritableStore } from '../weights/store.ts';
+import type { ByteRange, Bytes, WritableStore } from '../weights/store.ts';
 import { openVerified } from '../weights/verify.ts';
-import { type OpenOrigin, Pull } from './pull.ts';
-import {
-  type BlobIndex,
-  type HubBlob,
-  indexName,
-  indexSchema,
-  SEGMENT_BYTES,
-  segmentName,
-  segmentSize,
-} from './segments.ts';
+import { BlobFolder } from './blob-folder.ts';
+import { MirrorError, StoreUnwritable } from './errors.ts';
+import { handThrough } from './hand-through.ts';
+import { Leases } from './lease.ts';
+import { fetchSegment, hashOf, type OpenOrigin, Pull } from './pull.ts';
+import { type BlobIndex, type HubBlob, SEGMENT_BYTES, segmentCount, segmentName, segmentSize } from './segments.ts';
 import { Semaphore } from './semaphore.ts';
 
 /** Segments that are in memory at a time: with their copies on the way to the store, well under half of an isolate. */
 const WRITES_AT_ONCE = 4;
 
+/** After a write that failed the store is left alone for as long. */
+const UNWRITABLE_MS = 30_000;
+
 interface BlobsOptions extends Pick<ResumingOptions, 'stallMs' | 'retryDelayMs'> {
   store: WritableStore;
+  /** Told what is done of the mirror's own accord. */
+  log?: (message: string) => void;
   segmentBytes?: number;
+  /** Milliseconds after which the pull of a process that does not renew it is taken over. */
+  leaseMs?: number;
 }
 
 export interface OpenBlob {
-  /** The bytes of the range. Breaks off before the end when the file turns out to be damaged or cannot be had. */
+  /** Breaks off before the end when the file turns out to be damaged or cannot be had. */
   stream: ReadableStream<Uint8Array>;
-  /** The pull under way, to be kept alive when the reader leaves. */
-  pull: Promise<void> | undefined;
+  /** False when all of the file is given, since a part of it could be joined to what is wrong. */
+  isPart: boolean;
+}
+
+interface Reading {
+  blob: HubBlob;
+  origin: OpenOrigin;
+  range: Required<ByteRange>;
+  index: BlobIndex | undefined;
+  pull: Pull | undefined;
 }
 
 export class Blobs {
-  readonly #options: Required<Pick<BlobsOptions, 'store' | 'segmentBytes' | 'stallMs'>> & BlobsOptions;
+  readonly #options: Required<Pick<BlobsOptions, 'store' | 'segmentBytes' | 'stallMs' | 'log'>> & BlobsOptions;
+  readonly #folder: BlobFolder;
+  readonly #leases: Leases;
   #turns = new Semaphore(WRITES_AT_ONCE);
   readonly #pulls = new Map<string, Pull>();
+  #unwritableUntilMs = 0;
 
   constructor(options: BlobsOptions) {
-    this.#options = { segmentBytes: SEGMENT_BYTES, stallMs: STALL_MS, ...options };
+    this.#options = { segmentBytes: SEGMENT_BYTES, stallMs: STALL_MS, log: () => {}, ...options };
+    this.#folder = new BlobFolder(options.store);
+    this.#leases = new Leases({
+      store: options.store,
+      ...(options.leaseMs !== undefined && { leaseMs: options.leaseMs }),
+    });
   }
 
-  /** Opens a range of a file, pulling it from `origin` if need be. */
-  async open(blob: HubBlob, range: Required<ByteRange>, origin: OpenOrigin): Promise<OpenBlob> {
-    const index = await this.#index(blob);
+  /**
+   * Opens a range of a file, or all of it, pulling it from `origin` if need be. Resolves when the first bytes are there.
+   * @param keepAlive gets the pull that this begins or joins: it goes on when the reader leaves.
+   * @throws what the origin throws; StoreFailed when the store cannot be read.
+   */
+  async open(
+    blob: HubBlob,
+    range: Required<ByteRange> | undefined,
+    origin: OpenOrigin,
+    keepAlive: (pull: Promise<unknown>) => void = () => {},
+  ): Promise<OpenBlob> {
+    const whole = { offset: 0, length: blob.size };
+    if (blob.size === 0) return { stream: emptyStream(blob), isPart: false };
+    const index = await this.#folder.index(blob);
+    const isPart = range !== undefined && !(isEnd(blob, range) && !(await this.#folder.mayBeResumed(blob, index)));
+    if (index === undefined && Date.now() < this.#unwritableUntilMs) return this.#handedThrough(blob, origin);
     const pull = index === undefined ? this.#pull(blob, origin) : undefined;
-    return { stream: streamOf(this.#read(blob, range, index, pull)), pull: pull?.done };
+    if (pull !== undefined) keepAlive(pull.done);
+    try {
+      return { stream: await begun(this.#read({ blob, origin, range: isPart ? range : whole, index, pull })), isPart };
+    } catch (error) {
+      if (!(error instanceof StoreUnwritable)) throw error;
+      this.#unwritableUntilMs = Date.now() + UNWRITABLE_MS;
+      this.#options.log(`${error.message}: files are handed through without being kept`);
+      return this.#handedThrough(blob, origin);
+    }
+  }
+
+  async #handedThrough(blob: HubBlob, origin: OpenOrigin): Promise<OpenBlob> {
+    const onGiven = async (verdict: 'wrong' | 'unknown') => {
+      this.#folder.doubt(blob);
+      if (verdict === 'wrong') await this.#folder.recall(blob);
+    };
+    return { stream: await begun(handThrough(blob, origin, { ...this.#options, onGiven })), isPart: false };
   }
 
   #pull(blob: HubBlob, origin: OpenOrigin): Pull {
     let pull = this.#pulls.get(blob.oid);
     if (pull === undefined) {
-      pull = new Pull(blob, origin, { ...this.#options, turns: this.#turns });
+      const shared = { folder: this.#folder, leases: this.#leases, turns: this.#turns };
+      pull = new Pull(blob, origin, { ...this.#options, ...shared });
       this.#pulls.set(blob.oid, pull);
       const forget = () => this.#forget(blob, pull!);
       pull.done.then(forget, forget);
@@ -66,46 +114,61 @@ export class Blobs {
     if (this.#pulls.get(blob.oid) === pull) this.#pulls.delete(blob.oid);
   }
 
-  /** Undefined when the file is not there, or not whole. */
-  async #index(blob: HubBlob): Promise<BlobIndex | undefined> {
-    const object = await this.#options.store.get(indexName(blob));
-    if (object === null) return undefined;
-    const text = await new Response(object.stream).text();
-    try {
-      const index = indexSchema.parse(JSON.parse(text));
-      return index.size === blob.size ? index : undefined;
-    } catch {
-      return undefined;
-    }
-  }
-
-  async *#read(
-    blob: HubBlob,
-    { offset, length }: Required<ByteRange>,
-    index: BlobIndex | undefined,
-    pull: Pull | undefined,
-  ): AsyncGenerator<Uint8Array> {
+  async *#read({ blob, origin, range, pull, ...reading }: Reading): AsyncGenerator<Uint8Array> {
+    let { index } = reading;
     const segmentBytes = index?.segmentBytes ?? this.#options.segmentBytes;
-    const end = offset + length;
-    for (let position = offset; position < end; ) {
+    const last = segmentCount(blob, segmentBytes) - 1;
+    const given = new Map<number, string>();
+    const end = range.offset + range.length;
+    for (let position = range.offset; position < end; ) {
       const segment = Math.floor(position / segmentBytes);
       const start = segment * segmentBytes;
-      const size = segmentSize(blob, segment, segmentBytes);
-      if (pull !== undefined) await this.#following(blob, pull, segment);
-      const stream = await this.#segment(blob, segment, size, index?.sha256[segment]);
-      const part = { offset: position - start, length: Math.min(end, start + size) - position };
+      if (index === undefined && segment === last) {
+        index = await this.#following(blob, pull!, pull!.done);
+        await this.#checkGiven(blob, index, given, range);
+      }
+      const sha256 = index?.sha256[segment] ?? (await this.#following(blob, pull!, pull!.readable(segment)));
+      const stream = await this.#segment(blob, origin, {
+        segment,
+        sha256,
+        segmentBytes,
+        isVerified: index !== undefined,
+      });
+      given.set(segment, sha256);
+      const length = Math.min(end, start + segmentSize(blob, segment, segmentBytes)) - position;
+      let isGiven = false;
       try {
-        yield* part.length === size ? stream : sliced(stream, part);
+        for await (const chunk of partOf(stream, { offset: position - start, length })) {
+          isGiven = true;
+          yield chunk;
+        }
       } catch (error) {
-        if (error instanceof WeightsDamaged) await this.#drop(blob, segment);
+        if (error instanceof WeightsDamaged) await this.#damaged(blob, { segment, sha256, isGiven });
         throw error;
       }
-      position += part.length;
+      position += length;
     }
   }
 
-  /** Waits for a segment of a pull, unless nothing comes any more: the request that the pull belongs to may be gone. */
-  async #following(blob: HubBlob, pull: Pull, segment: number): Promise<void> {
+  /** The end of a file is given to those whose beginning is right: what was given here, and what was given before. */
+  async #checkGiven(
+    blob: HubBlob,
+    index: BlobIndex,
+    given: ReadonlyMap<number, string>,
+    range: Required<ByteRange>,
+  ): Promise<void> {
+    for (const [segment, sha256] of given) {
+      if (index.sha256[segment] === sha256) continue;
+      await this.#folder.recall(blob);
+      throw new WeightsDamaged(segmentName(blob, segment, sha256), `SHA-256 ${index.sha256[segment]}`, sha256);
+    }
+    if (isEnd(blob, range) && !(await this.#folder.mayBeResumed(blob, index))) {
+      throw new WeightsDamaged(blob.oid, 'a beginning that was right', 'one that was recalled');
+    }
+  }
+
+  /** Waits for something of a pull, unless nothing comes any more: the request that the pull belongs to may be gone. */
+  async #following<Result>(blob: HubBlob, pull: Pull, awaited: Promise<Result>): Promise<Result> {
     let timer: ReturnType<typeof setTimeout> | undefined;
     const stalled = new Promise<never>((_, reject) => {
       timer = setTimeout(() => {
@@ -115,42 +178,100 @@ export class Blobs {
         reject(new StoreFailed(blob.oid, 'is pulled no further'));
       }, 2 * this.#options.stallMs);
     });
-    await Promise.race([pull.readable(segment), stalled]).finally(() => clearTimeout(timer));
+    return await Promise.race([awaited, stalled]).finally(() => clearTimeout(timer));
   }
 
-  async #segment(blob: HubBlob, segment: number, size: number, sha256?: string): Promise<ReadableStream<Uint8Array>> {
-    const { store } = this.#options;
-    const name = segmentName(blob, segment);
-    if (sha256 === undefined) {
-      const object = await store.get(name);
-      if (object?.size === size) return object.stream;
-      throw new WeightsMissing([name]);
+  /** Errors with WeightsDamaged before its end when it is not what its name says. */
+  async #segment(
+    blob: HubBlob,
+    origin: OpenOrigin,
+    {
+      isVerified,
+      segmentBytes,
+      ...wanted
+    }: { segment: number; sha256: string; segmentBytes: number; isVerified: boolean },
+  ): Promise<ReadableStream<Uint8Array>> {
+    const name = segmentName(blob, wanted.segment, wanted.sha256);
+    const size = segmentSize(blob, wanted.segment, segmentBytes);
+    const object = await this.#options.store.get(name);
+    if (object !== null && (object.size === undefined || object.size === size)) {
+      const source = { size: async () => size, open: async () => object.stream };
+      return (await openVerified(source, { path: name, size, sha256: wanted.sha256 })).stream;
     }
-    const source = { size: async () => size, open: async (file: string) => (await store.get(file))?.stream ?? null };
-    try {
-      return (await openVerified(source, { path: name, size, sha256 })).stream;
-    } catch (error) {
-      if (error instanceof WeightsMissing) await this.#drop(blob, segment);
-      throw error;
-    }
+    await object?.stream.cancel();
+    if (!isVerified) throw new WeightsMissing([name]);
+    const bytes = await this.#turns.run(async () => {
+      const fetched = await fetchSegment(blob, origin, wanted, { ...this.#options, segmentBytes });
+      await this.#options.store.put(name, fetched).catch((error: unknown) => this.#options.log(String(error)));
+      return fetched;
+    });
+    this.#options.log(`${name} was missing in the store and was fetched again`);
+    return streamOf(bytes);
   }
 
-  /** Forgets a segment, so that the next reader has it fetched again. */
-  async #drop(blob: HubBlob, segment: number): Promise<void> {
-    await this.#options.store.delete(indexName(blob));
-    await this.#options.store.delete(segmentName(blob, segment));
+  /** What is damaged in the store is removed, so that the next reader has it fetched again. */
+  async #damaged(
+    blob: HubBlob,
+    { segment, sha256, isGiven }: { segment: number; sha256: string; isGiven: boolean },
+  ): Promise<void> {
+    if (isGiven) await this.#folder.recall(blob);
+    await this.#folder.deleteSegment(blob, segment, sha256);
   }
 }
 
-function streamOf(chunks: AsyncGenerator<Uint8Array>): ReadableStream<Uint8Array> {
-  return new ReadableStream({
-    async pull(controller) {
-      const { done, value } = await chunks.next();
-      if (done) controller.close();
-      else controller.enqueue(value);
+/** Whether a range ends a file that somebody else may have begun. */
+function isEnd({ size }: HubBlob, { offset, length }: Required<ByteRange>): boolean {
+  return offset > 0 && offset + length === size;
+}
+
+/** A stream of the chunks whose first one is there. */
+async function begun(chunks: AsyncGenerator<Uint8Array>): Promise<ReadableStream<Uint8Array>> {
+  let first: IteratorResult<Uint8Array> | undefined = await chunks.next();
+  return new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        const { done, value } = first ?? (await chunks.next());
+        first = undefined;
+        if (done) controller.close();
+        else controller.enqueue(value);
+      },
+      async cancel() {
+        await chunks.return(undefined);
+      },
     },
-    async cancel() {
-      await chunks.return(undefined);
+    { highWaterMark: 0 },
+  );
+}
+
+/** A part of a stream that is read to its end all the same: the last chunk waits for what the end of the stream says of all of it. */
+async function* partOf(
+  stream: ReadableStream<Uint8Array>,
+  { offset, length }: Required<ByteRange>,
+): AsyncGenerator<Uint8Array> {
+  let position = 0;
+  let held: Uint8Array | undefined;
+  for await (const chunk of stream) {
+    const part = chunk.subarray(Math.max(0, offset - position), Math.max(0, offset + length - position));
+    position += chunk.byteLength;
+    if (part.byteLength === 0) continue;
+    if (held !== undefined) yield held;
+    held = part;
+  }
+  if (held !== undefined) yield held;
+}
+
+function streamOf(bytes: Bytes): ReadableStream<Uint8Array> {
+  return new ReadableStream<Uint8Array>({
+    start(controller) {
+      controller.enqueue(bytes);
+      controller.close();
     },
   });
+}
+
+/** @throws MirrorError 502 when nothing is not what the hub lists. */
+function emptyStream(blob: HubBlob): ReadableStream<Uint8Array> {
+  if (hashOf(blob).digest('hex') !== blob.oid)
+    throw new MirrorError(502, 'What the hub lists of the file cannot be true.');
+  return new ReadableStream({ start: (controller) => controller.close() });
 }

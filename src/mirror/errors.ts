@@ -9,20 +9,42 @@ export class MirrorError extends Error {
   readonly code: HubErrorCode | undefined;
   /** The commit in which something was not found; the client remembers that it is not there. */
   readonly commit: string | undefined;
+  /** When it is worth to ask again. */
+  readonly retryAfterSeconds: number | undefined;
 
   /** The message is for the client. */
-  constructor(status: number, message: string, { code, commit, cause }: MirrorErrorOptions = {}) {
+  constructor(status: number, message: string, { code, commit, retryAfterSeconds, cause }: MirrorErrorOptions = {}) {
     super(message, { cause });
     this.status = status;
     this.code = code;
     this.commit = commit;
+    this.retryAfterSeconds = retryAfterSeconds;
   }
 }
 
 interface MirrorErrorOptions {
   code?: HubErrorCode | undefined;
-  commit?: string;
+  commit?: string | undefined;
+  retryAfterSeconds?: number | undefined;
   cause?: unknown;
+}
+
+/** The store does not take what is to be kept; what it has can still be read. */
+export class StoreUnwritable extends Error {
+  override readonly name = 'StoreUnwritable';
+
+  constructor(cause: unknown) {
+    super(`the store cannot be written to: ${cause instanceof Error ? cause.message : cause}`, { cause });
+  }
+}
+
+/** @throws StoreUnwritable for whatever `write` rejects with. */
+export async function writing<Result>(write: Promise<Result>): Promise<Result> {
+  try {
+    return await write;
+  } catch (error) {
+    throw new StoreUnwritable(error);
+  }
 }
 
 export function repoNotFound(repo: string): MirrorError {

@@ -1,5 +1,9 @@
-/** What the hub's API says of a repository, made of a snapshot. Hashes of Xet are left out, so that clients download over HTTP, from here. */
+/**
+ * What the hub's API says of a repository, made of a snapshot. Hashes of Xet are left out, so that clients download over HTTP, from here; last
+ * commits too, which are not kept.
+ */
 import { MirrorError } from './errors.ts';
+import type { HubBlob } from './segments.ts';
 import type { Snapshot, TreeEntry } from './upstream.ts';
 
 /** The answer of `/api/models/REPO`; with `blobs`, sizes and hashes too. */
@@ -30,4 +34,24 @@ export function treeOf({ info, tree }: Snapshot, folder: string, recursive: bool
     throw new MirrorError(404, 'There is no such folder.', { code: 'EntryNotFound', commit: info.sha });
   }
   return recursive ? below : below.filter(({ path }) => !path.slice(prefix.length).includes('/'));
+}
+
+/** The answer of `/api/models/REPO/paths-info/REVISION`: of the files and folders that are there; the others are left out. */
+export function pathsInfo({ tree }: Snapshot, paths: readonly string[]): TreeEntry[] {
+  const wanted = new Set(paths.map((path) => path.replace(/\/+$/, '')));
+  return tree.filter(({ path }) => wanted.has(path));
+}
+
+/** The answer of `/api/models/REPO/refs`: the branch whose snapshot it is. */
+export function references({ info }: Snapshot, branch: string): object {
+  return {
+    branches: [{ name: branch, ref: `refs/heads/${branch}`, targetCommit: info.sha }],
+    converts: [],
+    tags: [],
+  };
+}
+
+/** What git has of a file in LFS: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md */
+export function lfsPointer({ oid, size }: HubBlob): string {
+  return `version https://git-lfs.github.com/spec/v1\noid sha256:${oid}\nsize ${size}\n`;
 }

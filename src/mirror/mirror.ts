@@ -1,6 +1,7 @@
 /** A mirror of a Hugging Face hub in a store: what may be mirrored, where a revision points, and the files. */
-import type { StoredObject, WritableStore } from '../weights/store.ts';
-import { Blobs } from './blobs.ts';
+import { WeightsDamaged, WeightsMissing } from '../weights/errors.ts';
+import type { ByteRange, StoredObject, WritableStore } from '../weights/store.ts';
+import { Blobs, type OpenBlob } from './blobs.ts';
 import { MirrorError, repoNotFound } from './errors.ts';
 import { checkRepo, checkRevision, isAllowed } from './names.ts';
 import type { HubBlob } from './segments.ts';
@@ -12,6 +13,7 @@ export interface HubFile extends HubBlob {
   repo: string;
   commit: string;
   path: string;
+  entry: TreeEntry;
 }
 
 interface MirrorOptions {
@@ -29,9 +31,9 @@ export class Mirror {
   readonly #snapshots: Snapshots;
 
   constructor({ repos, url, token, refreshMs }: MirrorSettings, { store, log, ...options }: MirrorOptions) {
-    this.blobs = new Blobs({ store, ...options });
+    this.blobs = new Blobs({ store, log, ...options });
     this.#repos = repos;
-    this.#upstream = upstreamOf({ url, token, ...options });
+    this.#upstream = upstreamOf({ url, token, log, ...options });
     this.#snapshots = new Snapshots({ store, upstream: this.#upstream, refreshMs, log });
   }
 
@@ -49,13 +51,24 @@ export class Mirror {
     if (entry === undefined) {
       throw new MirrorError(404, `${repo} has no such file.`, { code: 'EntryNotFound', commit: info.sha });
     }
-    return { repo, commit: info.sha, path, ...blobOf(entry) };
+    return { repo, commit: info.sha, path, entry, ...blobOf(entry) };
   }
 
-  open(file: HubFile, range: { offset: number; length: number }) {
+  /** @throws MirrorError when the hub does not give it, or gives something else; StoreFailed when the store cannot be read. */
+  async open(
+    file: HubFile,
+    range: Required<ByteRange> | undefined,
+    keepAlive: (pull: Promise<unknown>) => void,
+  ): Promise<OpenBlob> {
     const origin = async (offset: number): Promise<StoredObject | null> =>
       this.#upstream.file(file.repo, file.commit, file.path, offset);
-    return this.blobs.open(file, range, origin);
+    try {
+      return await this.blobs.open(file, range, origin, keepAlive);
+    } catch (cause) {
+      // Missing is what a pull found damaged, and removed, after the reader had joined it.
+      if (!(cause instanceof WeightsDamaged || cause instanceof WeightsMissing)) throw cause;
+      throw new MirrorError(502, `What the hub sends of ${file.path} is not what it lists.`, { cause });
+    }
   }
 }
 

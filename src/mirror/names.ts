@@ -35,9 +35,13 @@ export function checkRevision(revision: string): string {
   throw new MirrorError(404, `There is no revision ${revision} here.`, { code: 'RevisionNotFound' });
 }
 
-/** A path that stays inside the folder into which a client unpacks a repository, on any system. */
+/** What an absolute path begins with on Windows. A colon elsewhere is a letter like others. */
+const DRIVE = /^[a-z]:/i;
+
+/** A path that stays inside the folder into which a client unpacks a repository, on any system, and that can be put into an address. */
 export function isSafePath(path: string): boolean {
-  return path.length <= 1024 && !/[\\:\p{Cc}]/u.test(path) && path.split('/').every((part) => !/^\.{0,2}$/.test(part));
+  if (path.length > 1024 || !path.isWellFormed() || /[\\\p{Cc}]/u.test(path)) return false;
+  return !DRIVE.test(path) && path.split('/').every((part) => !/^\.{0,2}$/.test(part));
 }
 
 /** Where a repository's own things are kept in the store. */

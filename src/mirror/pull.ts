@@ -1,33 +1,46 @@
-/** Fetches one file into the store, segment by segment, for all who want it. */
+/** Fetches one file into the store, segment by segment, for all who want it; or follows the process that does. */
 import { createHash, type Hash } from 'node:crypto';
 import { StoreFailed, WeightsDamaged } from '../weights/errors.ts';
 import { type ResumingOptions, resuming } from '../weights/resuming.ts';
 import type { Bytes, StoredObject, WritableStore } from '../weights/store.ts';
 import { blocks } from '../weights/write.ts';
-import { type BlobIndex, type HubBlob, indexName, segmentCount, segmentName, segmentSize } from './segments.ts';
+import type { BlobFolder } from './blob-folder.ts';
+import { writing } from './errors.ts';
+import type { Lease, LeaseRecord, Leases } from './lease.ts';
+import { type BlobIndex, type HubBlob, leaseName, segmentCount, segmentName, segmentSize } from './segments.ts';
 import type { Semaphore } from './semaphore.ts';
 
 /** The file at its origin, from `offset` on. Null when it is not there. */
 export type OpenOrigin = (offset: number) => Promise<StoredObject | null>;
 
-interface PullOptions extends Pick<ResumingOptions, 'stallMs' | 'retryDelayMs'> {
+/** Between looks at what another process has stored. */
+const FIRST_LOOK_MS = 100;
+const LONGEST_LOOK_MS = 1_000;
+
+export interface PullOptions extends Pick<ResumingOptions, 'stallMs' | 'retryDelayMs'> {
   store: WritableStore;
+  folder: BlobFolder;
+  leases: Leases;
   segmentBytes: number;
   /** For each segment one turn: no pull waits for another one to end. */
   turns: Semaphore;
 }
 
 /**
- * A pull that runs from its making on. Segments that an earlier one left in the store are not fetched again; they are read, since the hash is that
- * of the whole. When the hash is wrong all segments are deleted, since nobody can tell which one is to blame.
+ * A pull that runs from its making on, in one process at a time. Segments that an earlier one left in the store are not fetched again; they are
+ * read, since the hash is that of the whole. When the hash is wrong that is noted, and all segments are deleted: nobody can tell which one is to
+ * blame.
+ *
+ * No segment can be read before it is stored and there was no index after that. Who writes an index looks for segments of another content after
+ * it. So of two processes that get different contents at least one learns of it, before the end of the file is given to anybody.
  */
 export class Pull {
-  /** Rejects with what went wrong. */
-  readonly done: Promise<void>;
+  /** The index of the file, found right. Rejects with what went wrong: StoreUnwritable when the store does not take it. */
+  readonly done: Promise<BlobIndex>;
   readonly #blob: HubBlob;
   readonly #origin: OpenOrigin;
   readonly #options: PullOptions;
-  readonly #readable: PromiseWithResolvers<void>[];
+  readonly #readable: PromiseWithResolvers<string>[];
 
   constructor(blob: HubBlob, origin: OpenOrigin, options: PullOptions) {
     this.#blob = blob;
@@ -43,88 +56,178 @@ export class Pull {
     this.done.catch(() => {});
   }
 
-  /** Resolves when the segment can be read in the store. The last one cannot before the whole has been found right. */
-  readable(segment: number): Promise<void> {
+  /** Resolves with its SHA-256 when the segment can be read in the store. Never for the last one: that takes the index. */
+  readable(segment: number): Promise<string> {
     return this.#readable[segment]!.promise;
   }
 
-  async #run(): Promise<void> {
-    const blob = this.#blob;
-    const { store, segmentBytes, turns, ...resumingOptions } = this.#options;
-    const count = this.#readable.length;
-    const last = count - 1;
-    const present = await this.#present();
-    for (const segment of present) if (segment < last) this.#readable[segment]!.resolve();
-    const hash = hashOf(blob);
-    const sha256: string[] = [];
-    let source: AsyncGenerator<Bytes, undefined> | undefined;
-    try {
-      for (let segment = 0; segment < count; segment++) {
-        await turns.run(async () => {
-          const kept = present.has(segment) ? await this.#kept(segment) : undefined;
-          if (kept !== undefined) {
-            await source?.return(undefined);
-            source = undefined;
-          }
-          source ??= kept === undefined ? this.#from(segment, resumingOptions) : undefined;
-          const bytes = kept ?? (await source!.next()).value;
-          if (bytes === undefined) throw new StoreFailed(blob.oid, 'ended before its size', { status: 409 });
-          hash.update(bytes);
-          sha256.push(createHash('sha256').update(bytes).digest('hex'));
-          if (segment === last) await this.#verify(hash);
-          if (kept === undefined) await store.put(segmentName(blob, segment), bytes);
-          this.#readable[segment]!.resolve();
-        });
+  async #run(): Promise<BlobIndex> {
+    const { folder, leases } = this.#options;
+    let overdue: LeaseRecord | undefined;
+    for (;;) {
+      const index = await folder.index(this.#blob);
+      if (index !== undefined) return this.#adopted(index);
+      const lease = await leases.acquire(leaseName(this.#blob), overdue);
+      if (lease === undefined) {
+        overdue = await this.#follow();
+        continue;
       }
-      if (count === 0) await this.#verify(hash);
+      try {
+        const fetched = await this.#fetch(lease);
+        if (fetched !== undefined) return fetched;
+      } finally {
+        await lease.release();
+      }
+    }
+  }
+
+  /** Looks on while another process pulls, until the file is there or that process has stopped: then with its lease, if it left one. */
+  async #follow(): Promise<LeaseRecord | undefined> {
+    const { folder, leases } = this.#options;
+    const over = leases.watch(leaseName(this.#blob));
+    for (let waitMs = FIRST_LOOK_MS; ; waitMs = Math.min(2 * waitMs, LONGEST_LOOK_MS)) {
+      const isWhole = await this.#show();
+      if (isWhole) return undefined;
+      const lease = await over();
+      if (lease !== undefined) return lease === 'free' ? undefined : lease;
+      await new Promise((resolve) => setTimeout(resolve, waitMs));
+      if ((await folder.index(this.#blob)) !== undefined) return undefined;
+    }
+  }
+
+  /** Lets what is stored be read. True when all of the file is there. */
+  async #show(): Promise<boolean> {
+    const { folder, segmentBytes } = this.#options;
+    const present = await folder.segments(this.#blob, segmentBytes);
+    if ((await folder.index(this.#blob)) !== undefined) return true;
+    for (const [segment, sha256] of present) this.#allow(segment, sha256);
+    return false;
+  }
+
+  #allow(segment: number, sha256: string): void {
+    if (segment < this.#readable.length - 1) this.#readable[segment]!.resolve(sha256);
+  }
+
+  #adopted(index: BlobIndex): BlobIndex {
+    if (index.segmentBytes !== this.#options.segmentBytes) {
+      throw new StoreFailed(this.#blob.oid, 'was stored in segments of another size meanwhile', { status: 409 });
+    }
+    for (const [segment, sha256] of index.sha256.entries()) this.#allow(segment, sha256);
+    return index;
+  }
+
+  /** Undefined when another process took over. */
+  async #fetch(lease: Lease): Promise<BlobIndex | undefined> {
+    const { folder, segmentBytes } = this.#options;
+    if (await this.#show()) return undefined;
+    const hasSeveral = this.#readable.length > 1;
+    let sha256 = await this.#fetchSegments(lease);
+    // Nobody has had anything of it yet: a line that damages one answer seldom damages the next.
+    if (sha256 === 'damaged' && !hasSeveral) sha256 = await this.#fetchSegments(lease);
+    if (sha256 === 'damaged') {
+      const isKnown = !hasSeveral || (await folder.recall(this.#blob));
+      if (isKnown) await folder.deleteSegments(this.#blob);
+      throw new WeightsDamaged(this.#blob.oid, `hash ${this.#blob.oid}`, 'another one');
+    }
+    if (sha256 === undefined) return undefined;
+    const index: BlobIndex = { size: this.#blob.size, segmentBytes, sha256 };
+    await folder.complete(this.#blob, index);
+    return index;
+  }
+
+  /** The hashes of all segments, stored and together found right. */
+  async #fetchSegments(lease: Lease): Promise<string[] | 'damaged' | undefined> {
+    const blob = this.#blob;
+    const { store, folder, segmentBytes, turns } = this.#options;
+    const last = this.#readable.length - 1;
+    const present = await folder.segments(blob, segmentBytes);
+    const hash = hashOf(blob);
+    const hashes: string[] = [];
+    let source: AsyncGenerator<Bytes, undefined> | undefined;
+    let isOvertaken = false;
+    let isDamaged = false;
+
+    const one = async (segment: number): Promise<void> => {
+      const known = present.get(segment);
+      const kept = known === undefined ? undefined : await this.#kept(segment, known);
+      if (kept !== undefined) {
+        await source?.return(undefined);
+        source = undefined;
+      }
+      source ??= kept === undefined ? this.#from(segment) : undefined;
+      const bytes = kept ?? (await source!.next()).value;
+      if (bytes === undefined) throw new StoreFailed(blob.oid, 'ended before its size', { status: 409 });
+      hash.update(bytes);
+      const sha256 = sha256Of(bytes);
+      hashes.push(sha256);
+      isDamaged = segment === last && hash.digest('hex') !== blob.oid;
+      if (isDamaged) return;
+      if (kept === undefined) await writing(store.put(segmentName(blob, segment, sha256), bytes));
+      isOvertaken = lease.isLost || (segment < last && (await folder.index(blob)) !== undefined);
+      if (!isOvertaken) this.#allow(segment, sha256);
+    };
+
+    try {
+      for (let segment = 0; segment <= last && !isOvertaken && !isDamaged; segment++) {
+        await turns.run(() => one(segment));
+      }
     } finally {
       await source?.return(undefined);
     }
-    const index: BlobIndex = { size: blob.size, segmentBytes, sha256 };
-    await store.put(indexName(blob), new TextEncoder().encode(JSON.stringify(index)));
+    if (isDamaged || (last < 0 && hash.digest('hex') !== blob.oid)) return 'damaged';
+    return isOvertaken ? undefined : hashes;
   }
 
-  /** Segments that are in the store already, with the right size. */
-  async #present(): Promise<Set<number>> {
-    const { store, segmentBytes } = this.#options;
-    const listed = await store.list(`hf/blobs/${this.#blob.oid}/`);
-    const sizes = new Map(listed.map(({ name, size }) => [name, size]));
-    const segments = this.#readable.keys();
-    return new Set(
-      segments.filter((segment) => {
-        const size = sizes.get(segmentName(this.#blob, segment));
-        return size === segmentSize(this.#blob, segment, segmentBytes);
-      }),
-    );
-  }
-
-  async #kept(segment: number): Promise<Bytes | undefined> {
-    const object = await this.#options.store.get(segmentName(this.#blob, segment));
+  /** A segment of an earlier pull, unless it is damaged: then it is removed. */
+  async #kept(segment: number, sha256: string): Promise<Bytes | undefined> {
+    const { store, folder } = this.#options;
+    const object = await store.get(segmentName(this.#blob, segment, sha256));
     if (object === null) return undefined;
     const bytes = new Uint8Array(await new Response(object.stream).arrayBuffer());
-    return bytes.byteLength === segmentSize(this.#blob, segment, this.#options.segmentBytes) ? bytes : undefined;
+    if (sha256Of(bytes) === sha256) return bytes;
+    await folder.deleteSegment(this.#blob, segment, sha256);
+    return undefined;
   }
 
-  #from(segment: number, options: ResumingOptions): AsyncGenerator<Bytes, undefined> {
-    const { segmentBytes } = this.#options;
-    const { oid, size } = this.#blob;
-    const get = (range?: { offset: number }) => this.#origin(range?.offset ?? 0);
-    // The hash says whether the content is the same; the storage behind a hub has ETags of its own.
-    const chunks = resuming(get, oid, { size, etag: '' }, { ...options, offset: segment * segmentBytes });
-    return blocks(chunks, segmentBytes);
-  }
-
-  async #verify(hash: Hash): Promise<void> {
-    const actual = hash.digest('hex');
-    const { oid } = this.#blob;
-    if (actual === oid) return;
-    const { store } = this.#options;
-    for (const segment of this.#readable.keys()) await store.delete(segmentName(this.#blob, segment));
-    throw new WeightsDamaged(oid, `hash ${oid}`, actual);
+  #from(segment: number): AsyncGenerator<Bytes, undefined> {
+    return blocks(fromOrigin(this.#blob, this.#origin, segment, this.#options), this.#options.segmentBytes);
   }
 }
 
-function hashOf({ oid, size }: HubBlob): Hash {
+/** The bytes of a file at its origin, from a segment on. */
+export function fromOrigin(
+  { oid, size }: HubBlob,
+  origin: OpenOrigin,
+  segment: number,
+  { segmentBytes, stallMs, retryDelayMs }: Pick<PullOptions, 'segmentBytes' | 'stallMs' | 'retryDelayMs'>,
+): AsyncGenerator<Uint8Array> {
+  const get = (range?: { offset: number }) => origin(range?.offset ?? 0);
+  const options = { stallMs, retryDelayMs, offset: segment * segmentBytes };
+  // The hash says whether the content is the same; the storage behind a hub has ETags of its own.
+  return resuming(get, oid, { size, etag: '' }, options as ResumingOptions);
+}
+
+/** The bytes of one segment, if they are the right ones. @throws WeightsDamaged */
+export async function fetchSegment(
+  blob: HubBlob,
+  origin: OpenOrigin,
+  { segment, sha256 }: { segment: number; sha256: string },
+  options: Pick<PullOptions, 'segmentBytes' | 'stallMs' | 'retryDelayMs'>,
+): Promise<Bytes> {
+  const name = segmentName(blob, segment, sha256);
+  const chunks = blocks(fromOrigin(blob, origin, segment, options), segmentSize(blob, segment, options.segmentBytes));
+  const { value: bytes } = await chunks.next();
+  await chunks.return(undefined);
+  if (bytes === undefined) throw new StoreFailed(name, 'ended before its size', { status: 409 });
+  if (sha256Of(bytes) !== sha256) throw new WeightsDamaged(name, `SHA-256 ${sha256}`, sha256Of(bytes));
+  return bytes;
+}
+
+export function hashOf({ oid, size }: HubBlob): Hash {
   const isLfs = oid.length === 64;
   return isLfs ? createHash('sha256') : createHash('sha1').update(`blob ${size}\0`);
+}
+
+function sha256Of(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex');
 }

@@ -1,4 +1,7 @@
-/** How a file lies in the store: `hf/blobs/<hash>/00000`, `00001`, … and an index that says that all of it is there and right. */
+/**
+ * How a file lies in the store: `hf/blobs/<hash>/00000-<sha256>`, `00001-<sha256>`, … and an index that says that all of it is there and right.
+ * A segment is named by its content, so that what was given to a client is never replaced by something else of the same name.
+ */
 import * as z from 'zod';
 
 /** A file by the hash that the hub lists: SHA-256 for what is in LFS, else git's SHA-1 of `blob <size>\0` and the content. */
@@ -16,18 +19,38 @@ export const SEGMENT_BYTES = 4 * 2 ** 20;
 export const indexSchema = z.object({
   size: z.int().min(0),
   segmentBytes: z.int().min(1),
-  /** Of each segment, so that damage in the store is found by whoever reads it. */
+  /** Of each segment: its name, and how damage in the store is found when it is read. */
   sha256: z.array(z.string().regex(/^[0-9a-f]{64}$/)),
 });
 
 export type BlobIndex = z.output<typeof indexSchema>;
 
-export function indexName({ oid }: HubBlob): string {
-  return `hf/blobs/${oid}/index.json`;
+export function folderName({ oid }: HubBlob): string {
+  return `hf/blobs/${oid}/`;
 }
 
-export function segmentName({ oid }: HubBlob, segment: number): string {
-  return `hf/blobs/${oid}/${String(segment).padStart(5, '0')}`;
+export function indexName(blob: HubBlob): string {
+  return `${folderName(blob)}index.json`;
+}
+
+/** Who pulls the file. */
+export function leaseName(blob: HubBlob): string {
+  return `${folderName(blob)}pull.json`;
+}
+
+/** Says that bytes of the file were given out that turned out wrong: somebody may have the beginning of it damaged. */
+export function recallName(blob: HubBlob): string {
+  return `${folderName(blob)}recalled.json`;
+}
+
+export function segmentName(blob: HubBlob, segment: number, sha256: string): string {
+  return `${folderName(blob)}${String(segment).padStart(5, '0')}-${sha256}`;
+}
+
+/** Undefined for what is not the name of a segment of the file. */
+export function parseSegmentName(blob: HubBlob, name: string): { segment: number; sha256: string } | undefined {
+  const [, segment, sha256] = /^(\d{5,})-([0-9a-f]{64})$/.exec(name.slice(folderName(blob).length)) ?? [];
+  return segment !== undefined && sha256 !== undefined ? { segment: Number(segment), sha256 } : undefined;
 }
 
 export function segmentCount({ size }: HubBlob, segmentBytes: number): number {

@@ -21,10 +21,17 @@ interface SnapshotsOptions {
 /** Snapshots that stay in memory; a listing has some hundred bytes a file. */
 const MAX_REMEMBERED = 8;
 
+const MAX_UNSTORED = 1_000;
+
+/** Statuses of a hub that cannot be asked right now. */
+const UNABLE: readonly number[] = [429, 502, 503];
+
 export class Snapshots {
   readonly #options: Required<SnapshotsOptions>;
   readonly #remembered = new Map<string, Snapshot>();
   readonly #asking = new Map<string, Promise<Snapshot>>();
+  /** What the store did not take, by its name. */
+  readonly #unstored = new Map<string, Reference>();
 
   constructor(options: SnapshotsOptions) {
     this.#options = { now: Date.now, ...options };
@@ -43,7 +50,7 @@ export class Snapshots {
       return await this.#ask(repo, revision);
     } catch (error) {
       // What the hub refuses is refused; what it cannot say now, it said before.
-      const isDown = error instanceof MirrorError && error.status === 502;
+      const isDown = error instanceof MirrorError && UNABLE.includes(error.status);
       const snapshot = isDown && commit !== undefined ? await this.#stored(repo, commit) : undefined;
       if (snapshot === undefined) throw error;
       this.#options.log(`${repo}: the hub cannot be asked where ${revision} points; ${commit} is given`);
@@ -63,20 +70,36 @@ export class Snapshots {
   }
 
   async #fetch(repo: string, revision: string): Promise<Snapshot> {
-    const { store, upstream, now } = this.#options;
+    const { store, upstream, now, log } = this.#options;
     const snapshot = await upstream.snapshot(repo, revision);
     const { sha } = snapshot.info;
     if (isCommit(revision) && sha !== revision) throw new MirrorError(502, `The hub says ${sha} for ${revision}.`);
-    await store.put(snapshotName(repo, sha), json(snapshot));
-    if (!isCommit(revision)) {
-      await store.put(referenceName(repo, revision), json({ commit: sha, checkedMs: now() } satisfies Reference));
-    }
     this.#remember(repo, snapshot);
+    const points: Reference = { commit: sha, checkedMs: now() };
+    const name = referenceName(repo, revision);
+    try {
+      await store.put(snapshotName(repo, sha), json(snapshot));
+      if (!isCommit(revision)) await store.put(name, json(points));
+      this.#unstored.delete(name);
+    } catch (error) {
+      // It is known all the same, as long as this process lives.
+      if (!isCommit(revision)) this.#rememberUnstored(name, points);
+      log(`${repo} at ${revision} cannot be kept: ${error instanceof Error ? error.message : error}`);
+    }
     return snapshot;
   }
 
-  #reference(repo: string, revision: string): Promise<Reference | undefined> {
-    return this.#read(referenceName(repo, revision), reference);
+  async #reference(repo: string, revision: string): Promise<Reference | undefined> {
+    const name = referenceName(repo, revision);
+    const [stored, unstored] = [await this.#read(name, reference), this.#unstored.get(name)];
+    return (unstored?.checkedMs ?? 0) > (stored?.checkedMs ?? 0) ? unstored : stored;
+  }
+
+  #rememberUnstored(name: string, points: Reference): void {
+    this.#unstored.delete(name);
+    this.#unstored.set(name, points);
+    const [oldest] = this.#unstored.keys();
+    if (this.#unstored.size > MAX_UNSTORED) this.#unstored.delete(oldest!);
   }
 
   async #stored(repo: string, commit: string): Promise<Snapshot | undefined> {

@@ -1,11 +1,12 @@
 /** The hub that is mirrored: what a repository holds at a revision, and its files. https://huggingface.co/docs/hub/api */
 import * as z from 'zod';
 import { StoreFailed } from '../weights/errors.ts';
-import { httpStore } from '../weights/http-store.ts';
+import { rangeHeader, sliced, toldSize } from '../weights/range.ts';
 import { askFollowing, type RequestOptions } from '../weights/request.ts';
 import type { StoredObject } from '../weights/store.ts';
-import { type HubErrorCode, MirrorError } from './errors.ts';
+import { MirrorError } from './errors.ts';
 import { isCommit, isOid, isSafePath } from './names.ts';
+import { refusal, unanswered } from './refusals.ts';
 
 const count = z.int().min(0);
 
@@ -32,42 +33,37 @@ export interface UpstreamOptions extends RequestOptions {
   url: string;
   /** Sent to the hub alone, not to the storage that it redirects to. */
   token?: string | undefined;
+  /** Told what is left out of a listing. */
+  log: (message: string) => void;
 }
 
 /** Bounds of what is read into memory: an answer about a repository, and all pages of its listing. */
 const MAX_JSON_BYTES = 8 * 2 ** 20;
 const MAX_PAGES = 50;
 
-const HUB_CODES: readonly string[] = [
-  'RepoNotFound',
-  'RevisionNotFound',
-  'EntryNotFound',
-  'GatedRepo',
-] satisfies HubErrorCode[];
-
 export interface Upstream {
   /** @throws MirrorError when there is none, or the hub cannot be asked. */
   snapshot(repo: string, revision: string): Promise<Snapshot>;
-  /** A file from `offset` on. Null when it is not there. */
-  file(repo: string, commit: string, path: string, offset: number): Promise<StoredObject | null>;
+  /** A file from `offset` on. @throws MirrorError when it is not given. */
+  file(repo: string, commit: string, path: string, offset: number): Promise<StoredObject>;
 }
 
-export function upstreamOf({ url, token, ...options }: UpstreamOptions): Upstream {
-  const files = httpStore({ baseUrl: url, token, ...options });
+export function upstreamOf({ url, token, log, ...options }: UpstreamOptions): Upstream {
+  // Sizes and hashes are those of the file, not of what compresses it.
   const headers = {
-    accept: 'application/json',
     'accept-encoding': 'identity',
     ...(token !== undefined && { authorization: `Bearer ${token}` }),
   };
 
+  async function ask(what: string, address: string, extra: Record<string, string>): Promise<Response> {
+    return askFollowing(what, address, { method: 'GET', headers: { ...headers, ...extra } }, options);
+  }
+
   async function json(what: string, address: string): Promise<{ value: unknown; next: string | undefined }> {
-    let response: Response;
-    try {
-      response = await askFollowing(what, address, { method: 'GET', headers }, options);
-    } catch (cause) {
-      throw new MirrorError(502, `The hub cannot be asked for ${what}.`, { cause });
-    }
-    if (!response.ok) throw refusal(what, response);
+    const response = await ask(what, address, { accept: 'application/json' }).catch((cause) => {
+      throw unanswered(what, cause);
+    });
+    if (!response.ok) throw refusal(what, response, { missing: 'RepoNotFound', forbidden: 'GatedRepo' });
     const next = /<([^>]+)>;\s*rel="?next"?/.exec(response.headers.get('link') ?? '')?.[1];
     return { value: await boundedJson(what, response), next };
   }
@@ -82,14 +78,28 @@ export function upstreamOf({ url, token, ...options }: UpstreamOptions): Upstrea
       for (let pages = 0; page !== undefined; pages++) {
         if (pages === MAX_PAGES) throw new MirrorError(502, `${what} has more files than are mirrored.`);
         const { value, next } = await json(`the files of ${what}`, page);
-        tree.push(...checked(what, z.array(entry), value));
+        for (const listed of checked(what, z.array(z.unknown()), value)) {
+          const { data, error } = entry.safeParse(listed);
+          if (data !== undefined) tree.push(data);
+          // One odd file is no reason to be without the others.
+          else log(`${what}: ${JSON.stringify(listed).slice(0, 300)} is left out: ${z.prettifyError(error)}`);
+        }
         page = next && nextPage(url, next);
       }
       return { info: kept, tree };
     },
-    file(repo, commit, path, offset) {
-      const name = `${repo}/resolve/${commit}/${path.split('/').map(encodeURIComponent).join('/')}`;
-      return files.get(name, offset > 0 ? { offset } : undefined);
+
+    async file(repo, commit, path, offset) {
+      const what = `${path} of ${repo}`;
+      const address = `${url}/${repo}/resolve/${commit}/${path.split('/').map(encodeURIComponent).join('/')}`;
+      const range = offset > 0 ? { offset } : undefined;
+      const response = await ask(what, address, range ? { range: rangeHeader(range) } : {}).catch((cause) => {
+        throw unanswered(what, cause, { isFile: true });
+      });
+      if (!response.ok) throw refusal(what, response, { missing: 'EntryNotFound', commit });
+      if (response.body === null) throw new MirrorError(502, `The hub sends nothing of ${what}.`);
+      const stream = range && response.status !== 206 ? sliced(response.body, range) : response.body;
+      return { size: toldSize(response), etag: response.headers.get('etag') ?? '', stream };
     },
   };
 }
@@ -98,24 +108,6 @@ export function upstreamOf({ url, token, ...options }: UpstreamOptions): Upstrea
 function nextPage(url: string, link: string): string {
   const { pathname, search } = new URL(link, url);
   return new URL(pathname + search, url).href;
-}
-
-function refusal(what: string, response: Response): MirrorError {
-  void response.body?.cancel();
-  const { status, headers } = response;
-  const said = headers.get('x-error-code') ?? '';
-  const code = HUB_CODES.includes(said) ? (said as HubErrorCode) : undefined;
-  const cause = new StoreFailed(what, `answered ${status} ${said}`.trim(), { status });
-  // Without the right token the Hub says 401 of a repository that there may be.
-  if (status === 401 || status === 404) {
-    return new MirrorError(404, `The hub has no ${what}, or does not show it.`, {
-      code: code ?? 'RepoNotFound',
-      cause,
-    });
-  }
-  if (status === 403)
-    return new MirrorError(403, `The hub does not give ${what}.`, { code: code ?? 'GatedRepo', cause });
-  return new MirrorError(502, `The hub cannot be asked for ${what}.`, { cause });
 }
 
 function checked<Schema extends z.ZodType>(what: string, schema: Schema, value: unknown): z.output<Schema> {

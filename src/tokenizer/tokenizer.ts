@@ -32,10 +32,10 @@ export interface Tokenizer {
   /** Text of whole token ids: special ones are left out, bytes that are no UTF-8 become U+FFFD. */
   decode(ids: Iterable<number>): string;
   decoder(): TokenDecoder;
-  /** The bytes that a token stands for; none for a special one. */
-  bytesOf(id: number): Uint8Array;
   /** Whether a token stands for bytes of a text: no special one, and one of the vocabulary. */
   isText(id: number): boolean;
+  /** The bytes that a token stands for; none for a special one. */
+  bytesOf(id: number): Uint8Array;
   /**
    * A name that no other token has: its text, or `bytes:\xe2\x9c` when that is no whole character (as OpenAI's text
    * completions name such tokens), or `<|name|>` of a special one; `<|id|>` where a model has logits for more ids than
@@ -141,12 +141,12 @@ class ByteLevelBpe implements Tokenizer {
     };
   }
 
-  bytesOf(id: number): Uint8Array {
-    return this.#tokenBytes[id]?.slice() ?? new Uint8Array();
-  }
-
   isText(id: number): boolean {
     return this.#tokenBytes[id] !== undefined;
+  }
+
+  bytesOf(id: number): Uint8Array {
+    return this.#tokenBytes[id]?.slice() ?? new Uint8Array();
   }
 
   nameOf(id: number): string {

@@ -37,7 +37,7 @@ export function cachedSource(source: WeightSource, cache: WeightCache, model: st
       const kept = await cache.match(key);
       if (kept?.body) return kept.body;
       const size = await source.size(file);
-      if (size === null || size > MAX_CACHED_BYTES) return source.open(file, sha256);
+      if (size === null || size === undefined || size > MAX_CACHED_BYTES) return source.open(file, sha256);
       // First in, then out: handing the stream to both at once would hold in memory what the slower one has not taken.
       const { stream, isVerified } = await openVerified(source, { path: file, size, sha256 });
       const headers = { ...HEADERS, 'content-length': String(size) };

@@ -1,6 +1,6 @@
 /** Weights in a folder of models, through the disk service of workerd: GET is the content, HEAD the size of a file. Read only. */
 import { StoreFailed } from './errors.ts';
-import { rangeHeader, sliced } from './range.ts';
+import { rangeHeader, sliced, toldSize } from './range.ts';
 import type { ByteRange, StoredInfo, WeightStore } from './store.ts';
 
 /** What is used of a binding to a service of workerd. */
@@ -40,9 +40,8 @@ export function diskStore(folder: FolderService): WeightStore {
 }
 
 /** The service tells no ETag; when the file was written last, to the second, and its size stand in for one. */
-function infoOf({ headers }: Response): StoredInfo {
-  const total = /\/(\d+)$/.exec(headers.get('content-range') ?? '')?.[1] ?? headers.get('content-length');
-  const modified = Date.parse(headers.get('last-modified') ?? '');
-  const size = Number(total);
-  return { size, etag: Number.isNaN(modified) ? '' : `W/"${modified.toString(36)}-${size.toString(36)}"` };
+function infoOf(response: Response): StoredInfo {
+  const modified = Date.parse(response.headers.get('last-modified') ?? '');
+  const size = toldSize(response);
+  return { size, etag: Number.isNaN(modified) ? '' : `W/"${modified.toString(36)}-${size?.toString(36)}"` };
 }

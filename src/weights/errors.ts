@@ -31,15 +31,27 @@ export class StoreFailed extends Error {
   override readonly name = 'StoreFailed';
   /** Undefined when there was no answer. */
   readonly status: number | undefined;
+  /** How long it asked to be left alone. */
+  readonly retryAfterSeconds: number | undefined;
 
   /** `what` is an operation and the name of an object: never an address, which can hold a secret. */
-  constructor(what: string, found: string, { status, cause }: { status?: number; cause?: unknown } = {}) {
+  constructor(what: string, found: string, { status, retryAfterSeconds, cause }: StoreFailedOptions = {}) {
     super(`${what}: ${found}`, { cause });
     this.status = status;
+    this.retryAfterSeconds = retryAfterSeconds;
   }
 
   /** Whether the same request may succeed in a moment. */
   get isPassing(): boolean {
-    return this.status === undefined || this.status === 429 || this.status >= 500;
+    return this.status === undefined || this.status === 429 || (this.status >= 500 && !LASTING.includes(this.status));
   }
+}
+
+/** Not implemented, and full. */
+const LASTING: readonly number[] = [501, 507];
+
+interface StoreFailedOptions {
+  status?: number;
+  retryAfterSeconds?: number | undefined;
+  cause?: unknown;
 }

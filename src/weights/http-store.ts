@@ -1,6 +1,6 @@
 /** Files behind an http or https address: a static host, a release page, a folder that a server shows. Read only. */
 import { StoreFailed } from './errors.ts';
-import { rangeHeader, sliced } from './range.ts';
+import { rangeHeader, sliced, toldSize } from './range.ts';
 import { askFollowing, type RequestOptions } from './request.ts';
 import type { StoredInfo, WeightStore } from './store.ts';
 
@@ -31,7 +31,11 @@ export function httpStore({ baseUrl, token, ...options }: HttpStoreOptions): Wei
   return {
     async head(name) {
       const response = await request('HEAD', name);
-      return response && infoOf(name, response);
+      if (response === null || toldSize(response) !== undefined) return response && infoOf(response);
+      // The range of an answer says of how many bytes it is one, also where answers have no length.
+      const first = await request('GET', name, { range: rangeHeader({ offset: 0, length: 1 }) }).catch(() => null);
+      await first?.body?.cancel();
+      return { ...infoOf(response), size: first ? toldSize(first) : undefined };
     },
     async get(name, range) {
       const response = await request('GET', name, range && { range: rangeHeader(range) });
@@ -39,16 +43,13 @@ export function httpStore({ baseUrl, token, ...options }: HttpStoreOptions): Wei
       if (response.body === null) throw new StoreFailed(`GET ${name} of the origin`, 'no body');
       const isPart = response.status === 206;
       return {
-        ...infoOf(name, response),
+        ...infoOf(response),
         stream: range && !isPart ? sliced(response.body, range) : response.body,
       };
     },
   };
 }
 
-function infoOf(name: string, { status, headers }: Response): StoredInfo {
-  const total =
-    status === 206 ? /\/(\d+)$/.exec(headers.get('content-range') ?? '')?.[1] : headers.get('content-length');
-  if (!/^\d+$/.test(total ?? '')) throw new StoreFailed(`${name} of the origin`, 'does not tell its size', { status });
-  return { size: Number(total), etag: headers.get('etag') ?? '' };
+function infoOf(response: Response): StoredInfo {
+  return { size: toldSize(response), etag: response.headers.get('etag') ?? '' };
 }

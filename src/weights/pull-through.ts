@@ -58,7 +58,8 @@ async function pullModel(
   for (const file of manifest.files) {
     const name = `${model}/${file.path}`;
     const stored = await store.head(name);
-    if (stored?.size === file.size && file.path !== damaged) continue;
+    const isThere = stored !== null && (stored.size ?? (await countedSize(store, name))) === file.size;
+    if (isThere && file.path !== damaged) continue;
     if (stored !== null) {
       log(`${name} is ${file.path === damaged ? 'damaged' : 'another one'} and is removed`);
       await store.delete(name);
@@ -79,7 +80,18 @@ async function pullFile(
 ): Promise<void> {
   const info = await origin.head(name);
   if (info === null) throw new WeightsMissing([file.path]);
-  if (info.size !== file.size) throw new WeightsDamaged(file.path, `${file.size} bytes`, `${info.size} bytes`);
-  const chunks = resuming((range) => origin.get(name, range), name, info, options);
+  if (info.size !== undefined && info.size !== file.size)
+    throw new WeightsDamaged(file.path, `${file.size} bytes`, `${info.size} bytes`);
+  const known = { size: file.size, etag: info.etag };
+  const chunks = resuming((range) => origin.get(name, range), name, known, options);
   await writeVerified(store, name, file, chunks, options);
+}
+
+/** Where a store does not tell the size of what it has. */
+async function countedSize(store: WritableStore, name: string): Promise<number | null> {
+  const object = await store.get(name);
+  if (object === null) return null;
+  let bytes = 0;
+  for await (const chunk of object.stream) bytes += chunk.byteLength;
+  return bytes;
 }

@@ -1,4 +1,5 @@
 /** An R2 bucket, by its binding: https://developers.cloudflare.com/r2/api/workers/workers-api-reference/ */
+import { StoreFailed } from './errors.ts';
 import type { ByteRange, StoredInfo, WritableStore } from './store.ts';
 
 interface R2Info {
@@ -21,7 +22,8 @@ interface R2Upload {
 export interface Bucket {
   head(key: string): Promise<R2Info | null>;
   get(key: string, options?: { range?: ByteRange }): Promise<(R2Info & { body: ReadableStream<Uint8Array> }) | null>;
-  put(key: string, value: Uint8Array): Promise<unknown>;
+  /** Null when the condition does not hold. */
+  put(key: string, value: Uint8Array, options?: { onlyIf: Headers }): Promise<unknown>;
   delete(key: string): Promise<void>;
   list(options: { prefix: string; cursor?: string }): Promise<{
     objects: (R2Info & { key: string })[];
@@ -31,7 +33,8 @@ export interface Bucket {
   createMultipartUpload(key: string): Promise<R2Upload>;
 }
 
-export function r2Store(bucket: Bucket): WritableStore {
+export function r2Store(bound: Bucket): WritableStore {
+  const bucket = failingByName(bound);
   return {
     async head(name) {
       const object = await bucket.head(name);
@@ -44,6 +47,8 @@ export function r2Store(bucket: Bucket): WritableStore {
     put: async (name, bytes) => {
       await bucket.put(name, bytes);
     },
+    putNew: async (name, bytes) =>
+      (await bucket.put(name, bytes, { onlyIf: new Headers({ 'if-none-match': '*' }) })) !== null,
     delete: (name) => bucket.delete(name),
     async list(prefix) {
       const found: (StoredInfo & { name: string })[] = [];
@@ -68,6 +73,31 @@ export function r2Store(bucket: Bucket): WritableStore {
         abort: () => upload.abort(),
       };
     },
+  };
+}
+
+/** The bucket, whose methods reject with StoreFailed. */
+function failingByName(bucket: Bucket): Bucket {
+  const named =
+    <Arguments extends [key: string | object, ...unknown[]], Result>(
+      operation: string,
+      method: (...args: Arguments) => Promise<Result>,
+    ) =>
+    async (...args: Arguments): Promise<Result> => {
+      try {
+        return await method.apply(bucket, args);
+      } catch (cause) {
+        const [key] = args;
+        throw new StoreFailed(`${operation} ${typeof key === 'string' ? key : 'the list'} in R2`, 'failed', { cause });
+      }
+    };
+  return {
+    head: named('head', bucket.head),
+    get: named('get', bucket.get),
+    put: named('put', bucket.put),
+    delete: named('delete', bucket.delete),
+    list: named('list', bucket.list),
+    createMultipartUpload: named('upload', bucket.createMultipartUpload),
   };
 }
 

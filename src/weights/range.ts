@@ -26,6 +26,17 @@ export function rangeHeader({ offset, length }: ByteRange): string {
   return `bytes=${offset}-${length === undefined ? '' : offset + length - 1}`;
 }
 
+/**
+ * Bytes of the whole object that an answer is about. Undefined where it does not tell: behind a proxy that sends in chunks, or compressed,
+ * when the length is that of what was sent.
+ */
+export function toldSize({ status, headers }: Response): number | undefined {
+  if (!/^(identity)?$/i.test(headers.get('content-encoding') ?? '')) return undefined;
+  const total =
+    status === 206 ? /\/(\d+)$/.exec(headers.get('content-range') ?? '')?.[1] : headers.get('content-length');
+  return /^\d+$/.test(total ?? '') ? Number(total) : undefined;
+}
+
 /** The header that says which part of `size` bytes an answer with status 206 holds. */
 export function contentRange({ offset, length }: Required<ByteRange>, size: number): string {
   return `bytes ${offset}-${offset + length - 1}/${size}`;

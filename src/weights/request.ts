@@ -18,13 +18,17 @@ export const RETRY_DELAY_MS = 200;
 /** Longer than any store that works needs, shorter than clients wait. */
 const ANSWER_TIMEOUT_MS = 20_000;
 
+/** A longer wait than this is left to those who asked. */
+const LONGEST_WAIT_MS = 2_000;
+
 /** A file host redirects to its storage, and that perhaps to a region. */
 const MAX_REDIRECTS = 5;
 
 const REDIRECTS: readonly number[] = [301, 302, 303, 307, 308];
 
 /**
- * The answer to the request that `make` builds, anew each time since signatures grow old. Answers with 429 and 5xx are asked for again.
+ * The answer to the request that `make` builds, anew each time since signatures grow old. Answers with 429 and 5xx are asked for again, but for
+ * those that ask for a longer wait than a moment.
  * @throws StoreFailed when there is no other answer.
  */
 export async function ask(
@@ -40,20 +44,37 @@ export async function ask(
     const { url, init } = await make();
     const late = new AbortController();
     const timer = setTimeout(() => late.abort(new Error(`no answer in ${timeoutMs} ms`)), timeoutMs);
+    let waitMs = retryDelayMs * 2 ** repetition;
     try {
       const response = await send(url, { ...init, redirect: 'manual', signal: late.signal });
-      const failure = new StoreFailed(what, `answered ${response.status}`, { status: response.status });
+      const { status } = response;
+      const retryAfterSeconds = retryAfter(response.headers);
+      const failure = new StoreFailed(what, `answered ${status}`, { status, retryAfterSeconds });
       if (!failure.isPassing) return response;
       await response.body?.cancel();
       throw failure;
     } catch (error) {
       const failure = error instanceof StoreFailed ? error : unanswered(what, error);
-      if (repetition === REPETITIONS) throw failure;
+      const askedMs = (failure.retryAfterSeconds ?? 0) * 1000;
+      if (repetition === REPETITIONS || askedMs > LONGEST_WAIT_MS) throw failure;
+      waitMs = Math.max(waitMs, askedMs);
     } finally {
       clearTimeout(timer);
     }
-    await new Promise((resolve) => setTimeout(resolve, retryDelayMs * 2 ** repetition));
+    await new Promise((resolve) => setTimeout(resolve, waitMs));
   }
+}
+
+/**
+ * The seconds to wait that an answer asks for: `Retry-After`, in seconds or as a date, or what is left of the window of `RateLimit`
+ * (https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/), which the Hub sends with 429.
+ */
+export function retryAfter(headers: Headers, nowMs: number = Date.now()): number | undefined {
+  const text = headers.get('retry-after')?.trim() ?? /\bt=(\d+)/.exec(headers.get('ratelimit') ?? '')?.[1];
+  if (text === undefined) return undefined;
+  if (/^\d+$/.test(text)) return Number(text);
+  const date = Date.parse(text);
+  return Number.isNaN(date) ? undefined : Math.max(0, Math.ceil((date - nowMs) / 1000));
 }
 
 /**

@@ -17,25 +17,26 @@ export interface ResumingOptions {
 }
 
 /**
- * The chunks of an object from `offset` on.
+ * The chunks of an object from `offset` on. What `get` throws is thrown on: it asks again by itself where that is of use.
  * @throws StoreFailed when it breaks again and again, or is another object after a cut.
  */
 export async function* resuming(
   get: (range: ByteRange | undefined) => ReturnType<WeightStore['get']>,
   name: string,
-  { size, etag }: StoredInfo,
+  { size, etag }: StoredInfo & { size: number },
   { offset = 0, stallMs = STALL_MS, retryDelayMs = 200 }: ResumingOptions = {},
 ): AsyncGenerator<Uint8Array> {
   let position = offset;
   let cuts = 0;
   while (position < size) {
+    const object = await get(position > 0 ? { offset: position } : undefined);
+    if (object === null) throw new StoreFailed(name, 'is gone', { status: 404 });
+    const isOfSize = object.size === undefined || object.size === size;
+    if (!isOfSize || (etag !== '' && object.etag !== '' && object.etag !== etag)) {
+      await object.stream.cancel();
+      throw new StoreFailed(name, 'was replaced while it was read', { status: 409 });
+    }
     try {
-      const object = await get(position > 0 ? { offset: position } : undefined);
-      if (object === null) throw new StoreFailed(name, 'is gone', { status: 404 });
-      if (object.size !== size || (etag !== '' && object.etag !== '' && object.etag !== etag)) {
-        await object.stream.cancel();
-        throw new StoreFailed(name, 'was replaced while it was read', { status: 409 });
-      }
       for await (const chunk of unstalled(object.stream, stallMs)) {
         if (position + chunk.byteLength > size)
           throw new StoreFailed(name, 'sends more than its size', { status: 409 });

@@ -4,7 +4,7 @@
  */
 import { AwsClient } from 'aws4fetch';
 import { StoreFailed } from './errors.ts';
-import { rangeHeader } from './range.ts';
+import { rangeHeader, toldSize } from './range.ts';
 import { ask, type RequestOptions } from './request.ts';
 import { elements, textOf } from './s3-xml.ts';
 import type { Bytes, StoredInfo, Upload, WritableStore } from './store.ts';
@@ -43,14 +43,14 @@ export function s3Store(options: S3StoreOptions): WritableStore {
     method: string,
     key: string,
     query: Record<string, string>,
-    { body, range }: { body?: Bytes; range?: string } = {},
+    { body, ...extra }: { body?: Bytes; range?: string; 'if-none-match'?: '*' } = {},
   ): Promise<Response | null> {
     const what = `${method} ${key || 'the list'} in S3`;
     const sha256 = body === undefined ? EMPTY_SHA256 : await sha256Of(body);
     const search = new URLSearchParams(query).toString();
     const address = `${bucketUrl}/${key}${search && `?${search}`}`;
     const make = async () => {
-      const headers = { 'x-amz-content-sha256': sha256, ...(range !== undefined && { range }) };
+      const headers = { 'x-amz-content-sha256': sha256, ...extra };
       const signed = await client.sign(address, { method, headers });
       return {
         url: signed.url,
@@ -80,10 +80,30 @@ export function s3Store(options: S3StoreOptions): WritableStore {
     return response;
   }
 
+  async function list(namePrefix: string): Promise<(StoredInfo & { name: string })[]> {
+    const found: (StoredInfo & { name: string })[] = [];
+    let token: string | undefined;
+    do {
+      const query = { 'list-type': '2', prefix: prefix + namePrefix };
+      const response = await mustAnswer('GET', '', { ...query, ...(token && { 'continuation-token': token }) });
+      const xml = await response.text();
+      for (const entry of elements(xml, 'Contents')) {
+        const told = textOf(entry, 'Size') ?? '';
+        const size = /^\d+$/.test(told) ? Number(told) : undefined;
+        found.push({ name: textOf(entry, 'Key')!.slice(prefix.length), size, etag: textOf(entry, 'ETag') ?? '' });
+      }
+      token = textOf(xml, 'IsTruncated') === 'true' ? textOf(xml, 'NextContinuationToken') : undefined;
+    } while (token !== undefined);
+    return found;
+  }
+
   return {
     async head(name) {
       const response = await request('HEAD', prefix + name, NO_QUERY);
-      return response && infoOf(response);
+      if (response === null || toldSize(response) !== undefined) return response && infoOf(response);
+      // Lists tell sizes in their text, whatever a proxy does to headers.
+      const size = (await list(name)).find((object) => object.name === name)?.size;
+      return { ...infoOf(response), size };
     },
     async get(name, range) {
       const response = await request('GET', prefix + name, NO_QUERY, range && { range: rangeHeader(range) });
@@ -94,25 +114,24 @@ export function s3Store(options: S3StoreOptions): WritableStore {
     async put(name, body) {
       await drain(await mustAnswer('PUT', prefix + name, NO_QUERY, { body }));
     },
+    async putNew(name, body) {
+      try {
+        await drain(await mustAnswer('PUT', prefix + name, NO_QUERY, { body, 'if-none-match': '*' }));
+        return true;
+      } catch (error) {
+        const status = error instanceof StoreFailed ? error.status : undefined;
+        // There is one, or another one is being written.
+        if (status === 412 || status === 409) return false;
+        if (status !== 400 && status !== 501) throw error;
+        await drain(await mustAnswer('PUT', prefix + name, NO_QUERY, { body }));
+        return true;
+      }
+    },
     async delete(name) {
       const response = await request('DELETE', prefix + name, NO_QUERY);
       await response?.body?.cancel();
     },
-    async list(namePrefix) {
-      const found: (StoredInfo & { name: string })[] = [];
-      let token: string | undefined;
-      do {
-        const query = { 'list-type': '2', prefix: prefix + namePrefix };
-        const response = await mustAnswer('GET', '', { ...query, ...(token && { 'continuation-token': token }) });
-        const xml = await response.text();
-        for (const entry of elements(xml, 'Contents')) {
-          const size = Number(textOf(entry, 'Size'));
-          found.push({ name: textOf(entry, 'Key')!.slice(prefix.length), size, etag: textOf(entry, 'ETag') ?? '' });
-        }
-        token = textOf(xml, 'IsTruncated') === 'true' ? textOf(xml, 'NextContinuationToken') : undefined;
-      } while (token !== undefined);
-      return found;
-    },
+    list,
     upload: (name) => startUpload(prefix + name),
   };
 
@@ -144,10 +163,8 @@ export function s3Store(options: S3StoreOptions): WritableStore {
   }
 }
 
-function infoOf({ status, headers }: Response): StoredInfo {
-  const total =
-    status === 206 ? /\/(\d+)$/.exec(headers.get('content-range') ?? '')?.[1] : headers.get('content-length');
-  return { size: Number(total), etag: headers.get('etag') ?? '' };
+function infoOf(response: Response): StoredInfo {
+  return { size: toldSize(response), etag: response.headers.get('etag') ?? '' };
 }
 
 async function drain(response: Response): Promise<void> {

@@ -2,8 +2,8 @@
 import type { WeightsDamaged, WeightsMissing } from './errors.ts';
 
 export interface WeightSource {
-  /** Bytes of a file, or null when it is not there. */
-  size(file: string): Promise<number | null>;
+  /** Bytes of a file, or null when it is not there. Undefined when it is there and its size is not told. */
+  size(file: string): Promise<number | null | undefined>;
   /**
    * The content of a file, or null when it is not there. Nothing about it is verified yet. `sha256` is what the content should have,
    * where that is known: a source may keep copies by it.

@@ -11,8 +11,8 @@ export interface ByteRange {
 }
 
 export interface StoredInfo {
-  /** Bytes of the whole object. */
-  size: number;
+  /** Bytes of the whole object. Undefined where the store does not tell: that says nothing about the object. */
+  size: number | undefined;
   /** Quoted, as HTTP writes it; another content has another one. Empty where the store tells none. */
   etag: string;
 }
@@ -44,6 +44,8 @@ export interface Upload {
 
 export interface WritableStore extends WeightStore {
   put(name: string, bytes: Bytes): Promise<void>;
+  /** As `put`, if there is no such object yet; false if there is. A store that knows no conditions writes in any case. */
+  putNew(name: string, bytes: Bytes): Promise<boolean>;
   upload(name: string): Promise<Upload>;
   /** No error when there is no such object. */
   delete(name: string): Promise<void>;
@@ -66,7 +68,10 @@ export function isName(name: string): boolean {
 export function modelSource(store: WeightStore, model: string): WeightSource {
   const name = (file: string) => `${model}/${file}`;
   return {
-    size: async (file) => (await store.head(name(file)))?.size ?? null,
+    async size(file) {
+      const info = await store.head(name(file));
+      return info === null ? null : info.size;
+    },
     open: async (file) => (await store.get(name(file)))?.stream ?? null,
   };
 }

@@ -27,6 +27,55 @@ describe('a whole answer', () => {
     expect(server.received[0]?.body).toBe(body);
   });
 
+  it('should be asked for under another name with no other byte changed', async () => {
+    const { app, server } = await serviceWith((response) => answerJson(response), {
+      aliases: { tiny: '/models/tiny' },
+    });
+    const odd =
+      '{"seed":18446744073709551615, "model" : "tiny","x":9007199254740993,"f":1.0,"e":1e400,"s":"\\u00e9\\/", "messages":[{"model":"tiny"}]}';
+    await post(app, CHAT, odd);
+    expect(server.received[0]?.body).toBe(odd.replace('"model" : "tiny"', '"model" : "/models/tiny"'));
+  });
+
+  it('should be a failure when it holds one, with the code that it says', async () => {
+    const failed = (code: unknown) => JSON.stringify({ error: { message: 'm', code } });
+    const { chat, server } = await serviceWith(
+      (response, n) => answerJson(response, failed([504, 'overloaded', '429', 400, 401][n - 1])),
+      { retries: 0 },
+    );
+    const seen = [];
+    for (let i = 0; i < 5; i++) seen.push(await errorOf(await chat()));
+    expect(seen.map(({ status, code }) => [status, code])).toEqual([
+      [502, 'backend_error'],
+      [502, 'backend_error'],
+      [429, 'rate_limit_exceeded'],
+      [400, 'backend_refused_request'],
+      [502, 'backend_refused_key'],
+    ]);
+    expect(server.received).toHaveLength(5);
+  });
+
+  it('should be retried, carried to the next backend and counted against the circuit when it holds a failure', async () => {
+    const second = await open((response) => answerJson(response));
+    const { server } = await serviceWith((response) => answerJson(response, '{"error":{"message":"m","code":504}}'));
+    const app = appWith({
+      big: quick(server.url, { models: ['large'], retries: 1, breaker_failures: 2, fallback: ['second'] }),
+      second: quick(second.url, { models: ['other'] }),
+    });
+    for (const attempts of ['3', '1']) {
+      const response = await post(app, CHAT, { model: 'large' });
+      expect(await response.text()).toBe(ANSWER);
+      expect(response.headers.get('x-quicksilver-backend')).toBe('second');
+      expect(attemptsOf(response)).toBe(attempts);
+    }
+    expect(server.received).toHaveLength(2);
+  });
+
+  it.each(['null', '"text"', '[]', '{}', '{"id":"1"}'])('should be refused when it is %s', async (text) => {
+    const { chat } = await serviceWith((response) => answerJson(response, text));
+    expect(await errorOf(await chat())).toMatchObject({ status: 502, code: 'backend_bad_answer' });
+  });
+
   it('should be refused when it is larger than the bound, declared or not', async () => {
     const { chat } = await serviceWith(
       (response, n) => {
@@ -204,6 +253,64 @@ describe('retries', () => {
     expect((await errorOf(await chat())).message).toBe('the key *** has no such model');
   });
 
+  it.each([
+    [
+      400,
+      { error: { message: 'm', type: 'invalid_request_error', param: 'messages', code: 'context_length_exceeded' } },
+      { message: 'm', type: 'invalid_request_error', param: 'messages', code: 'context_length_exceeded' },
+    ],
+    [
+      422,
+      { detail: [{ loc: ['body', 'messages'], msg: 'Field required', input: 'x'.repeat(20_000) }] },
+      { message: 'messages: Field required', param: 'messages', code: 'backend_refused_request' },
+    ],
+    [400, 'no such thing', { message: 'no such thing' }],
+    [400, { padding: 'x'.repeat(60_000), error: { message: 'short' } }, { message: 'short' }],
+    [400, { error: { message: 'short', input: 'x'.repeat(200_000) } }, { message: 'short' }],
+    [400, { error: { message: 'x'.repeat(20_000) } }, { message: `${'x'.repeat(1000)}…` }],
+    [
+      429,
+      { error: { message: 'of org-1', type: 'tokens', code: 'rate_limit_exceeded' } },
+      { message: "The backend 'big' takes no more requests now.", type: 'tokens', code: 'rate_limit_exceeded' },
+    ],
+  ])('should leave %i its code, param, type and reason', async (status, body, expected) => {
+    const { chat } = await serviceWith(
+      (response) => {
+        const isText = typeof body === 'string';
+        response.writeHead(status, { 'content-type': isText ? 'text/plain' : 'application/json' });
+        response.end(isText ? body : JSON.stringify(body));
+      },
+      { retries: 0 },
+    );
+    expect(await errorOf(await chat())).toMatchObject({ status, ...expected });
+  });
+
+  it('should not be made for a quota that is spent, of which the operator is told why', async () => {
+    const error = { message: 'see your plan', type: 'insufficient_quota', param: null, code: 'insufficient_quota' };
+    const { chat, server } = await serviceWith((response) => {
+      response.writeHead(429, { 'content-type': 'application/json' }).end(JSON.stringify({ error }));
+    });
+    const response = await chat();
+    expect(response.headers.get('x-should-retry')).toBe('false');
+    const told = await errorOf(response);
+    expect(told).toMatchObject({ status: 429, type: 'insufficient_quota', code: 'insufficient_quota' });
+    expect(told.message).not.toContain('plan');
+    expect(vi.mocked(console.warn).mock.calls.join()).toContain('big: answered 429: see your plan');
+    expect(server.received).toHaveLength(1);
+  });
+
+  it('should be made as the backend advises, and clients advised not to multiply them', async () => {
+    const { chat, server } = await serviceWith((response, n) =>
+      refuse(response, n === 1 ? 409 : 500, { 'x-should-retry': n === 1 ? 'true' : 'false' }),
+    );
+    expect(attemptsOf(await chat())).toBe('2');
+    const again = await serviceWith((response) => refuse(response, 500));
+    expect((await again.chat()).headers.get('x-should-retry')).toBe('false');
+    expect([server.received.length, again.server.received.length]).toEqual([2, 3]);
+    const once = await serviceWith((response) => refuse(response, 500), { retries: 0 });
+    expect((await once.chat()).headers.has('x-should-retry')).toBe(false);
+  });
+
   it('should wait as long as retry-after-ms says in a storm of 429', async () => {
     const times: number[] = [];
     const { chat } = await serviceWith((response, n) => {
@@ -327,6 +434,58 @@ describe('the fall-back chain', () => {
     expect(response.headers.get('x-quicksilver-backend')).toBe('big');
     expect(attemptsOf(response)).toBe('2');
     expect(response.status).toBe(429);
+  });
+});
+
+describe('a backend that asks for more than a moment', () => {
+  /** A first backend that says no with these headers, and a fallback that answers. */
+  async function withFallback(status: number, headers: Record<string, string>, settings: object = {}) {
+    const second = await open((response) => answerJson(response));
+    const first = await open((response, n) => (n === 1 ? refuse(response, status, headers) : answerJson(response)));
+    const app = appWith({
+      big: quick(first.url, { models: ['large'], fallback: ['second'], ...settings }),
+      second: quick(second.url, { models: ['other'] }),
+    });
+    return { first, second, ask: () => post(app, CHAT, { model: 'large' }) };
+  }
+
+  it.each([
+    [429, { 'retry-after': '40' }],
+    [429, { 'retry-after-ms': '12000' }],
+    [503, { 'retry-after': new Date(Date.now() + 3_600_000).toUTCString() }],
+  ])('should be left alone from %i with %j on, and the next one asked at once', async (status, headers) => {
+    const { first, second, ask } = await withFallback(status, headers, PATIENT);
+    const backends = [];
+    for (let i = 0; i < 3; i++) backends.push((await ask()).headers.get('x-quicksilver-backend'));
+    expect(backends).toEqual(['second', 'second', 'second']);
+    expect([first.received.length, second.received.length]).toEqual([1, 3]);
+  });
+
+  it('should be asked again when its time has come', async () => {
+    const { first, ask } = await withFallback(429, { 'retry-after-ms': '1200' });
+    expect((await ask()).headers.get('x-quicksilver-backend')).toBe('second');
+    await new Promise((resolve) => setTimeout(resolve, 1_300));
+    expect((await ask()).headers.get('x-quicksilver-backend')).toBe('big');
+    expect(first.received).toHaveLength(2);
+  });
+
+  it('should not be waited for without a next one: the client is told how long it is', async () => {
+    const { chat, server } = await serviceWith((response) => refuse(response, 503, { 'retry-after': '20' }), PATIENT);
+    const responses = [await chat(), await chat()];
+    expect(responses.map(attemptsOf)).toEqual(['1', '0']);
+    for (const response of responses) {
+      expect(Number(response.headers.get('retry-after'))).toBeGreaterThan(10);
+      expect(response.headers.has('x-should-retry')).toBe(false);
+      expect(await errorOf(response)).toMatchObject({ status: 503, code: 'backend_unavailable' });
+    }
+    expect(server.received).toHaveLength(1);
+  });
+
+  it('should be asked on after a refusal that is the fault of the request', async () => {
+    const { first, ask } = await withFallback(400, { 'retry-after': '40' });
+    expect((await ask()).status).toBe(400);
+    expect((await ask()).status).toBe(200);
+    expect(first.received).toHaveLength(2);
   });
 });
 

@@ -11,10 +11,14 @@ const CANDIDATES = 8;
 export type Distribution = Record<number, number>;
 
 export function predictions(rows: readonly Distribution[]): Predictions {
-  const logits = rows.map(logitsOf);
+  return rowsOf(rows.map(logitsOf));
+}
+
+/** Predictions of rows of logits, (vocabulary) each. */
+export function rowsOf(logits: readonly Float32Array[]): Predictions {
   const best = logits.map((row) => [...row.keys()].sort((a, b) => row[b]! - row[a]! || a - b).slice(0, CANDIDATES));
   return {
-    rows: rows.length,
+    rows: logits.length,
     candidates: CANDIDATES,
     ids: Int32Array.from(best.flat()),
     logits: Float32Array.from(best.flatMap((ids, row) => ids.map((id) => logits[row]![id]!))),

@@ -291,12 +291,18 @@ describe.each(Object.entries(CONTRACTS))('%s', (_, { parts, base, longPrefix, re
       const stopped = (await ask(engine, { stop: [stop] })).completion;
       expect(stopped).toMatchObject({ text: text.slice(0, text.indexOf(stop)), finishReason: 'stop' });
     },
+    async ends(engine) {
+      const { text, usage } = (await ask(engine)).completion;
+      const ended = (await ask(engine, { ends: (said) => (said.length > 3 ? 2 : undefined) })).completion;
+      expect(ended).toMatchObject({ text: text.slice(0, 2), finishReason: 'stop', ending: { by: 'editor' } });
+      expect(ended.usage.steps).toBeLessThanOrEqual(usage.steps);
+    },
     async temperature(engine) {
       const texts = [0, 2].map(async (temperature) => (await ask(engine, { temperature, seed: 1 })).completion.text);
       expect(new Set(await Promise.all(texts)).size).toBe(2);
     },
     async topP(engine) {
-      const text = async (topP: number) => (await ask(engine, { temperature: 2, topP })).completion.text;
+      const text = async (topP: number) => (await ask(engine, { temperature: 2, topP, seed: 1 })).completion.text;
       expect(await text(1e-6)).toBe((await ask(engine)).completion.text);
       expect(await text(1)).not.toBe(await text(1e-6));
     },

@@ -22,6 +22,13 @@ describe('newKey', () => {
     expect(line).toBe(`laptop:${createHash('sha256').update(key).digest('hex')}`);
     expect((await newKey('laptop')).key).not.toBe(key);
   });
+
+  it('should have the form of the tokens of the Hub where they are for its clients', async () => {
+    const { key, line } = await newKey('gpu', { forHub: true });
+    expect(key).toMatch(/^hf_[A-Za-z0-9]{34,}$/);
+    expect(line).toBe(`gpu:${createHash('sha256').update(key).digest('hex')}`);
+    expect((await newKey('gpu', { forHub: true })).key).not.toBe(key);
+  });
 });
 
 describe('findKey', () => {

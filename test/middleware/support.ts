@@ -25,7 +25,7 @@ export function serviceWith(operations: OperatorOptions = {}, script: Script = h
 
 /** Fresh keys of the names, and how the service knows them. */
 export async function keysOf(...names: string[]): Promise<{ texts: string[]; keys: readonly ApiKey[] }> {
-  const made = await Promise.all(names.map(newKey));
+  const made = await Promise.all(names.map((name) => newKey(name)));
   const { keys } = readSettings({ API_KEYS: made.map(({ line }) => line).join('\n') });
   return { texts: made.map(({ key }) => key), keys };
 }

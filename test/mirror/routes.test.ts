@@ -6,6 +6,7 @@ import { configuredMirror } from '../../src/mirror/configured.ts';
 import { Mirror } from '../../src/mirror/mirror.ts';
 import { readMirrorSettings } from '../../src/mirror/settings.ts';
 import { readSettings, SettingsError } from '../../src/settings.ts';
+import { StoreFailed } from '../../src/weights/errors.ts';
 import { providerOf, scriptedEngine } from '../support/scripted-engine.ts';
 import { memoryStore } from '../weights/memory-store.ts';
 import { sampleBytes } from '../weights/samples.ts';
@@ -30,12 +31,13 @@ afterEach(() => hub.close());
 
 function setUp({ refreshMs = 60_000, repos = ['acme/*'], store = memoryStore(), keys = '', token = '' } = {}) {
   const settings = { repos, url: hub.url, token: token || undefined, refreshMs };
-  const mirror = new Mirror(settings, { store, log: () => {}, segmentBytes: 1000, retryDelayMs: 1 });
+  const log: string[] = [];
+  const mirror = new Mirror(settings, { store, log: (line) => log.push(line), segmentBytes: 1000, retryDelayMs: 1 });
   const { keys: apiKeys } = readSettings({ API_KEYS: keys });
   const app = createApp(providerOf(scriptedEngine()), gatewayOf([]), { keys: apiKeys }, { mirror });
   const get = (path: string, headers: Record<string, string> = {}, method = 'GET') =>
     app.request(path, { method, headers });
-  return { get, store };
+  return { get, store, log, app };
 }
 
 const bytesOf = async (response: Response) => new Uint8Array(await response.arrayBuffer());
@@ -92,7 +94,47 @@ describe('a file of a mirrored repository', () => {
     const etag = `"${oidOf(weights)}"`;
     expect((await get(MODEL, { range: 'bytes=10-', 'if-range': etag })).status).toBe(206);
     expect((await get(MODEL, { range: 'bytes=10-', 'if-range': '"other"' })).status).toBe(200);
-    expect((await get(MODEL, { 'if-none-match': etag })).status).toBe(304);
+    for (const known of [etag, `W/${etag}`, `"other", ${etag}`, '*']) {
+      expect((await get(MODEL, { 'if-none-match': known })).status).toBe(304);
+    }
+    expect((await get(MODEL, { 'if-none-match': '"other"' })).status).toBe(200);
+  });
+
+  it('should have no ranges of its headers alone', async () => {
+    const response = await setUp().get(MODEL, { range: 'bytes=5-9' }, 'HEAD');
+    expect([response.status, response.headers.get('content-length')]).toEqual([200, '5000']);
+  });
+
+  it('should be empty, and say so to who asks for a first byte, when it is', async () => {
+    await hub.close();
+    hub = await startHub({ ...files, 'empty.txt': new Uint8Array() });
+    const response = await setUp().get(`/${REPO}/resolve/main/empty.txt`, { range: 'bytes=0-0' });
+    expect([response.status, response.headers.get('content-range')]).toEqual([200, 'bytes */0']);
+    expect(await bytesOf(response)).toEqual(new Uint8Array());
+  });
+
+  it('should be refused as the hub does it, before any byte', async () => {
+    hub.intercept = (request, response) => {
+      if (!request.url!.includes('/resolve/')) return false;
+      response.writeHead(403, { 'x-error-code': 'GatedRepo', 'x-error-message': 'Ask for access.' }).end();
+      return true;
+    };
+    const response = await setUp().get(MODEL);
+    expect([response.status, response.headers.get('x-error-code')]).toEqual([403, 'GatedRepo']);
+    expect(await response.json()).toEqual({ error: 'Ask for access.' });
+  });
+
+  it('should not be had, by name, while the store cannot be read', async () => {
+    const store = memoryStore();
+    const { get } = setUp({ store });
+    await get(MODEL, {}, 'HEAD');
+    store.get = async () => {
+      throw new StoreFailed('GET', 'answered 503', { status: 503, retryAfterSeconds: 9 });
+    };
+    const log = vi.spyOn(console, 'error').mockImplementation(() => {});
+    const response = await get(MODEL);
+    log.mockRestore();
+    expect([response.status, response.headers.get('retry-after')]).toEqual([503, '9']);
   });
 });
 
@@ -149,18 +191,30 @@ describe('the hub', () => {
     expect(store.written).toEqual([]);
   });
 
-  it.each(['../../etc/passwd', '/etc/passwd', 'a\\..\\b', 'a/../b', 'C:/b'])(
-    'should not be believed when it lists %j',
+  it.each(['../../etc/passwd', '/etc/passwd', 'a\\..\\b', 'a/../b', 'C:/b', 'a\ud800'])(
+    'should not be believed when it lists %j, but in all else',
     async (path) => {
       const name = `api/models/${REPO}/tree/${hub.commit}?recursive=true`;
       const tree = JSON.parse(new TextDecoder().decode(hub.files.get(name)));
       tree[1].path = path;
       hub.files.set(name, text(JSON.stringify(tree)));
-      const log = vi.spyOn(console, 'error').mockImplementation(() => {});
-      expect((await setUp().get(`/api/models/${REPO}/tree/main?recursive=true`)).status).toBe(502);
-      log.mockRestore();
+      const { get, log } = setUp();
+      const listed = (await (await get(`/api/models/${REPO}/tree/main?recursive=true`)).json()) as { path: string }[];
+      expect(listed.map((entry) => entry.path)).toEqual(['onnx', 'onnx/with blank ü.bin', 'model.safetensors']);
+      expect(log).toEqual([expect.stringContaining('is left out')]);
+      expect(await bytesOf(await get(MODEL))).toEqual(weights);
     },
   );
+
+  it('may have names with a colon, a question mark and all that addresses encode', async () => {
+    await hub.close();
+    const odd = { 'runs/2024-05-01T12:30:00/events.out': text('events'), 'C1_or_C2?_#%.txt': text('premise') };
+    hub = await startHub({ ...files, ...odd });
+    for (const [path, content] of Object.entries(odd)) {
+      const address = path.split('/').map(encodeURIComponent).join('/');
+      expect(await bytesOf(await setUp().get(`/${REPO}/resolve/main/${address}`))).toEqual(content);
+    }
+  });
 });
 
 describe('what a repository holds', () => {
@@ -193,7 +247,50 @@ describe('what a repository holds', () => {
     expect(await paths('main')).toEqual(['onnx', 'config.json', 'model.safetensors']);
     expect(await paths('main/onnx')).toEqual(['onnx/with blank ü.bin']);
     expect((await get(`/api/models/${REPO}/tree/main/none`)).headers.get('x-error-code')).toBe('EntryNotFound');
-    expect((await get(`/api/models/${REPO}/tree/main?expand=true`)).status).toBe(400);
+    expect(await paths('main?recursive=true&expand=true')).toEqual(await paths('main?recursive=true'));
+  });
+});
+
+describe('paths, references and what git has', () => {
+  const ask = (app: ReturnType<typeof setUp>['app'], body: string, type = 'application/json') =>
+    app.request(`/api/models/${REPO}/paths-info/main`, { method: 'POST', headers: { 'content-type': type }, body });
+
+  it.each([
+    ['{"paths":["config.json","onnx/","none"],"expand":true}', 'application/json'],
+    ['paths=config.json&paths=onnx&paths=none&expand=True', 'application/x-www-form-urlencoded'],
+  ])('should be told of those that are there (%s)', async (body, type) => {
+    const entries = (await (await ask(setUp().app, body, type)).json()) as { path: string }[];
+    expect(entries.map(({ path }) => path)).toEqual(['onnx', 'config.json']);
+  });
+
+  it.each(['', '[]', '{"paths":5}', '{"paths":[5]}', '{'])(
+    'should be asked for by a list of paths, not %j',
+    async (body) => {
+      expect((await ask(setUp().app, body)).status).toBe(400);
+    },
+  );
+
+  it('should be the main branch and its commit', async () => {
+    const { branches } = (await (await setUp().get(`/api/models/${REPO}/refs`)).json()) as { branches: object[] };
+    expect(branches).toEqual([{ name: 'main', ref: 'refs/heads/main', targetCommit: hub.commit }]);
+  });
+
+  it('should be the file, or the pointer to one in LFS', async () => {
+    const { get } = setUp();
+    const config = await get(`/${REPO}/raw/main/config.json`);
+    expect(await bytesOf(config)).toEqual(files['config.json']);
+    const pointer = `version https://git-lfs.github.com/spec/v1\noid sha256:${oidOf(weights)}\nsize 5000\n`;
+    const raw = `/${REPO}/raw/main/model.safetensors`;
+    expect(await (await get(raw)).text()).toBe(pointer);
+    const first = await get(raw, { range: 'bytes=0-0' });
+    expect([first.status, first.headers.get('content-range'), await first.text()]).toEqual([
+      206,
+      `bytes 0-0/${pointer.length}`,
+      'v',
+    ]);
+    expect((await get(raw, {}, 'HEAD')).headers.get('content-length')).toBe(String(pointer.length));
+    expect((await get(`/${REPO}/raw/main/none`, {}, 'HEAD')).status).toBe(404);
+    expect(hub.requests.some((request) => request.includes('model.safetensors'))).toBe(false);
   });
 });
 

@@ -46,15 +46,24 @@ def worker_bundle() -> None:
 
 
 @contextmanager
-def self_hosted(variables: dict[str, str], models: Path = ROOT / "models") -> Iterator[str]:
+def self_hosted(variables: dict[str, str], models: Path = ROOT / "models", *options: str) -> Iterator[str]:
     """The address of the worker in plain workerd, as `npm run serve` starts it; needs `worker_bundle`."""
+    with self_hosted_process(variables, models, *options) as (url, _):
+        yield url
+
+
+@contextmanager
+def self_hosted_process(
+    variables: dict[str, str], models: Path = ROOT / "models", *options: str
+) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """As `self_hosted`, with the process that is told to end."""
     port = free_port()
-    command = [NODE, "scripts/serve.ts", "--port", str(port), "--models", str(models)]
+    command = [NODE, "scripts/serve.ts", "--port", str(port), "--models", str(models), *options]
     environment = {**os.environ, **variables}
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as server:
         try:
             wait_until_serving(server)
-            yield f"http://127.0.0.1:{port}"
+            yield f"http://127.0.0.1:{port}", server
         finally:
             server.terminate()
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import threading
+import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, quote, unquote, urlsplit
@@ -44,6 +45,16 @@ class Hub:
     requests: list[str] = field(default_factory=list)
     # For the next answers of the storage: bytes after which the connection is cut.
     cuts: list[int] = field(default_factory=list)
+    # Bytes of files, by path: sent in place of the right ones in the next answer from the beginning.
+    wrong: dict[str, bytes] = field(default_factory=dict)
+    # Status and headers of files in place of their content, by path.
+    refusals: dict[str, tuple[int, dict[str, str]]] = field(default_factory=dict)
+    # The same of everything in the API.
+    api_refusal: tuple[int, dict[str, str]] | None = None
+    # Whether answers tell their length.
+    tells_length: bool = True
+    # Seconds between pieces of 1 MiB.
+    pause: float = 0.0
     url: str = ""
 
     # Another server: what is meant for the hub is not to reach it.
@@ -86,6 +97,8 @@ class HubHandler(BaseHTTPRequestHandler):
         match = re.fullmatch(r"(/api/models)?/([^/]+/[^/]+)/(revision|tree|resolve)/([^/]+)(?:/(.+))?", parts.path)
         if match is None:
             return self.answer(404)
+        if match[1] and self.hub.api_refusal:
+            return self.answer(*self.hub.api_refusal)
         name, action, revision, path = match[2], match[3], unquote(match[4]), unquote(match[5] or "")
         repo = self.hub.repos.get(name)
         if repo is None or (repo.token and self.headers.get("authorization") != f"Bearer {repo.token}"):
@@ -109,7 +122,11 @@ class HubHandler(BaseHTTPRequestHandler):
     def resolve(self, repo: Repo, path: str) -> None:
         if path not in repo.files:
             return self.answer(404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": repo.commit})
+        if refusal := self.hub.refusals.get(path):
+            return self.answer(*refusal)
         entry = repo.entry(path)
+        if path in self.hub.wrong and not self.headers.get("range"):
+            return self.send(self.hub.wrong.pop(path), str(entry["oid"]))
         if path in repo.lfs:
             location = f"{self.hub.storage_url}/storage/{entry['lfs']['oid']}?signature={quote('a/b')}"
             return self.answer(302, {"Location": location, "X-Repo-Commit": repo.commit})
@@ -125,6 +142,9 @@ class HubHandler(BaseHTTPRequestHandler):
         headers = {"ETag": f'"{etag}"', "Content-Length": str(len(part))}
         if self.headers.get("range"):
             headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+        if not self.hub.tells_length:
+            del headers["Content-Length"]
+            headers["Transfer-Encoding"] = "chunked"
         is_cut = etag == STORAGE_ETAG and self.hub.cuts and self.command == "GET"
         cut = self.hub.cuts.pop(0) if is_cut else None
         self.answer(206 if self.headers.get("range") else 200, headers, part if cut is None else part[:cut])
@@ -133,8 +153,21 @@ class HubHandler(BaseHTTPRequestHandler):
 
     def answer(self, status: int, headers: dict[str, str] | None = None, body: bytes = b"") -> None:
         self.send_response(status)
-        for name, value in ({"Content-Length": str(len(body))} | (headers or {})).items():
+        headers = headers or {}
+        is_chunked = "Transfer-Encoding" in headers
+        length = {} if is_chunked else {"Content-Length": str(len(body))}
+        for name, value in (length | headers).items():
             self.send_header(name, value)
         self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
+        if self.command == "HEAD":
+            return
+        if not self.hub.pause:
+            pieces = [body]
+        else:
+            pieces = [body[start : start + 2**20] for start in range(0, len(body), 2**20)]
+        for piece in pieces:
+            if piece and self.hub.pause:
+                time.sleep(self.hub.pause)
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece) if is_chunked and piece else piece)
+        if is_chunked:
+            self.wfile.write(b"0\r\n\r\n")

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
+import httpx
 import openai
 import pytest
 import tiny_engine
@@ -39,7 +40,8 @@ def engine(model: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def service(worker_bundle: None, engine: str, model: Path) -> Iterator[str]:
-    backends = {"engine": {"base_url": engine, "aliases": {"tiny": str(model)}, "default": True}}
+    # It writes the suffix behind its completion.
+    backends = {"engine": {"base_url": engine, "aliases": {"tiny": str(model)}, "default": True, "infill": False}}
     with self_hosted({"BACKENDS": json.dumps(backends)}) as url:
         yield url
 
@@ -101,6 +103,25 @@ def test_should_be_asked_for_what_the_local_model_cannot_do(
     response = client.completions.with_raw_response.create(model="auto", **request_)
     assert route_of(response) == ("engine", reason)
     assert response.parse().usage.completion_tokens > 0
+
+
+def test_should_not_be_asked_for_what_it_cannot_do(client: openai.OpenAI) -> None:
+    request = {"prompt": LONG_PROMPT, "suffix": "\nprint(value)\n", "max_tokens": 4}
+    response = client.completions.with_raw_response.create(model="auto", **request)
+    assert route_of(response) == ("local", "auto")
+    with pytest.raises(openai.BadRequestError) as raised:
+        client.completions.create(model="tiny", **request)
+    assert raised.value.param == "suffix"
+
+
+def test_should_have_a_stream_taken_for_whole_that_it_ends_without_done(engine: str, service: str, model: Path) -> None:
+    request = {**CHAT, "stream": True}
+    with httpx.Client(timeout=60) as http:
+        direct = http.post(f"{engine}/chat/completions", json={**request, "model": str(model)}).text
+        passed_on = http.post(f"{service}/v1/chat/completions", json=request).text
+    assert "[DONE]" not in direct
+    assert '"error"' not in passed_on
+    assert passed_on.count("data: ") == direct.count("data: ")
 
 
 def test_should_leave_to_the_local_model_what_has_its_name(client: openai.OpenAI) -> None:

@@ -1,18 +1,55 @@
 /** Forwarding in the real runtime, between the client that most programs use and a backend that misbehaves. */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import type { ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import OpenAI, { APIError, InternalServerError } from 'openai';
+import { Mistral } from '@mistralai/mistralai';
+import OpenAI, { APIError, BadRequestError, InternalServerError } from 'openai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Service, serve } from '../../support/serving.ts';
-import { type Received, refuse, type Server, serverThat } from '../backend/server.ts';
+import { answerJson, type Received, refuse, type Server, serverThat, writeEvents } from '../backend/server.ts';
 
 const KEY = 'sk-backend-secret';
 
 /** One chunk of a chat stream. */
 const chunk = (content: string) =>
   `data: ${JSON.stringify({ id: 'c', object: 'chat.completion.chunk', choices: [{ index: 0, delta: { content } }] })}\n\n`;
+
+/** The chunk that ends a chat stream. */
+const STOP = `data: ${JSON.stringify({ id: 'c', choices: [{ index: 0, delta: {}, finish_reason: 'stop' }] })}\n\n`;
+
+const errorEvent = (code: number) => `data: ${JSON.stringify({ error: { message: `said ${code}`, code } })}\n\n`;
+
+/** Streams that end in one way or another, or fail. */
+const STREAMS: Readonly<Record<string, readonly string[]>> = {
+  'end without a blank line': [chunk('0 '), STOP, 'data: [DONE]'],
+  'end with the last chunk': [chunk('0 '), STOP.slice(0, -1)],
+  'end without [DONE]': [chunk('0 '), STOP],
+  'be cut': [chunk('0 '), chunk('1 ')],
+  'fail at once': [errorEvent(500), 'data: [DONE]\n\n'],
+  'fail later': [chunk('0 '), errorEvent(500), 'data: [DONE]\n\n'],
+  'refuse in a stream': [errorEvent(400), 'data: [DONE]\n\n'],
+};
+
+const usage = { prompt_tokens: 1000, completion_tokens: 20, total_tokens: 1020 };
+
+/** Answers completions, as an engine that knows no dialect but OpenAI's. */
+async function complete(response: ServerResponse, stream: boolean): Promise<void> {
+  const completion = (text: string, finish_reason: string | null) =>
+    JSON.stringify({
+      id: 'c',
+      object: 'text_completion',
+      created: 1,
+      model: 'm',
+      choices: [{ index: 0, text, finish_reason, logprobs: null }],
+      usage,
+    });
+  if (!stream)
+    return void response.writeHead(200, { 'content-type': 'application/json' }).end(completion('a + b', 'stop'));
+  await writeEvents(response, [`data: ${completion('a + ', null)}\n\n`, `data: ${completion('b', 'stop')}\n\n`]);
+  response.end('data: [DONE]\n\n');
+}
 
 describe('a backend behind the service', () => {
   let folder: string;
@@ -21,21 +58,49 @@ describe('a backend behind the service', () => {
   let client: OpenAI;
 
   /** The backend does what the text of the last message says. */
-  const ask = (what: string) => ({ model: 'large', messages: [{ role: 'user' as const, content: what }] });
+  const ask = (what: string, model = 'large') => ({ model, messages: [{ role: 'user' as const, content: what }] });
+  /** The text of a stream and how it ended, as the client sees it. */
+  async function streamed(what: string, model?: string): Promise<[string, string | null | undefined]> {
+    const chunks = await Array.fromAsync(await client.chat.completions.create({ ...ask(what, model), stream: true }));
+    return [
+      chunks.map(({ choices }) => choices[0]?.delta.content ?? '').join(''),
+      chunks.at(-1)?.choices[0]?.finish_reason,
+    ];
+  }
   const lastOf = (what: string): Received | undefined => backend.received.findLast(({ body }) => body.includes(what));
 
   beforeAll(async () => {
     const times = new Map<string, number>();
     backend = await serverThat(async (response, _, { body }) => {
-      const { messages, stream } = JSON.parse(body) as { messages: { content: string }[]; stream?: boolean };
-      const what = messages.at(-1)!.content;
+      const {
+        model,
+        messages,
+        stream = false,
+      } = JSON.parse(body) as {
+        model: string;
+        messages?: { content: string }[];
+        stream?: boolean;
+      };
+      if (messages === undefined) return complete(response, stream);
+      const what = model === 'spare-1' ? 'stand in' : messages.at(-1)!.content;
       times.set(what, (times.get(what) ?? 0) + 1);
       if (what === 'fail') return refuse(response, 500);
       if (what === 'flaky' && times.get(what)! < 3) return refuse(response, 503, { 'retry-after-ms': '5' });
+      if (what === 'limited') return refuse(response, 429, { 'retry-after': '40' });
+      if (what === 'fail in a body') return answerJson(response, '{"error":{"message":"m","code":504}}');
+      if (what === 'never begin') return;
+      if (what === 'ping and break') {
+        await writeEvents(response, [': ping\n\n', ': ping\n\n']);
+        return void response.destroy();
+      }
+      if (STREAMS[what]) {
+        await writeEvents(response, STREAMS[what]);
+        return void response.end();
+      }
       if (!stream) {
         const message = { role: 'assistant', content: `did ${what}` };
         response.writeHead(200, { 'content-type': 'application/json', 'set-cookie': 'a=b' });
-        return void response.end(JSON.stringify({ choices: [{ index: 0, message, finish_reason: 'stop' }] }));
+        return void response.end(JSON.stringify({ choices: [{ index: 0, message, finish_reason: 'stop' }], usage }));
       }
       response.writeHead(200, { 'content-type': 'text/event-stream' });
       for (let i = 0; i < (what === 'endless' ? 10_000 : 3) && !response.destroyed; i++) {
@@ -53,7 +118,13 @@ describe('a backend behind the service', () => {
       breaker_failures: 99,
     };
     folder = await mkdtemp(join(tmpdir(), 'quicksilver-backend-'));
-    await writeFile(join(folder, 'env'), `BIG_KEY=${KEY}\nBACKENDS='${JSON.stringify({ big: settings })}'\n`);
+    const backends = {
+      big: settings,
+      guarded: { ...settings, models: ['guarded'], fallback: ['spare'] },
+      spare: { ...settings, models: ['spare-1'] },
+      limited: { ...settings, models: ['limited'], fallback: ['spare'] },
+    };
+    await writeFile(join(folder, 'env'), `BIG_KEY=${KEY}\nBACKENDS='${JSON.stringify(backends)}'\n`);
     service = await serve(folder, ['--env-file', join(folder, 'env')]);
     client = new OpenAI({ baseURL: `${service.url}/v1`, apiKey: 'client-key', maxRetries: 0 });
   });
@@ -96,6 +167,71 @@ describe('a backend behind the service', () => {
     };
     await expect(read()).rejects.toThrow(APIError);
     expect(seen).toEqual(['0 ', '1 ', '2 ']);
+  });
+
+  it.each(['end without a blank line', 'end with the last chunk', 'end without [DONE]'])(
+    'should have its answer taken for whole when its stream may %s',
+    async (what) => {
+      expect(await streamed(what)).toEqual(['0 ', 'stop']);
+    },
+  );
+
+  it.each(['be cut', 'fail later'])(
+    'should have an error raised by the client when its stream may %s',
+    async (what) => {
+      await expect(streamed(what)).rejects.toThrow(APIError);
+    },
+  );
+
+  it.each(['fail at once', 'ping and break', 'fail in a body'])(
+    'should be stood in for when it may %s with status 200',
+    async (what) => {
+      expect((await streamed(what, 'guarded'))[0]).toBe('0 1 2 ');
+    },
+  );
+
+  it('should be stood in for when a whole answer is an error', async () => {
+    const { data, response } = await client.chat.completions.create(ask('fail in a body', 'guarded')).withResponse();
+    expect(data.choices[0]?.message.content).toBe('did stand in');
+    expect(response.headers.get('x-quicksilver-route')).toBe('model; fallback-from=guarded');
+  });
+
+  it('should have the refusal in its stream raised with its status', async () => {
+    await expect(streamed('refuse in a stream', 'guarded')).rejects.toThrow(BadRequestError);
+  });
+
+  it('should be left alone for as long as it asks, and nobody wait for it', async () => {
+    for (const attempts of ['2', '1']) {
+      const { response } = await client.chat.completions.create(ask('limited', 'limited')).withResponse();
+      expect(response.headers.get('x-quicksilver-backend')).toBe('spare');
+      expect(response.headers.get('x-quicksilver-attempts')).toBe(attempts);
+    }
+  });
+
+  it('should fill in the middle for the client of Mistral', async () => {
+    const mistral = new Mistral({ serverURL: service.url, apiKey: 'client-key' });
+    const request = { model: 'large', prompt: 'return ', suffix: '\n' };
+    const whole = await mistral.fim.complete(request);
+    expect(whole.choices[0]?.message?.content).toBe('a + b');
+    const chunks = await Array.fromAsync(await mistral.fim.stream(request));
+    expect(chunks.map(({ data }) => data.choices[0]?.delta.content).join('')).toBe('a + b');
+  });
+
+  it('should have its tokens counted', async () => {
+    await client.chat.completions.create(ask('count'));
+    const page = await (await fetch(`${service.url}/metrics`)).text();
+    const count = Number(/quicksilver_prompt_tokens_total\{backend="big"\} (\d+)/.exec(page)?.[1]);
+    expect(count).toBeGreaterThanOrEqual(1000);
+  });
+
+  it('should be let go when the client leaves before a stream begins', async () => {
+    const leaving = new AbortController();
+    setTimeout(() => leaving.abort(), 500);
+    await expect(
+      client.chat.completions.create({ ...ask('never begin'), stream: true }, { signal: leaving.signal }),
+    ).rejects.toThrow();
+    await lastOf('never begin')?.closed;
+    expect(backend.received.filter(({ body }) => body.includes('never begin'))).toHaveLength(1);
   });
 
   it('should be let go when the client leaves a stream', async () => {

@@ -1,3 +1,4 @@
+import { gzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { httpStore } from '../../src/weights/http-store.ts';
 import { type Origin, startOrigin } from './origin.ts';
@@ -59,13 +60,42 @@ describe('an HTTP store', () => {
     await expect(storeOf().get('m/a.bin')).rejects.toThrow(/^GET m\/a\.bin of the origin: answered 403$/);
   });
 
-  it('should refuse a file that does not tell its size', async () => {
-    origin.intercept = (_, response) => {
-      response.writeHead(200).write('a');
+  it('should give a file whose size is not told, and find the size out where that is possible', async () => {
+    let knowsRanges = true;
+    origin.intercept = (request, response) => {
+      const isFirst = knowsRanges && request.headers.range === 'bytes=0-0';
+      response.writeHead(isFirst ? 206 : 200, isFirst ? { 'content-range': 'bytes 0-0/300000' } : {});
+      if (request.method === 'GET') response.write(isFirst ? content.subarray(0, 1) : content);
       response.end();
       return true;
     };
-    await expect(storeOf().get('m/a.bin')).rejects.toThrow('does not tell its size');
+    expect(await bytesOf(storeOf(), 'm/a.bin')).toEqual(content);
+    expect(await storeOf().head('m/a.bin')).toEqual({ size: 300_000, etag: '' });
+    knowsRanges = false;
+    expect(await storeOf().head('m/a.bin')).toEqual({ size: undefined, etag: '' });
+  });
+
+  it.each([
+    [{ 'retry-after': '7' }, 429, 7],
+    [{ 'retry-after': '7' }, 503, 7],
+    [{ ratelimit: '"resolvers";r=0;t=55' }, 429, 55],
+  ])('should not ask again before it may: %j', async (headers, status, seconds) => {
+    origin.intercept = (_, response) => {
+      response.writeHead(status, headers).end();
+      return true;
+    };
+    await expect(storeOf().get('m/a.bin')).rejects.toMatchObject({ status, retryAfterSeconds: seconds });
+    expect(origin.requests).toHaveLength(1);
+  });
+
+  it('should not take the length of what is compressed for the size', async () => {
+    origin.intercept = (_, response) => {
+      response.writeHead(200, { 'content-encoding': 'gzip' });
+      response.end(gzipSync(content));
+      return true;
+    };
+    expect((await storeOf().get('m/a.bin'))?.size).toBeUndefined();
+    expect(await bytesOf(storeOf(), 'm/a.bin')).toEqual(content);
   });
 
   it('should follow redirects to elsewhere without taking its token along', async () => {

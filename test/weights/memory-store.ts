@@ -32,6 +32,11 @@ export function memoryStore(objects = new Map<string, Bytes>()): MemoryStore {
       return { ...infoOf(bytes), stream: new Blob([bytes.slice(offset, offset + length)]).stream() };
     },
     put: async (name, bytes) => show(name, bytes.slice()),
+    putNew: async (name, bytes) => {
+      if (objects.has(name)) return false;
+      show(name, bytes.slice());
+      return true;
+    },
     delete: async (name) => void objects.delete(name),
     list: async (prefix) =>
       [...objects.keys()]

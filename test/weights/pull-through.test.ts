@@ -163,6 +163,35 @@ describe('a damaged file', () => {
     expect(log.some((line) => line.includes('fetched'))).toBe(name !== 'm/manifest.json');
   });
 
+  it('should not be taken for one where the store tells no sizes, nor removed', async () => {
+    const stored = new Map(files);
+    stored.delete('m/manifest.json');
+    const store = memoryStore(stored);
+    const { head, get } = store;
+    store.head = async (name) => (await head(name)) && { size: undefined, etag: '' };
+    store.get = async (name, range) => {
+      const object = await get(name, range);
+      return object && { ...object, size: undefined };
+    };
+    const { load, made } = setUp(store);
+    await load();
+    expect(made).toEqual([files.get(WEIGHTS)]);
+    expect(store.written).toEqual(['m/manifest.json']);
+  });
+
+  it('should not be taken for one where the origin tells no sizes', async () => {
+    origin.intercept = (request, response) => {
+      const file = origin.files.get(request.url!.slice(1));
+      if (file === undefined) return false;
+      response.writeHead(200).write(request.method === 'HEAD' ? '' : file);
+      response.end();
+      return true;
+    };
+    const { load, store } = setUp();
+    await load();
+    expect(store.objects).toEqual(files);
+  });
+
   it('that is missing in storage should be fetched alone', async () => {
     const stored = new Map(files);
     stored.delete('m/tokenizer.json');

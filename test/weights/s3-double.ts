@@ -21,6 +21,8 @@ export interface S3Double {
   uploads: Map<string, { key: string; parts: Map<number, Uint8Array> }>;
   /** `GET key`, `PUT key?partNumber=1`, … in the order in which they came. */
   requests: string[];
+  /** Set to false for a server that writes whatever the condition. */
+  knowsConditions: boolean;
   /** Answers a request in place of the double when it returns true. */
   intercept: (request: string, response: ServerResponse) => boolean;
   close(): Promise<void>;
@@ -43,6 +45,7 @@ export async function startS3(): Promise<S3Double> {
     objects,
     uploads,
     requests: [],
+    knowsConditions: true,
     intercept: () => false,
     close: () =>
       new Promise((resolve) => {
@@ -88,6 +91,9 @@ export async function startS3(): Promise<S3Double> {
       return xml(response, 200, '<R><ETag>x</ETag></R>');
     }
     if (request.method === 'PUT') {
+      if (double.knowsConditions && request.headers['if-none-match'] === '*' && objects.has(key)) {
+        return xml(response, 412, '<Error><Code>PreconditionFailed</Code></Error>');
+      }
       if (upload === undefined) objects.set(key, body);
       else upload.parts.set(Number(query.get('partNumber')), body);
       response.writeHead(200, { etag: etagOf(body) }).end();

@@ -32,6 +32,15 @@ export function behavesAsWritable(storeOf: () => WritableStore): void {
     await store.delete('model/none');
   });
 
+  it('should write what is to be new, and leave what is there', async () => {
+    const store = storeOf();
+    expect(await store.putNew('new/one', sampleBytes(10, 1))).toBe(true);
+    expect(await store.putNew('new/one', sampleBytes(10, 2))).toBe(false);
+    expect(await bytesOf(store, 'new/one')).toEqual(sampleBytes(10, 1));
+    await store.delete('new/one');
+    expect(await store.putNew('new/one', sampleBytes(10, 2))).toBe(true);
+  });
+
   it('should list by prefix, page after page, and forget what is deleted', async () => {
     const store = storeOf();
     const names = Array.from({ length: 8 }, (_, index) => `list/${index}`);

@@ -4,62 +4,115 @@ import * as z from 'zod';
 import type { Call } from '../../backend/attempt.ts';
 import { AUTO_MODEL, type Operation } from '../../backend/config.ts';
 import type { Gateway } from '../../backend/gateway.ts';
+import { withName } from '../../backend/json-text.ts';
+import type { Route } from '../../backend/routing.ts';
 import type { ModelProvider } from '../../engine/provider.ts';
-import { looseLengthFields, maxTokensOf } from '../completion/limits.ts';
-import { readBody } from '../completion/schema.ts';
+import { ApiError } from '../../http/errors.ts';
+import { editorInAddress, readBody } from '../completion/schema.ts';
 import { cautious, Escalation } from './cascade.ts';
-import { forwardToBackend, nameRoute, refuseIfMisconfigured, respondWithOutcome } from './forwarded.ts';
+import { CompletionFields, LOCAL_FIELDS, type PromptReader, plainPrompts } from './completion-fields.ts';
+import { forwardToBackend, nameRoute, refuseIfMisconfigured, respondWithOutcome } from './forwarding.ts';
+import { withHeadStart } from './head-start.ts';
+import { translationOf } from './translation.ts';
 
 type Dialect = (models: ModelProvider) => (c: Context) => Promise<Response>;
 
-/** Only what decides the route; whoever answers checks the request, and a dialect may do without a model. */
-const schema = z.object({
-  model: z.unknown().optional(),
-  stream: z.unknown().optional(),
-  ...looseLengthFields,
-});
+/** Fields of the editor rules, which are applied here whoever answers. */
+const EDITOR_FIELDS: ReadonlySet<string> = new Set(['editor']);
 
 /**
  * Routes a dialect: its own model locally; `auto` locally, with a backend for what the local model is not sure of; any
  * other name to the backend that has it. A name that nobody has is refused by the dialect itself.
+ * @param readPrompts finds the text around the cursor where the dialect has it in its prompts
  */
-export function routed(dialect: Dialect, models: ModelProvider, gateway: Gateway, operation: Operation) {
+export function routed(
+  dialect: Dialect,
+  models: ModelProvider,
+  gateway: Gateway,
+  operation: Operation,
+  readPrompts: PromptReader = plainPrompts,
+) {
   const local = dialect(models);
 
   return async function routed(c: Context): Promise<Response> {
-    const { model, stream, ...lengths } = await readBody(c, schema);
-    if (typeof model !== 'string') return local(c);
+    const body = await readBody(c, z.record(z.string(), z.unknown()));
+    const { model, segments } = body;
+    // Tabby's requests have no model to route by.
+    if (typeof model !== 'string' || segments !== undefined) return local(c);
     if (model === models.id) {
-      nameRoute(c, 'local', 'model', 1);
+      nameRoute(c, { backend: 'local', route: 'model', attempts: 1 });
       return local(c);
     }
-    const call = { model, stream: stream === true, text: await c.req.text() };
-    if (model === AUTO_MODEL) return cascade(c, call, maxTokensOf(lengths));
+    const fields = new CompletionFields(body, readPrompts, editorInAddress(c));
+    const text = await c.req.text();
+    const call = { model, stream: body.stream === true, text: operation === 'fim' ? withSeed(text, body) : text };
+    if (model === AUTO_MODEL) return cascade(c, call, fields);
     refuseIfMisconfigured(gateway);
     const route = gateway.route({ operation, model, localModel: models.id });
     if (route === undefined) return local(c);
-    return respondWithOutcome(c, route, await forwardToBackend(c, gateway, route, call));
+    const able = ableOf(route, fields);
+    if (able === undefined) throw cannotInfill(route);
+    return answerByBackend(c, able, { ...call, ...translated(fields, false), withheld: EDITOR_FIELDS });
   };
 
+  /** What a backend answers in the dialect of the request. */
+  function translated({ editor }: CompletionFields, replaces: boolean): Pick<Call, 'translation'> {
+    const translation = translationOf({ mistral: operation === 'fim', editor, replaces });
+    return translation ? { translation } : {};
+  }
+
+  function answerByBackend(c: Context, route: Route, call: Call): Promise<Response> {
+    return withHeadStart(c, route, call, async (gone) =>
+      respondWithOutcome(c, route, await forwardToBackend(c, gateway, route, call, { gone })),
+    );
+  }
+
   /** Answers locally; what the local model leaves goes to the backend, and comes back if that fails. */
-  async function cascade(c: Context, call: Call, maxTokens: number): Promise<Response> {
-    const route = gateway.route({ operation, model: AUTO_MODEL, localModel: models.id });
+  async function cascade(c: Context, call: Call, fields: CompletionFields): Promise<Response> {
+    const found = gateway.route({ operation, model: AUTO_MODEL, localModel: models.id });
+    const able = found && ableOf(found, fields);
+    // Without a bound the dialect has one that any model can write.
+    const maxTokens = fields.maxTokens ?? 0;
     const model = cautious(models, { id: AUTO_MODEL, minConfidence: gateway.minConfidence, maxTokens });
     const answer = dialect(model);
-    if (route === undefined) model.insist();
+    if (able === undefined) model.insist();
     try {
-      nameRoute(c, 'local', 'auto', 1);
+      nameRoute(c, { backend: 'local', route: 'auto', attempts: 1 });
       return await answer(c);
     } catch (error) {
-      if (!(error instanceof Escalation) || route === undefined) throw error;
-      const outcome = await forwardToBackend(c, gateway, route, call);
-      if (outcome.type === 'answered' || !error.canAnswer) {
-        return respondWithOutcome(c, { ...route, reason: `escalated-${error.reason}` }, outcome);
-      }
+      if (!(error instanceof Escalation) || able === undefined) throw error;
+      const route: Route = { ...able, reason: `escalated-${error.reason}` };
+      return withHeadStart(c, route, call, (gone) => escalated(c, route, call, error, gone));
+    }
+
+    async function escalated(c: Context, route: Route, call: Call, reason: Escalation, gone: AbortSignal) {
+      const sent = { ...call, ...translated(fields, fields.replaces), withheld: LOCAL_FIELDS };
+      const outcome = await forwardToBackend(c, gateway, route, sent, { gone, hasStandIn: reason.canAnswer });
+      if (outcome.type === 'answered' || !reason.canAnswer) return respondWithOutcome(c, route, outcome);
       // An answer that may be wrong is better than none.
       model.insist();
-      nameRoute(c, 'local', `auto; escalation-failed=${outcome.backend}`, outcome.attempts + 1);
+      const failed = `auto; escalation-failed=${outcome.backend}`;
+      nameRoute(c, { backend: 'local', route: failed, attempts: outcome.attempts + 1 });
       return answer(c);
     }
   }
+}
+
+/** Mistral has a name of its own for the seed, which no backend of another dialect knows. */
+function withSeed(text: string, { seed, random_seed }: Readonly<Record<string, unknown>>): string {
+  return seed === undefined && random_seed !== undefined ? withName(text, 'random_seed', 'seed') : text;
+}
+
+/** The route over the backends that can do what the request asks; undefined when none can. */
+function ableOf(route: Route, { hasSuffix }: CompletionFields): Route | undefined {
+  const chain = route.chain.filter(({ backend }) => backend.infill || !hasSuffix);
+  return chain.length > 0 ? { ...route, chain } : undefined;
+}
+
+function cannotInfill({ chain }: Route): ApiError {
+  return new ApiError(
+    400,
+    `suffix: the backend '${chain[0]!.backend.name}' does not fill in the middle; leave the suffix out, or ask for '${AUTO_MODEL}'.`,
+    { param: 'suffix', code: 'unsupported_parameter' },
+  );
 }

@@ -3,7 +3,16 @@ import type { Completion, Decoding, Engine, Frame, GenerateRequest } from '../..
 import { ApiError } from '../../http/errors.ts';
 import { EDITOR_MIN_CONFIDENCE, type EditorRules, forEditor } from '../editor/editor.ts';
 import { type Cursor, isSingleLine } from '../editor/lines.ts';
+import { showableEnd } from '../editor/showable.ts';
 import { denoisingBound, type LengthParams, maxTokensOf } from './limits.ts';
+import {
+  completionWithLineEnds,
+  frameWithLineEnds,
+  type LineEnd,
+  lineEndOf,
+  readSides,
+  withLineFeeds,
+} from './line-ends.ts';
 import { MAX_CHOICES, randomSeed } from './schema.ts';
 
 /** What a dialect makes of its request. Choice `i` of prompt `p` has index `p * n + i` and seed `seed + i`. */
@@ -30,6 +39,8 @@ export interface PromptText extends Cursor {
   text: string;
   /** Token ids of the prefix, where it was sent as such. */
   tokens?: readonly number[];
+  /** Line ends of the file, where the prefix holds other files too; found in the text when absent. */
+  lineEnd?: LineEnd;
 }
 
 interface PenaltyParams {
@@ -155,25 +166,24 @@ export async function* generateChoices(
   const startMs = performance.now();
   const choices = call.prompts.length * call.n;
   for (const [p, prompt] of call.prompts.entries()) {
+    const lineEnd = prompt.lineEnd ?? lineEndOf(prompt);
     for (let i = 0; i < call.n; i++) {
       signal.throwIfAborted();
       const index = p * call.n + i;
-      const request = requestOf(call, prompt, i, engine);
+      const cursor = readSides(prompt);
+      const request = requestOf(call, { ...cursor, tokens: prompt.tokens }, i, engine);
       if (call.deadlineMs !== undefined) {
         const leftMs = call.deadlineMs - (performance.now() - startMs);
         request.deadlineMs = Math.max(0, leftMs) / (choices - index);
       }
       const frames = new CompletionCapture(engine.generate(request, signal));
       for await (const frame of frames) {
-        if (!call.editor || call.diffusing) yield { type: 'frame', index, prompt, frame };
+        if (call.editor && !call.diffusing) continue;
+        yield { type: 'frame', index, prompt, frame: frameWithLineEnds(frame, lineEnd) };
       }
-      const completion = frames.completion!;
-      yield {
-        type: 'end',
-        index,
-        prompt,
-        completion: call.editor ? forEditor(completion, prompt, call.editor) : completion,
-      };
+      const completion = withStopAsSent(frames.completion!, call.decoding.stop);
+      const shown = call.editor ? forEditor(completion, cursor, call.editor) : completion;
+      yield { type: 'end', index, prompt, completion: completionWithLineEnds(shown, lineEnd) };
     }
   }
 }
@@ -181,7 +191,7 @@ export async function* generateChoices(
 /** The engine's request for choice `i` of a prompt. Throws ApiError 400 for a canvas width that its model does not have. */
 function requestOf(
   call: CompletionCall,
-  { prefix, suffix, tokens }: PromptText,
+  { prefix, suffix, tokens }: Cursor & { tokens: PromptText['tokens'] },
   i: number,
   engine: Engine,
 ): GenerateRequest {
@@ -191,18 +201,31 @@ function requestOf(
     const known = widths.length > 0 ? `must be one of ${widths.join(', ')}` : 'cannot be chosen';
     throw invalid('canvas_width', `${known} for ${engine.model.id}.`);
   }
+  const stop = decoding.stop.map(withLineFeeds);
   return {
     ...decoding,
     prefix,
     ...(tokens && { prefixTokens: tokens }),
+    stop,
     suffix,
     // A longer completion than the model can write ends with finish_reason `length`, as any that meets its bound.
     maxTokens: Math.min(decoding.maxTokens, engine.model.maxOutputTokens),
     seed: (call.seed + i) >>> 0,
     ...(i > 0 && call.alternativesTemperature !== undefined && { temperature: call.alternativesTemperature }),
     // What would be cut off need not be computed.
-    ...(call.editor && isSingleLine({ prefix, suffix }) && { stop: [...decoding.stop, '\n'] }),
+    ...(call.editor && {
+      ...(isSingleLine({ prefix, suffix }) && { stop: [...stop, '\n'] }),
+      ends: (text: string) => showableEnd(text, { prefix, suffix }),
+    }),
   };
+}
+
+/** The completion with its stop string as the client wrote it; the end of a line that nobody asked to stop at was the editor's. */
+function withStopAsSent(completion: Completion, stops: readonly string[]): Completion {
+  const found = completion.ending?.stop;
+  if (found === undefined) return completion;
+  const sent = stops.find((stop) => withLineFeeds(stop) === found);
+  return { ...completion, ending: sent === undefined ? { by: 'editor' } : { by: 'stop', stop: sent } };
 }
 
 /** Iterates frames with `for await`, which would drop the completion that the generator returns. */

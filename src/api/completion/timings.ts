@@ -1,4 +1,7 @@
-/** Times of a completion as llama.cpp reports them. All are processor time of this request; 0 where the clock stands still. */
+/**
+ * Times of a completion as llama.cpp reports them: reading the prompt, and writing. All are processor time of this request; 0 where the clock
+ * stands still. What of the prompt was read for an earlier request is `cache_n`.
+ */
 import type { Usage } from '../../engine/types.ts';
 
 export function timingsOf({ promptTokens, cachedTokens, completionTokens, cpuMs, prefillMs = 0 }: Usage) {
@@ -6,6 +9,7 @@ export function timingsOf({ promptTokens, cachedTokens, completionTokens, cpuMs,
   const prompt = rates(promptTokens - cachedTokens, prefillMs);
   const predicted = rates(completionTokens, cpuMs - prefillMs);
   return {
+    cache_n: cachedTokens,
     prompt_n: prompt.n,
     prompt_ms: prompt.ms,
     prompt_per_token_ms: prompt.perToken,

@@ -14,7 +14,7 @@ interface PromptOptions {
 }
 
 /**
- * The prompts of a request. Token ids are read as they are, without markers being looked for in their text.
+ * The prompts of a request. Token ids are read as they are, but for line ends, without markers being looked for in their text.
  * @throws ApiError 400 for an id that is not one of text
  */
 export function promptsOf(input: PromptInput, options: PromptOptions): PromptText[] {
@@ -33,7 +33,8 @@ function tokenPrompt(tokens: readonly number[], param: string, { vocabulary, suf
   const at = tokens.findIndex((id) => !vocabulary.isText(id));
   if (at >= 0) throw invalid(`${param}.${at}`, `${tokens[at]} is not the id of a token of text.`);
   const text = vocabulary.decode(tokens);
-  return { text, prefix: text, suffix, tokens };
+  // The model knows \n alone: other line ends are read as it.
+  return { text, prefix: text, suffix, ...(!text.includes('\r') && { tokens }) };
 }
 
 /**

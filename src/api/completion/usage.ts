@@ -16,7 +16,7 @@ export interface UsageBody {
     slot_evaluations: number;
     /** Processor time in milliseconds; 0 where the clock stands still. */
     cpu_ms: number;
-    /** Mean log-probability of the emitted tokens; null when there are none. */
+    /** See `confidenceOf`; over several choices the mean by tokens. */
     confidence: number | null;
   };
 }
@@ -31,7 +31,6 @@ export function usageOf(completions: readonly Completion[], choicesPerPrompt: nu
   const promptTokens = sum(firstOfPrompt.map((usage) => usage.promptTokens));
   const completionTokens = sum(usages.map((usage) => usage.completionTokens));
   const cachedTokens = sum(firstOfPrompt.map((usage) => usage.cachedTokens));
-  const logProbability = sum(completions.map(({ confidence, usage }) => confidence * usage.completionTokens));
   return {
     prompt_tokens: promptTokens,
     completion_tokens: completionTokens,
@@ -44,9 +43,25 @@ export function usageOf(completions: readonly Completion[], choicesPerPrompt: nu
       steps: sum(usages.map((usage) => usage.steps)),
       slot_evaluations: sum(usages.map((usage) => usage.slotEvaluations)),
       cpu_ms: sum(usages.map((usage) => usage.cpuMs)),
-      confidence: completionTokens > 0 ? logProbability / completionTokens : null,
+      confidence: meanConfidence(completions),
     },
   };
+}
+
+/**
+ * Mean log-probability (natural logarithm) of the tokens of a text; of an empty one, of what ended it. Null where nothing was decided: no token
+ * was asked for, or the bounds left no time for one.
+ */
+export function confidenceOf({ confidence, usage, ending }: Completion): number | null {
+  const isDecided = ending !== undefined && ending.by !== 'max_tokens' && ending.by !== 'budget';
+  return usage.completionTokens > 0 || isDecided ? confidence : null;
+}
+
+function meanConfidence(completions: readonly Completion[]): number | null {
+  const known = completions.filter((completion) => confidenceOf(completion) !== null);
+  if (known.length === 0) return null;
+  const weights = known.map(({ usage }) => Math.max(1, usage.completionTokens));
+  return sum(known.map(({ confidence }, at) => confidence * weights[at]!)) / sum(weights);
 }
 
 function sum(values: readonly number[]): number {

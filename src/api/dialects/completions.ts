@@ -70,7 +70,7 @@ export function completions(models: ModelProvider) {
     checkLogProbs(params);
     const engine = await engineFor(c, models, params.model || models.id);
     const { vocabulary } = engine;
-    const prompts = promptsOf(params.prompt, { vocabulary, suffix, promptOf: promptText(suffix) });
+    const prompts = promptsOf(params.prompt, { vocabulary, suffix, promptOf: promptText(suffix, params.stop) });
     const logitBias = biasesOf(params.logit_bias, vocabulary);
     const call = toCall(prompts, fields, { echo, logitBias, alternatives: logprobs || 0 });
     return answer(c, engine, call, shape, options);

@@ -4,6 +4,7 @@
  * `suffix` field out.
  */
 import type { PromptText } from '../completion/completion.ts';
+import { withoutTurns } from './sdk-turns.ts';
 
 /** Marker before the prefix, before the suffix and before the middle, which the model would write. */
 interface Markers {
@@ -35,11 +36,12 @@ const REPOSITORY_MARKERS = /<\|?(?:repo_name|reponame|file_sep|filename)\|?>/g;
 const END_OF_FILE = '<|endoftext|>';
 
 /** Makes the text around the cursor of a prompt; markers count only where the request has no suffix of its own. */
-export function promptText(suffixSent: string) {
+export function promptText(suffixSent: string, stop: readonly string[] = []) {
   const suffix = suffixSent === END_OF_FILE ? '' : suffixSent;
   return (text: string): PromptText => {
-    const parts = suffix === '' ? splitAtMarkers(text) : undefined;
-    return { text, prefix: text, suffix, ...parts };
+    const prefix = withoutTurns(text, stop);
+    const parts = suffix === '' ? splitAtMarkers(prefix) : undefined;
+    return { text, prefix, suffix, ...parts };
   };
 }
 

@@ -9,7 +9,7 @@
 import type { Context } from 'hono';
 import * as z from 'zod';
 import type { ModelProvider } from '../../engine/provider.ts';
-import type { Engine } from '../../engine/types.ts';
+import type { Completion, Engine } from '../../engine/types.ts';
 import { PLAIN_EVENTS } from '../../http/event-stream.ts';
 import { type AnswerFormat, engineFor, respond } from '../completion/answer.ts';
 import {
@@ -20,6 +20,7 @@ import {
   penaltiesOf,
 } from '../completion/completion.ts';
 import { budgetFields, denoisingBound, lengthFields, maxTokensOf, wholeNumber } from '../completion/limits.ts';
+import { lineEndOf, readSides } from '../completion/line-ends.ts';
 import type { Piece } from '../completion/pieces.ts';
 import { neutral, refusedFields } from '../completion/refused.ts';
 import {
@@ -36,6 +37,7 @@ import {
 } from '../completion/schema.ts';
 import { timingsOf } from '../completion/timings.ts';
 import { biasesOfPairs } from '../completion/token-ids.ts';
+import { confidenceOf } from '../completion/usage.ts';
 import { EDITOR_MIN_CONFIDENCE } from '../editor/editor.ts';
 import { leftContext } from './snippets.ts';
 
@@ -105,8 +107,10 @@ export function infill(models: ModelProvider) {
     const params = await readBody(c, infillRequest);
     const engine = await engineFor(c, models, params.model || models.id);
     const before = params.input_extra.map(({ text, filename }) => ({ text, path: filename }));
-    const { text: prefix, cutTokens } = leftContext(params.input_prefix + params.prompt, before, engine);
-    const prompt = { text: prefix, prefix, suffix: params.input_suffix };
+    const file = { prefix: params.input_prefix + params.prompt, suffix: params.input_suffix };
+    const read = readSides(file);
+    const { text: prefix, cutTokens } = leftContext(read.prefix, before, engine);
+    const prompt = { text: prefix, prefix, suffix: read.suffix, lineEnd: lineEndOf(file) };
     return respond(c, engine, llamaCall([prompt], params, engine), llamaFormat(params, engine, cutTokens));
   };
 }
@@ -176,11 +180,8 @@ export function llamaFormat(params: LlamaParams, engine: Engine, cutTokens = 0):
 }
 
 /** What llama.cpp says of a finished choice, but its text. */
-function resultOf(
-  { index, completion: { text, finishReason, usage, confidence } }: FinishedChoice,
-  engine: Engine,
-  cutTokens: number,
-) {
+function resultOf({ index, completion }: FinishedChoice, engine: Engine, cutTokens: number) {
+  const { text, usage, ending } = completion;
   const truncatedTokens = usage.truncatedTokens + cutTokens;
   return {
     index,
@@ -190,19 +191,26 @@ function resultOf(
     model: engine.model.id,
     tokens_predicted: usage.completionTokens,
     tokens_evaluated: usage.promptTokens,
-    has_new_line: text.includes('\n'),
+    has_new_line: /[\r\n]/.test(text),
     // Not among the timings, where llama.vim looks for it to warn instead of showing its figures.
     truncated: truncatedTokens > 0,
-    stop_type: finishReason === 'stop' ? 'eos' : 'limit',
-    stopping_word: '',
+    stop_type: stopTypeOf(completion),
+    stopping_word: ending?.stop ?? '',
     tokens_cached: usage.cachedTokens,
     timings: timingsOf(usage),
     quicksilver: {
-      confidence: usage.completionTokens > 0 ? confidence : null,
+      confidence: confidenceOf(completion),
       truncated_tokens: truncatedTokens,
       steps: usage.steps,
+      ...(ending && { ended_by: ending.by }),
     },
   };
+}
+
+/** As llama.cpp: what its own rules for editors cut (`n_indent`, the end of a line) is a limit to it too. */
+function stopTypeOf({ finishReason, ending }: Completion): 'eos' | 'word' | 'limit' {
+  if (ending?.by === 'stop') return 'word';
+  return (ending === undefined ? finishReason === 'stop' : ending.by === 'end') ? 'eos' : 'limit';
 }
 
 /** The fields at these paths, each under its path: `timings/prompt_n`. All fields when none is named, but the `hidden` ones. */

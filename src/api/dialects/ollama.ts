@@ -29,7 +29,17 @@ export const generateRequest = z.object({
   stream: z.boolean().default(true),
   /** Ollama reads it in `options` alone; it bounds the work, so it holds here too. */
   stop: looseStopField,
-  options: z.object({ ...lengthFields, ...looseDecodingFields, seed: seedField.optional() }).prefault({}),
+  options: z
+    .object({
+      ...lengthFields,
+      ...looseDecodingFields,
+      seed: seedField.optional(),
+      suffix: z
+        .string()
+        .default('')
+        .describe('Read where the request has none beside `prompt`: LiteLLM writes it here.'),
+    })
+    .prefault({}),
   truncate: z.boolean().default(true).describe('false: refuse a prompt that does not fit the context.'),
   keep_alive: z
     .unknown()
@@ -60,7 +70,7 @@ function generate(models: ModelProvider) {
     const params = await readBody(c, generateRequest);
     const engine = await ollamaEngine(c, models, params.model);
     // Ollama's way to load a model, and to unload it.
-    if (params.prompt === '' && params.suffix === '') {
+    if (params.prompt === '' && suffixOf(params) === '') {
       const reason = isZero(params.keep_alive) ? 'unload' : 'load';
       return c.json({ ...header(params), response: '', done: true, done_reason: reason });
     }
@@ -75,26 +85,37 @@ function isZero(duration: unknown): boolean {
 }
 
 /** Throws ApiError 400 for text of which the model would not see all. */
-function checkFits({ prompt, suffix }: Params, { model: { window }, vocabulary }: Engine): void {
+function checkFits(params: Params, { model: { window }, vocabulary }: Engine): void {
   const fits = (text: string, limit: number) => vocabulary.encode(text).length <= limit;
   // One is the token that begins a document.
-  if (window === undefined || (fits(prompt, window.prefixTokens - 1) && fits(suffix, window.suffixTokens))) return;
+  if (
+    window === undefined ||
+    (fits(params.prompt, window.prefixTokens - 1) && fits(suffixOf(params), window.suffixTokens))
+  )
+    return;
   throw invalid(
     'truncate',
     `the context has ${window.prefixTokens - 1} tokens of prompt and ${window.suffixTokens} of suffix, and the text has more.`,
   );
 }
 
-function callOf({ prompt, options, ...params }: Params): CompletionCall {
+function suffixOf({ suffix, options }: Params): string {
+  return suffix || options.suffix;
+}
+
+function callOf(params: Params): CompletionCall {
+  const { options } = params;
+  const suffix = suffixOf(params);
   const fields = {
     ...params,
     ...options,
+    suffix,
     stop: [...options.stop, ...params.stop],
     max_tokens: maxTokensOf(params, options),
     n: 1,
     diffusing: false as const,
   };
-  return toCall([promptText(params.suffix)(prompt)], fields);
+  return toCall([promptText(suffix)(params.prompt)], fields);
 }
 
 function formatOf(params: Params, startMs: number): AnswerFormat {

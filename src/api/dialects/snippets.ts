@@ -3,6 +3,7 @@
  * model sees on the left a share is the snippets' own, or a file longer than the context would leave nothing of them.
  */
 import type { Engine } from '../../engine/types.ts';
+import { withLineFeeds } from '../completion/line-ends.ts';
 
 /** Of the context on the left; llama.cpp leaves other files a quarter of its batch at least. */
 const SNIPPET_SHARE = 1 / 4;
@@ -83,7 +84,7 @@ export function leftContext(
 function written(snippets: readonly Snippet[]): string[] {
   return snippets
     .filter(({ text }) => text.trim() !== '')
-    .map(({ path, text }) => `${heading(path)}${text.trimEnd()}\n\n`);
+    .map(({ path, text }) => `${heading(path)}${withLineFeeds(text).trimEnd()}\n\n`);
 }
 
 /** As many of the last lines as fit into `room` tokens, counted line by line. */

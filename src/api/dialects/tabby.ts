@@ -10,8 +10,10 @@ import type { ModelProvider } from '../../engine/provider.ts';
 import { PLAIN_EVENTS } from '../../http/event-stream.ts';
 import { engineFor, respond } from '../completion/answer.ts';
 import { budgetFields, denoisingBound, lengthFields, maxTokensOf } from '../completion/limits.ts';
+import { lineEndOf, readSides } from '../completion/line-ends.ts';
 import { neutral, refusedFields } from '../completion/refused.ts';
 import { checkBody, looseDecodingFields, randomSeed, readBody, seedField } from '../completion/schema.ts';
+import { confidenceOf } from '../completion/usage.ts';
 import { EDITOR_MIN_CONFIDENCE } from '../editor/editor.ts';
 import { leftContext } from './snippets.ts';
 
@@ -60,8 +62,9 @@ export async function tabbyCompletion(c: Context, models: ModelProvider, body: u
   const params = checkBody(body, tabbyRequest);
   const { segments, temperature, stop, seed, max_steps, deadline_ms } = params;
   const engine = await engineFor(c, models, models.id);
+  const read = readSides(segments);
   const { text: prefix } = leftContext(
-    segments.prefix,
+    read.prefix,
     [
       ...segments.declarations,
       ...segments.relevant_snippets_from_recently_opened_files.toReversed(),
@@ -71,7 +74,7 @@ export async function tabbyCompletion(c: Context, models: ModelProvider, body: u
     segments.filepath,
   );
   const call = {
-    prompts: [{ text: prefix, prefix, suffix: segments.suffix }],
+    prompts: [{ text: prefix, prefix, suffix: read.suffix, lineEnd: lineEndOf(segments) }],
     n: 1,
     seed: seed ?? randomSeed(),
     echo: false,
@@ -92,10 +95,10 @@ export async function tabbyCompletion(c: Context, models: ModelProvider, body: u
   return respond(c, engine, call, {
     whole: (choices) => ({
       id: `cmpl-${crypto.randomUUID()}`,
-      choices: choices.map(({ index, completion: { text, confidence, usage } }) => ({
+      choices: choices.map(({ index, completion }) => ({
         index,
-        text,
-        confidence: usage.completionTokens > 0 ? confidence : null,
+        text: completion.text,
+        confidence: confidenceOf(completion),
       })),
     }),
     items: (pieces) => pieces,

@@ -50,7 +50,10 @@ export function answer(
       choices: mostConfident(finished, call.n, keep).map(({ prompt, completion }, index) => {
         const { text, finishReason } = completion;
         const tokens = logProbs ? logProbsOf(completion) : null;
-        return shape.whole(index, call.echo ? prompt.text + text : text, finishReason, tokens);
+        return {
+          ...shape.whole(index, call.echo ? prompt.text + text : text, finishReason, tokens),
+          ...endOf(completion),
+        };
       }),
       usage: usageOf(
         finished.map(({ completion }) => completion),
@@ -61,6 +64,11 @@ export function answer(
     stream: OPENAI_EVENTS,
     error: (error) => error.toBody(),
   });
+}
+
+/** Why a choice ended, and at which stop string, under vLLM's name; where the engine tells. */
+function endOf({ ending }: Completion) {
+  return ending && { stop_reason: ending.stop ?? null, ended_by: ending.by };
 }
 
 /** Of each `n` choices, which are those of one prompt, the `keep` most confident ones; all in their order when all are kept. */
@@ -83,7 +91,8 @@ async function* chunks(
   for await (const { index, text, canvas, finished } of pieces) {
     if (finished) completions.push(finished.completion);
     const choice = shape.chunk(index, text, finished?.completion.finishReason ?? null);
-    yield { ...header, choices: [{ ...choice, ...(canvas && { canvas: canvasOf(canvas) }) }], ...usage };
+    const more = { ...(finished && endOf(finished.completion)), ...(canvas && { canvas: canvasOf(canvas) }) };
+    yield { ...header, choices: [{ ...choice, ...more }], ...usage };
   }
   if (call.includeUsage) yield { ...header, choices: [], usage: usageOf(completions, call.n) };
 }

@@ -1,4 +1,5 @@
 /** A completion as an editor can show it, or an empty one where the model was not sure enough. */
+import { shortened } from '../../engine/emitted-token.ts';
 import type { Completion, EmittedToken } from '../../engine/types.ts';
 import type { Cursor } from './lines.ts';
 import { showable } from './showable.ts';
@@ -11,13 +12,21 @@ export interface EditorRules {
   minConfidence: number;
 }
 
-/** The completion with the text that can be shown; the usage and the confidence stay those of what was generated. */
+/**
+ * The completion with the text that can be shown, its tokens and their confidence; the usage stays that of what was generated. An empty one
+ * says by its `ending` whether nothing is to be added or the model was not sure.
+ */
 export function forEditor(completion: Completion, cursor: Cursor, { minConfidence }: EditorRules): Completion {
-  const sure = Math.exp(completion.confidence) >= minConfidence;
-  const text = sure ? showable(completion.text, cursor) : '';
+  const text = showable(completion.text, cursor);
+  const tokens = completion.tokens && tokensOf(text, completion.tokens);
+  const confidence = tokens && tokens.length > 0 ? meanLogProbability(tokens) : completion.confidence;
+  const shown = { ...completion, ...(tokens && { tokens }), text, confidence };
+  if (Math.exp(confidence) < minConfidence) {
+    return { ...shown, ...(tokens && { tokens: [] }), text: '', finishReason: 'stop', ending: { by: 'unsure' } };
+  }
   if (text === completion.text) return completion;
-  const tokens = completion.tokens && { tokens: tokensOf(text, completion.tokens) };
-  return { ...completion, ...tokens, text, finishReason: 'stop' };
+  const isTrimmed = text === completion.text.trimEnd() && completion.finishReason === 'stop';
+  return isTrimmed ? shown : { ...shown, finishReason: 'stop', ending: { by: 'editor' } };
 }
 
 /** The tokens of a beginning of their text; what can be shown is always one. */
@@ -26,8 +35,12 @@ function tokensOf(text: string, tokens: readonly EmittedToken[]): EmittedToken[]
   let left = text.length;
   for (const token of tokens) {
     if (left <= 0) break;
-    shown.push({ ...token, text: token.text.slice(0, left) });
+    shown.push(shortened(token, left));
     left -= token.text.length;
   }
   return shown;
+}
+
+function meanLogProbability(tokens: readonly EmittedToken[]): number {
+  return tokens.reduce((sum, { logProbability }) => sum + logProbability, 0) / tokens.length;
 }

@@ -6,8 +6,14 @@ export interface Cursor {
   suffix: string;
 }
 
+/** Whether a text is all that there is of it, or the beginning of one that is still being written. */
+export type Written = 'whole' | 'begun';
+
 /** Columns of a tab when indentations are compared; files that mix tabs and spaces mostly mean this. */
 const TAB_COLUMNS = 4;
+
+/** Characters on each side of the cursor in which the rules look for lines: more than a completion can repeat. */
+const MAX_CONTEXT = 16_384;
 
 export function firstLine(text: string): string {
   const end = text.indexOf('\n');
@@ -41,10 +47,16 @@ export function indentOf(line: string): number {
 /** Lines behind the line of the cursor that are not blank. */
 export function linesBelow({ suffix }: Cursor): string[] {
   return suffix
+    .slice(0, MAX_CONTEXT)
     .split('\n')
     .slice(1)
     .filter((line) => !isBlank(line))
     .map((line) => line.trimEnd());
+}
+
+/** Lines up to the cursor, the last of which is that of the cursor. */
+export function linesAbove({ prefix }: Cursor): string[] {
+  return prefix.slice(-MAX_CONTEXT).split('\n');
 }
 
 /** Whether only one line can be shown: more would push the text behind the cursor away from what it belongs to. */

@@ -1,23 +1,46 @@
 /** Repetition that has lost its way, and repetition of the line above: what small models fall into. */
-import { type Cursor, hasWord, isBlank } from './lines.ts';
+import { type Cursor, hasWord, isBlank, lastLine, linesAbove, type Written } from './lines.ts';
 
 /** Blocks of up to so many lines are compared. */
 const MAX_BLOCK_LINES = 4;
 /** A block that stands so often in a row was not meant. Two alike do happen: `case` arms, table rows. */
 const BLOCK_REPEATS = 3;
-/** Characters that a repeated phrase of one line must fill: `0x00000000` and `0, 0, 0, 0` are code. */
-const MIN_PHRASE_RUN = 24;
-/** `))))))`: deeper nesting than this is not written by hand. */
-const MIN_BRACKET_RUN = 6;
 
-/** The text up to the end of the first unit of a runaway repetition, of lines or within a line. */
-export function withoutRunaway(text: string): string {
-  return withoutRepeatedPhrase(withoutRepeatedBlock(text));
+/** Longest phrase that is looked for within a line. */
+const MAX_PERIOD = 40;
+/** Times that a phrase with a word stands in a row before it was not meant, and characters that it must fill. */
+const WORD_REPEATS = 4;
+const MIN_WORD_RUN = 24;
+/** Numbers repeat: `0x00000000`, `0.0, 0.0, 0.0, 0.0`. */
+const MIN_NUMBER_RUN = 40;
+/** Phrases from this length on repeat less often; the last one may lack its comma. */
+const LONG_PHRASE = 16;
+const LONG_PHRASE_REPEATS = 2.9;
+/** `))))))`: deeper nesting than this is not written by hand. */
+const BRACKET_REPEATS = 6;
+/** A ruler, such as `-----`, where none is drawn; and where one is, beyond the width of a page. */
+const MIN_STRAY_RULER = 12;
+const MAX_RULER = 120;
+/** A ruler in a string: `print('-' * 40)` is how longer ones are written. */
+const MAX_QUOTED_RULER = 80;
+/** Of the line before the cursor: a line of minified code is a whole file. */
+const MAX_LINE_CONTEXT = 200;
+
+const OPENS_COMMENT = /\/\/|\/\*|#|<!--|--|%|"""|^\s*\*/;
+
+/**
+ * Where a text has to end because a runaway begins: before the line with a phrase that repeats itself, or before a block of lines that does.
+ * The first unit goes as well: it is half of an expression, or one more of what was not meant. Undefined where there is none.
+ */
+export function runawayStart(text: string, { prefix }: Cursor, written: Written = 'whole'): number | undefined {
+  const starts = [repeatedBlock(text, prefix, written), repeatedPhrase(text, prefix, written)];
+  const found = starts.filter((start) => start !== undefined);
+  return found.length > 0 ? Math.min(...found) : undefined;
 }
 
 /** Whether the first line of the completion says what the line above it says. */
-export function repeatsLineAbove(text: string, { prefix }: Cursor): boolean {
-  const lines = prefix.split('\n');
+export function repeatsLineAbove(text: string, cursor: Cursor): boolean {
+  const lines = linesAbove(cursor);
   const current = lines.at(-1)!;
   const added = text.split('\n');
   const startsNewLine = isBlank(added[0]!) && !isBlank(current);
@@ -27,8 +50,11 @@ export function repeatsLineAbove(text: string, { prefix }: Cursor): boolean {
   return hasWord(first) && first.trim() === above.trim();
 }
 
-function withoutRepeatedBlock(text: string): string {
-  const lines = text.split('\n');
+function repeatedBlock(text: string, prefix: string, written: Written): number | undefined {
+  const own = text.split('\n');
+  const lines = [lastLine(prefix) + own[0]!, ...own.slice(1)];
+  // What is still being written may become another line.
+  if (written === 'begun') lines.pop();
   for (let start = 0; start < lines.length; start++) {
     for (let size = 1; size <= MAX_BLOCK_LINES; size++) {
       const block = lines.slice(start, start + size).join('\n');
@@ -36,24 +62,80 @@ function withoutRepeatedBlock(text: string): string {
       const repeats = (n: number) => lines.slice(start + n * size, start + (n + 1) * size).join('\n') === block;
       let count = 1;
       while (count < BLOCK_REPEATS && repeats(count)) count++;
-      if (count === BLOCK_REPEATS) return lines.slice(0, start + size).join('\n');
+      if (count === BLOCK_REPEATS) return own.slice(0, start).join('\n').length;
     }
   }
-  return text;
+  return undefined;
 }
 
-function withoutRepeatedPhrase(text: string): string {
-  for (const { 0: run, 1: phrase, index } of text.matchAll(/([^\n]{1,24}?)\1{3,}/g)) {
-    if (!isRunaway(run, phrase!)) continue;
-    // A text that begins with it and says no word has nothing to keep.
-    const before = text.slice(0, index);
-    return isBlank(before) && !hasWord(phrase!) ? '' : before + phrase;
+function repeatedPhrase(text: string, prefix: string, written: Written): number | undefined {
+  let start = 0;
+  for (const [at, own] of text.split('\n').entries()) {
+    const before = at === 0 ? lastLine(prefix).slice(-MAX_LINE_CONTEXT) : '';
+    const isWhole = written === 'whole' || start + own.length < text.length;
+    if (hasRunaway(before, own, isWhole)) return Math.max(0, start - 1);
+    start += own.length + 1;
   }
-  return text;
+  return undefined;
 }
 
-function isRunaway(run: string, phrase: string): boolean {
-  if (hasWord(phrase)) return run.length >= MIN_PHRASE_RUN;
-  // Spaces indent; `-----` and the like are rulers.
-  return /[()[\]{}<>'"`,;]/.test(phrase) && run.length >= MIN_BRACKET_RUN * phrase.length;
+/** Whether a phrase runs away in what is added to a line, be it that it stood there before. */
+function hasRunaway(before: string, added: string, isWhole: boolean): boolean {
+  const line = before + added;
+  for (let period = 1; period <= MAX_PERIOD; period++) {
+    let start = 0;
+    for (let at = period; at <= line.length; at++) {
+      if (at < line.length && line[at] === line[at - period]) continue;
+      // The stretch from `start` to `at` has the period.
+      if (at - start > period && isRunaway(line, { start, end: at, period }, before.length, isWhole)) return true;
+      start = at - period + 1;
+    }
+  }
+  return false;
+}
+
+interface Stretch {
+  start: number;
+  end: number;
+  period: number;
+}
+
+function isRunaway(line: string, { start, end, period }: Stretch, cursor: number, isWhole: boolean): boolean {
+  const phrase = line.slice(start, start + period);
+  const added = end - Math.max(start, cursor);
+  if (/\p{L}/u.test(phrase)) {
+    const length = end - start;
+    // What stood before the cursor was meant; it counts where it goes on and on.
+    if (added < Math.min(2 * period, length)) return false;
+    if (period >= LONG_PHRASE && length >= LONG_PHRASE_REPEATS * period) return true;
+    return length >= Math.max(WORD_REPEATS * period, MIN_WORD_RUN);
+  }
+  if (hasWord(phrase)) return added >= Math.max(WORD_REPEATS * period, MIN_NUMBER_RUN);
+  // Spaces indent and align.
+  if (isBlank(phrase)) return false;
+  if (/[()[\]{}<>'"`,;]/.test(phrase)) return added >= BRACKET_REPEATS * period;
+  return isStrayRuler(line, { start: Math.max(start, cursor), end, period }, isWhole);
+}
+
+/** Rulers are drawn in comments, where a line has nothing else, and in strings, which they do not leave open. */
+function isStrayRuler(line: string, { start, end, period }: Stretch, isWhole: boolean): boolean {
+  const length = end - start;
+  if (length < Math.max(MIN_STRAY_RULER, WORD_REPEATS * period)) return false;
+  const before = line.slice(0, start);
+  if (!hasWord(before) || OPENS_COMMENT.test(before)) return length > MAX_RULER;
+  const quote = openQuote(before);
+  if (quote === undefined) return true;
+  return length > MAX_QUOTED_RULER || (isWhole && !line.slice(end).includes(quote));
+}
+
+/** The quote that a beginning of a line leaves open. */
+function openQuote(line: string): string | undefined {
+  let quote: string | undefined;
+  for (let at = 0; at < line.length; at++) {
+    const character = line[at]!;
+    if (character === '\\') at++;
+    else if (quote !== undefined) quote = character === quote ? undefined : quote;
+    else if (character === '"' || character === "'" || character === '`') quote = character;
+  }
+  return quote;
 }

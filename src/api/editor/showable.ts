@@ -2,20 +2,39 @@
  * From what the model says to what an editor can show at the cursor. Pure: text and cursor in, text out.
  *
  * The rules are those that editors and their users expect of a completion, whatever the model: one line where text follows
- * the cursor, no further than the scope, nothing that stands there already, nothing blank, no runaway repetition.
+ * the cursor, no further than the scope, nothing that stands there already, nothing blank, no runaway repetition, no marker of a prompt.
  */
+import { foreignStart } from './foreign.ts';
 import { type Cursor, firstLine, isBlank, isSingleLine } from './lines.ts';
 import { withoutOverlap } from './overlap.ts';
-import { repeatsLineAbove, withoutRunaway } from './repetition.ts';
-import { withinScope } from './scope.ts';
+import { repeatsLineAbove, runawayStart } from './repetition.ts';
+import { closesNothing, scopeEndOf, withinScope } from './scope.ts';
 
 /** What an editor can show of a completion; empty when that is nothing. */
 export function showable(text: string, cursor: Cursor): string {
   const singleLine = isSingleLine(cursor);
-  const sane = withoutRunaway(singleLine ? firstLine(text) : text);
+  const line = singleLine ? firstLine(text) : text;
+  const known = line.slice(0, foreignStart(line, cursor));
+  const sane = known.slice(0, runawayStart(known, cursor));
   const fresh = withoutOverlap(singleLine ? sane : withinScope(sane, cursor), cursor);
   const shown = singleLine ? fresh : fresh.trimEnd();
   // As it was written, too: what is cut from a repeated line may hide that it is one.
   const repeats = repeatsLineAbove(shown, cursor) || repeatsLineAbove(text, cursor);
-  return isBlank(shown) || repeats ? '' : shown;
+  return isBlank(shown) || repeats || closesNothing(shown, cursor) ? '' : shown;
+}
+
+/**
+ * The length at which a completion ends for an editor, because what comes could not be shown whatever it is; undefined while it could.
+ * @param text its beginning, as far as it is written
+ */
+export function showableEnd(text: string, cursor: Cursor): number | undefined {
+  const lines = text.slice(0, Math.max(0, text.lastIndexOf('\n')));
+  const isRepeated = text.includes('\n') && repeatsLineAbove(lines, cursor);
+  const ends = [
+    isRepeated ? 0 : undefined,
+    foreignStart(text, cursor, 'begun'),
+    runawayStart(text, cursor, 'begun'),
+    isSingleLine(cursor) ? undefined : scopeEndOf(text, cursor),
+  ].filter((end) => end !== undefined);
+  return ends.length > 0 ? Math.min(...ends) : undefined;
 }

@@ -1,6 +1,6 @@
 /** Shapes of the answers to completion requests. They describe; the handlers write. */
 import * as z from 'zod';
-import type { SlotView } from '../../engine/types.ts';
+import type { Ending, SlotView } from '../../engine/types.ts';
 import type { CanvasBody } from '../completion/canvas.ts';
 import type { LogProbs } from '../completion/log-probs.ts';
 import type { UsageBody } from '../completion/usage.ts';
@@ -8,7 +8,8 @@ import type { UsageBody } from '../completion/usage.ts';
 const count = z.int().min(0);
 const milliseconds = z.number().min(0);
 const confidence = z.number().max(0).nullable().meta({
-  description: 'Mean log-probability (natural logarithm) of the emitted tokens; null when there are none.',
+  description:
+    'Mean log-probability (natural logarithm) of the tokens of the text; of an empty text, of what ended it; null when nothing was decided.',
 });
 
 export const usage = z
@@ -43,6 +44,17 @@ const logProbs = z
 
 const finishReason = z.enum(['stop', 'length']);
 
+const endedBy = z.enum(['end', 'stop', 'editor', 'unsure', 'max_tokens', 'budget']).optional().meta({
+  description:
+    'Why the text ended: the model ended it, at a stop string, where an editor would show no more, withheld as too uncertain, at the bound of tokens, of steps or time.',
+}) satisfies z.ZodType<Ending['by'] | undefined>;
+
+const stopReason = z
+  .string()
+  .nullable()
+  .optional()
+  .meta({ description: 'The stop string that ended the text, as it was sent; null when none did.' });
+
 const header = {
   id: z.string().startsWith('cmpl-'),
   object: z.literal('text_completion'),
@@ -56,6 +68,8 @@ const completionChoice = z.object({
   index: count,
   logprobs: logProbs.nullable(),
   finish_reason: finishReason,
+  stop_reason: stopReason,
+  ended_by: endedBy,
 });
 
 const fimChoice = z.object({
@@ -63,6 +77,8 @@ const fimChoice = z.object({
   text: z.string(),
   message: z.object({ role: z.literal('assistant'), content: z.string() }),
   finish_reason: finishReason,
+  stop_reason: stopReason,
+  ended_by: endedBy,
 });
 
 const slot = z
@@ -134,10 +150,11 @@ const infillAnswer = z
     tokens_evaluated: count,
     has_new_line: z.boolean(),
     truncated: z.boolean().meta({ description: 'Whether some of the context did not fit.' }),
-    stop_type: z.enum(['eos', 'limit']),
+    stop_type: z.enum(['eos', 'word', 'limit']),
     stopping_word: z.string(),
     tokens_cached: count,
     timings: z.object({
+      cache_n: count,
       prompt_n: count,
       prompt_ms: milliseconds,
       prompt_per_token_ms: milliseconds,
@@ -147,7 +164,7 @@ const infillAnswer = z
       predicted_per_token_ms: milliseconds,
       predicted_per_second: z.number().min(0),
     }),
-    quicksilver: z.object({ confidence, truncated_tokens: count, steps: count }),
+    quicksilver: z.object({ confidence, truncated_tokens: count, steps: count, ended_by: endedBy }),
     generation_settings: z.object({
       n_ctx: count,
       n_predict: z.int(),

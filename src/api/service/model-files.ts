@@ -4,6 +4,8 @@
  */
 import type { Context } from 'hono';
 import { ApiError } from '../../http/errors.ts';
+import { isKnown, ofLength } from '../../http/files.ts';
+import { watchedBody } from '../../middleware/body-end.ts';
 import { WeightsMissing } from '../../weights/errors.ts';
 import { MANIFEST, type Manifest, readManifest } from '../../weights/manifest.ts';
 import { unavailable } from '../../weights/model-loader.ts';
@@ -33,18 +35,20 @@ async function answer(c: Context, manifest: Manifest, name: string, source: Weig
   if (file === undefined) throw fileNotFound(manifest.name, name);
   const etag = `"${file.sha256}"`;
   const headers = { etag, 'cache-control': 'no-cache' };
-  if (c.req.header('if-none-match') === etag) return c.body(null, 304, headers);
+  if (isKnown(c.req.header('if-none-match'), etag)) return c.body(null, 304, headers);
   const type = name.endsWith('.json') ? 'application/json' : 'application/octet-stream';
-  const described = { ...headers, 'content-type': type };
-  const missing = () => unavailable(manifest.name, new WeightsMissing([name]));
-  if (c.req.method === 'HEAD') {
-    // Nothing is opened for who does not read it: behind some stores that begins a download.
-    if ((await source.size(name)) === null) throw missing();
-    return c.body(null, 200, { ...described, 'content-length': String(file.size) });
-  }
-  const body = await source.open(name, file.sha256);
-  if (body === null) throw missing();
-  return c.body(body, 200, described);
+  const failed = (error: unknown) => {
+    throw unavailable(manifest.name, error);
+  };
+  const size = await source.size(name).catch(failed);
+  if (size === null) throw unavailable(manifest.name, new WeightsMissing([name]));
+  const length = size ?? file.size;
+  const all = { ...headers, 'content-type': type, 'content-length': String(length) };
+  // Nothing is opened for a question about it.
+  if (c.req.raw.method === 'HEAD') return c.body(null, 200, all);
+  const body = await source.open(name, file.sha256).catch(failed);
+  if (body === null) throw unavailable(manifest.name, new WeightsMissing([name]));
+  return c.body(ofLength(watchedBody(c, body), length), 200, all);
 }
 
 function fileNotFound(model: string, file: string): ApiError {

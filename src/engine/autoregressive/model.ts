@@ -97,6 +97,6 @@ export class AutoregressiveModel implements CanvasModel {
     return { predictions, slots: [slot] };
   }
 
-  readonly sample: CanvasModel['sample'] = (canvas, predictions, settings, special, { step }) =>
-    nextTokenStep(canvas, predictions, settings, special, step);
+  readonly sample: CanvasModel['sample'] = (canvas, predictions, settings, special, { step, written }) =>
+    nextTokenStep(canvas, predictions, settings, special, step, written);
 }

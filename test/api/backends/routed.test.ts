@@ -4,6 +4,7 @@ import { readBackends } from '../../../src/backend/config.ts';
 import { gatewayOf } from '../../../src/backend/gateway.ts';
 import { EngineBusy } from '../../../src/engine/errors.ts';
 import { ModelUnavailable } from '../../../src/engine/provider.ts';
+import type { LogLine } from '../../../src/middleware/observe.ts';
 import { ANSWER, answerJson, type Behaviour, refuse, STREAM, writeEvents } from '../../backend/server.ts';
 import { open, quick, tidyUp } from '../../backend/support.ts';
 import { errorOf, eventsOf, post } from '../../support/requests.ts';
@@ -64,6 +65,260 @@ describe.each([COMPLETIONS, FIM])('%s by model name', (path) => {
     const app = createApp(providerOf(scriptedEngine(sure)));
     const response = await post(app, path, { model: 'large', prompt: 'a' });
     expect(await errorOf(response)).toMatchObject({ status: 404, param: 'model', code: 'model_not_found' });
+  });
+});
+
+/** A text completion as OpenAI's API has it, written as no serialiser of ours would. */
+const completion = (...texts: string[]) =>
+  `{ "id":"c", "big":18446744073709551615, "choices": [ ${texts
+    .map(
+      (text, index) => `{"index":${index}, "text":${JSON.stringify(text)},"logprobs": null, "finish_reason":"length"}`,
+    )
+    .join(', ')} ] }`;
+
+const textChunk = (text: string, finishReason: string | null = null, index = 0) =>
+  `data: ${JSON.stringify({ id: 'c', object: 'text_completion', choices: [{ index, text, finish_reason: finishReason }] })}\n\n`;
+
+const streaming =
+  (...events: string[]): Behaviour =>
+  async (response) => {
+    await writeEvents(response, [...events, 'data: [DONE]\n\n'], 0);
+    response.end();
+  };
+
+describe('a backend that answers POST /v1/fim/completions', () => {
+  const fim = { model: 'large', prompt: 'a', suffix: 'b' };
+
+  it('should be read by the clients of Mistral too, and otherwise be left as it is', async () => {
+    const { app } = await setUp(sure, (response) => answerJson(response, completion('é "x"', '')));
+    const text = await (await post(app, FIM, fim)).text();
+    const added = (content: string) => `,"message":{"role":"assistant","content":${content}}`;
+    expect(text).toBe(
+      completion('é "x"', '')
+        .replace('"é \\"x\\""', `"é \\"x\\""${added('"é \\"x\\""')}`)
+        .replace('"text":""', `"text":""${added('""')}`),
+    );
+  });
+
+  it('should be so in a stream', async () => {
+    const { app } = await setUp(sure, streaming(': hi\n\n', textChunk('x'), textChunk('y', 'stop')));
+    const events = await (await post(app, FIM, { ...fim, stream: true })).text();
+    expect(events).toContain('{"index":0,"text":"x","delta":{"content":"x"},"finish_reason":null}');
+    expect(events).toContain('{"index":0,"text":"y","delta":{"content":"y"},"finish_reason":"stop"}');
+    expect(events).toMatch(/^: hi\n\ndata: .*data: \[DONE\]\n\n$/s);
+  });
+
+  it('should be asked with the seed under the name that it knows', async () => {
+    const { app, server } = await setUp(sure, (response) => answerJson(response, completion('x')));
+    await post(app, FIM, { ...fim, random_seed: 7 });
+    expect(JSON.parse(server.received[0]!.body)).toEqual({ ...fim, seed: 7 });
+  });
+});
+
+describe('a backend that answers an editor', () => {
+  /** The rest of a line: what repeats the suffix, and a further line, are not shown. */
+  const editor = { model: 'large', prompt: 'const x = f(', suffix: ');\nnext();\n', editor: true, max_tokens: 8 };
+
+  it('should be held to the rules of editors, and not be told of them', async () => {
+    const { app, server } = await setUp(sure, (response) => answerJson(response, completion('1, 2);\nnext();\nmore')));
+    const body = await (await post(app, COMPLETIONS, editor)).text();
+    expect(JSON.parse(body)).toMatchObject({ choices: [{ text: '1, 2', finish_reason: 'stop', logprobs: null }] });
+    expect(body).toContain('18446744073709551615');
+    expect(JSON.parse(server.received[0]!.body)).toEqual({ ...editor, editor: undefined });
+  });
+
+  it('should be so by the address, for markers in the prompt, and for several prompts and choices', async () => {
+    const { app } = await setUp(sure, (response) => answerJson(response, completion('1);', '2);', '3);', '4')));
+    const marked = (prefix: string) => `<|fim_prefix|>${prefix}<|fim_suffix|>);\n<|fim_middle|>`;
+    const response = await post(app, `${COMPLETIONS}?editor=true`, {
+      model: 'large',
+      prompt: [marked('f('), marked('g(')],
+      n: 2,
+    });
+    const { choices } = (await response.json()) as { choices: { text: string }[] };
+    expect(choices.map(({ text }) => text)).toEqual(['1', '2', '3', '4']);
+  });
+
+  it.each([
+    ['with its last chunk', [textChunk('1, '), textChunk('2);\n'), textChunk('more', 'length')]],
+    ['at its end', [textChunk('1, '), textChunk('2);\nmore')]],
+  ])('should be so in a stream, of which the text comes %s', async (_, events) => {
+    const { app } = await setUp(sure, streaming(...events));
+    const chunks = await eventsOf<{ choices: { text: string; finish_reason: string | null }[] }>(
+      await post(app, COMPLETIONS, { ...editor, stream: true }),
+    );
+    const texts = chunks.map((event) => (event === '[DONE]' ? event : event.choices.map(({ text }) => text).join()));
+    expect(texts).toEqual(['1, 2', '[DONE]']);
+  });
+
+  it('should be so after the local model has left the request to it', async () => {
+    const { app, server } = await setUp(unsure, (response) => answerJson(response, completion('1, 2);\nmore')));
+    const local = { min_confidence: 0.1, max_steps: 4, reveal_threshold: 0.5 };
+    const response = await post(app, FIM, { ...editor, ...local, model: 'auto' });
+    expect(routeOf(response)[1]).toBe('escalated-confidence');
+    expect(await response.json()).toMatchObject({ choices: [{ text: '1, 2', message: { content: '1, 2' } }] });
+    expect(JSON.parse(server.received[0]!.body)).toEqual({ ...editor, editor: undefined });
+  });
+
+  it('should write whole texts where the request wants each chunk to replace the one before', async () => {
+    const { app } = await setUp(unsure, streaming(textChunk('a'), textChunk('b'), textChunk('', 'stop')));
+    const events = await eventsOf<{ choices: { text: string }[] }>(
+      await post(app, COMPLETIONS, { model: 'auto', prompt: 'x', stream: true, diffusing: true }),
+    );
+    expect(events.map((event) => (event === '[DONE]' ? event : event.choices[0]!.text))).toEqual([
+      'a',
+      'ab',
+      'ab',
+      '[DONE]',
+    ]);
+  });
+});
+
+describe('a backend that cannot fill in the middle', () => {
+  async function withoutInfill(script: Script, settings: object = {}) {
+    const server = await open((response) => answerJson(response));
+    const able = await open((response) => answerJson(response));
+    const backends = readBackends(
+      JSON.stringify({
+        big: quick(server.url, { default: true, models: ['large'], infill: false, ...settings }),
+        able: quick(able.url, { models: ['able'] }),
+      }),
+      { BACKEND_KEY: 'k' },
+    );
+    return { server, able, app: createApp(providerOf(scriptedEngine(script)), gatewayOf(backends)) };
+  }
+  const marked = '<fim_prefix>a<fim_suffix>b<fim_middle>';
+
+  it.each([{ prompt: 'a', suffix: 'b' }, { prompt: marked }])('should leave %j to the local model', async (fields) => {
+    const { app, server } = await withoutInfill(unsure);
+    const response = await post(app, COMPLETIONS, { model: 'auto', ...fields });
+    expect(routeOf(response)).toEqual(['local', 'auto', '1']);
+    expect(response.status).toBe(200);
+    expect(server.received).toEqual([]);
+  });
+
+  it('should still be asked what has no suffix', async () => {
+    const { app } = await withoutInfill(unsure);
+    for (const suffix of ['', null, '<|endoftext|>']) {
+      expect(routeOf(await post(app, COMPLETIONS, { model: 'auto', prompt: 'a', suffix }))[0]).toBe('big');
+    }
+  });
+
+  it.each([COMPLETIONS, FIM])('should be said to be so by %s to who asks for its model', async (path) => {
+    const { app, server } = await withoutInfill(sure);
+    const error = await errorOf(await post(app, path, { model: 'large', prompt: 'a', suffix: 'b' }));
+    expect(error).toMatchObject({ status: 400, param: 'suffix', code: 'unsupported_parameter' });
+    expect(server.received).toEqual([]);
+  });
+
+  it('should be stood in for by a fallback that can', async () => {
+    const { app, able } = await withoutInfill(sure, { fallback: ['able'] });
+    const response = await post(app, COMPLETIONS, { model: 'large', prompt: 'a', suffix: 'b' });
+    expect(routeOf(response)[0]).toBe('able');
+    expect(able.received).toHaveLength(1);
+  });
+});
+
+describe('the time limit of the service', () => {
+  const slow: Behaviour = () => {};
+
+  async function within(limitMs: number, script: Script, behave: Behaviour, more: Record<string, object> = {}) {
+    const server = await open(behave);
+    const big = quick(server.url, {
+      default: true,
+      models: ['large'],
+      retries: 5,
+      breaker_failures: 1,
+      fallback: Object.keys(more),
+    });
+    const backends = readBackends(JSON.stringify({ big, ...more }), { BACKEND_KEY: 'k' });
+    const app = createApp(providerOf(scriptedEngine(script)), gatewayOf(backends), { timeLimitMs: limitMs });
+    return { server, app };
+  }
+
+  it.each([
+    ['does not answer', slow],
+    ['asks for a wait', (response) => refuse(response, 429, { 'retry-after': '40' })],
+  ] as [string, Behaviour][])('should leave time for the local answer when the backend %s', async (_, behave) => {
+    const { app } = await within(2_000, unsure, behave);
+    const response = await post(app, COMPLETIONS, { model: 'auto', prompt: 'a' });
+    expect(routeOf(response)).toEqual(['local', 'auto; escalation-failed=big', '2']);
+    expect(await response.json()).toMatchObject({ choices: [{ text: 'hello world!' }] });
+  });
+
+  it('should leave time for the next backend', async () => {
+    const second = await open((response) => answerJson(response));
+    const { app } = await within(2_000, sure, slow, { second: quick(second.url, { models: ['other'] }) });
+    const response = await post(app, COMPLETIONS, { model: 'large', prompt: 'a' });
+    expect(await response.text()).toBe(ANSWER);
+    expect(routeOf(response)[1]).toBe('model; fallback-from=big');
+  });
+
+  it('should not count against the circuit of a backend that was writing', async () => {
+    const writing: Behaviour = (response) => {
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      const drip = setInterval(() => response.write(textChunk('x')), 5);
+      response.on('close', () => clearInterval(drip));
+    };
+    const { app, server } = await within(1_500, sure, writing);
+    for (const _ of [1, 2]) {
+      const response = await post(app, COMPLETIONS, { model: 'large', prompt: 'a', stream: true });
+      expect(await response.text()).toContain('"code":"backend_timeout"');
+    }
+    expect(server.received).toHaveLength(2);
+  });
+
+  it('should be undercut by a backend that is too slow, which is named then', async () => {
+    const { app } = await within(1_000, sure, slow);
+    const response = await post(app, COMPLETIONS, { model: 'large', prompt: 'a' });
+    expect(await errorOf(response)).toMatchObject({ status: 504, code: 'backend_timeout' });
+  });
+});
+
+describe('tokens of forwarded answers', () => {
+  const usage = {
+    prompt_tokens: 30,
+    completion_tokens: 7,
+    total_tokens: 37,
+    prompt_tokens_details: { cached_tokens: 20 },
+  };
+
+  it.each([
+    ['a whole answer', {}, ((response) => answerJson(response, JSON.stringify({ choices: [], usage }))) as Behaviour],
+    [
+      'a stream',
+      { stream: true },
+      streaming(textChunk('x', 'stop'), `data: ${JSON.stringify({ choices: [], usage })}\n\n`),
+    ],
+  ])('should be counted and logged for %s', async (_, fields, behave) => {
+    const server = await open(behave);
+    const backends = readBackends(JSON.stringify({ big: quick(server.url, { models: ['large'] }) }), {
+      BACKEND_KEY: 'k',
+    });
+    const lines: LogLine[] = [];
+    const app = createApp(providerOf(scriptedEngine(sure)), gatewayOf(backends), { log: (line) => lines.push(line) });
+    await (await post(app, COMPLETIONS, { model: 'large', prompt: 'a', ...fields })).text();
+    expect(lines).toMatchObject([{ backend: 'big', prompt_tokens: 30, cached_tokens: 20, completion_tokens: 7 }]);
+    const page = await (await app.request('/metrics')).text();
+    expect(page).toContain('quicksilver_prompt_tokens_total{backend="big"} 30');
+    expect(page).toContain('quicksilver_cached_tokens_total{backend="big"} 20');
+    expect(page).toContain('quicksilver_completion_tokens_total{backend="big"} 7');
+  });
+
+  it('should be missing where the backend tells none, and a broken stream be an error in log and metrics', async () => {
+    const server = await open(async (response) => {
+      await writeEvents(response, [textChunk('x')], 5);
+      response.destroy();
+    });
+    const backends = readBackends(JSON.stringify({ big: quick(server.url, { models: ['large'] }) }), {
+      BACKEND_KEY: 'k',
+    });
+    const lines: LogLine[] = [];
+    const app = createApp(providerOf(scriptedEngine(sure)), gatewayOf(backends), { log: (line) => lines.push(line) });
+    await (await post(app, COMPLETIONS, { model: 'large', prompt: 'a', stream: true })).text();
+    expect(lines).toMatchObject([{ status: 200, backend: 'big', error: 'backend_unreachable' }]);
+    expect(lines[0]).not.toHaveProperty('prompt_tokens');
+    expect(await (await app.request('/metrics')).text()).toContain('code="backend_unreachable"} 1');
   });
 });
 

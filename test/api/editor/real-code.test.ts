@@ -6,7 +6,7 @@ import { globSync, readFileSync } from 'node:fs';
 import { typescriptLanguage } from '@codemirror/lang-javascript';
 import { pythonLanguage } from '@codemirror/lang-python';
 import { describe, expect, it } from 'vitest';
-import { showable } from '../../../src/api/editor/showable.ts';
+import { showable, showableEnd } from '../../../src/api/editor/showable.ts';
 import { uniform } from '../../../src/diffusion/random.ts';
 
 const FILES = globSync(['src/**/*.ts', 'assembly/*.ts', 'training/*.py'], {
@@ -138,12 +138,23 @@ describe('real code', () => {
     expect(shown.map(({ above }) => above)).toEqual([]);
   });
 
-  it('should be shown once when a model repeats it', () => {
+  it('should not be shown when a model repeats it and repeats it', () => {
     const lines = wholeLines();
-    const wrong = lines.filter(
-      ({ prefix, line }) => showable(Array(5).fill(line).join('\n'), { prefix, suffix: '\n' }) !== line,
+    const shown = lines.filter(
+      ({ prefix, line }) => showable(Array(5).fill(line).join('\n'), { prefix, suffix: '\n' }) !== '',
     );
-    expect(wrong.length / lines.length).toBeLessThan(0.01);
+    expect(shown.length / lines.length).toBeLessThan(0.01);
+  });
+
+  it('should end for good where it is shown to end, and nowhere before it', () => {
+    for (const hole of [...toEnd, ...within].filter((_, index) => index % 97 === 0)) {
+      const text = hole.middle + nextLines(hole.suffix, 8);
+      const whole = showable(text, hole);
+      for (let length = 1; length <= text.length; length += 3) {
+        const end = showableEnd(text.slice(0, length), hole);
+        if (end !== undefined) expect(showable(text.slice(0, end), hole)).toBe(whole);
+      }
+    }
   });
 
   it('should only ever be cut at its end', () => {

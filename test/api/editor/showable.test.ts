@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Cursor } from '../../../src/api/editor/lines.ts';
 import { isWellFormed } from '../../../src/api/editor/overlap.ts';
-import { showable } from '../../../src/api/editor/showable.ts';
+import { showable, showableEnd } from '../../../src/api/editor/showable.ts';
 
 /** A file with the cursor at `█`. */
 function at(file: string): Cursor {
@@ -183,21 +183,34 @@ describe('repetition', () => {
     expect(showable(')', at('f(\n  g(\n    1\n  )\n█'))).toBe(')');
   });
 
-  it('should cut a line that repeats itself after the first', () => {
-    expect(showable(`x = 1\n${'print(x)\n'.repeat(5)}`, at('█'))).toBe('x = 1\nprint(x)');
+  it('should be cut before a line that repeats itself', () => {
+    expect(showable(`x = 1\n${'print(x)\n'.repeat(5)}`, at('█'))).toBe('x = 1');
+    expect(showable(`nt(x)\n${'  print(x)\n'.repeat(3)}`, at('  pri█'))).toBe('');
   });
 
-  it('should cut a block that repeats itself after the first', () => {
-    const block = 'if a:\n    b()\n';
-    expect(showable(block.repeat(4), at('█'))).toBe(block.trimEnd());
+  it('should be cut before a block that repeats itself', () => {
+    expect(showable('if a:\n    b()\n'.repeat(4), at('█'))).toBe('');
+    expect(showable(`start()\n${'if a:\n    b()\n'.repeat(4)}`, at('█'))).toBe('start()');
   });
 
-  it('should cut a phrase that repeats itself within a line', () => {
-    expect(showable('return the value of the value of the value of the value of the value', at('  # █'))).toBe(
-      'return the value of',
-    );
-    expect(showable('f())))))))))', at('█'))).toMatch(/^f\(\)+$/);
-    expect(showable('f())))))))))', at('█')).length).toBeLessThan(6);
+  it.each([
+    ['  # █', 'return the value of the value of the value of the value of the value'],
+    ['█', 'f())))))))))'],
+    ['let foo = █', 'foo = foo = foo = foo = foo = foo = foo = foo'],
+    ['npm install █', '####################'],
+    ['const c = █', '(a === b) ? b : b.b(a) ? b : b.b(a) ? b : b.b(a) ? b : b.b(a) ? b : b.'],
+    ['  prev: █', 'null, next: null, next: null, next: null, next: null, next: null'],
+    ['  █', '[LogLevel.Info][LogLevel.Info][LogLevel.Info][LogLevel.Info]'],
+    ['  [LogLevel.Information]█', '[LogLevel.Information][LogLevel.Information]'],
+    ["const bars = '█", '||||||||||||||||||||||||||||||||||||||||||||||||||'],
+    ['emb(█', 'config.vocabSizeSize, config.vocabSizeSize, config.vocabSizeSize,'],
+  ])('should show nothing of a line with a phrase that repeats itself: %s', (file, text) => {
+    expect(showable(text, at(file))).toBe('');
+  });
+
+  it('should not show half of a number', () => {
+    const text = `1000000000\nlet biggest = 1${'0'.repeat(45)}`;
+    expect(showable(text, at('let bigger = █'))).toBe('1000000000');
   });
 
   it('should show nothing of a text that is nothing but runaway punctuation', () => {
@@ -211,8 +224,81 @@ describe('repetition', () => {
     'row = [0, 0, 0, 0]',
     'case 1:\n  f();\ncase 2:\n  f();',
     'a.b.c.d(e)(f)(g)',
+    'print("-----------------------------------")',
+    'const row = "|---|---|---|---|---|---|";',
+    '| --- | --- | --- | --- | --- |',
+    'const zero = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0];',
+    'z.tuple([z.string(), z.string(), z.string()])',
   ])('should leave what people write alone: %s', (text) => {
     expect(showable(text, at('\n█'))).toBe(text);
+  });
+});
+
+describe('a closing line at the cursor', () => {
+  it.each([
+    ['let sum = (a, b) => {\n  return a + b;\n  █\n};\n', '}'],
+    ['app.use(() => {\n  next();\n  █\n});\n', '});'],
+    ['f(() => {\n  █\n});\n', '}'],
+  ])('should not be shown where the line below closes what is open: %j', (file, text) => {
+    expect(showable(text, at(file))).toBe('');
+  });
+
+  it.each([
+    ['f(() => {\n  if (a) {\n    b();\n  █\n});\n', '}'],
+    ['function f() {\n  return 1;\n█\n\nfunction g() {\n}\n', '}'],
+    ['if (a) {\n  b();\n█', '}'],
+  ])('should be shown where it closes something: %j', (file, text) => {
+    expect(showable(text, at(file))).toBe(text);
+  });
+});
+
+describe('what belongs to no source text', () => {
+  it.each([
+    ['"\ufffd"], ["', ''],
+    ['a\nb\ufffdc', 'a'],
+    ['a\nb\u0000c', 'a'],
+    ['a\nb\rc', 'a'],
+    ['a\nb\ud83d', 'a'],
+    ['function|fim_prefix|>function|fim_prefix||', ''],
+    ['x;\n<|endoftext|>', 'x;'],
+    ['x;\n<fim_suffix>', 'x;'],
+    ['x;\n<｜fim▁hole｜>', 'x;'],
+    ['x;\n<|fim_mi', 'x;'],
+    ['x;\n <SUF>', 'x;'],
+  ])('should not be shown: %j', (text, shown) => {
+    expect(showable(text, at('const x = █'))).toBe(shown);
+  });
+
+  it('should be shown where it stands as it is around the cursor', () => {
+    const cursor = at("const MARKERS = ['<|fim_prefix|>', █];\nconst broken = '\ufffd';\n");
+    expect(showable("'<|fim_prefix|>', '\ufffd'", cursor)).toBe("'<|fim_prefix|>', '\ufffd'");
+    expect(showable("'|fim_prefix|>'", cursor)).toBe('');
+    expect(showable('fim_prefix', at('call(█'))).toBe('fim_prefix');
+  });
+});
+
+describe('showableEnd', () => {
+  it.each([
+    ['a line further out', 'return json.load(file)\n\nd', PYTHON, 'return json.load(file)\n'],
+    ['what closes the block', 'if (a) {\n    b();\n  }\n', at('  █'), undefined],
+    ['the end of an opened block', ' {\n  b();\n}\n', at('if (a)█'), ' {\n  b();\n}'],
+    ['the line above again', 'self.count = count\n', at('    self.count = count\n    █'), ''],
+    ['a block for the third time', 'x = 1\nf()\nf()\nf()\n', at('█'), 'x = 1'],
+    ['a phrase that goes on and on', 'a\nb = foo.bar(foo.bar(foo.bar(foo.bar(foo.bar(', at('█'), 'a'],
+    ['a marker', 'x;\n<|fim_prefix|> ', at('█'), 'x;'],
+  ])('should be known at %s', (_, text, cursor, shown) => {
+    const end = showableEnd(text, cursor);
+    expect(end === undefined ? undefined : text.slice(0, end)).toBe(shown);
+  });
+
+  it.each([
+    ['return json.load(file)\n\n', PYTHON],
+    ['f()\nf()\nf()', at('█')],
+    ["const line = '---------------------", at('█')],
+    ['x;\n<|fim_prefix|>', at('█')],
+    ['def f():\n    pass\n\ne', at('█')],
+  ])('should be open while something that can be shown may come: %j', (text, cursor) => {
+    expect(showableEnd(text, cursor)).toBeUndefined();
   });
 });
 

@@ -41,18 +41,19 @@ describe('GET /models/:name/:file', () => {
 
   it('should tell the length of a file without opening it', async () => {
     const opened: string[] = [];
-    const watched: WeightSource = {
-      ...source,
-      open: (file) => {
-        opened.push(file);
-        return source.open(file);
-      },
+    const open = (file: string) => {
+      opened.push(file);
+      return source.open(file);
     };
-    const response = await ask('/models/nano/model.safetensors', watched, { method: 'HEAD' });
-    expect([response.status, await response.text()]).toEqual([200, '']);
-    expect(response.headers.get('content-length')).toBe('4');
-    expect(response.headers.get('etag')).toBe(`"${SHA256}"`);
+    const watched: WeightSource = { ...source, open };
+    const head = await ask('/models/nano/model.safetensors', watched, { method: 'HEAD' });
+    expect([head.status, head.headers.get('content-length')]).toEqual([200, '4']);
+    expect(head.headers.get('etag')).toBe(`"${SHA256}"`);
+    expect(await head.text()).toBe('');
     expect(opened).toEqual(['manifest.json']);
+    expect((await ask('/models/nano/tokenizer.json', source, { method: 'HEAD' })).status).toBe(503);
+    const get = await ask('/models/nano/model.safetensors', watched);
+    expect(get.headers.get('content-length')).toBe('4');
   });
 
   it('should not send again what the client has', async () => {

@@ -1,0 +1,79 @@
+/** What has to be known of a completion request that a backend may answer, whatever its dialect makes of the rest. */
+import * as z from 'zod';
+import type { PromptText } from '../completion/completion.ts';
+import { looseLengthFields } from '../completion/limits.ts';
+import { decodingFields } from '../completion/schema.ts';
+
+/** Fields that only the local model knows, with those of the editor rules; strict backends refuse what they do not know. */
+export const LOCAL_FIELDS: ReadonlySet<string> = new Set([
+  'editor',
+  'min_confidence',
+  'diffusing',
+  'decoding',
+  'canvas_width',
+  'freeze_after',
+  'reuse',
+  'max_steps',
+  'deadline_ms',
+  'reveal_threshold',
+  'edit_threshold',
+]);
+
+const lengths = z.object(looseLengthFields);
+
+type Fields = Readonly<Record<string, unknown>>;
+
+/** Finds the text around the cursor in prompts that are sent with a suffix and stop strings. */
+export type PromptReader = (suffix: string, stop: readonly string[]) => (prompt: string) => PromptText;
+
+/** Prompts that hold nothing but the text before the cursor. */
+export const plainPrompts: PromptReader = (suffix) => (text) => ({ text, prefix: text, suffix });
+
+export class CompletionFields {
+  readonly #fields: Fields;
+  /** Undefined for prompts of token ids, whose text only their model knows. */
+  readonly #prompts: readonly (PromptText | undefined)[];
+  readonly #isEditor: boolean;
+
+  /** @param editorInAddress whether the address asks for the editor rules */
+  constructor(fields: Fields, readPrompts: PromptReader, editorInAddress: boolean) {
+    this.#fields = fields;
+    this.#isEditor = editorInAddress || fields.editor === true;
+    const suffix = decodingFields.suffix.safeParse(fields.suffix ?? undefined).data ?? '';
+    const stop = [fields.stop].flat().filter((text) => typeof text === 'string');
+    const read = readPrompts(suffix, stop);
+    const list: readonly unknown[] = Array.isArray(fields.prompt) ? fields.prompt : [fields.prompt];
+    // A list of numbers is one prompt.
+    const prompts = typeof list[0] === 'number' ? [list] : list;
+    this.#prompts = prompts.map((prompt) => (typeof prompt === 'string' ? read(prompt) : undefined));
+  }
+
+  /** Whether there is text after the cursor, in a field of its own or between markers. */
+  get hasSuffix(): boolean {
+    return this.#prompts.some((prompt) => prompt !== undefined && prompt.suffix !== '');
+  }
+
+  /** Whether the text of a chunk replaces that of the chunk before. */
+  get replaces(): boolean {
+    const { stream, diffusing } = this.#fields;
+    return stream === true && (diffusing === true || diffusing === 'canvas');
+  }
+
+  /** The smallest bound of the answer, under whichever names it has; undefined where there is none. */
+  get maxTokens(): number | undefined {
+    // Below 0 a bound asks for no more than any model can write.
+    const bounds = Object.values(lengths.parse(this.#fields)).filter((bound) => bound !== undefined && bound >= 0);
+    return bounds.length > 0 ? Math.min(...(bounds as number[])) : undefined;
+  }
+
+  /** Finds what stands around each choice, and before it with `echo`; undefined without the rules of editors. */
+  get editor(): ((choice: number) => { cursor: PromptText; echo: string } | undefined) | undefined {
+    if (!this.#isEditor) return undefined;
+    const { n, echo } = this.#fields;
+    const perPrompt = typeof n === 'number' && n >= 1 ? n : 1;
+    return (choice) => {
+      const prompt = this.#prompts[Math.floor(choice / perPrompt)];
+      return prompt && { cursor: prompt, echo: echo === true ? prompt.text : '' };
+    };
+  }
+}

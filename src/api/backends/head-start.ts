@@ -1,0 +1,103 @@
+/**
+ * Streams of backends that take their time. What fails does so at once as a rule, and has a status of its own then; a
+ * client that waits longer gets the head of its stream, and comments until there is more: only by writing the runtime
+ * notices that the client has gone, and nothing shall wait or compute for one that has.
+ */
+import type { Context } from 'hono';
+import type { Call } from '../../backend/attempt.ts';
+import { KEEP_ALIVE } from '../../backend/relay.ts';
+import type { Route } from '../../backend/routing.ts';
+import { EVENT_STREAM_HEADERS } from '../../http/event-stream.ts';
+import { keepAliveOf } from '../../http/keep-alive.ts';
+import { toApiError } from '../errors.ts';
+import { nameRoute } from './forwarding.ts';
+
+/** Several refusals and retries fit in, and no proxy on the way loses patience. */
+const HEAD_START_MS = 3_000;
+
+/** The pause between two comments. */
+const KEEP_ALIVE_MS = 1_000;
+
+/**
+ * Answers what `answer` does, a stream after three seconds at the latest.
+ * @param answer is given a signal that aborts when the reader of the stream has gone
+ */
+export async function withHeadStart(
+  c: Context,
+  { chain, reason }: Route,
+  { stream }: Call,
+  answer: (gone: AbortSignal) => Promise<Response>,
+): Promise<Response> {
+  const gone = new AbortController();
+  const pending = answer(gone.signal);
+  if (!stream) return pending;
+  const soon = await within(HEAD_START_MS, pending);
+  if (soon !== 'later') return soon;
+  keepAliveOf(c)(pending);
+  nameRoute(c, { backend: chain[0]!.backend.name, route: `${reason}; pending` });
+  const body = commentsUntil(pending, (thrown) => {
+    const error = toApiError(thrown, c.get('requestId'));
+    c.get('observation')?.refused(error.code);
+    return error.toBody();
+  });
+  return c.body(
+    new ReadableStream({
+      pull: (controller) => body.pull(controller),
+      cancel(reason) {
+        gone.abort(reason);
+        return body.cancel(reason);
+      },
+    }),
+    200,
+    { ...EVENT_STREAM_HEADERS, 'content-type': 'text/event-stream' },
+  );
+}
+
+/** The bytes of an answer to come: comments first, and then its events, or its error as one. */
+function commentsUntil(pending: Promise<Response>, toBody: (error: unknown) => object) {
+  const encoder = new TextEncoder();
+  let reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
+  let isLeft = false;
+
+  async function nextBytes(): Promise<{ bytes?: Uint8Array; done: boolean }> {
+    if (reader === undefined) {
+      const response = await within(KEEP_ALIVE_MS, pending);
+      if (response === 'later') return { bytes: encoder.encode(KEEP_ALIVE), done: false };
+      const isStream = response.headers.get('content-type')?.startsWith('text/event-stream');
+      if (!isStream) return { bytes: encoder.encode(`data: ${await response.text()}\n\n`), done: true };
+      reader = response.body!.getReader();
+    }
+    const { done, value } = await reader.read();
+    return { ...(value && { bytes: value }), done };
+  }
+
+  return {
+    async pull(controller: ReadableStreamDefaultController<Uint8Array>): Promise<void> {
+      const { bytes, done } = await nextBytes().catch((error: unknown) => ({
+        bytes: isLeft ? undefined : encoder.encode(`data: ${JSON.stringify(toBody(error))}\n\n`),
+        done: true,
+      }));
+      if (isLeft) return;
+      if (bytes) controller.enqueue(bytes);
+      if (done) controller.close();
+    },
+    async cancel(reason: unknown): Promise<void> {
+      isLeft = true;
+      if (reader) return reader.cancel(reason);
+      // It is not read any more, whenever it comes.
+      pending.then(({ body }) => body?.cancel(reason)).catch(() => undefined);
+    },
+  };
+}
+
+async function within<T>(ms: number, promise: Promise<T>): Promise<T | 'later'> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const later = new Promise<'later'>((resolve) => {
+    timer = setTimeout(resolve, ms, 'later');
+  });
+  try {
+    return await Promise.race([promise, later]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,32 @@
+/** What comes of a prompt's markers or of broken bytes, and belongs to no source text unless it stands there already. */
+import type { Cursor, Written } from './lines.ts';
+
+/** Words of the markers that clients and models write, with the brackets and bars of one, whole or in part. */
+const MARKER =
+  /[<|｜[]*(?:fim[_▁](?:prefix|suffix|middle|pad|begin|hole|end)|code_(?:prefix|suffix|middle)|endoftext|file_sep|repo_name|im_start|im_end|eom|eot_id)[|｜>]*/g;
+const SHORT_MARKER = /<(?:PRE|SUF|MID|EOT)>|\[(?:PREFIX|SUFFIX|MIDDLE)\]/g;
+
+/** A marker of which the end is missing. */
+const BEGUN_MARKER = /<[|｜][\w▁]*$|<fim_\w*$/;
+
+/** What stands for bytes that were no text, half characters, and controls that editors do not show. */
+const BROKEN = /[[\p{Cc}\p{Cs}\u{fffd}]--[\t\n\f]]/gv;
+
+/** Where a text has to end because of what stands in its next line, before the line end; undefined where nothing does. */
+export function foreignStart(text: string, { prefix, suffix }: Cursor, written: Written = 'whole'): number | undefined {
+  const found = [BROKEN, MARKER, SHORT_MARKER].flatMap((pattern) =>
+    [...text.matchAll(pattern)].map(({ 0: piece, index }) => ({ piece, index })),
+  );
+  const begun = written === 'whole' ? BEGUN_MARKER.exec(text) : null;
+  if (begun) found.push({ piece: begun[0], index: begun.index });
+  // A word alone is a name like any other: `fim_prefix`. The last one of a text that is being written may go on.
+  const telling = found.filter(
+    ({ piece, index }) => /^[^\w▁]|[^\w▁]$/.test(piece) && (written === 'whole' || index + piece.length < text.length),
+  );
+  if (telling.length === 0) return undefined;
+  const known = new Set([BROKEN, MARKER, SHORT_MARKER].flatMap((pattern) => (prefix + suffix).match(pattern) ?? []));
+  const foreign = telling.filter(({ piece }) => !known.has(piece));
+  if (foreign.length === 0) return undefined;
+  const first = Math.min(...foreign.map(({ index }) => index));
+  return Math.max(0, text.lastIndexOf('\n', first));
+}

@@ -1,0 +1,195 @@
+/**
+ * Which tokens may stand where on a canvas so that its text is, or can still become, well-formed UTF-8 without characters that no
+ * completion has. Slots are revealed each by itself, so half a character can lie on either side of masks: a token may stand where some
+ * tokens for the masks make one text of all that is decided. Exact, by the states of a decoder that are possible before each slot and
+ * those from which what follows can be reached; one bit a state.
+ */
+
+import type { Tokenizer } from '../tokenizer/tokenizer.ts';
+import { END, hasUnwanted, NEVER, type TokenClasses, tokenClassesOf } from './token-classes.ts';
+import { BOUNDARY, DEAD } from './utf8-automaton.ts';
+
+/** A logit bias from which on a token is banned: it completes nothing. */
+const BAN = -100;
+
+/** What the tokens of one request may be. */
+export class TextConstraint {
+  readonly #classes: TokenClasses;
+  readonly #mask: number;
+  /** By state: the states that a token of text can lead to. */
+  readonly #reach: Uint32Array;
+  /** The states from which a character can be completed. */
+  readonly #open: number;
+
+  /** @param banned tokens that a request does not want; they count again where nothing can be said without them */
+  constructor(classes: TokenClasses, mask: number, banned: Iterable<number> = []) {
+    this.#classes = classes;
+    this.#mask = mask;
+    const without = reachOf(classes, classes.sizes(banned));
+    const open = openStates(without);
+    const canSay = (without[BOUNDARY]! & open) !== 0;
+    this.#reach = canSay ? without : reachOf(classes, classes.sizes([]));
+    this.#open = canSay ? open : openStates(this.#reach);
+  }
+
+  /** Whether a token can stand in any text, or end one. */
+  everStands(token: number): boolean {
+    return this.#classes.of(token) !== NEVER;
+  }
+
+  /**
+   * A canvas to be filled.
+   * @param tokens of its slots that exist, masks among them; copied
+   * @param written tokens before it
+   */
+  on(tokens: ArrayLike<number>, written: Iterable<number>): ConstrainedCanvas {
+    let state: number = BOUNDARY;
+    for (const token of written) {
+      const next = this.#classes.next(this.#classes.of(token), state);
+      // What stands there already is not ours to judge.
+      if (next !== DEAD && next !== this.#classes.ended) state = next;
+    }
+    const parts = { classes: this.#classes, mask: this.#mask, reach: this.#reach, open: this.#open };
+    return new ConstrainedCanvas(parts, Int32Array.from(tokens), state);
+  }
+}
+
+const YES = 1;
+const NO = 2;
+
+interface ConstraintParts {
+  readonly classes: TokenClasses;
+  readonly mask: number;
+  readonly reach: Uint32Array;
+  readonly open: number;
+}
+
+/** The slots of a canvas, as far as they are decided. */
+export class ConstrainedCanvas {
+  readonly #parts: ConstraintParts;
+  readonly #tokens: Int32Array;
+  readonly #start: number;
+  #before: Uint32Array | undefined; // (slots + 1): states that are possible before a slot
+  #after: Uint32Array | undefined; // (slots + 1): states before a slot from which the rest can be filled
+  readonly #permitted: Uint8Array; // (slots, classes): 0 while it is not known, YES or NO
+
+  constructor(parts: ConstraintParts, tokens: Int32Array, start: number) {
+    this.#parts = parts;
+    this.#tokens = tokens;
+    this.#start = start;
+    this.#permitted = new Uint8Array(tokens.length * parts.classes.count);
+  }
+
+  /** Whether the slot may say this, given all that is decided elsewhere. */
+  permits(slot: number, token: number): boolean {
+    const { classes } = this.#parts;
+    const tokenClass = classes.of(token);
+    if (tokenClass === NEVER) return false;
+    const at = slot * classes.count + tokenClass;
+    if (this.#permitted[at] === 0) this.#permitted[at] = this.#fits(slot, tokenClass) ? YES : NO;
+    return this.#permitted[at] === YES;
+  }
+
+  /** Decides a slot, or decides it otherwise. */
+  decide(slot: number, token: number): void {
+    this.#tokens[slot] = token;
+    this.#before = undefined;
+    this.#after = undefined;
+    this.#permitted.fill(0);
+  }
+
+  /** Whether masks can be filled at all so that what is decided is text. */
+  get isFillable(): boolean {
+    this.#after ??= this.#fillableAfter();
+    return (this.#after[0]! & (1 << this.#start)) !== 0;
+  }
+
+  copy(): ConstrainedCanvas {
+    return new ConstrainedCanvas(this.#parts, this.#tokens.slice(), this.#start);
+  }
+
+  #fits(slot: number, tokenClass: number): boolean {
+    this.#before ??= this.#possibleBefore();
+    this.#after ??= this.#fillableAfter();
+    return (this.#step(tokenClass, this.#before[slot]!) & this.#after[slot + 1]!) !== 0;
+  }
+
+  #possibleBefore(): Uint32Array {
+    const before = new Uint32Array(this.#tokens.length + 1);
+    before[0] = 1 << this.#start;
+    for (const [slot, token] of this.#tokens.entries()) {
+      before[slot + 1] =
+        token === this.#parts.mask
+          ? this.#spread(before[slot]!)
+          : this.#step(this.#parts.classes.of(token), before[slot]!);
+    }
+    return before;
+  }
+
+  #fillableAfter(): Uint32Array {
+    const { classes, mask, reach, open } = this.#parts;
+    const after = new Uint32Array(this.#tokens.length + 1);
+    // A character may go on in the next canvas.
+    after[this.#tokens.length] = open | (1 << classes.ended);
+    for (let slot = this.#tokens.length - 1; slot >= 0; slot--) {
+      const token = this.#tokens[slot]!;
+      const tokenClass = classes.of(token);
+      for (let state = 0; state < classes.states; state++) {
+        const next = token === mask ? reach[state]! : bit(classes.next(tokenClass, state));
+        if (next & after[slot + 1]!) after[slot]! |= 1 << state;
+      }
+    }
+    return after;
+  }
+
+  #step(tokenClass: number, states: number): number {
+    const { classes } = this.#parts;
+    let next = 0;
+    for (let state = 0; state < classes.states; state++) {
+      if (states & (1 << state)) next |= bit(classes.next(tokenClass, state));
+    }
+    return next;
+  }
+
+  #spread(states: number): number {
+    let next = 0;
+    for (const [state, reached] of this.#parts.reach.entries()) if (states & (1 << state)) next |= reached;
+    return next;
+  }
+}
+
+/** By state: the states behind some token of text. An end fills no mask: what is decided behind it would be lost. */
+function reachOf(classes: TokenClasses, sizes: Uint32Array): Uint32Array {
+  return Uint32Array.from({ length: classes.states }, (_, state) => {
+    if (state === classes.ended) return bit(state);
+    let reached = 0;
+    for (let tokenClass = END + 1; tokenClass < classes.count; tokenClass++) {
+      if (sizes[tokenClass]! > 0) reached |= bit(classes.next(tokenClass, state));
+    }
+    return reached;
+  });
+}
+
+/** The states from which some tokens lead to the boundary of a character. */
+function openStates(reach: Uint32Array): number {
+  let open = bit(BOUNDARY);
+  for (let before = 0; before !== open; ) {
+    before = open;
+    for (const [state, reached] of reach.entries()) if (reached & open) open |= bit(state);
+  }
+  return open;
+}
+
+function bit(state: number): number {
+  return state === DEAD ? 0 : 1 << state;
+}
+
+/** What a completion of a request may say. Characters that are rare in text are taken where the text around the cursor has such. */
+export function textConstraint(
+  tokenizer: Tokenizer,
+  { prefix, suffix, logitBias }: { prefix: string; suffix: string; logitBias?: ReadonlyMap<number, number> },
+): TextConstraint {
+  const banned = [...(logitBias ?? [])].filter(([, bias]) => bias <= BAN).map(([token]) => token);
+  const classes = tokenClassesOf(tokenizer, hasUnwanted(prefix) || hasUnwanted(suffix));
+  return new TextConstraint(classes, tokenizer.special.mask, banned);
+}

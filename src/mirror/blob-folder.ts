@@ -1,0 +1,122 @@
+/**
+ * What the store has of one file, and what was given of it to clients that turned out wrong. A client that was cut goes on by `Range` behind what it
+ * has, so what it has decides: as long as nothing wrong was given out, any part may be; once something was, the end of the file is given only
+ * together with its beginning.
+ */
+import type { Bytes, WritableStore } from '../weights/store.ts';
+import { writing } from './errors.ts';
+import {
+  type BlobIndex,
+  folderName,
+  type HubBlob,
+  indexName,
+  indexSchema,
+  parseSegmentName,
+  recallName,
+  segmentCount,
+  segmentName,
+  segmentSize,
+} from './segments.ts';
+
+export class BlobFolder {
+  readonly #store: WritableStore;
+  /** Files of which something wrong was given while the store took no mark. */
+  readonly #recalled = new Set<string>();
+  /** Files of which something was given that nobody will find right or wrong. */
+  readonly #doubted = new Set<string>();
+
+  constructor(store: WritableStore) {
+    this.#store = store;
+  }
+
+  /** Undefined when the file is not there, or not whole. */
+  async index(blob: HubBlob): Promise<BlobIndex | undefined> {
+    const object = await this.#store.get(indexName(blob));
+    if (object === null) return undefined;
+    const text = await new Response(object.stream).text();
+    try {
+      const index = indexSchema.parse(JSON.parse(text));
+      const count = segmentCount(blob, index.segmentBytes);
+      return index.size === blob.size && index.sha256.length === count ? index : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Says that the file is whole and right. Segments of another content may have been given by somebody else meanwhile. */
+  async complete(blob: HubBlob, index: BlobIndex): Promise<void> {
+    await writing(this.#store.put(indexName(blob), json(index)));
+    await this.#checkStrays(blob, index, await this.#names(blob));
+  }
+
+  /** The hashes of segments that are there with the right size: one each, but where several processes got different ones. */
+  async segments(blob: HubBlob, segmentBytes: number): Promise<Map<number, string>> {
+    const found = new Map<number, string>();
+    for (const { name, size } of await this.#store.list(folderName(blob))) {
+      const parsed = parseSegmentName(blob, name);
+      const isRight = parsed && (size === undefined || size === segmentSize(blob, parsed.segment, segmentBytes));
+      if (isRight && !found.has(parsed.segment)) found.set(parsed.segment, parsed.sha256);
+    }
+    return found;
+  }
+
+  /** Whether the end of the file may be given to somebody who has its beginning already. */
+  async mayBeResumed(blob: HubBlob, index: BlobIndex | undefined): Promise<boolean> {
+    const names = await this.#names(blob);
+    if (names.includes(recallName(blob)) || this.#doubted.has(blob.oid)) return false;
+    if (this.#recalled.has(blob.oid)) {
+      await this.recall(blob);
+      return false;
+    }
+    return index === undefined || !(await this.#checkStrays(blob, index, names));
+  }
+
+  /**
+   * Remembers that something wrong was given out. To be called before what was wrong is deleted, and that only if it is true: then the store has
+   * taken it, and all processes know.
+   */
+  async recall(blob: HubBlob): Promise<boolean> {
+    this.#recalled.add(blob.oid);
+    try {
+      await this.#store.put(recallName(blob), json({ recalled: new Date().toISOString() }));
+    } catch {
+      return false;
+    }
+    this.#recalled.delete(blob.oid);
+    return true;
+  }
+
+  /** As `recall`, for as long as this process lives: something was given out of which nobody will know whether it was right. */
+  doubt(blob: HubBlob): void {
+    this.#doubted.add(blob.oid);
+  }
+
+  async deleteSegment(blob: HubBlob, segment: number, sha256: string): Promise<void> {
+    await this.#store.delete(segmentName(blob, segment, sha256));
+  }
+
+  async deleteSegments(blob: HubBlob): Promise<void> {
+    for (const name of await this.#names(blob)) {
+      if (parseSegmentName(blob, name) !== undefined) await this.#store.delete(name);
+    }
+  }
+
+  /** Whether there are segments of another content than the right one: they may have been given out. */
+  async #checkStrays(blob: HubBlob, index: BlobIndex, names: readonly string[]): Promise<boolean> {
+    const strays = names.filter((name) => {
+      const parsed = parseSegmentName(blob, name);
+      return parsed !== undefined && index.sha256[parsed.segment] !== parsed.sha256;
+    });
+    if (strays.length === 0) return false;
+    if (await this.recall(blob)) for (const name of strays) await this.#store.delete(name);
+    return true;
+  }
+
+  async #names(blob: HubBlob): Promise<string[]> {
+    return (await this.#store.list(folderName(blob))).map(({ name }) => name);
+  }
+}
+
+function json(value: object): Bytes {
+  return new TextEncoder().encode(JSON.stringify(value));
+}

@@ -1,0 +1,58 @@
+/** From what the hub answers in place of what it was asked for to what a client of the mirror is told: the same, as far as it is about the client. */
+import { StoreFailed } from '../weights/errors.ts';
+import { retryAfter } from '../weights/request.ts';
+import { type HubErrorCode, MirrorError } from './errors.ts';
+
+const HUB_CODES: readonly string[] = [
+  'RepoNotFound',
+  'RevisionNotFound',
+  'EntryNotFound',
+  'GatedRepo',
+] satisfies HubErrorCode[];
+
+/** The Hub's own reasons are a sentence or two. */
+const MAX_REASON_CHARACTERS = 500;
+
+interface RefusalDefaults {
+  /** Of a 401, 404 or 410 without a code. */
+  missing: HubErrorCode;
+  /** Of a 403 without a code. */
+  forbidden?: HubErrorCode;
+  commit?: string;
+}
+
+/** Of an answer that is no success. */
+export function refusal(
+  what: string,
+  response: Response,
+  { missing, forbidden, commit }: RefusalDefaults,
+): MirrorError {
+  void response.body?.cancel();
+  const { status, headers } = response;
+  const said = headers.get('x-error-code') ?? '';
+  const code = HUB_CODES.includes(said) ? (said as HubErrorCode) : undefined;
+  const reason = headers.get('x-error-message')?.slice(0, MAX_REASON_CHARACTERS);
+  const cause = new StoreFailed(what, `answered ${status} ${said}`.trim(), { status });
+  if (status === 403 || code === 'GatedRepo') {
+    return new MirrorError(403, reason ?? `The hub does not give ${what}.`, { code: code ?? forbidden, cause });
+  }
+  // Without the right token the Hub says 401 of a repository that there may be. To our clients that would say that their key is wrong.
+  if (status === 401 || status === 404 || status === 410) {
+    return new MirrorError(404, `The hub has no ${what}, or does not show it.`, {
+      code: code ?? missing,
+      commit,
+      cause,
+    });
+  }
+  const failed = new StoreFailed(what, `answered ${status}`, { status, retryAfterSeconds: retryAfter(headers) });
+  return unanswered(what, failed);
+}
+
+/** Of a hub that gave no answer, or asked to be left alone. */
+export function unanswered(what: string, cause: unknown, { isFile = false } = {}): MirrorError {
+  const { status, retryAfterSeconds } = cause instanceof StoreFailed ? cause : {};
+  const options = { retryAfterSeconds, cause };
+  if (status === 429) return new MirrorError(429, `The hub is asked for too much: ${what}.`, options);
+  const isPassing = status === 503 && (isFile || retryAfterSeconds !== undefined);
+  return new MirrorError(isPassing ? 503 : 502, `The hub cannot be asked for ${what}.`, options);
+}
