@@ -160,7 +160,7 @@ def headline(result: dict) -> str:
     """What was run."""
     return (
         f"{result['model']} on the {result['split']} packages, {result['examples']} examples a task, seed {result['seed']}; "
-        f"reveal threshold {result['reveal_threshold']} and edit threshold {result['edit_threshold']} unless something else is said. "
+        f"reveal threshold {result['reveal_threshold']} and edit threshold {result['edit_threshold']} unless stated otherwise. "
         "Intervals are 95 % bootstrap intervals over the examples. CPU ms are processor time of the WASM runtime for a "
         "completion whose context has been read."
     )
