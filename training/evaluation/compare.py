@@ -5,10 +5,10 @@
     python -m training.evaluation.compare --split test --docs docs       tables and figures of docs/diffusion.md
     python -m training.evaluation.compare --fim training/.runs/fim/model with the fill-in-the-middle baseline
 
-Up to four systems complete the same examples: diffusion over reveal thresholds, canvas widths and step budgets; the same
-weights decoded from left to right (the prefix stream, which cannot see the suffix); an autoregressive fill-in-the-middle
-model of the same shape (training.evaluation.fim_baseline); the 5-gram model. bench/quality/systems.ts runs the first
-three and measures their cost.
+Up to four systems complete the same examples: diffusion over reveal thresholds, canvas widths and step budgets; the
+same weights decoded from left to right (the prefix stream, which cannot see the suffix); an autoregressive
+fill-in-the-middle model of the same shape (training.evaluation.fim_baseline); the 5-gram model.
+bench/quality/systems.ts runs the first three and measures their cost.
 """
 
 import argparse
@@ -75,8 +75,8 @@ NO_RIVALS = ("ar", "fim", "ngram", GIVEN)  # of the other settings of diffusion
 
 @dataclass(frozen=True)
 class Setting:
-    """One way to complete an example, in the format of bench/quality/systems.ts. curve: the curve that it is a point of;
-    given_length: it is given the true number of tokens."""
+    """One way to complete an example, in the format of bench/quality/systems.ts. curve: the curve that it is a point
+    of; given_length: it is given the true number of tokens."""
 
     name: str
     system: str
@@ -172,8 +172,8 @@ def parse_shares(examples: list[Example], texts: list[str], extensions: dict[str
 def score_task(
     task: str, examples: list[Example], completions: dict[str, list[Completion]], extensions: dict[str, str]
 ) -> dict:
-    """Summaries of all settings and their differences from diffusion, the effect of edits and of few steps, and, at tasks
-    where AR is given the length, that of the length on diffusion."""
+    """Summaries of all settings and their differences from diffusion, the effect of edits and of few steps, and, at
+    tasks where AR is given the length, that of the length on diffusion."""
     middles = [example.middle for example in examples]
     summaries, quality = {}, {}
     for name, found in completions.items():
@@ -194,8 +194,8 @@ def score_task(
 
 
 def with_and_without_edits(summaries: dict[str, dict], quality: dict) -> list[dict]:
-    """Each setting with edits against the best one without (by edit similarity) that needs no more slot evaluations; paired
-    difference, with edits minus without. A setting is left out if no setting without edits is as cheap."""
+    """Each setting with edits against the best one without (by edit similarity) that needs no more slot evaluations;
+    paired difference, with edits minus without. A setting is left out if no setting without edits is as cheap."""
     rows = []
     no_edits = {name: row for name, row in summaries.items() if name.startswith("no edits")}
     for name, row in summaries.items():
@@ -212,8 +212,8 @@ def with_and_without_edits(summaries: dict[str, dict], quality: dict) -> list[di
 
 
 def few_steps(summaries: dict[str, dict], quality: dict) -> dict | None:
-    """The best setting of diffusion (by edit similarity) that needs at most FEW slot evaluations per token, and its paired
-    loss against revealing slot by slot. None if no setting is that cheap."""
+    """The best setting of diffusion (by edit similarity) that needs at most FEW slot evaluations per token, and its
+    paired loss against revealing slot by slot. None if no setting is that cheap."""
     cheap = [
         name for name, row in summaries.items() if name not in NO_RIVALS and row["slot_evaluations_per_token"] <= FEW
     ]

@@ -102,8 +102,8 @@ def chosen_frames(shown: list[dict]) -> dict:
 
 
 def draw_canvas(shown: list[dict], path: Path) -> None:
-    """One completion step by step. Colour: confidence; black: decided tokens; grey: predictions for masks; frames: changes
-    of the step."""
+    """One completion step by step. Colour: confidence; black: decided tokens; grey: predictions for masks; frames:
+    changes of the step."""
     completion = chosen_frames(shown)
     canvases = [frame["canvas"]["slots"][:SLOTS_SHOWN] for frame in completion["frames"]]
     with pyplot.rc_context(STYLE):

@@ -159,8 +159,9 @@ def _in_words(difference: dict, more: str, less: str) -> str:
 def headline(result: dict) -> str:
     """The settings of the run."""
     return (
-        f"{result['model']} on the {result['split']} packages, {result['examples']} examples a task, seed {result['seed']}; "
-        f"reveal threshold {result['reveal_threshold']} and edit threshold {result['edit_threshold']} unless stated otherwise. "
+        f"{result['model']} on the {result['split']} packages, {result['examples']} examples a task, "
+        f"seed {result['seed']}; reveal threshold {result['reveal_threshold']} and "
+        f"edit threshold {result['edit_threshold']} unless stated otherwise. "
         "Intervals are 95 % bootstrap intervals over the examples. CPU ms are processor time of the WASM runtime for a "
         "completion whose context has been read."
     )
@@ -185,8 +186,8 @@ def report(result: dict) -> str:
 
 
 def write_into(page: Path, result: dict) -> None:
-    """Writes the parts between the markers `<!-- name -->` and `<!-- /name -->` of a page. Raises ValueError if a marker
-    is missing."""
+    """Writes the parts between the markers `<!-- name -->` and `<!-- /name -->` of a page. Raises ValueError if a
+    marker is missing."""
     text = page.read_text()
     for name, part in parts_of(result).items():
         pattern = re.compile(rf"(<!-- {name} -->).*?(<!-- /{name} -->)", re.DOTALL)

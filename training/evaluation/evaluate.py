@@ -60,15 +60,15 @@ MAX_TOKENS = 64
 NOTES = (
     "AR is the prefix stream of the same weights, decoded greedily. It cannot see the suffix.",
     "At the line tasks all are stopped at the line end and cut there; diffusion may end before it.",
-    "At random spans AR and the 5-gram are given the true length in tokens, because they cannot predict it; diffusion has "
-    + "to end by itself.",
+    "At random spans AR and the 5-gram are given the true length in tokens, because they cannot predict it; diffusion "
+    + "has to end by itself.",
     "The 5-gram knows only canonical tokenization: a cursor in the middle of a word costs it more than the denoiser, "
     + "which was trained on text cut at random characters.",
     "CPU time is that of this PyTorch reference on one thread, where a pass over a canvas costs little more than one "
     + "over a single token; it says nothing about the kernels of the service. Slot evaluations are the same in both.",
     "The prompt of diffusion is the prefix and the suffix stream, that of AR the prefix stream alone.",
-    f"Next-token losses: {WINDOWS} windows of {WINDOW_TOKENS} tokens, spaced evenly over the split; a token is predicted "
-    + "from the tokens before it in its window. The 5-gram has the same tokens.",
+    f"Next-token losses: {WINDOWS} windows of {WINDOW_TOKENS} tokens, spaced evenly over the split; a token is "
+    + "predicted from the tokens before it in its window. The 5-gram has the same tokens.",
     "Intervals are 95 % bootstrap intervals over the examples; differences are paired.",
 )
 

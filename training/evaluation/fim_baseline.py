@@ -51,15 +51,16 @@ class FimRow:
 
 
 def fim_prompt(prefix: Tensor, suffix: Tensor, special: SpecialTokens) -> Tensor:
-    """Text tokens before (p,) and after (s,) the middle, in reading order → the stream up to the start of the middle."""
+    """Text tokens before (p,) and after (s,) the middle, in reading order → the stream up to the start of the
+    middle."""
     marks = (torch.tensor([mark]) for mark in (special.prefix, special.suffix, special.mask))
     before, between, behind = marks
     return torch.cat((before, prefix, between, suffix, behind))
 
 
 def fim_rows(batch: Batch, special: SpecialTokens, per_window: int, rng: random.Random) -> list[FimRow]:
-    """Training streams, from `per_window` spans of each window. A continuation has no suffix: it is the window from left
-    to right."""
+    """Training streams, from `per_window` spans of each window. A continuation has no suffix: it is the window from
+    left to right."""
     rows = []
     for window, horizon, prefix_seen, suffix_seen in zip(
         batch.window, batch.horizon.tolist(), batch.prefix_seen.tolist(), batch.suffix_seen.tolist()
@@ -134,8 +135,8 @@ class FimRun(Run):
         bar.close()
 
     def _step(self, rows: list[FimRow], factor: float) -> dict[str, float]:
-        """One update: the mean loss of the middles, plus that of the tokens around them times prefix_loss_weight, as for
-        canvases. Rows are not batched, because their lengths differ and each one keeps a thread busy."""
+        """One update: the mean loss of the middles, plus that of the tokens around them times prefix_loss_weight, as
+        for canvases. Rows are not batched, because their lengths differ and each one keeps a thread busy."""
         middles = max(1, sum(row.middle for row in rows))
         around = sum(len(row.tokens) - 1 - row.middle - 2 * (row.forced[0] > 0) for row in rows)
         sums = {"around": 0.0, "middle": 0.0}

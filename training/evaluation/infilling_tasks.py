@@ -1,7 +1,7 @@
 """Infilling examples from held-out packages: a span is removed from a file and has to be completed.
 
-The prefix and the suffix are the whole file around the span, so a completion has to predict where to stop. The same seed
-gives every system the same examples.
+The prefix and the suffix are the whole file around the span, so a completion has to predict where to stop. The same
+seed gives every system the same examples.
 """
 
 import bisect

@@ -38,9 +38,9 @@ class VocabularyTooLarge(ValueError):
 
 @dataclass
 class NgramModel:
-    """For each order 1…n, at index order − 1: sorted keys (uint64); the interpolated probability of the last token given
-    the others (float32); the backoff weight of the lower order when the n-gram is the context (float32; 1 if it was
-    never one). Order 1 has the whole vocabulary."""
+    """For each order 1…n, at index order − 1: sorted keys (uint64); the interpolated probability of the last token
+    given the others (float32); the backoff weight of the lower order when the n-gram is the context (float32; 1 if it
+    was never one). Order 1 has the whole vocabulary."""
 
     vocab_size: int
     boundary: int

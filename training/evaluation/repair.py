@@ -36,8 +36,8 @@ class SlotPrediction:
 
 @dataclass
 class PlantedCanvas:
-    """Predictions for a canvas with planted tokens: for the planted slots, for the right ones, and for the planted slots
-    when they are masked instead."""
+    """Predictions for a canvas with planted tokens: for the planted slots, for the right ones, and for the planted
+    slots when they are masked instead."""
 
     planted: list[SlotPrediction] = field(default_factory=list)
     right: list[SlotPrediction] = field(default_factory=list)
@@ -82,8 +82,8 @@ def predict_planted(
     suffix: Context | None,
     rng: random.Random,
 ) -> PlantedCanvas | None:
-    """Plants `count` wrong tokens into the middle `ids`, of which only the first canvas is used, and predicts its slots.
-    None if there are not so many slots, or not so many early mistakes."""
+    """Plants `count` wrong tokens into the middle `ids`, of which only the first canvas is used, and predicts its
+    slots. None if there are not so many slots, or not so many early mistakes."""
     width = min((w for w in model.config.canvas_widths if w > len(ids)), default=model.config.canvas_slots)
     places = min(len(ids), width)
     if kind == "early":
@@ -109,7 +109,8 @@ def predict_planted(
 
 
 def _predictions(tokens: list[int], width: int, model, special: SpecialTokens, prefix, suffix):
-    """The probability of the best token of each slot and that token, as in the sampler: no special tokens except ends."""
+    """The probability of the best token of each slot and that token, as in the sampler: no special tokens except
+    ends."""
     logits = canvas_logits(model, tokens, width, prefix, suffix)
     probabilities = torch.softmax(logits.float(), dim=-1)
     probabilities[:, [special.mask, special.prefix, special.suffix, special.pad]] = 0

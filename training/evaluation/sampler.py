@@ -46,8 +46,8 @@ class Thresholds:
 class Policy:
     """What is left out of the computation (src/engine/three-stream/canvas-width.ts, src/diffusion/canvas.ts).
 
-    canvas_width: an upper limit, of which the widest of the model's widths is used; None: no limit. freeze_after: number
-    of evaluations after which a revealed slot is frozen and keeps its token, keys and values.
+    canvas_width: an upper limit, of which the widest of the model's widths is used; None: no limit. freeze_after:
+    number of evaluations after which a revealed slot is frozen and keeps its token, keys and values.
     """
 
     canvas_width: int | None = None

@@ -29,8 +29,9 @@ SAME_COST = 0.02  # costs that differ by less than this share count as equal
 
 @dataclass(frozen=True)
 class Completion:
-    """One completion. tokens: emitted ones, an end token included; slot_evaluations: slots (AR: tokens) that the denoiser
-    computed to emit them; CPU time in milliseconds, separately for the prompt (its keys and values) and decoding."""
+    """One completion. tokens: emitted ones, an end token included; slot_evaluations: slots (AR: tokens) that the
+    denoiser computed to emit them; CPU time in milliseconds, separately for the prompt (its keys and values) and
+    decoding."""
 
     text: str
     tokens: int

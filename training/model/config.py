@@ -45,8 +45,8 @@ class DenoiserConfig:
     qk_norm: bool = True  # Qwen3 norms queries and keys of each head, Llama does not
     max_position_embeddings: int = 640  # prefix and output: little more than a training window of 512 has
     # the `diffusion` block
-    # Shifted: the row of a token predicts the slot after it, as in a language model, so the first row of the canvas is the
-    # last known token. Not shifted: the row of a slot predicts that slot.
+    # Shifted: the row of a token predicts the slot after it, as in a language model, so the first row of the canvas is
+    # the last known token. Not shifted: the row of a slot predicts that slot.
     shifted: bool = False
     suffix_order: str = "backward"  # backward: the suffix stream is read from its end | forward: from the cursor on
     canvas_slots: int = 32

@@ -25,8 +25,8 @@ from training.model.quantized_attention import attend_causal_quantized, quantize
 
 KeysValues = tuple[Tensor, Tensor]  # each (batch, kv_heads, tokens, head_dim), keys rotated
 
-# Attention of the canvases of a window: (q for the prefix, q for the suffix, k, v, prefix state, suffix state) → output.
-# q and the output (batch, canvases, heads, slots, d), k and v (batch, canvases, kv_heads, slots, d).
+# Attention of the canvases of a window: (q for the prefix, q for the suffix, k, v, prefix state, suffix state) →
+# output. q and the output (batch, canvases, heads, slots, d), k and v (batch, canvases, kv_heads, slots, d).
 Attend = Callable[[Tensor, Tensor, Tensor, Tensor, KeysValues, KeysValues], Tensor]
 
 
@@ -176,10 +176,10 @@ class Denoiser(nn.Module):
     ) -> Tensor:
         """One denoising pass over several canvases that share a window.
 
-        tokens, alive (batch, canvases, slots): a slot that is not alive (dropped after <|eom|>) is masked for all others;
-        prefix, suffix: states of `context` over the whole window; prefix_seen, suffix_seen (batch, canvases): how many
-        tokens of each stream a canvas sees, the marker included (0: nothing of the stream); width: B, if the canvas has
-        fewer slots left than that. Returns normed hidden states (batch, canvases, slots, hidden).
+        tokens, alive (batch, canvases, slots): a slot that is not alive (dropped after <|eom|>) is masked for all
+        others; prefix, suffix: states of `context` over the whole window; prefix_seen, suffix_seen (batch, canvases):
+        how many tokens of each stream a canvas sees, the marker included (0: nothing of the stream); width: B, if the
+        canvas has fewer slots left than that. Returns normed hidden states (batch, canvases, slots, hidden).
         """
         seen = (prefix_seen, suffix_seen, alive, prefix[0][0].shape[2], suffix[0][0].shape[2])
         attend = (quantized_attention if self.quantize_attention else attention or dense_attention)(*seen)
@@ -208,7 +208,7 @@ class Denoiser(nn.Module):
 
 
 def attend_causal(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """q (batch, heads, n, d) are the last n of the tokens in k, v (batch, kv_heads, tokens, d) → (batch, heads, n, d)."""
+    """q (batch, heads, n, d) for the last n tokens of k, v (batch, kv_heads, tokens, d) → (batch, heads, n, d)."""
     n, tokens = q.shape[2], k.shape[2]
     if (q.is_cuda or not torch.is_grad_enabled()) and n == tokens:
         return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)

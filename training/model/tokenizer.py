@@ -8,8 +8,8 @@ Text is cut into pre-tokens (PATTERN), pre-tokens into bytes, and bytes are merg
 on bytes as in GPT-2). All 256 bytes are in the vocabulary, so every text can be written and is read back exactly.
 
 Special tokens in a text are plain text. That is not the default of `Tokenizer.from_file`: for text from a user or a
-corpus, set `encode_special_tokens = True` and pass `add_special_tokens=False`, as `load_tokenizer` and `encode` do here.
-Special tokens are then added by id (`token_to_id`) around the encoded pieces.
+corpus, set `encode_special_tokens = True` and pass `add_special_tokens=False`, as `load_tokenizer` and `encode` do
+here. Special tokens are then added by id (`token_to_id`) around the encoded pieces.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Distillation to few steps: each slot learns in one pass what the model predicts there after several steps.
 
-Where several completions are good, one pass over pure noise mixes them: the second slot does not know which first token it
-follows. Denoising slot by slot does, because each reveal conditions the next. So only the slot with the highest
+Where several completions are good, one pass over pure noise mixes them: the second slot does not know which first token
+it follows. Denoising slot by slot does, because each reveal conditions the next. So only the slot with the highest
 confidence of a canvas keeps the token of the file as its target. Every other slot gets a soft target: the distribution
 that the denoiser itself predicts there after its own reveals. One step then predicts what several would (as in the
 distillation of trajectories of d3LLM, arXiv 2601.07568, and the certainty forcing of dParallel, arXiv 2509.26488, with

@@ -1,4 +1,4 @@
-"""The losses of one training pass: of both context streams at every token of a window, and of its canvases at every slot.
+"""The losses of one training pass: both context streams at every token of a window, its canvases at every slot.
 
 1. context pass: the prefix stream and the reversed suffix stream of each window, stacked in one causal batch
 2. next-token loss on the prefix stream, previous-token loss on the suffix stream
@@ -22,8 +22,8 @@ from training.pretrain.noise import add_noise, mask_rate, reveal_own
 
 @dataclass
 class Batch:
-    """window (batch, tokens); horizon (batch,); x0 (batch, canvases, slots); prefix_seen, suffix_seen (batch, canvases).
-    All int64."""
+    """window (batch, tokens); horizon (batch,); x0 (batch, canvases, slots); prefix_seen, suffix_seen (batch,
+    canvases). All int64."""
 
     window: Tensor
     horizon: Tensor
@@ -82,8 +82,8 @@ Teacher = Callable[..., tuple[Tensor, Tensor]]
 def three_stream_losses(
     model: Denoiser, batch: Batch, special: SpecialTokens, config: TrainConfig, teacher: Teacher | None = None
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The loss to minimise, and its parts in nats: prefix and suffix (per token), canvas (per hidden or wrong slot; with a
-    teacher it is called `taught`, and is against the soft targets where there are some)."""
+    """The loss to minimise, and its parts in nats: prefix and suffix (per token), canvas (per hidden or wrong slot;
+    with a teacher it is called `taught`, and is against the soft targets where there are some)."""
     rows, n = batch.window.shape
     streams, sign = context_streams(batch.window, batch.horizon, special)
     hidden, states = model.context(streams, sign)

@@ -2,9 +2,9 @@
 
 A denoiser trained on masks alone trusts its own mistakes. So a share of the visible tokens is replaced by wrong ones,
 and the clean token is the target everywhere (GIDD, arXiv 2503.04482; Seed Diffusion, arXiv 2508.02193). Wrong tokens
-have three sources: the prefix stream (its most probable token that is not the right one, a mistake that the model itself
-would make), other tokens of the window, and any token of the vocabulary. `reveal_own` adds a fourth: the canvas itself
-one step earlier, which has the mistakes that the sampler makes.
+have three sources: the prefix stream (its most probable token that is not the right one, a mistake that the model
+itself would make), other tokens of the window, and any token of the vocabulary. `reveal_own` adds a fourth: the canvas
+itself one step earlier, which has the mistakes that the sampler makes.
 """
 
 from dataclasses import dataclass

@@ -26,8 +26,8 @@ class Validator:
 
     @torch.no_grad()
     def scores(self, model: Denoiser) -> dict[str, float]:
-        """Losses in nats; `noise_B` and `text_B` for all-mask canvases of B slots (over all slots, and over those before
-        the end only), `half_B` for half-masked ones over the masked slots."""
+        """Losses in nats; `noise_B` and `text_B` for all-mask canvases of B slots (over all slots, and over those
+        before the end only), `half_B` for half-masked ones over the masked slots."""
         sums: dict[str, list[float]] = {}
 
         def add(name: str, losses: torch.Tensor, where: torch.Tensor) -> None:

@@ -41,9 +41,9 @@ DOCUMENT_START_SHARE = 0.1  # windows that begin at the start of a document
 
 @dataclass
 class Window:
-    """tokens (window,) int32; spans (canvases, 2) int32 [start, end) in tokens: the text that the canvas, and those after
-    it, have to predict; end −1: continuation, no suffix; horizon: the suffix stream starts before this token, and no
-    span ends after it."""
+    """tokens (window,) int32; spans (canvases, 2) int32 [start, end) in tokens: the text that the canvas, and those
+    after it, have to predict; end −1: continuation, no suffix; horizon: the suffix stream starts before this token, and
+    no span ends after it."""
 
     tokens: np.ndarray
     spans: np.ndarray

@@ -1,4 +1,4 @@
-"""What the reference sampler leaves out: narrow canvases and frozen slots."""
+"""The policies of the reference sampler: narrow canvases and frozen slots."""
 
 import dataclasses
 
@@ -54,7 +54,7 @@ def test_slots_that_are_not_computed_are_seen_as_they_were(model):
     whole = canvas.logits(ids, [0, 1, 2, 3])
     # nothing has changed: the part is that of the whole
     assert torch.allclose(canvas.logits(ids, [2]), whole[2:3], atol=1e-4)
-    # slot 2 does not see that slot 0 says something else until slot 0 is computed again
+    # slot 2 does not see the new token of slot 0 until slot 0 is computed again
     other = [50, 41, SPECIAL.mask, 42]
     assert torch.allclose(canvas.logits(other, [2]), whole[2:3], atol=1e-4)
     assert not torch.allclose(canvas.logits(other, [0, 2])[1:], whole[2:3], atol=1e-4)
