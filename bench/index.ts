@@ -1,9 +1,9 @@
 /**
  * Measurements: a table each, then everything as one line of JSON.
  *
- * Run: `npm run bench` (Node 24 or later; the kernels must be built, and npm's registry in reach the first time) for what one process
- * measures in a few minutes; `npm run bench -- --all` for the benches that stand beside as well, which start servers, install
- * peers or complete hundreds of tasks.
+ * Run: `npm run bench` for what one process measures in a few minutes (Node 24 or later; needs built kernels, and the
+ * npm registry the first time); `npm run bench -- --all` also runs the benches that start servers, install peers or
+ * complete hundreds of tasks.
  */
 
 import { spawn } from 'node:child_process';

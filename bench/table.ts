@@ -1,4 +1,4 @@
-/** Rows as a Markdown table; the names of the columns are those of the first row. */
+/** Rows as a Markdown table with the keys of the first row as columns. */
 export function table(rows: readonly Readonly<Record<string, string | number>>[]): string {
   const names = Object.keys(rows[0] ?? {});
   const lines = [names, names.map(() => '---'), ...rows.map((row) => Object.values(row))];

@@ -9,7 +9,7 @@ client = OpenAI(
     api_key=os.environ.get("QUICKSILVER_KEY", "none"),
 )
 
-# What goes between? `editor`, which OpenAI does not have, asks for what an editor can show.
+# Text between prompt and suffix. `editor`, which is not in OpenAI's API, returns only what an editor can show.
 completion = client.completions.create(
     model="nano",
     prompt="def area(width, height):\n    return ",
@@ -18,7 +18,7 @@ completion = client.completions.create(
 )
 print("completion:", repr(completion.choices[0].text), "tokens:", completion.usage.completion_tokens)
 
-# Piece by piece, until enough was read: closing the stream stops the model too.
+# Streamed until there is enough text: closing the stream also stops the model.
 text = ""
 with client.completions.create(model="nano", prompt="import ", max_tokens=256, stream=True) as stream:
     for chunk in stream:

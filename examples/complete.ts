@@ -6,7 +6,7 @@ const client = new OpenAI({
   apiKey: process.env.QUICKSILVER_KEY ?? 'none',
 });
 
-// What goes between? `editor`, which OpenAI does not have, asks for what an editor can show.
+// Text between prompt and suffix. `editor`, which is not in OpenAI's API, returns only what an editor can show.
 const { choices, usage } = await client.completions.create({
   model: 'nano',
   prompt: 'def area(width, height):\n    return ',
@@ -15,7 +15,7 @@ const { choices, usage } = await client.completions.create({
 });
 console.log('completion:', JSON.stringify(choices[0]?.text), 'tokens:', usage?.completion_tokens);
 
-// Piece by piece, until enough was read: leaving the loop stops the model too.
+// Streamed until there is enough text: leaving the loop also stops the model.
 const stream = await client.completions.create({ model: 'nano', prompt: 'import ', max_tokens: 256, stream: true });
 let text = '';
 for await (const chunk of stream) {

@@ -10,14 +10,14 @@ ask() {
   echo
 }
 
-echo '# What comes next?'
+echo '# A completion.'
 ask /v1/completions '{"model": "nano", "prompt": "def add(a, b):\n    return ", "max_tokens": 16}'
 
-echo '# What goes between? As an editor shows it: one line, nothing that is there already, nothing unsure.'
+echo '# A completion between prompt and suffix for an editor: one line, without text that is already there, only if confident.'
 ask /v1/completions '{"model": "nano", "prompt": "def area(width, height):\n    return ", "suffix": "\n\nprint(area(2, 3))\n", "editor": true}'
 
-echo '# Piece by piece.'
+echo '# Streamed.'
 ask /v1/fim/completions '{"model": "nano", "prompt": "import json\n\n", "suffix": "\n\nmain()\n", "max_tokens": 64, "stream": true}'
 
-echo '# The whole canvas at each denoising step: the text of a chunk replaces that of the chunk before it.'
+echo '# The whole canvas at each denoising step: the text of a chunk replaces that of the previous chunk.'
 ask /v1/completions '{"model": "nano", "prompt": "for i in range(10):\n", "max_tokens": 32, "stream": true, "diffusing": true}'

@@ -1,4 +1,6 @@
-/** Tells the service worker which files the page is made of: a list in the place of a name, once all of them are written. */
+/**
+ * Puts the list of the page's files into the service worker, in place of a placeholder, after all of them are written.
+ */
 import { createHash } from 'node:crypto';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join, relative, sep } from 'node:path';
@@ -6,7 +8,7 @@ import type { Plugin } from 'vite';
 
 const SERVICE_WORKER = 'service-worker.js';
 
-/** Name that the service worker's source has for the list. */
+/** The placeholder for the list in the source of the service worker. */
 const PLACEHOLDER = '__PRECACHE__';
 
 export function precache(): Plugin {

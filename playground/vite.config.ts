@@ -8,7 +8,7 @@ const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 export default defineConfig({
   root: here('.'),
   base: '/',
-  // The worker's verification of weights takes its SHA-256 from Node's module, which Workers have and browsers have not.
+  // The verification of weights uses SHA-256 of Node's module, which Workers have and browsers do not.
   resolve: { alias: { 'node:crypto': here('src/local/node-crypto.ts') } },
   plugins: [precache()],
   worker: { format: 'es' },
@@ -16,13 +16,13 @@ export default defineConfig({
     outDir: here('../build/playground'),
     emptyOutDir: true,
     target: 'es2023',
-    // The content security policy has no data: addresses.
+    // The content security policy allows no data: URLs.
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     rolldownOptions: {
       input: { index: here('index.html'), 'service-worker': here('service-worker/service-worker.ts') },
       output: {
-        // A service worker has to keep its address.
+        // A service worker must keep its URL.
         entryFileNames: ({ name }) => (name === 'service-worker' ? '[name].js' : 'assets/[name]-[hash].js'),
       },
     },

@@ -1,6 +1,7 @@
 /**
- * Asks the registry's advisory service for known holes in what is locked: `npm run audit`. Fails for high and critical ones. A registry that
- * has no such service is named and is no failure: a mirror must not stop a build.
+ * Asks the registry's advisory service for known vulnerabilities of the locked packages: `npm run audit`. Fails for
+ * high and critical ones. A registry without such a service is named, but is not a failure: a mirror must not stop a
+ * build.
  */
 import { spawnSync } from 'node:child_process';
 import { auditVerdict } from './lock/audit-verdict.ts';

@@ -1,6 +1,6 @@
 /**
- * Builds the playground into build/playground, unless it is there already and made of the same: `npm run build:playground`. Refuses what is
- * larger than a visitor should have to wait for.
+ * Builds the playground into build/playground, unless it is up to date: `npm run build:playground`. Fails if the result
+ * is too large to load quickly.
  */
 import { createHash } from 'node:crypto';
 import { glob, readdir, readFile, stat, writeFile } from 'node:fs/promises';
@@ -8,7 +8,10 @@ import { join, relative } from 'node:path';
 import { promisify } from 'node:util';
 import { brotliCompress } from 'node:zlib';
 
-/** All that is needed to run the page and the denoiser, but for the weights, as a browser gets it: in Brotli, which is what all take. */
+/**
+ * Everything that the page and the denoiser need except the weights, compressed with Brotli, which all browsers
+ * support.
+ */
 const MAX_COMPRESSED_BYTES = 250_000;
 
 /** Everything that a file of the build can depend on. */
@@ -26,7 +29,7 @@ const stamp = join(root, 'build/playground.sha256');
 
 const inputs = await hashOfInputs();
 if ((await readFile(stamp, 'utf8').catch(() => '')) !== inputs || !(await exists(join(folder, 'index.html')))) {
-  // Vite takes longer to load than to find that there is nothing to do.
+  // Loading Vite takes longer than finding that the build is up to date.
   const { build } = await import('vite');
   await build({ configFile: join(root, 'playground/vite.config.ts'), logLevel: 'error' });
   await checkSize();

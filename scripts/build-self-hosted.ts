@@ -1,4 +1,4 @@
-/** Bundles the worker for plain workerd as wrangler bundles it for Cloudflare: `npm run build:worker`. Needs no account. */
+/** Bundles the worker for plain workerd, with wrangler as for Cloudflare: `npm run build:worker`. Needs no account. */
 import { cp, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ASSETS_FOLDER, BUNDLE_FOLDER, type BundleDescription, descriptionPath } from './serve/bundle.ts';

@@ -1,4 +1,4 @@
-/** Refuses a lock file that cannot be trusted: `npm run audit:lock`. Needs no network. */
+/** Rejects a lock file that cannot be trusted: `npm run audit:lock`. Needs no network. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { lockProblems } from './lock/problems.ts';

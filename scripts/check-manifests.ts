@@ -1,4 +1,7 @@
-/** Verifies the models of a folder against their manifests, as the worker will: `node scripts/check-manifests.ts models`. */
+/**
+ * Verifies the models of a folder against their manifests, as the worker does: `node scripts/check-manifests.ts
+ * models`.
+ */
 import { createReadStream } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -1,4 +1,6 @@
-/** Two recorded runs as an animated picture: SVG with style animations alone, so that it moves where scripts are refused. */
+/**
+ * Two recorded runs as an animated SVG. It uses only CSS animations, so that it also moves where scripts are blocked.
+ */
 import { glyphs } from '../playground/src/canvas/lane.ts';
 import { cpuMsAfter, type Recording, slotsAfter } from '../playground/src/canvas/recording.ts';
 import type { SlotView } from '../src/engine/types.ts';
@@ -11,7 +13,7 @@ const GAP = 5;
 const LANE_HEIGHT = 104;
 const HEAD_HEIGHT = 84;
 
-/** Seconds that a pass is shown, and the end. */
+/** Seconds for each pass, and for the end. */
 const PASS_SECONDS = 0.7;
 const END_SECONDS = 3;
 
@@ -23,7 +25,7 @@ const COLORS = {
   border: '#2b394a',
   accent: '#5cc8ff',
 };
-/** Unsure to sure. */
+/** Colours of low and high confidence. */
 const LOW = [224, 128, 58] as const;
 const HIGH = [45, 212, 167] as const;
 
@@ -62,7 +64,7 @@ ${body.join('\n')}
 `;
 }
 
-/** Gives a class to each span of passes, and the animation that makes it be seen then. */
+/** Creates a class for each span of passes, with the animation that shows its elements during them. */
 class Timeline {
   readonly #passes: number;
   readonly #seconds: number;
@@ -73,7 +75,9 @@ class Timeline {
     this.#seconds = seconds;
   }
 
-  /** What is seen from pass `from` up to pass `to`, which is not included; up to the end when it is behind the last. */
+  /**
+   * The class for elements shown from pass `from` to before pass `to`; until the end if `to` is after the last pass.
+   */
   classOf(from: number, to: number): string {
     const name = `t${from}_${to}`;
     this.#spans.set(name, [from, to]);
@@ -130,7 +134,7 @@ function endOf(recording: Recording): string {
   return ` · ${parts.filter((part) => part !== undefined).join(' · ')}`;
 }
 
-/** Runs of passes in which nothing that is drawn changes. */
+/** Spans of passes in which the drawing does not change. */
 function spansOf<T>(shown: readonly T[]): { from: number; to: number; view: T }[] {
   const spans: { from: number; to: number; view: T }[] = [];
   for (const [pass, view] of shown.entries()) {
@@ -141,7 +145,7 @@ function spansOf<T>(shown: readonly T[]): { from: number; to: number; view: T }[
   return spans;
 }
 
-/** What of a slot is drawn: noise looks the same whatever might come of it. */
+/** The drawn part of a slot: noise looks the same with every prediction. */
 function drawn(view: unknown): unknown {
   if (typeof view !== 'object' || view === null) return view;
   const { state, text, confidence, change } = view as SlotView;

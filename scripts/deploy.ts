@@ -1,6 +1,6 @@
 /**
- * Deploys to Cloudflare: `npm run deploy [-- --dry-run]`, the options that follow are wrangler's. Before that, and with `--dry-run` instead of
- * it, the bundle is made and held against its budget.
+ * Deploys to Cloudflare: `npm run deploy [-- --dry-run]`; other options go to wrangler. First it bundles the worker and
+ * checks its size. `--dry-run` does only that.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -10,8 +10,9 @@ import { gzipSync } from 'node:zlib';
 import { bundleWith, WRANGLER } from './wrangler.ts';
 
 /**
- * Everything is parsed at each cold start, which may take one second of processor time. The platform takes 3 MiB (free plan) or 10 MiB
- * (https://developers.cloudflare.com/workers/platform/limits/#worker-size); what is far below it starts soon. Raise it knowingly.
+ * The whole bundle is parsed at each cold start, which may take one second of processor time. The platform accepts 3
+ * MiB (free plan) or 10 MiB (https://developers.cloudflare.com/workers/platform/limits/#worker-size); a bundle far
+ * below that starts quickly. Raise the budget only with a reason.
  */
 const BUDGET_GZIP_BYTES = 256 * 1024;
 

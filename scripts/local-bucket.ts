@@ -5,13 +5,14 @@ import { getPlatformProxy } from 'wrangler';
 import { MANIFEST, parseManifest } from '../src/weights/manifest.ts';
 import { STATE_VERSION } from './wrangler.ts';
 
-/** What is used of an R2 bucket. */
+/** The part of an R2 bucket that is used here. */
 interface WritableBucket {
   put(key: string, value: Uint8Array | string): Promise<unknown>;
 }
 
 /**
- * Stores every model folder that has a manifest, the manifest last, so that a half-done copy is never taken for a model.
+ * Stores every model folder that has a manifest. The manifest is stored last, so that an incomplete copy is not a
+ * model.
  * @returns the names of the models stored.
  */
 export async function storeModels(modelsFolder: string, stateFolder: string, configPath: string): Promise<string[]> {

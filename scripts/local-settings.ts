@@ -1,4 +1,4 @@
-/** The settings that the local runtime will have: wrangler.toml, and the secrets of .dev.vars or of other files. */
+/** The settings of the local runtime: wrangler.toml, and secrets from .dev.vars or other files. */
 import { getPlatformProxy } from 'wrangler';
 import { readMirrorSettings } from '../src/mirror/settings.ts';
 import { readSettings, type Settings, type SettingsVariables } from '../src/settings.ts';

@@ -1,7 +1,7 @@
 /**
- * The models of a store: `npm run models:push -- nano`, `npm run models:list`, `npm run models:verify [-- nano]`. The store is the bucket of
- * `npm start` by default, with `--remote` the R2 bucket of the account that wrangler is logged in to, with `--s3` the storage of the variables
- * `S3_…`. docs/weights.md says more.
+ * The models of a store: `npm run models:push -- nano`, `npm run models:list`, `npm run models:verify [-- nano]`. The
+ * default store is the bucket of `npm start`; `--remote` is the R2 bucket of the account that wrangler is logged in to,
+ * and `--s3` the storage of the variables `S3_…`. See docs/weights.md.
  */
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';

@@ -1,6 +1,7 @@
 /**
- * Makes an API key: `npm run keys:new -- NAME`. Prints the key, which is kept nowhere, and the line by which the service knows it. With `--hub` the
- * key has the form of the Hugging Face Hub's tokens: clients of the mirror send no others.
+ * Makes an API key: `npm run keys:new -- NAME`. Prints the key, which is not stored, and the line for the service's
+ * settings. With `--hub` the key has the form of the Hugging Face Hub's tokens, the only form that clients of the mirror
+ * send.
  */
 import { parseArgs } from 'node:util';
 import { newKey } from '../src/middleware/api-keys.ts';

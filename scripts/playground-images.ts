@@ -1,6 +1,7 @@
 /**
- * Makes the pictures of the playground from a real run: `npm run playground:images`, after `npm run build`. Needs Chromium (`CHROMIUM=/path/to/it` or on the
- * path); the fonts Inter and JetBrains Mono make it look as it is meant to (`apt-get install fonts-inter fonts-jetbrains-mono`).
+ * Makes the pictures of the playground from a real run: `npm run playground:images`, after `npm run build`. Needs
+ * Chromium (`CHROMIUM=/path/to/it` or on the path) and the fonts of the design, Inter and JetBrains Mono (`apt-get
+ * install fonts-inter fonts-jetbrains-mono`).
  */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -17,7 +18,7 @@ import { denoisingSvg } from './denoising-svg.ts';
 const FOLDER = join(import.meta.dirname, '../docs/images');
 const WEBP_QUALITY = 82;
 
-/** The line of the animation, and what stands around it in its file. */
+/** The line of the animation, and the text around it. */
 const ABOVE = `const fs = require('fs');
 `;
 const BEFORE = 'const path = ';
@@ -65,7 +66,7 @@ async function screenshot(
     hasTouch: width < 500,
   });
   const page = await context.newPage();
-  // The first visit warms the service, so that the second one shows what a visitor sees who types.
+  // The first visit warms the service up, so that the second one has the times of normal use.
   for (let visits = 0; visits < 2; visits++) {
     await page.goto(url);
     await page.locator('.cm-ghost').waitFor();
@@ -73,7 +74,7 @@ async function screenshot(
   }
   await page.locator('#canvas-width').selectOption('16');
   await raced(page);
-  // In the middle of it there is most to see.
+  // The middle of the run shows most.
   await page.locator('#scrubber').fill('3');
   await page.locator('h1').click();
   if (width < 500) await page.locator('#canvas-panel').scrollIntoViewIfNeeded();
@@ -85,7 +86,7 @@ async function screenshot(
   await context.close();
 }
 
-/** Waits for the race that the other width starts. */
+/** Waits for the race that the changed width starts. */
 async function raced(page: Page): Promise<void> {
   await page.locator('.lane').first().locator('.slot').nth(15).waitFor();
 }
@@ -101,7 +102,7 @@ async function animation(url: string): Promise<void> {
     { ...shared, suffix: AFTER + REST, decoding: 'diffusion', canvasWidth: 16 },
     { ...shared, suffix: '', decoding: 'autoregressive', canvasWidth: undefined },
   ];
-  // The first run of each warms the machine; the second is recorded.
+  // The first run of each is a warm-up; the second is recorded.
   for (const request of requests) await record(answerer, request);
   const [diffusion, autoregressive] = [await record(answerer, requests[0]!), await record(answerer, requests[1]!)];
   const svg = denoisingSvg({ before: BEFORE, after: AFTER }, [

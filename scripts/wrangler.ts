@@ -1,10 +1,10 @@
-/** wrangler as a program that calls nobody on its own account. */
+/** Runs wrangler without network calls of its own. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 
-/** Stops every call that wrangler would make to the outside on its own account. */
+/** Disables the network calls that wrangler would make by itself. */
 export const OFFLINE = {
   WRANGLER_SEND_METRICS: 'false',
   WRANGLER_SEND_ERROR_REPORTS: 'false',
@@ -19,9 +19,9 @@ export const STATE_VERSION = 'v3';
 export const WRANGLER = join(createRequire(import.meta.url).resolve('wrangler/package.json'), '../bin/wrangler.js');
 
 /**
- * Bundles `entry` (that of the configuration by default) into `folder` as a deployment would upload it, and deploys nothing.
- * Rejects with what wrangler says when it cannot.
- * @returns what wrangler says: sizes and bindings.
+ * Bundles `entry` (that of the configuration by default) into `folder` as for a deployment, without deploying it.
+ * Rejects with the output of wrangler if that fails.
+ * @returns the output of wrangler: sizes and bindings.
  */
 export async function bundleWith(configPath: string, folder: string, entry?: string): Promise<string> {
   const child = spawn(

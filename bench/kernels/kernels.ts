@@ -4,7 +4,7 @@
  *
  * Run: `npm run build:kernels`, then `node bench/kernels/kernels.ts [rounds]` (Node 24 or later). With `node
  * --disable-wasm-trap-handler` the engine emits explicit bounds checks, as the Workers runtime does. Figures are CPU
- * time, cells interleaved round by round, so that a busy machine disturbs all of them alike.
+ * time, with the cells interleaved round by round, so that a busy machine disturbs all of them equally.
  */
 import type { KernelBuild } from '../../src/denoiser/transformer/kernels.ts';
 import { benchModules } from '../engine.ts';
@@ -22,7 +22,7 @@ const modules = benchModules();
 const FLOAT_ONE = 0x3f800000;
 /** Long enough for the optimizing compiler to have replaced the first code. */
 const WARM_UP_MS = 100;
-/** Of one sample: short against the time slice of the scheduler, long against the resolution of the clock. */
+/** Of one sample: shorter than a time slice of the scheduler, much longer than the resolution of the clock. */
 const SAMPLE_MS = 4;
 
 interface Job {
@@ -95,7 +95,7 @@ export function benchLayer(rounds = 21): LayerRow[] {
     const operands = new Operands(build, modules[build]);
     const { kernels } = operands;
     const [x, y] = [operands.floats(rows * hidden), operands.floats(rows * qkv)];
-    // All ones: heads that are normalised in place over and over must not shrink to denormal numbers, which are slow.
+    // All ones: heads that are normalised in place many times must not shrink to denormal numbers, which are slow.
     const norm = operands.ints(hidden, FLOAT_ONE);
     const [a, aFfn] = [operands.quantized(rows, hidden), operands.quantized(rows, ffn)];
     const u4 = (n: number, k: number) => operands.packed(kernels.packedU4Bytes(n, k), (n * k) / 32);

@@ -1,6 +1,6 @@
 /**
- * The matrix products that the benchmarks time, one cell a shape and row count, without a clock: they run in Node (kernels.ts) and inside
- * workerd (workerd/worker.ts).
+ * The matrix products that the benchmarks time, one cell per shape and row count. There is no clock here: they run in
+ * Node (kernels.ts) and inside workerd (workerd/worker.ts).
  */
 
 import type { Pointer } from '../../src/denoiser/transformer/kernel-exports.ts';
@@ -27,7 +27,9 @@ const SHAPES = [
 const ROWS = [1, 8, 16, 32, 64] as const;
 export const BUILDS: readonly KernelBuild[] = ['relaxed', 'simd'];
 const PAGES = 512;
-/** A memory full of operands: any bits will do for the time of an integer kernel, small floats for the others. */
+/**
+ * A memory with operands: random bits for integer kernels, whose time does not depend on them, small floats for others.
+ */
 export class Operands {
   readonly kernels: Kernels;
   private readonly memory = new WebAssembly.Memory({ initial: PAGES });
@@ -75,7 +77,7 @@ export class Operands {
   }
 }
 
-/** Every cell with the product to run, on operands of its own. */
+/** Every cell with the product to run, on its own operands. */
 export function matmulCells(modules: Readonly<Record<KernelBuild, WebAssembly.Module>>): {
   readonly cell: MatmulCell;
   readonly run: () => void;

@@ -1,6 +1,6 @@
 /**
- * A public checkpoint of 0.5 billion parameters (the shape of Qwen2.5-0.5B) on one core: memory, and milliseconds of a denoising step under
- * either attention. Weights are random: what they are does not change what they cost.
+ * A public checkpoint of 0.5 billion parameters (the shape of Qwen2.5-0.5B) on one core: memory, and milliseconds of a
+ * denoising step for both kinds of attention. Weights are random: their values do not change the cost.
  *
  * Run: `npm run bench:checkpoint [-- RUNS]` (Node 24 or later, 2 GiB of memory). Figures are CPU time.
  */
@@ -71,7 +71,7 @@ function tensors(): Tensor[] {
   ];
 }
 
-/** Bytes of a tensor: random weights, and scales that keep the stream of the network near its size. */
+/** Bytes of a tensor: random weights, and scales that keep the residual stream in a normal range. */
 function contentOf(tensor: Tensor, shapes: ReadonlyMap<string, readonly [number, number]>): Uint8Array {
   const bytes = new Uint8Array(sizeOf(tensor));
   const { name, dtype } = tensor;
@@ -137,7 +137,7 @@ export interface CheckpointRow {
   readonly wasmMebibytes: number;
   readonly residentMebibytes: number;
   readonly loadMs: number;
-  /** CPU milliseconds to read the context once; 0 where nothing of it can be kept. */
+  /** CPU milliseconds of the prefill; 0 if none of the context can be cached. */
   readonly readMs: number;
   /** CPU milliseconds of a step. */
   readonly stepMs: number;

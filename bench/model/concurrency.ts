@@ -1,8 +1,9 @@
 /**
- * Completions per second of processor time with several clients typing at once: steps of all of them in shared passes, against a pass for
- * each. In one process and without the HTTP service, so that the ratio is that of the engine.
+ * Completions per second of processor time with several clients typing at once: batched steps against a pass for each.
+ * In one process and without the HTTP service, so that the ratio is that of the engine.
  *
- * Run: `npm run build:kernels`, then `node bench/model/concurrency.ts [rounds]` (Node 24 or later; needs the npm registry the first time).
+ * Run: `npm run build:kernels`, then `node bench/model/concurrency.ts [rounds]` (Node 24 or later; needs the npm
+ * registry the first time).
  */
 
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -15,7 +16,10 @@ import { heldOutPackages } from '../quality/held-out.ts';
 import { writeRandomModel } from './random-model.ts';
 import { type KeyStroke, recordSession } from './typing.ts';
 
-/** `small` has random weights: they say nothing, one token a step, and cost what trained ones do. */
+/**
+ * `small` has random weights: its text has no meaning, it reveals one token a step, and it costs as much as trained
+ * ones.
+ */
 const MODELS = {
   nano: { clients: [1, 4, 8, 16], keysOfAClient: 8 },
   small: { clients: [1, 4, 8], keysOfAClient: 2 },
@@ -25,7 +29,7 @@ type ModelName = keyof typeof MODELS;
 
 const MAX_TOKENS = 16;
 const ROUNDS = 5;
-/** The contexts of 16 clients: what is compared is steps, not eviction. */
+/** Room for the contexts of 16 clients: this compares steps, not eviction. */
 const CACHE_BYTES = 96 * 2 ** 20;
 
 export interface ConcurrencyRow {
@@ -34,11 +38,11 @@ export interface ConcurrencyRow {
   /** Completions per second of processor time, median over the rounds. */
   readonly apart: number;
   readonly shared: number;
-  /** Median of the ratios of rounds that ran one behind the other. */
+  /** Median of the ratios of consecutive rounds. */
   readonly ratio: number;
 }
 
-/** All clients type at once; gives the CPU milliseconds, and notes what was said. */
+/** All clients type at once. Returns the CPU milliseconds, and records the completions. */
 async function round(
   engine: Engine,
   clients: readonly (readonly KeyStroke[])[],
@@ -57,7 +61,7 @@ async function round(
   return { ms: (user + system) / 1000, texts };
 }
 
-/** Throws when a completion depends on who shares its passes. */
+/** Throws when a completion depends on the other requests in its batch. */
 export async function benchConcurrency(rounds = ROUNDS): Promise<ConcurrencyRow[]> {
   const folder = mkdtempSync(join(tmpdir(), 'quicksilver-small-'));
   try {

@@ -1,6 +1,6 @@
 /**
- * Milliseconds of the denoiser on one core: a step of a full canvas, reading context, autoregressive decoding on the same weights,
- * and whole completions: cold, repeated, and after a key stroke.
+ * Milliseconds of the denoiser on one core: a step of a full canvas, prefill, autoregressive decoding with the same
+ * weights, and whole completions: cold, repeated, and after a key stroke.
  *
  * Run: `npm run build:kernels`, then `node bench/model/denoiser.ts [rounds]` (Node 24 or later). Figures are CPU time
  * with the bundled model.
@@ -20,7 +20,7 @@ import { complete, MODEL_FOLDER, openBundledEngine, readModelJson } from '../eng
 const CONTEXT_TOKENS = 512;
 const COMPLETION_TOKENS = 16;
 const CACHE_BYTES = 48 * 2 ** 20;
-/** Runs before the first that counts: the optimizing compiler replaces the first code meanwhile. */
+/** Warm-up runs, which are not counted: the optimizing compiler replaces the first code meanwhile. */
 const WARM_UP_RUNS = 20;
 
 export interface DenoiserRow {
@@ -44,7 +44,7 @@ function modules(build: KernelBuild): KernelModules {
   return build === 'simd' ? { simd: compile('simd') } : { simd: compile('simd'), relaxed: compile('relaxed') };
 }
 
-/** Source text, as much as is wanted. */
+/** Source text, repeated to be long enough. */
 const source = readFileSync(new URL('../../src/denoiser/three-stream/forward.ts', import.meta.url), 'utf8').repeat(4);
 
 async function cpuMs(work: () => unknown): Promise<number> {
@@ -68,7 +68,7 @@ function fill(denoiser: Denoiser, context: KvCache, tokens: readonly number[]): 
   }
 }
 
-/** Steps, reading and autoregressive decoding of one build. */
+/** Steps, prefill and autoregressive decoding of one build. */
 async function benchPasses(build: KernelBuild, rounds: number): Promise<DenoiserRow[]> {
   const denoiser = await Denoiser.load({ modules: modules(build), config, openWeights, cacheBytes: 0 });
   const tokenizer = loadTokenizer(readModelJson('tokenizer.json'));
@@ -97,7 +97,7 @@ async function benchPasses(build: KernelBuild, rounds: number): Promise<Denoiser
   await row(
     `autoregressive token behind ${tokens.length} tokens`,
     () => {
-      // All of the prompt but its last token stays: only decoding is timed.
+      // The prompt except its last token stays cached: only decoding is timed.
       prefix.truncate(tokens.length);
       decodeAutoregressive(denoiser, prefix, tokens, COMPLETION_TOKENS, tokenizer.special);
     },
@@ -124,7 +124,7 @@ async function benchCompletions(build: KernelBuild, rounds: number): Promise<Den
     prefix: source.slice(cursor - 900, cursor),
     suffix: source.slice(cursor, cursor + 900),
   });
-  // 37 characters further each time: another text for the cache from its first token on.
+  // 37 characters further each time: the cache finds another text from the first token on.
   await row('completion, cold', (run) => around(1000 + 37 * run));
   await row('completion, the same again', () => around(2000));
   const { prefix, suffix } = around(2000);

@@ -1,11 +1,12 @@
 /**
- * The runtime at the marks of a native one: reading a prompt, decoding left to right, and completions of 16 tokens behind 512 tokens that are
- * in the cache, for the bundled model and for random weights in the shapes of `nano` and `small`.
+ * The runtime against the figures of a native one: prefill, autoregressive decoding, and completions of 16 tokens after
+ * 512 cached tokens, for the bundled model and for random weights in the shapes of `nano` and `small`.
  *
- * Run: `npm run build:kernels`, then `node bench/model/native.ts [rounds]` (Node 24 or later). Figures are CPU time, rounds interleaved. The marks:
- * llama.cpp, native, one core of an AVX2 machine without VNNI, an autoregressive model of the same shape with 4-bit random weights; it is not
- * run here. How many steps diffusion takes is up to the weights, so on canvases of two slots its two ends are measured: both slots revealed by
- * every pass, and one.
+ * Run: `npm run build:kernels`, then `node bench/model/native.ts [rounds]` (Node 24 or later). Figures are CPU time,
+ * with interleaved rounds. The native figures are of llama.cpp on one core of an AVX2 machine without VNNI, with an
+ * autoregressive model of the same shape and 4-bit random weights; llama.cpp is not run here. The number of diffusion
+ * steps depends on the weights, so both extremes are measured on canvases of two slots: every pass reveals both slots,
+ * or one.
  */
 
 import { readFileSync } from 'node:fs';
@@ -35,7 +36,7 @@ const MARKS = {
 } as const;
 
 const CANVAS = { canvasWidth: 2 };
-/** Ways to write a completion. */
+/** Ways to decode a completion. */
 const WAYS = {
   bothSlots: { ...CANVAS, revealThreshold: 1e-6 },
   oneSlot: { ...CANVAS, revealThreshold: 1 },
@@ -49,7 +50,10 @@ function byWay<T>(make: (way: Way) => T): Record<Way, T> {
   return Object.fromEntries(ways.map((way) => [way, make(way)])) as Record<Way, T>;
 }
 
-/** Random weights of `small` say ids that its tokenizer (that of `nano`) does not have and that write nothing: steps count then. */
+/**
+ * Random weights of `small` predict ids that its tokenizer (that of `nano`) does not have: they give no text, so steps
+ * count.
+ */
 interface Completed {
   readonly ms: number;
   readonly tokens: number;
@@ -60,10 +64,10 @@ interface Completed {
 export interface NativeRow {
   readonly model: string;
   readonly shape: keyof typeof MARKS;
-  /** Tokens a second of CPU time, from medians: reading, and one row at a time. */
+  /** Tokens a second of CPU time, from medians: prefill, and one row at a time. */
   readonly read: number;
   readonly decode: number;
-  /** CPU milliseconds of a whole completion of at most 16 tokens, the context cached: medians, with what was written. */
+  /** CPU milliseconds of a whole completion of at most 16 tokens with a cached context, medians; and its size. */
   readonly completions: Readonly<Record<Way, Completed>>;
 }
 
@@ -96,7 +100,7 @@ async function benchFolder(model: string, shape: NativeRow['shape'], folder: URL
     }
   };
   const decode = () => {
-    // Some weights end sooner: the end counts as a token, for it is computed like one.
+    // Some weights end earlier: the end counts as a token, because it is computed like one.
     const written = decodeAutoregressive(denoiser, context, tokens, COMPLETION_TOKENS, tokenizer.special).length;
     return Math.min(written + 1, COMPLETION_TOKENS);
   };

@@ -1,6 +1,7 @@
 /**
- * Models of random weights in the real file format, written to a folder: speed, memory and loading do not depend on what weights say.
- * `small` is the shape that training/model/config.py calls so; `large` has 120 million parameters, the most that an isolate is to hold.
+ * Models of random weights in the real file format, written to a folder: speed, memory and loading do not depend on the
+ * values of weights. `small` has the shape of that name in training/model/config.py; `large` has 120 million
+ * parameters, the most that an isolate should hold.
  */
 
 import { createHash } from 'node:crypto';
@@ -22,7 +23,7 @@ const SHAPES = {
 } as const;
 
 const BUFFER_BYTES = 2 ** 20;
-/** Of an embedding and of a group of weights: what a trained model has, as bfloat16. */
+/** Scales of an embedding row and of a group of weights, as in a trained model, in bfloat16. */
 const EMBEDDING_SCALE_BITS = 0x3a80; // 2^-10
 const GROUP_SCALE_BITS = 0x3c00; // 2^-7
 
@@ -30,7 +31,7 @@ interface Tensor {
   name: string;
   dtype: 'I8' | 'I32' | 'I64' | 'BF16' | 'F32';
   shape: number[];
-  /** Fills bytes with what is in the tensor. */
+  /** Fills bytes with the content of the tensor. */
   fill: (bytes: Buffer) => void;
 }
 

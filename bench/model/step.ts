@@ -1,9 +1,9 @@
 /**
- * A denoising step against its matrix products alone: 32 slots behind 512 tokens, `nano` and `small` (random weights), in one process.
+ * A denoising step against its matrix products alone: 32 slots after 512 tokens, `nano` and `small` (random weights).
  *
- * Run: `npm run build:kernels`, then `node bench/model/step.ts [rounds]` (Node 24 or later). Figures are CPU time, rounds interleaved. The
- * products are those of the linear layers and the head on weights of their own; those of attention are counted at the speed of the
- * 7-bit product, which `attention` has in another form.
+ * Run: `npm run build:kernels`, then `node bench/model/step.ts [rounds]` (Node 24 or later). Figures are CPU time, with
+ * interleaved rounds. The products are those of the linear layers and the head, on separate weights. The products of
+ * attention are not run, but counted at the speed of the 7-bit product, which `attention` has in another form.
  */
 
 import { createReadStream } from 'node:fs';

@@ -1,9 +1,9 @@
 /**
- * CPU milliseconds of a key stroke: a typing session over held-out files, a completion asked for behind every key, with a cold cache and
- * with the one that the key before has left.
+ * CPU milliseconds of a key stroke: a typing session over held-out files with a completion after every key, with a cold
+ * cache and with the cache of the previous key.
  *
- * Run: `npm run bench:typing`, or after `npm run build:kernels` `node bench/model/typing.ts [keys]` (Node 24 or later; needs the npm registry the
- * first time). Prints a table, then a line of JSON.
+ * Run: `npm run bench:typing`, or `node bench/model/typing.ts [keys]` after `npm run build:kernels` (Node 24 or later;
+ * needs the npm registry the first time). Prints a table, then a line of JSON.
  */
 
 import type { Engine, EngineLimits, GenerateRequest } from '../../src/engine/types.ts';
@@ -12,28 +12,28 @@ import { complete, openBundledEngine } from '../engine.ts';
 import { type HeldOutPackage, heldOutPackages } from '../quality/held-out.ts';
 import { editSimilarity } from '../quality/tasks.ts';
 
-/** As the marks of llama.cpp were taken: 16 tokens. */
+/** The same number as in the figures of llama.cpp. */
 const MAX_TOKENS = 16;
 const KEYS = 240;
 /** Keys in a row at one place of a file. */
 const KEYS_AT_A_PLACE = 48;
-/** Characters that stand on either side of a place: together they are a file of about 1,000 tokens around the cursor. */
+/** Characters on each side of a place: together a file of about 1,000 tokens around the cursor. */
 const CHARACTERS_AROUND = 2_000;
-/** Every so many characters the wrong key is hit and taken back, two keys more. */
+/** Every so many characters a wrong key is hit and deleted again: two more keys. */
 const CHARACTERS_PER_SLIP = 12;
-/** Keys before the first that counts: the optimizing compiler replaces the first code meanwhile. */
+/** Warm-up keys, which are not counted: the optimizing compiler replaces the first code meanwhile. */
 const WARM_UP_KEYS = 24;
-/** Room for one pair of contexts: another text between two keys leaves nothing of the first. */
+/** Room for one pair of contexts: another text between two keys evicts the first. */
 const ONE_PAIR: EngineLimits = { cacheBytes: 0 };
 
 export interface KeyStroke {
   readonly prefix: string;
   readonly suffix: string;
-  /** What is typed next, as long as the line goes on. */
+  /** What is typed next, up to the end of the line. */
   readonly next: string;
 }
 
-/** The same keys on every machine: places by turns in each package, text typed as it stands in the file. */
+/** The same keys on every machine: places from each package in turn, with the text of the file. */
 export function recordSession(packages: readonly HeldOutPackage[], keys: number, seed = 1): KeyStroke[] {
   const random = mulberry32(seed);
   const below = (limit: number) => Math.floor(random() * limit);
@@ -43,7 +43,7 @@ export function recordSession(packages: readonly HeldOutPackage[], keys: number,
     const { text } = long[below(long.length)]!;
     const start = CHARACTERS_AROUND + below(text.length - 2 * CHARACTERS_AROUND - KEYS_AT_A_PLACE);
     const lineEnd = (from: number) => (text.indexOf('\n', from) + text.length + 1) % (text.length + 1);
-    // What will have been typed by then stands nowhere yet: the suffix begins with the line behind.
+    // The suffix does not contain the text that will be typed: it starts at the next line.
     const suffix = text.slice(lineEnd(start + KEYS_AT_A_PLACE));
     const stroke = (typed: string, at: number) => {
       strokes.push({ prefix: text.slice(0, start) + typed, suffix, next: text.slice(at, lineEnd(at)) });
@@ -77,7 +77,7 @@ export interface TypingRow {
   readonly slotEvaluations: number;
   /** Share of the keys that took no step. */
   readonly answeredByRest: number;
-  /** Of the completion to what is typed next, as far as it reaches. */
+  /** Of the completion and the text that is typed next, up to the length of the completion. */
   readonly editSimilarity: number;
 }
 
@@ -132,7 +132,7 @@ function summarize(setting: string, samples: readonly Sample[]): TypingRow {
   };
 }
 
-/** What the runtime did before it could leave slots out. */
+/** The runtime without narrow canvases and frozen slots. */
 const EVERYTHING: Settings = { canvasWidth: 32, freezeAfter: Number.POSITIVE_INFINITY };
 
 export async function benchTyping(keys = KEYS): Promise<TypingResult> {
@@ -161,7 +161,7 @@ export async function benchTyping(keys = KEYS): Promise<TypingResult> {
     { name: 'cold, every slot of 32', settings: EVERYTHING, engine: cold, before: flush, samples: [] },
     { name: 'warm, every slot of 32', settings: EVERYTHING, engine: await openBundledEngine(), samples: [] },
   ];
-  // Key by key, so that whatever disturbs the machine disturbs all of them.
+  // Key by key, so that a busy machine disturbs all settings equally.
   for (const stroke of strokes) {
     for (const { settings: asked, engine, before, samples } of settings) {
       await before?.();

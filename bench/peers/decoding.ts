@@ -1,6 +1,6 @@
 /**
- * Diffusion against autoregressive decoding of the same weights, on the same kernels behind the same cached context: what a step of n slots
- * costs in single tokens, and whole completions of at most n tokens, the way a client gets them.
+ * Diffusion against autoregressive decoding with the same weights, kernels and cached context: the cost of a step of n
+ * slots in single tokens, and whole completions of at most n tokens, as a client gets them.
  */
 
 import { readFileSync } from 'node:fs';
@@ -17,7 +17,9 @@ export interface DecodingRow {
   /** Of a completion, medians over places and rounds; the prompt is cached. */
   readonly diffusionMs: number;
   readonly autoregressiveMs: number;
-  /** Of all completions together: CPU time of diffusion over that of autoregressive decoding, and the same a token. */
+  /**
+   * Of all completions together: CPU time of diffusion over that of autoregressive decoding, and the same per token.
+   */
   readonly ratio: number;
   readonly ratioPerToken: number;
   readonly diffusionTokens: number;
@@ -56,7 +58,7 @@ export async function benchDecoding(rounds: number): Promise<DecodingRow[]> {
           suffix: text.slice(cursor, cursor + CHARACTERS),
         };
         for (const decoding of ['diffusion', 'autoregressive'] as const) {
-          // Left to right there is no suffix. The first run fills the cache and is not counted.
+          // Autoregressive decoding has no suffix. The first run fills the cache and is not counted.
           const suffix = decoding === 'diffusion' ? prompt.suffix : '';
           await sample(engine, { ...prompt, suffix, maxTokens, decoding });
           found[decoding].push(await sample(engine, { ...prompt, suffix, maxTokens, decoding }));

@@ -1,9 +1,9 @@
 /**
- * Against what a user would pick instead, in one run: onnxruntime-web (WASM, one thread) on the same matrix products and on a whole
- * denoising step of the bundled model, and autoregressive decoding of the same weights on the same kernels and cache.
+ * The runtime against its alternatives: onnxruntime-web (WASM, one thread) on the same matrix products and on a whole
+ * denoising step of the bundled model, and autoregressive decoding with the same weights, kernels and cache.
  *
- * Run: `npm run bench:peers`, once `python -m training.export.onnx_step --out build/onnx` has written the graphs. Rounds of all contenders are
- * interleaved; figures are medians of CPU time, ratios medians of paired rounds.
+ * Run: `npm run bench:peers`, after `python -m training.export.onnx_step --out build/onnx` has written the graphs.
+ * Rounds of all contenders are interleaved; figures are medians of CPU time, ratios medians of paired rounds.
  */
 
 import { existsSync, readFileSync } from 'node:fs';
@@ -27,10 +27,10 @@ const SHAPES = [
 ] as const;
 const ROWS = [1, 8, 32, 64] as const;
 const WARM_UP_RUNS = 10;
-/** Of one sample, in milliseconds at least: long against the resolution of the clock. */
+/** The least for one sample: much longer than the resolution of the clock. */
 const SAMPLE_MS = 5;
 
-/** What is used of onnxruntime-web; it is no dependency of the project, so its types are not there. */
+/** The part of onnxruntime-web that is used here. It is not a dependency of the project, so it has no types here. */
 interface Runtime {
   env: { wasm: { numThreads: number }; logLevel: string };
   Tensor: new (type: 'float32', data: Float32Array, dims: readonly number[]) => unknown;
@@ -48,7 +48,7 @@ async function cpuMs(run: Contender, repeats: number): Promise<number> {
   return (user + system) / 1000 / repeats;
 }
 
-/** CPU milliseconds of a run of each, round by round. */
+/** CPU milliseconds of a run of each contender, round by round. */
 async function interleaved(contenders: Record<string, Contender>, rounds: number): Promise<Record<string, number[]>> {
   const repeats: Record<string, number> = {};
   for (const [name, run] of Object.entries(contenders)) {
@@ -77,7 +77,7 @@ function random(length: number): Float32Array {
 
 export interface PeerRow {
   readonly what: string;
-  /** Median CPU milliseconds by contender, and how many times as long as ours each takes. */
+  /** Median CPU milliseconds by contender, and how many times as long as ours it takes. */
   readonly ms: Record<string, number>;
   readonly ratios: Record<string, number>;
 }

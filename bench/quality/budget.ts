@@ -1,10 +1,11 @@
 /**
- * Quality against budget: what the canvas says after so many steps, or so many milliseconds. Infilling tasks from held-out packages go
- * through the engine once for each budget (`max_steps` and `deadline_ms` of a request).
+ * Quality against budget: the text of the canvas after a number of steps or milliseconds. The engine completes
+ * infilling tasks from held-out packages once for each budget (`max_steps` and `deadline_ms` of a request).
  *
- * Run: `npm run bench:budget`, or after `npm run build:kernels` `node bench/quality/budget.ts [tasks of each kind]` (Node 24 or later; needs the
- * npm registry the first time). Prints a table, then a line of JSON. Deadlines pass by the clock: what other programs do on the machine
- * takes from them; budgets of steps give the same answers everywhere.
+ * Run: `npm run bench:budget`, or `node bench/quality/budget.ts [tasks of each kind]` after `npm run build:kernels`
+ * (Node 24 or later; needs the npm registry the first time). Prints a table, then a line of JSON. Deadlines are
+ * wall-clock time, so other programs on the machine change their results; budgets of steps give the same results
+ * everywhere.
  */
 
 import type { Engine, GenerateRequest } from '../../src/engine/types.ts';
@@ -18,7 +19,7 @@ const TASKS_OF_EACH_KIND = 60;
 /** Enough for all but a few of the middles. */
 const MAX_TOKENS = 48;
 
-/** Tasks before the first that counts: the optimizing compiler replaces the first code meanwhile. */
+/** Warm-up tasks, which are not counted: the optimizing compiler replaces the first code meanwhile. */
 const WARM_UP_TASKS = 8;
 
 type Budget = Pick<GenerateRequest, 'maxSteps' | 'deadlineMs'>;
@@ -35,7 +36,7 @@ interface Outcome {
   tokens: number;
   steps: number;
   cpuMs: number;
-  /** 1 where the text had not ended when the budget had. */
+  /** 1 if the budget ended before the text. */
   cut: number;
 }
 
@@ -45,7 +46,7 @@ export interface BudgetRow {
   editSimilarity: number;
   /** Half of the 95 % interval of the mean. */
   editSimilarityInterval: number;
-  /** Means a completion, CPU time behind a context that has been read. */
+  /** Means per completion; CPU time without prefill. */
   tokens: number;
   steps: number;
   cpuMs: number;
@@ -95,7 +96,7 @@ export async function benchBudget(tasksOfEachKind = TASKS_OF_EACH_KIND): Promise
   const engine = await openBundledEngine();
   const budgets = Object.entries(BUDGETS).map(([name, budget]) => ({ name, budget, found: [] as Outcome[] }));
   for (const task of tasks.slice(0, WARM_UP_TASKS)) await attempt(engine, task, {});
-  // Task by task, so that whatever disturbs the machine disturbs all budgets.
+  // Task by task, so that a busy machine disturbs all budgets equally.
   for (const task of tasks) {
     await complete(engine, { prefix: task.prefix, suffix: task.suffix, maxTokens: 0 });
     for (const { budget, found } of budgets) found.push(await attempt(engine, task, budget));

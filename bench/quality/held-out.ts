@@ -1,6 +1,7 @@
 /**
- * Source text that no model of this repository was trained on: the validation packages of training/corpus/manifest.json, fetched
- * with `npm pack` at their pinned versions, verified, and kept in a folder of the system's temporary directory.
+ * Source text that no model of this repository was trained on: the validation packages of
+ * training/corpus/manifest.json, fetched with `npm pack` at their pinned versions, verified, and kept in the system's
+ * temporary directory.
  */
 
 import { execFileSync } from 'node:child_process';
@@ -32,7 +33,7 @@ export interface HeldOutPackage {
   readonly files: readonly { readonly path: string; readonly text: string }[];
 }
 
-/** The packages of a split, in the order of the manifest. Throws when one cannot be fetched or is not the pinned one. */
+/** The packages of a split, in manifest order. Throws when one cannot be fetched or is not the pinned one. */
 export function heldOutPackages(split: 'validation' | 'test' = 'validation'): HeldOutPackage[] {
   const { packages } = manifestSchema.parse(JSON.parse(readFileSync(MANIFEST, 'utf8')));
   mkdirSync(FOLDER, { recursive: true });
@@ -59,7 +60,10 @@ function fetched({ name, version, integrity }: PinnedPackage): string {
   return folder;
 }
 
-/** What people wrote: `src` where there is one, else `lib`. Sorted by path, so that every machine sees the same. */
+/**
+ * Files written by hand: those in `src` if it exists, else in `lib`. Sorted by path, so that every machine has the same
+ * order.
+ */
 function sourceFiles(folder: string): HeldOutPackage['files'] {
   const root = ['src', 'lib', '.'].find((name) => existsSync(join(folder, name)))!;
   return readdirSync(join(folder, root), { recursive: true, encoding: 'utf8' })

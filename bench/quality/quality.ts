@@ -1,9 +1,10 @@
 /**
- * Quality against cost: infilling tasks from held-out packages go through the engine once for each policy of canvas widths, freezing and
- * reveal thresholds.
+ * Quality against cost: the engine completes infilling tasks from held-out packages once for each policy of canvas
+ * width, freezing and reveal threshold.
  *
- * Run: `npm run bench:quality`, or after `npm run build:kernels` `node bench/quality/quality.ts [tasks of each kind]` (Node 24 or later; needs
- * the npm registry the first time). Prints a table, the policy that the rule below picks, and a line of JSON.
+ * Run: `npm run bench:quality`, or `node bench/quality/quality.ts [tasks of each kind]` after `npm run build:kernels`
+ * (Node 24 or later; needs the npm registry the first time). Prints a table, the policy chosen by the rule below, and a
+ * line of JSON.
  */
 
 import type { Engine, GenerateRequest } from '../../src/engine/types.ts';
@@ -11,14 +12,14 @@ import { complete, openBundledEngine } from '../engine.ts';
 import { heldOutPackages } from './held-out.ts';
 import { drawTasks, editSimilarity, TASK_KINDS, type Task, type TaskKind } from './tasks.ts';
 
-/** Enough for all but a few of the middles, and not a width of canvas, so that the engine has to choose. */
+/** Enough for all but a few of the middles, and not a canvas width, so that the engine has to choose one. */
 const MAX_TOKENS = 48;
 const TASKS_OF_EACH_KIND = 75;
 
 type Policy = Pick<GenerateRequest, 'canvasWidth' | 'revealThreshold' | 'freezeAfter'>;
 
 const CANVAS_WIDTHS = [32, 16, 8, 4, 2];
-/** Of narrow canvases, slots being frozen after one look; 1 reveals slot by slot. */
+/** Of narrow canvases, whose slots are frozen after one evaluation; 1 reveals slot by slot. */
 const NARROW = [4, 2];
 const THRESHOLDS = [1, 0.3, 0.2, 0.1, 0.05, 0.02];
 const WIDE_THRESHOLD = 0.5;
@@ -48,14 +49,14 @@ export interface QualityRow {
   readonly policy: string;
   readonly exactMatch: number;
   readonly editSimilarity: number;
-  /** Paired differences to the policy of the best edit similarity. */
+  /** Paired differences from the policy with the best edit similarity. */
   readonly exactMatchDifference: Difference;
   readonly editSimilarityDifference: Difference;
   /** Means a completion. */
   readonly tokens: number;
   readonly steps: number;
   readonly slotEvaluations: number;
-  /** CPU milliseconds behind a context that has been read. */
+  /** CPU milliseconds without prefill. */
   readonly cpuMs: number;
 }
 
@@ -102,12 +103,13 @@ function summarize(policy: string, found: readonly Outcome[], reference: readonl
   };
 }
 
-/** What a policy may lose in either measure beside what is noise, against the best of all: a fiftieth. */
+/** The largest mean loss of a policy in either measure against the best one, even where it may be noise: a fiftieth. */
 const MAX_LOSS = 0.02;
 
 /**
- * The rule: of the policies that are not shown to be worse than the best one, in exact match or in edit similarity (the 95 % interval
- * of the paired difference reaches 0), and not worse by more than MAX_LOSS, the one of the fewest slot evaluations a token.
+ * The rule: take the policies that are not significantly worse than the best one in exact match and edit similarity
+ * (the 95 % interval of the paired difference reaches 0), and not worse by more than MAX_LOSS. Choose the one with the
+ * fewest slot evaluations per token.
  */
 function choose(rows: readonly QualityRow[]): string {
   const holds = ({ mean, interval }: Difference) => mean + interval >= 0 && mean >= -MAX_LOSS;
@@ -136,7 +138,7 @@ export async function benchQuality(tasksOfEachKind = TASKS_OF_EACH_KIND): Promis
   const tasks = TASK_KINDS.flatMap((kind) => drawTasks(packages, kind, tasksOfEachKind));
   const engine = await openBundledEngine();
   const policies = POLICIES.map(([name, policy]) => ({ name, policy, found: [] as Outcome[] }));
-  // Task by task, so that whatever disturbs the machine disturbs all policies.
+  // Task by task, so that a busy machine disturbs all policies equally.
   for (const task of tasks) {
     await complete(engine, { prefix: task.prefix, suffix: task.suffix, maxTokens: 0 });
     for (const { policy, found } of policies) found.push(await attempt(engine, task, policy));

@@ -1,12 +1,13 @@
 /**
- * Completes examples with several systems on the kernels of the runtime: diffusion under any settings of a request, the same weights
- * decoded from left to right (they see the prefix alone), and an autoregressive fill-in-the-middle model (training/evaluation/fim_baseline.py).
- * Called by training/evaluation/compare.py, which draws the examples and scores the completions.
+ * Completes examples with several systems on the kernels of the runtime: diffusion with any settings of a request, the
+ * same weights decoded autoregressively (they see only the prefix), and an autoregressive fill-in-the-middle model
+ * (training/evaluation/fim_baseline.py). training/evaluation/compare.py calls it, draws the examples and scores the
+ * completions.
  *
  * Run: `npm run build:kernels`, then
- * `node bench/quality/systems.ts --model models/nano --fim training/.runs/fim/model --settings settings.json --examples examples.jsonl`
- * (Node 24 or later). Writes one JSON line to the standard output for each example and setting. Times are processor time of this
- * process: `promptMs` to read the context, `decodeMs` for everything behind it.
+ * `node bench/quality/systems.ts --model models/nano --fim training/.runs/fim/model --settings settings.json --examples
+ * examples.jsonl` (Node 24 or later). Writes one JSON line to the standard output for each example and setting. Times
+ * are processor time of this process: `promptMs` for the prefill, `decodeMs` for everything after it.
  */
 
 import { createReadStream, readFileSync } from 'node:fs';
@@ -23,16 +24,16 @@ import { buildPrompt } from '../../src/engine/three-stream/prompt.ts';
 import type { Completion, Engine, EngineParts, Frame, GenerateRequest } from '../../src/engine/types.ts';
 import { loadTokenizer, type Tokenizer } from '../../src/tokenizer/tokenizer.ts';
 
-/** One full context of a small model is far below it. */
+/** Far more than one full context of a small model. */
 const CACHE_BYTES = 48 * 2 ** 20;
-/** Examples before the first that counts: the optimizing compiler replaces the first code meanwhile. */
+/** Warm-up examples, which are not counted: the optimizing compiler replaces the first code meanwhile. */
 const WARM_UP_EXAMPLES = 3;
 
 const exampleSchema = z.object({
   prefix: z.string(),
   middle: z.string(),
   suffix: z.string(),
-  /** Whether all completions end where their first line does. Otherwise left-to-right decoders are given the true length. */
+  /** Whether all completions end with their first line. Otherwise autoregressive decoders are given the true length. */
   line: z.boolean(),
 });
 
@@ -48,9 +49,9 @@ const settingSchema = z.object({
       freezeAfter: z.exactOptional(z.int()),
     })
     .default({}),
-  /** Whether diffusion is told how many tokens there are, as what cannot end by itself is. */
+  /** Whether diffusion is given the true number of tokens, as decoders that cannot predict the end are. */
   givenLength: z.boolean().default(false),
-  /** Whether every denoising step is told, slot by slot. */
+  /** Whether every denoising step is recorded, slot by slot. */
   frames: z.boolean().default(false),
 });
 
@@ -102,7 +103,7 @@ class Diffusion {
     this.#tokenizer = tokenizer;
   }
 
-  /** The context is read by the first call for an example, and found in the cache by the others. */
+  /** The first call for an example computes the context; the others find it in the cache. */
   async complete(example: Example, most: number, { request, givenLength, frames }: Setting): Promise<Found> {
     const maxTokens = givenLength ? this.#tokenizer.encode(example.middle).length : most;
     const length = givenLength ? { logitBias: this.#noEnd() } : {};
@@ -145,7 +146,7 @@ class LeftToRight {
   readonly #seesSuffix: boolean;
   readonly #lineEnds: Set<number>;
 
-  /** @param limits how much of a text is read: the same for all systems */
+  /** @param limits of the context in tokens: the same for all systems */
   constructor(denoiser: Denoiser, tokenizer: Tokenizer, limits: DenoiserConfig['diffusion'], seesSuffix: boolean) {
     this.#denoiser = denoiser;
     this.#tokenizer = tokenizer;
@@ -160,7 +161,7 @@ class LeftToRight {
     const [prompt, promptMs] = await cpuMs(() => {
       const ids = this.#prompt(example);
       context.truncate(0);
-      // The last one is computed when the first token is wanted.
+      // Decoding the first token computes the last one.
       while (context.length < ids.length - 1) {
         const end = Math.min(context.length + PREFILL_CHUNK_TOKENS, ids.length - 1);
         this.#denoiser.extend(context, ids.slice(context.length, end));
@@ -179,7 +180,7 @@ class LeftToRight {
     };
   }
 
-  /** `<|prefix|> prefix`, and with a suffix `<|suffix|> suffix <|mask|>` behind it. */
+  /** `<|prefix|> prefix`, followed by `<|suffix|> suffix <|mask|>` if there is a suffix. */
   #prompt({ prefix, suffix }: Example): number[] {
     const { special } = this.#tokenizer;
     const streams = buildPrompt(prefix, this.#seesSuffix ? suffix : '', this.#tokenizer, this.#limits);
@@ -189,7 +190,8 @@ class LeftToRight {
 
   #decode(last: number, example: Example, maxTokens: number): [ids: number[], steps: number] {
     const { mask, pad, prefix, suffix, eom, endOfText } = this.#tokenizer.special;
-    // One that sees the suffix could end by itself, and greedily does so at once: it is helped as one that does not.
+    // A model that sees the suffix could predict the end, but with greedy decoding it ends at once: it may not end
+    // either.
     const refused = new Set([mask, pad, prefix, suffix, eom]);
     const limit = example.line ? maxTokens : this.#tokenizer.encode(example.middle).length;
     const context = this.#denoiser.prefixContexts[0]!;
@@ -244,12 +246,12 @@ async function main(): Promise<void> {
   for (const example of examples.slice(0, WARM_UP_EXAMPLES)) {
     for (const setting of settings) await complete(example, setting);
   }
-  // Example by example, so that whatever disturbs the machine disturbs all systems.
+  // Example by example, so that a busy machine disturbs all systems equally.
   for (const [index, example] of examples.entries()) {
     let promptMs: number | undefined;
     for (const [number, setting] of settings.entries()) {
       const found = await complete(example, setting);
-      // Only the first setting of diffusion has to read the context.
+      // Only the first setting of diffusion computes the context.
       if (setting.system === 'diffusion') found.promptMs = promptMs ??= found.promptMs;
       process.stdout.write(`${JSON.stringify({ example: index, setting: number, ...found })}\n`);
     }

@@ -1,14 +1,14 @@
 /**
- * Infilling tasks from held-out packages: what stood at the cursor has to be found again from the whole file around it. The kinds are
- * those of training/evaluation/infilling_tasks.py. The same seed gives the same tasks.
+ * Infilling tasks from held-out packages: a span is removed from a file and has to be completed from the rest of the
+ * file. The kinds are those of training/evaluation/infilling_tasks.py. The same seed gives the same tasks.
  */
 
 import { mulberry32 } from '../../support/seeded-random.ts';
 import type { HeldOutPackage } from './held-out.ts';
 
 /**
- * `lineRest`: a random character to the end of its line. `line`: one whole line. `lines`: a random character to the end of one of the
- * next lines. `random`: any characters, mostly few.
+ * `lineRest`: a random character to the end of its line. `line`: one whole line. `lines`: a random character to the end
+ * of one of the next lines. `random`: any characters, mostly few.
  */
 export type TaskKind = 'lineRest' | 'line' | 'lines' | 'random';
 
@@ -26,7 +26,7 @@ const MAX_MIDDLE = 160;
 /** Lines of a `lines` middle beyond the first. */
 const MAX_LINES = 3;
 
-/** `count` tasks of a kind: every package is equally likely, and in it every character. A middle is not blank. */
+/** `count` tasks of a kind: every package is equally likely, and every character in it. A middle is never blank. */
 export function drawTasks(packages: readonly HeldOutPackage[], kind: TaskKind, count: number, seed = 1): Task[] {
   const random = mulberry32(seed * 1000 + TASK_KINDS.indexOf(kind));
   const whole = (below: number) => Math.floor(random() * below);

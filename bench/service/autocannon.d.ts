@@ -1,4 +1,7 @@
-/** What is used of autocannon, which has no types of its own and is not installed with the rest: https://github.com/mcollina/autocannon */
+/**
+ * Types for the part of autocannon that is used here. It has no types of its own, and `bench/` installs it separately:
+ * https://github.com/mcollina/autocannon
+ */
 declare module 'autocannon' {
   interface Options {
     url: string;
@@ -7,7 +10,7 @@ declare module 'autocannon' {
     duration?: number;
     /** Requests, in place of a duration. */
     amount?: number;
-    /** Seconds until an answer is given up. */
+    /** Timeout of a request in seconds. */
     timeout?: number;
     requests: { method: 'POST'; path: string; headers: Record<string, string>; body: string }[];
   }

@@ -1,9 +1,10 @@
 /**
- * Cold start and memory: a fresh workerd, weights in object storage, one completion. Milliseconds to the first byte of the answer, and
- * how much memory the process has gained by then.
+ * Cold start and memory: a new workerd process, weights in object storage, one completion. Measures milliseconds to the
+ * first byte of the response, and the growth of the process's memory.
  *
- * Run: `npm run bench:cold`, or after `npm run build:worker` `node bench/service/cold.ts [runs]` (Linux, Node 24 or later). The storage answers from
- * this machine: what a network adds is not in it. Besides the bundled model two of random weights, of 38 and of 122 million parameters.
+ * Run: `npm run bench:cold`, or `node bench/service/cold.ts [runs]` after `npm run build:worker` (Linux, Node 24 or
+ * later). The storage is on this machine, so network time is not included. Models: the bundled one, and two with random
+ * weights, of 38 and 122 million parameters.
  */
 
 import { type ChildProcess, spawn } from 'node:child_process';
@@ -29,21 +30,21 @@ const RUNS = 5;
 const BUNDLE = fileURLToPath(new URL('../../build/self-hosted', import.meta.url));
 const PROMPT = { prompt: 'const fs = ', suffix: ';\n', max_tokens: 8, stream: true };
 const MIB = 2 ** 20;
-/** Of /proc/PID/stat: so many ticks a second on Linux. */
+/** Ticks per second in /proc/PID/stat on Linux. */
 const TICKS = 100;
-/** A process that has not come up by then never will. */
+/** A process that has not started by then has failed. */
 const START_TIMEOUT_MS = 30_000;
 
 export interface ColdRow {
   readonly model: string;
   readonly weightsMib: number;
-  /** Milliseconds on the clock from the request to the first byte of the answer: cold, and the second request. */
+  /** Wall-clock milliseconds from the request to the first byte of the response: cold, and for the second request. */
   readonly coldMs: number;
   readonly warmMs: number;
-  /** CPU milliseconds of the process from its start to the end of the first answer. */
+  /** CPU milliseconds of the process from its start to the end of the first response. */
   readonly cpuMs: number;
   readonly wasmMib: number;
-  /** Resident memory of the process beyond that before the first request: afterwards, and at its highest. */
+  /** Growth of the resident memory from before the first request: to afterwards, and to its peak. */
   readonly residentMib: number;
   readonly peakMib: number;
 }
@@ -53,7 +54,7 @@ interface Process {
   readonly url: string;
 }
 
-/** A workerd whose isolate has not answered anything yet. */
+/** A workerd process whose isolate has not handled a completion yet. */
 async function startProcess(folder: string, model: string, storage: string): Promise<Process> {
   const environment = {
     MODEL: model,
@@ -75,7 +76,7 @@ async function startProcess(folder: string, model: string, storage: string): Pro
     { env: { ...process.env, ...environment }, stdio: ['ignore', 'ignore', 'inherit'] },
   );
   const url = `http://127.0.0.1:${port}`;
-  // An answer that needs no model.
+  // A request that needs no model.
   for (const end = Date.now() + START_TIMEOUT_MS; ; await sleep(20)) {
     const answer = await fetch(`${url}/health`).catch(() => undefined);
     await answer?.body?.cancel();
@@ -100,7 +101,7 @@ async function firstByte(url: string, model: string): Promise<number> {
   return elapsed;
 }
 
-/** Resident memory of a process, now and at its highest, in MiB. */
+/** Resident memory of a process, now and at its peak, in MiB. */
 async function memoryOf(pid: number): Promise<{ resident: number; peak: number }> {
   const status = await readFile(`/proc/${pid}/status`, 'utf8');
   const kib = (name: string) => Number(new RegExp(`${name}:\\s+(\\d+) kB`).exec(status)![1]) / 1024;

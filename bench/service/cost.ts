@@ -1,8 +1,9 @@
 /**
- * What a completion costs: processor time of the whole service (plain workerd, HTTP and JSON included) for completions in source files, and
- * what that comes to at a price list.
+ * The cost of a completion: processor time of the whole service (plain workerd, HTTP and JSON included) for completions
+ * in source files, and its price.
  *
- * Run: `npm run bench:cost [-- REQUESTS]` on Linux. Prices are those of PRICES; `CORE_HOUR_USD` in the environment replaces the one of a server.
+ * Run: `npm run bench:cost [-- REQUESTS]` on Linux. Prices are in PRICES; `CORE_HOUR_USD` in the environment replaces
+ * that of a server.
  */
 
 import { spawn } from 'node:child_process';
@@ -13,23 +14,23 @@ import { join } from 'node:path';
 
 const ROOT = join(import.meta.dirname, '../..');
 
-/** US dollars. Workers Standard, beyond what the subscription of 5 dollars a month includes. */
+/** US dollars. Workers Standard, above the usage included in the subscription of 5 dollars a month. */
 export const PRICES = {
   source: 'https://developers.cloudflare.com/workers/platform/pricing/',
   read: '2026-11-25',
   perMillionRequests: 0.3,
   perMillionCpuMs: 0.02,
-  /** Of one core of a rented server; an assumption, not a quotation. */
+  /** Of one core of a rented server; an assumption, not a quoted price. */
   coreHour: Number(process.env.CORE_HOUR_USD ?? 0.02),
 };
 
 const MAX_TOKENS = 32;
 const CONTEXT_CHARACTERS = 900;
-/** Requests that load the model and let the compiler settle. */
+/** Requests that load the model and let the compiler optimize. */
 const WARM_UP_REQUESTS = 30;
 /** Unit of the times in /proc/PID/stat. */
 const TICK_MS = 10;
-/** Characters by which the cursor moves on while somebody types. */
+/** Characters by which the cursor moves between two requests of somebody who types. */
 const TYPED = 1;
 
 export interface Scenario {
@@ -96,7 +97,7 @@ async function measure(url: string, pid: number, what: string, cursors: readonly
   return { what, requests: cursors.length, completionTokens, promptTokens, cpuMs: cpuMsOf(pid) - start };
 }
 
-/** Dollars for a million tokens written, on Cloudflare and on a server whose cores are busy. */
+/** Dollars for a million emitted tokens, on Cloudflare and on a server whose cores are busy. */
 export function costOf({ requests, completionTokens, cpuMs }: Scenario): { cloudflare: number; server: number } {
   const millions = completionTokens / 1e6;
   const cloudflare = (requests / 1e6) * PRICES.perMillionRequests + (cpuMs / 1e6) * PRICES.perMillionCpuMs;

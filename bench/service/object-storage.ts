@@ -1,4 +1,4 @@
-/** Object storage on this machine: GET and HEAD of files in a folder, as S3 answers them. Signatures are not looked at. */
+/** Object storage on this machine: GET and HEAD of files in a folder, as in S3. Signatures are not checked. */
 
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';

@@ -1,4 +1,7 @@
-/** Keeps the page for when there is no network. Answers of the service and weights are none of its business: the page keeps weights itself. */
+/**
+ * Caches the page for use without a network. It does not cache responses of the API or weights: the page caches
+ * weights.
+ */
 
 const worker = self as unknown as ServiceWorkerGlobalScope;
 
@@ -29,7 +32,7 @@ worker.addEventListener('fetch', (event) => {
 async function install(): Promise<void> {
   const cache = await caches.open(CACHE);
   const others = files.filter((name) => name !== '/index.html');
-  // / is the page for who asks for HTML, and a description of the service for others.
+  // / is the page for clients that ask for HTML, and a description of the service for others.
   const wanted = [new Request(PAGE, { headers: { accept: 'text/html' } }), ...others.map((name) => new Request(name))];
   await cache.addAll(wanted);
   await worker.skipWaiting();
@@ -41,7 +44,7 @@ async function activate(): Promise<void> {
   await worker.clients.claim();
 }
 
-/** The newest page where there is a network. */
+/** The newest page if there is a network, else the cached one. */
 async function page(request: Request): Promise<Response> {
   try {
     return await fetch(request);
@@ -52,7 +55,7 @@ async function page(request: Request): Promise<Response> {
   }
 }
 
-/** Names carry the hash of their content, so that a kept file is the file. */
+/** Names contain the hash of the content, so a cached file is never outdated. */
 async function file(request: Request): Promise<Response> {
   return (await caches.match(request, { cacheName: CACHE, ignoreVary: true })) ?? fetch(request);
 }

@@ -20,7 +20,7 @@ export class Banner {
 
   show({ title, message, remedies }: Problem): void {
     const text = `${title}. ${message}`;
-    // The same problem is not announced at each key.
+    // Do not announce the same problem at every key.
     if (this.#shown === text) return;
     this.#shown = text;
     const buttons = remedies.map((remedy) => {

@@ -1,4 +1,4 @@
-/** Elements with their attributes and children in one call. Text is text: nothing is ever parsed as HTML. */
+/** Creates elements with attributes and children in one call. Text is never parsed as HTML. */
 
 type Attributes = Record<string, string | number | boolean | undefined>;
 
@@ -17,14 +17,14 @@ export function element<Name extends keyof HTMLElementTagNameMap>(
   return made;
 }
 
-/** An element of the page's own HTML. Throws when it is not there or is another kind of element. */
+/** An element of the page's HTML. Throws when it is missing or of another kind. */
 export function find<T extends HTMLElement>(id: string, kind: new () => T): T {
   const found = document.getElementById(id);
   if (!(found instanceof kind)) throw new Error(`the page has no ${kind.name} #${id}`);
   return found;
 }
 
-/** Calls `call` once nothing has asked for it for `delayMs`. */
+/** Calls `call` when the returned function has not been called for `delayMs`. */
 export function debounced(call: () => void, delayMs: number): { (): void; cancel(): void } {
   let timer: number | undefined;
   const later = () => {

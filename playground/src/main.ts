@@ -3,5 +3,5 @@ import { Playground } from './playground.ts';
 
 void new Playground().start();
 
-// Without it the page works as long as there is a network.
+// Without the service worker, the page works only with a network.
 if (import.meta.env.PROD) navigator.serviceWorker?.register('/service-worker.js').catch(() => {});

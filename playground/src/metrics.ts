@@ -1,10 +1,10 @@
-/** What the last completion cost, beside the editor. */
+/** The cost of the last completion, shown with the editor. */
 import { element } from './dom.ts';
 import type { Result } from './service/completions.ts';
 
 const UNKNOWN = '–';
 
-/** @param isRemote whether a network lies between; the visitor's own machine has none */
+/** @param isRemote whether requests go over a network, and not to a Web Worker */
 export function showMetrics(list: HTMLElement, { cost, confidence }: Result, isRemote: boolean): void {
   const milliseconds = (value: number) =>
     value > 0 ? `${value < 10 ? value.toFixed(1) : Math.round(value)} ms` : UNKNOWN;

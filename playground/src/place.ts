@@ -1,4 +1,4 @@
-/** Where the denoiser runs: behind the address of the settings, or in a Web Worker that is started when it is first wanted. */
+/** Where the denoiser runs: in the service at the configured address, or in a Web Worker that starts at first use. */
 import { find } from './dom.ts';
 import { BrowserService } from './local/browser-service.ts';
 import type { Progress } from './local/model-source.ts';
@@ -26,14 +26,14 @@ export class Places {
     return this.#settings.place;
   }
 
-  /** Moves there, or asks anew after the settings have changed or something failed. */
+  /** Moves to a place, or connects again after changed settings or a failure. */
   move(place: Place): void {
     this.#settings.place = place;
     saveSettings(this.#settings);
     this.#ready = undefined;
   }
 
-  /** Who answers, and with what. Rejects with Problem or TypeError; the next call tries again. */
+  /** The answerer and its model. Rejects with Problem or TypeError; the next call tries again. */
   ready(): Promise<Ready> {
     if (this.#ready === undefined) {
       const made = this.#settings.place === 'browser' ? this.#inBrowser() : this.#atService();

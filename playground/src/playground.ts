@@ -1,4 +1,4 @@
-/** The page at work: the editor's completions, the race of two decoders, and what is shown of them. */
+/** The page: completions in the editor, the race of two decoders, and their display. */
 import { Banner } from './banner.ts';
 import { Player } from './canvas/player.ts';
 import type { Recording } from './canvas/recording.ts';
@@ -18,7 +18,7 @@ import { settingsDialog } from './settings-dialog.ts';
 import { snippetOf } from './snippets/snippets.ts';
 import { SnippetsView } from './snippets/view.ts';
 
-/** After so long without an answer the visitor is told that it is the network, or a cold start. */
+/** After this time without an answer, the page says that it waits for the network or a cold start. */
 const SLOW_MS = 3000;
 const SETTLE_MS = 250;
 
@@ -34,7 +34,7 @@ export class Playground {
   readonly #editor: Editor;
   readonly #completer: Completer;
   #racing: AbortController | undefined;
-  /** A race stands on the canvas, or is about to: other settings run it again. */
+  /** The canvas shows a race, or one is running: changed settings run it again. */
   #raced = false;
   #model = this.#settings.model;
   #touched = false;
@@ -68,10 +68,10 @@ export class Playground {
     this.#wire();
   }
 
-  /** Shows what this is: a completion, then a race, of the text that the page begins with. */
+  /** Shows the demo: a completion, then a race, with the sample text. */
   async start(): Promise<void> {
     await this.#completer.cycle(1);
-    // Unless something has been written meanwhile, or nobody answered.
+    // Unless the user has typed meanwhile, or the completion failed.
     if (!this.#touched && this.#answered) await this.#race();
   }
 
@@ -96,7 +96,7 @@ export class Playground {
     }
   }
 
-  /** Who answers now; the page shows what it is. */
+  /** The current answerer; the page shows which one it is. */
   async #ready(): Promise<Ready> {
     const ready = await this.#places.ready();
     this.#model = ready.model.id;
@@ -126,12 +126,12 @@ export class Playground {
   async #race(): Promise<void> {
     const cursor = cursorOf(this.#editor.view);
     if (cursor === undefined) return;
-    // What was about to be asked for would take the race's place.
+    // A pending completion would replace the race.
     this.#completer.cancel();
     this.#racing?.abort(new DOMException('raced again', 'AbortError'));
     const controller = new AbortController();
     this.#racing = controller;
-    // From now on: settings that change while it runs ask for another race, not for a completion in its place.
+    // Set now, so that settings that change during the race start another race and not a completion.
     this.#raced = true;
     try {
       await this.#patiently(async () => {
@@ -153,7 +153,7 @@ export class Playground {
     this.#player.play();
   }
 
-  /** Says after a while that it takes long. */
+  /** Shows a notice if the work takes long. */
   async #patiently<T>(work: () => Promise<T>): Promise<T> {
     const timer = window.setTimeout(
       () => this.#tell('Still waiting: the network is slow, or the service is starting.'),
@@ -193,7 +193,7 @@ export class Playground {
     else this.#completer.cancel();
   }
 
-  /** Settings of decoding have changed. */
+  /** The decoding settings have changed. */
   #again(): void {
     this.#snippets.update();
     if (this.#raced) void this.#race();
@@ -240,7 +240,7 @@ export class Playground {
     return { baseUrl: baseUrlOf(this.#settings), hasKey: this.#settings.key !== '' };
   }
 
-  /** What the page asks for now. */
+  /** The current request of the page. */
   #request() {
     const cursor = cursorOf(this.#editor.view) ?? { prefix: '', suffix: '' };
     return ghostRequest(this.#model, cursor, this.#controls.choices, 0);

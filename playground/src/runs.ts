@@ -1,4 +1,4 @@
-/** Runs of a decoder that are recorded as they go. */
+/** Requests of the page, and recording of their runs. */
 import { isSingleLine } from '../../src/api/editor/lines.ts';
 import type { Recording } from './canvas/recording.ts';
 import type { Ready } from './place.ts';
@@ -10,10 +10,10 @@ export interface AtCursor {
   suffix: string;
 }
 
-/** What the second and later candidates are drawn at, where the first is greedy and they would all be the same. */
+/** Temperature of the later candidates if the first is greedy, because greedy ones would all be the same. */
 const CANDIDATE_TEMPERATURE = 0.7;
 
-/** A completion as an editor asks for it; later variants have other seeds. */
+/** A completion request as from an editor; later variants have other seeds. */
 export function ghostRequest(
   model: string,
   cursor: AtCursor,
@@ -27,7 +27,7 @@ export function ghostRequest(
   return { ...choices, ...(variant > 0 && others), ...cursor, model, stop: [], decoding: 'diffusion', editor: true };
 }
 
-/** The same request for both decoders; the autoregressive one reads no suffix, so that the end of the line has to end both. */
+/** The same request for both decoders. The autoregressive one has no suffix, so both stop at the line end. */
 export function raceRequests(
   model: string,
   cursor: AtCursor,

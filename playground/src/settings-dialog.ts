@@ -1,4 +1,4 @@
-/** The dialog in which address and key of the service are entered. */
+/** The dialog for address and key of the service. */
 import { find } from './dom.ts';
 import { addressProblem, type Settings } from './settings.ts';
 

@@ -1,13 +1,13 @@
-/** What the page remembers: in the local storage of this browser alone. */
+/** Settings of the page, kept only in the local storage of this browser. */
 
 export type Place = 'service' | 'browser';
 
 export interface Settings {
-  /** Address of the service; empty for the one that the page came from. */
+  /** Address of the service; empty for the one that served the page. */
   baseUrl: string;
   key: string;
   place: Place;
-  /** Name of the model, as last told by the service: needed where there is no network to ask. */
+  /** Name of the model from the service, for use without a network. */
   model: string;
 }
 
@@ -26,7 +26,7 @@ export function loadSettings(): Settings {
     if (place === 'service' || place === 'browser') settings.place = place;
     if (typeof model === 'string') settings.model = model;
   } catch {
-    // What is stored is broken, or nothing can be: the page works without.
+    // The stored value is invalid, or there is no storage: the page works without.
   }
   return settings;
 }
@@ -35,16 +35,16 @@ export function saveSettings(settings: Settings): void {
   try {
     localStorage.setItem(STORAGE_KEY, JSON.stringify(settings));
   } catch {
-    // Storage is full or refused: settings hold until the page is closed.
+    // Storage is full or refused: settings last until the page is closed.
   }
 }
 
-/** Address without a slash at its end; that of the page where none is set. */
+/** Address without a slash at its end; that of the page if none is set. */
 export function baseUrlOf({ baseUrl }: Settings): string {
   return (baseUrl === '' ? location.origin : baseUrl).replace(/\/+$/, '');
 }
 
-/** What is wrong with an address that a user enters; undefined when nothing is. */
+/** The problem with an address entered by the user; undefined if it is valid. */
 export function addressProblem(address: string): string | undefined {
   if (address === '') return undefined;
   const url = URL.parse(address);

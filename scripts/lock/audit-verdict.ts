@@ -1,7 +1,7 @@
-/** What an answer of `npm audit --json` means. */
+/** Interprets the output of `npm audit --json`. */
 import * as z from 'zod';
 
-/** Holes of less are looked at when dependencies are renewed. */
+/** Less severe vulnerabilities are handled at the next update of dependencies. */
 const REFUSED = ['high', 'critical'] as const;
 
 const report = z.object({
@@ -11,7 +11,7 @@ const report = z.object({
 export type AuditVerdict =
   | { type: 'clean' }
   | { type: 'refused'; packages: string[] }
-  /** The advisory service did not answer, so that nothing is known. */
+  /** The advisory service did not answer, so nothing is known. */
   | { type: 'unknown'; reason: string };
 
 export function auditVerdict(output: string): AuditVerdict {

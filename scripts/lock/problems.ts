@@ -1,7 +1,10 @@
-/** What must not stand in a lock file: https://docs.npmjs.com/cli/configuring-npm/package-lock-json */
+/** Problems of a lock file: https://docs.npmjs.com/cli/configuring-npm/package-lock-json */
 import * as z from 'zod';
 
-/** Licences of packages that this project may use to be made, tested and run. None of them asks anything of what is written here. */
+/**
+ * Licences of packages that may be used to build, test and run this project. None of them affects the project's own
+ * code.
+ */
 const LICENCES: ReadonlySet<string> = new Set([
   '0BSD',
   'Apache-2.0',
@@ -16,7 +19,10 @@ const LICENCES: ReadonlySet<string> = new Set([
   'Unlicense',
 ]);
 
-/** Packages that are used as they are, with licences that ask something of who changes or links them; tools of development, by name. */
+/**
+ * Development tools, by name, with licences that have conditions only for changing or linking them. They are used
+ * unchanged.
+ */
 const EXCEPTIONS: Readonly<Record<string, readonly RegExp[]>> = {
   'LGPL-3.0-or-later': [/^@img\/sharp-/],
   'MPL-2.0': [/^lightningcss(-|$)/, /^axe-core$/],
@@ -50,7 +56,7 @@ type LockedPackage = z.output<typeof lockSchema>['packages'][string];
 
 const EXACT_VERSION = /^\d+\.\d+\.\d+(-[\w.]+)?$/;
 
-/** One line for each thing that is wrong. Rejects, with ZodError, what is no lock file of this version. */
+/** One line for each problem. Throws ZodError if this is not a lock file of a known version. */
 export function lockProblems(lock: unknown, manifest: unknown): string[] {
   const { dependencies, devDependencies, allowScripts } = manifestSchema.parse(manifest);
   const { packages } = lockSchema.parse(lock);
@@ -69,7 +75,7 @@ export function lockProblems(lock: unknown, manifest: unknown): string[] {
 
 function packageProblems(name: string, entry: LockedPackage, mayRunScripts: boolean): string[] {
   const problems: string[] = [];
-  // npm leaves the address out for the registry that is configured, and writes it for everything else.
+  // npm omits the address for the configured registry, and writes it for all other sources.
   if (entry.resolved !== undefined || entry.link) problems.push('comes from elsewhere than the registry');
   if (!EXACT_VERSION.test(entry.version ?? '')) problems.push('has no exact version');
   if (entry.integrity === undefined && !isForOtherPlatform(entry)) problems.push('has no hash');
@@ -81,12 +87,12 @@ function packageProblems(name: string, entry: LockedPackage, mayRunScripts: bool
   return problems;
 }
 
-/** Lock files are written on Linux, where npm does not look at optional packages of other systems. */
+/** Lock files are written on Linux, where npm does not resolve optional packages of other systems. */
 function isForOtherPlatform({ optional, os, cpu }: LockedPackage): boolean {
   return optional === true && (os !== undefined || cpu !== undefined);
 }
 
-/** Of alternatives one is enough; of several together all are needed. */
+/** One side of an OR is enough; all sides of an AND are needed. */
 function isAllowed(name: string, expression: string): boolean {
   const isKnown = (licence: string) =>
     LICENCES.has(licence) || (EXCEPTIONS[licence] ?? []).some((allowed) => allowed.test(name));

@@ -1,4 +1,4 @@
-/** What can be done with the models of a store: put one there, list them, read them all through. */
+/** Actions on the models of a store: push, list, verify. */
 import { createReadStream } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -10,9 +10,9 @@ import { type WriteOptions, writeVerified } from '../../src/weights/write.ts';
 import { bytesText, progressOf, type Screen } from './progress.ts';
 
 /**
- * Puts the files of a model folder into the store, verified on the way, the manifest last. A file that the manifest in the store lists with the
- * same hash, and that is there, is not sent again.
- * @throws WeightsDamaged when a file is not what the manifest of the folder says.
+ * Uploads the files of a model folder to the store and verifies them; the manifest is last. A file that the store
+ * already has, with the same hash in the manifest there, is not sent again.
+ * @throws WeightsDamaged when a file does not match the manifest of the folder.
  */
 export async function push(
   store: WritableStore,
@@ -51,11 +51,11 @@ async function storedManifest(store: WritableStore, model: string): Promise<Mani
 export interface ModelState {
   model: string;
   bytes: number;
-  /** What is wrong with it, by sizes alone. */
+  /** Its problems, found only by file sizes. */
   problems: string[];
 }
 
-/** The models of the store, and how much of `hf/`, where the mirror keeps its files, there is. */
+/** The models of the store, and the size of `hf/`, where the mirror keeps its files. */
 export async function list(store: WritableStore): Promise<{ models: ModelState[]; mirroredBytes: number }> {
   const objects = await store.list('');
   const sizes = new Map(objects.map(({ name, size }) => [name, size]));
@@ -84,7 +84,7 @@ export async function list(store: WritableStore): Promise<{ models: ModelState[]
   return { models: await Promise.all(models), mirroredBytes: mirrored.reduce((sum, { size = 0 }) => sum + size, 0) };
 }
 
-/** The lines that `list` is shown as. */
+/** The output lines of `list`. */
 export function listLines({ models, mirroredBytes }: Awaited<ReturnType<typeof list>>): string[] {
   const lines = models.map(
     ({ model, bytes, problems }) =>

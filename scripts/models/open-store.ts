@@ -1,4 +1,4 @@
-/** The store that a command line means: S3 by its settings, R2 in an account through wrangler, or R2 as the local runtime keeps it. */
+/** The store for a command line: S3 by its settings, R2 of an account through wrangler, or R2 of the local runtime. */
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

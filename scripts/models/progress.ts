@@ -1,11 +1,11 @@
-/** Progress of something that takes bytes: a bar on a terminal, a line at the end of each file elsewhere. */
+/** Progress of a transfer: a bar on a terminal; elsewhere a line at the end of each file. */
 
 const WIDTH = 30;
 
 /** Redrawing more often only costs time. */
 const REDRAW_MS = 100;
 
-/** Where it is shown. */
+/** The output for the progress. */
 export interface Screen {
   isTTY?: boolean | undefined;
   write(text: string): unknown;
@@ -14,7 +14,7 @@ export interface Screen {
 export interface Progress {
   /** `bytes` are done so far. */
   at(bytes: number): void;
-  /** Ends the line with how it went. */
+  /** Ends the line with the outcome. */
   end(outcome: string): void;
 }
 
@@ -43,7 +43,7 @@ export function progressOf(name: string, total: number, screen: Screen, now: () 
   };
 }
 
-/** Bytes for people: three digits and a unit. */
+/** A readable size: three digits and a unit. */
 export function bytesText(bytes: number): string {
   const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
   const exponent = Math.min(units.length - 1, Math.max(0, Math.floor(Math.log2(Math.max(1, bytes)) / 10)));

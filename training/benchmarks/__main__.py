@@ -4,9 +4,9 @@
     python -m training.benchmarks --data HumanEval-SingleLineInfilling.jsonl.gz --out training/.runs/single-line.jsonl
     python -m training.benchmarks --data benchmark.jsonl --max-tokens 25 --out training/.runs/santacoder.jsonl
 
-The data are not shipped; problems.py says where they are published, and in what format. Tests in Python are run in a sandbox
-(sandbox.py), others are not; --no-tests runs none. A run that was interrupted goes on with the same command. Prints a
-table, then one line of JSON.
+The data are not part of the repository; problems.py says where they are published and describes the format. Tests in
+Python are run in a sandbox (sandbox.py), others are not; --no-tests runs none. The same command resumes an interrupted
+run. Prints a table, then one line of JSON.
 """
 
 import argparse
@@ -32,10 +32,12 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         prog="python -m training.benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True, help=".jsonl or .jsonl.gz")
-    parser.add_argument("--out", type=Path, required=True, help="results, a JSON line each; an interrupted run goes on")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="file of results, one JSON line each; an interrupted run is resumed"
+    )
     parser.add_argument("--url", default="http://127.0.0.1:8787/v1", help="of the API, up to the version")
     parser.add_argument("--model", default="nano")
-    parser.add_argument("--limit", type=int, help="only so many problems, drawn with seed 0")
+    parser.add_argument("--limit", type=int, help="number of problems, drawn with seed 0 (default: all)")
     parser.add_argument("--samples", type=int, default=1, help="completions of each problem")
     parser.add_argument("--concurrency", type=int, default=2, help="requests and tests at a time")
     parser.add_argument("--max-tokens", type=int, default=64)

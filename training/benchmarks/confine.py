@@ -1,14 +1,14 @@
-"""Runs one Python program with next to no rights: the inside of sandbox.py. Linux only; never imported.
+"""Runs one Python program with almost no rights; started by sandbox.py, never imported. Linux only.
 
     python -I -S confine.py LIMITS_AS_JSON FOLDER PROGRAM
 
 1. own user, network, process and IPC namespaces (user_namespaces(7)): no network, not even the loopback interface, and
-   every process that the program leaves behind dies with the first one
+   every remaining process of the program is killed when the first one ends
 2. limits of the processes (setrlimit(2)): CPU seconds, bytes of memory, size and number of files, number of processes
 3. Landlock (landlock(7)): files can be changed in FOLDER and nowhere else
 
-What the kernel refuses is said on the standard error as one line `confine: …` and ends with NOT_CONFINED, unless the
-limits say that what can be had is enough ("partial").
+If the kernel refuses one of them, this prints one line `confine: …` on the standard error and exits with NOT_CONFINED,
+unless the limits allow partial confinement ("partial").
 """
 
 import ctypes
@@ -19,7 +19,7 @@ import signal
 import struct
 import sys
 
-NOT_CONFINED = 97  # exit status that no test program is likely to have
+NOT_CONFINED = 97  # an exit status that is unlikely for a test program
 CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x08000000, 0x10000000, 0x20000000, 0x40000000
 PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
 LANDLOCK_CREATE_RULESET, LANDLOCK_ADD_RULE, LANDLOCK_RESTRICT_SELF = 444, 445, 446  # the same on every architecture
@@ -66,7 +66,7 @@ def limit_resources(limits: dict) -> None:
 
 
 def write_only_below(folder: str) -> None:
-    """Landlock; what is not handled here, such as reading, stays allowed."""
+    """Landlock: allows changes only in one folder. Rights that are not handled here, such as reading, stay allowed."""
     version = called("landlock", libc.syscall(LANDLOCK_CREATE_RULESET, None, 0, LANDLOCK_CREATE_RULESET_VERSION))
     handled = WRITES | (REFER if version >= 2 else 0) | (TRUNCATE if version >= 3 else 0)
     attribute = struct.pack("Q", handled)
@@ -82,7 +82,7 @@ def write_only_below(folder: str) -> None:
 
 
 def wait_as_init(child: int) -> None:
-    """The first process of the namespace: ends as its child did, and everything else with it."""
+    """The first process of the namespace: ends with the status of its child, which also ends all other processes."""
     while True:
         pid, status = os.wait()
         if pid == child:

@@ -5,8 +5,8 @@ task_id, entry_point, prompt, suffix, canonical_solution, test; all Python. The 
 of its task_id (SingleLineInfilling, MultiLineInfilling, RandomSpanInfilling, …).
 
 SantaCoder's fill-in-the-middle (arXiv 2301.03988; the data set bigcode/santacoder-fim-task, or `benchmark.jsonl` of
-github.com/arjunguha/santacoder_fim_benchmark): name, language (py, js, java), prompt, suffix, canonical_solution, tests.
-Its authors compare a completion with the solution without white space at the ends.
+github.com/arjunguha/santacoder_fim_benchmark): name, language (py, js, java), prompt, suffix, canonical_solution,
+tests. Its authors compare a completion with the solution without white space at the ends.
 """
 
 import gzip
@@ -20,12 +20,12 @@ LANGUAGES = {"py": "python", "js": "javascript", "java": "java"}
 
 
 class BenchmarkFileError(ValueError):
-    """A file that is none of the known formats; says which line and what was expected."""
+    """A file in none of the known formats. The message has the line and what was expected."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """id: unique in its file; group: what is averaged together; tests: code to run behind the completed program."""
+    """id: unique in its file; group: problems that are averaged together; tests: code to run after the program."""
 
     id: str
     group: str
@@ -34,7 +34,7 @@ class Problem:
     suffix: str
     solution: str
     tests: str
-    strip: bool  # white space at the ends of a completion does not count against it
+    strip: bool  # ignore white space at both ends of a completion
 
     def is_exact(self, completion: str) -> bool:
         if self.strip:
@@ -42,7 +42,7 @@ class Problem:
         return completion == self.solution
 
     def program(self, completion: str) -> str:
-        """The completed program with its tests: it ends without an exception when the completion passes."""
+        """The completed program with its tests: it ends without an exception if the completion passes."""
         return f"{self.prefix}{completion}{self.suffix}\n{self.tests}\n"
 
 

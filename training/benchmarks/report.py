@@ -1,4 +1,4 @@
-"""Scores of a run: means over problems, with 95 % bootstrap intervals over them."""
+"""Scores of a run: means over problems, with 95 % bootstrap intervals over the problems."""
 
 from collections import Counter, defaultdict
 
@@ -9,7 +9,7 @@ from training.benchmarks.run import Result
 from training.evaluation.scores import interval, markdown
 
 MEASURES = {"passed": "pass@1", "exact_match": "exact match", "edit_similarity": "edit similarity"}
-REASONS = 5  # that are listed, the most frequent ones
+REASONS = 5  # number of reasons listed, the most frequent ones
 
 
 def summarize(problems: list[Problem], results: list[Result]) -> dict[str, dict]:

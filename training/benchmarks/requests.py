@@ -1,4 +1,4 @@
-"""Completions of problems from a running service, over its HTTP API as any OpenAI client sees it."""
+"""Requests the completions of problems from a running service with OpenAI's client."""
 
 from dataclasses import asdict, dataclass
 
@@ -6,14 +6,14 @@ import openai
 
 from training.benchmarks.problems import Problem
 
-MAX_RETRIES = 6  # of a request, the wait doubling from half a second to 8, or as the service says: half a minute in all
+MAX_RETRIES = 6  # of a request: waits double from half a second to 8, or are those of the service; half a minute in all
 TIMEOUT_SECONDS = 300.0
 OUR_FIELDS = ("max_steps", "reveal_threshold", "edit_threshold")  # which other services do not know
 
 
 @dataclass(frozen=True)
 class Decoding:
-    """What every request asks for. None: as the service has it."""
+    """The decoding settings of every request. None: the default of the service."""
 
     model: str
     max_tokens: int
@@ -27,7 +27,7 @@ class Decoding:
 
 @dataclass(frozen=True)
 class Answer:
-    """cost: completion_tokens, and steps and slot_evaluations where the service says them."""
+    """cost: completion_tokens, and steps and slot_evaluations if the service reports them."""
 
     text: str
     finish_reason: str
@@ -35,7 +35,7 @@ class Answer:
 
 
 class Service:
-    """A service under `url`, such as http://127.0.0.1:8787/v1. May be used by several threads at once."""
+    """A service at `url`, such as http://127.0.0.1:8787/v1. Thread-safe."""
 
     def __init__(self, url: str, api_key: str, decoding: Decoding):
         self.decoding = decoding
@@ -44,7 +44,7 @@ class Service:
         )  # fmt: skip
 
     def complete(self, problem: Problem, sample: int) -> Answer:
-        """The seed of a sample is its own. Raises openai.OpenAIError when all tries have failed."""
+        """One completion; each sample has its own seed. Raises openai.OpenAIError if all tries fail."""
         fields = {name: value for name, value in asdict(self.decoding).items() if value is not None}
         ours = {name: fields.pop(name) for name in OUR_FIELDS if name in fields}
         fields["seed"] += sample

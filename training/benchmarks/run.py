@@ -1,8 +1,6 @@
-"""A run over a benchmark: completions, some at a time, their tests, and a file of results that an interrupted run goes on
-with.
+"""A run of a benchmark: concurrent completions, their tests, and a file of results from which the run can be resumed.
 
-The first line of the file says what the results are of; every other line is one completion, written when its tests
-have run.
+The first line of the file has the settings of the run. Every other line is one completion, written after its tests.
 """
 
 import hashlib
@@ -22,7 +20,7 @@ RUNNABLE = ("python",)
 
 
 class ResultsOfAnotherRun(ValueError):
-    """The file of results was written with other settings or for other problems."""
+    """The file of results is from a run with other settings or other problems."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +39,13 @@ class Result:
 
 
 def header(problems: list[Problem], service: Service, run_tests: bool) -> dict:
-    """What results can be put together by: the same of all that has an influence on them."""
+    """Everything that influences the results: only results with the same header may be combined."""
     digest = hashlib.sha256(json.dumps([asdict(problem) for problem in problems]).encode()).hexdigest()
     return {"problems": digest, "run_tests": run_tests, **asdict(service.decoding)}
 
 
 def read_results(path: Path, expected: dict) -> list[Result]:
-    """Results of an earlier start. A last line that was not written to its end is dropped, in the file too. Raises
+    """Results of an interrupted run. An incomplete last line is dropped, also from the file. Raises
     ResultsOfAnotherRun."""
     if not path.exists() or path.stat().st_size == 0:
         path.write_text(json.dumps(expected) + "\n")
@@ -72,7 +70,7 @@ def run_benchmark(
     concurrency: int = 2,
     limits: Limits | None = Limits(),  # noqa: B008 (frozen)
 ) -> list[Result]:
-    """Results of all problems, in their order. limits None: tests are not run. What was found before an error is kept
+    """Results of all problems, in their order. limits None: tests are not run. On an error, the results so far are kept
     in `out`. Raises openai.OpenAIError, SandboxError, ResultsOfAnotherRun."""
     results = read_results(out, header(problems, service, limits is not None))
     done = {(result.id, result.sample) for result in results}

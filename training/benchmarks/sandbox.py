@@ -1,8 +1,8 @@
-"""Runs a Python program that a model has written, in a process of its own that can do little harm (see confine.py).
+"""Runs a Python program written by a model in a confined process (see confine.py).
 
-It keeps mistakes of a model from hurting the machine: endless loops, memory and processes without end, files that are
-written or removed, network. It does not hide files that the user can read, and is no fence against somebody who means
-to break out: for that, run the benchmark in a virtual machine.
+It protects the machine from mistakes of a model: endless loops, unlimited memory and processes, changed or removed
+files, network access. It does not hide files that the user can read, and does not stop a deliberate attack: for that,
+run the benchmark in a virtual machine.
 """
 
 import json
@@ -25,8 +25,8 @@ ERROR_BYTES = 4096  # read of what the program wrote to its standard error, from
 
 @dataclass(frozen=True)
 class Limits:
-    """Of one program. wall_seconds is for what sleeps or waits, and larger than cpu_seconds, so that a busy machine
-    fails nobody. partial: run although the kernel refuses a namespace or Landlock."""
+    """Limits of one program. wall_seconds stops programs that sleep or wait; it is larger than cpu_seconds, so that a
+    busy machine fails no program. partial: run even if the kernel refuses a namespace or Landlock."""
 
     cpu_seconds: int = 5
     wall_seconds: float = 20.0
@@ -39,19 +39,19 @@ class Limits:
 
 @dataclass(frozen=True)
 class Outcome:
-    """reason: 'passed', 'timed out', or the last line of what was written to the standard error."""
+    """reason: 'passed', 'timed out', or the last line of the standard error."""
 
     passed: bool
     reason: str
 
 
 class SandboxError(RuntimeError):
-    """This machine cannot confine programs; nothing was run."""
+    """This machine cannot confine programs. No program was run."""
 
 
 def run_program(source: str, limits: Limits = Limits()) -> Outcome:
-    """Runs a program to its end or to one of its limits. It has passed when its last line was reached and it ended with
-    status 0: to leave early is no way to pass. Raises SandboxError."""
+    """Runs a program until it ends or reaches a limit. It passes if its last line is reached and its status is 0: an
+    early exit does not pass. Raises SandboxError."""
     folder = Path(tempfile.mkdtemp(prefix="benchmark-"))
     try:
         return _run_in(folder, source, limits)
@@ -79,7 +79,7 @@ def _run_in(folder: Path, source: str, limits: Limits) -> Outcome:
         except subprocess.TimeoutExpired:
             status = None
         finally:
-            # the whole group; what has left it dies with the first process of its namespace
+            # kills the whole group; processes that left it die with the first process of their namespace
             try:
                 os.killpg(process.pid, signal.SIGKILL)
             except ProcessLookupError:
@@ -97,7 +97,7 @@ def _run_in(folder: Path, source: str, limits: Limits) -> Outcome:
 
 
 def _tail(file) -> str:
-    """The last line that was written."""
+    """The last line of the output."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - ERROR_BYTES))
     lines = file.read().decode("utf-8", "replace").strip().splitlines()

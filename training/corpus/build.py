@@ -1,7 +1,7 @@
 """Builds the corpus: fetch, filter, de-duplicate, split, count.
 
     python -m training.corpus.build                    everything that the manifest lists
-    python -m training.corpus.build --offline          no download: only what is unpacked already
+    python -m training.corpus.build --offline          no download: only packages that are already unpacked
     python -m training.corpus.build --tokenizer models/nano/tokenizer.json
                                                        count tokens as well (default: when that file exists)
     python -m training.corpus.build --packages DIR --out DIR --statistics FILE    other places for input and output
@@ -38,7 +38,9 @@ from training.corpus.selection import (
 from training.corpus.statistics import STATISTICS_PATH, describe, write_statistics
 
 TOKENIZER_PATH = Path(__file__).parents[2] / "models" / "nano" / "tokenizer.json"
-MAX_STORED_BYTES = 2 * MAX_BYTES  # a licence header is far smaller than the rest: larger files need not be read
+MAX_STORED_BYTES = (
+    2 * MAX_BYTES
+)  # larger files need not be read: a licence header is small, so they are still too long without it
 
 
 @dataclass
@@ -50,7 +52,7 @@ class Corpus:
 
 
 def read_package(package: Package, folder: Path, removed: Counter[str]) -> list[Document]:
-    """Readable documents of one unpacked package in path order; counts what is refused."""
+    """Readable documents of one unpacked package in path order. Counts the refused files."""
     accepted: dict[str, Language] = {}
     for path, language in languages_of(folder):
         reason = path_refusal(path, language)
@@ -104,7 +106,7 @@ def read_document(package: str, file: Path, path: str, language: Language) -> tu
 
 
 def without_duplicates(corpus: Corpus) -> Iterator[tuple[Split, list[Document]]]:
-    """Each split without exact and near duplicates. Train goes first: held-out documents must differ from it."""
+    """Each split without exact and near duplicates. Train is first: held-out documents must differ from it."""
     seen: set[bytes] = set()
     earlier_splits: list[SketchIndex] = []
     for split, documents in corpus.splits.items():
@@ -129,7 +131,7 @@ def without_duplicates(corpus: Corpus) -> Iterator[tuple[Split, list[Document]]]
 
 
 def build_corpus(packages: Sequence[Package], folder: Path) -> Corpus:
-    """The corpus of unpacked packages below `folder`. Raises ManifestError on a licence that is not the manifest's."""
+    """The corpus of the packages in `folder`. Raises ManifestError on a licence that differs from the manifest."""
     corpus = Corpus()
     for package in tqdm(packages, desc="filter", unit="package", disable=None):
         check_licence(package, folder / package.folder)
@@ -170,7 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not options.offline:
         fetch_packages(packages, options.packages)
     corpus = build_corpus(packages, options.packages)
-    for split, documents in reversed(corpus.splits.items()):  # train last: who waits for it finds the others as well
+    for split, documents in reversed(corpus.splits.items()):  # train last: when it exists, the others do too
         write_documents(documents, split, options.out)
     tokens = None
     if options.tokenizer.exists():

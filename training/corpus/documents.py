@@ -17,7 +17,7 @@ from training.corpus.manifest import Split
 
 DATA_FOLDER = Path(__file__).parents[1] / ".data"
 CORPUS_FOLDER = DATA_FOLDER / "corpus"
-COMPRESSION_LEVEL = 10  # levels above it are several times slower and save a few per cent
+COMPRESSION_LEVEL = 10  # higher levels are several times slower and save a few per cent
 
 Language = Literal["javascript", "typescript", "markdown", "python", "json", "yaml", "css", "html", "shell"]
 
@@ -33,12 +33,12 @@ class Document:
 
 
 def split_path(split: Split, folder: Path = CORPUS_FOLDER) -> Path:
-    """Where the documents of a split are kept."""
+    """The file with the documents of a split."""
     return folder / f"{split}.jsonl.zst"
 
 
 def write_documents(documents: Iterable[Document], split: Split, folder: Path = CORPUS_FOLDER) -> None:
-    """Writes a split; the same documents give the same bytes, and a reader never sees half a file."""
+    """Writes a split. The same documents give the same bytes, and a reader never sees an incomplete file."""
     folder.mkdir(parents=True, exist_ok=True)
     compressor = zstandard.ZstdCompressor(level=COMPRESSION_LEVEL)
     path = split_path(split, folder)

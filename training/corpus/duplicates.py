@@ -12,8 +12,8 @@ import numpy as np
 
 SHINGLE_BYTES = 16  # about four code tokens; a power of two, for the doubling in `shingle_hashes`
 SKETCH_SIZE = 128  # standard error of the estimate at 0.7: sqrt(0.7 * 0.3 / 128) = 0.04
-INDEXED_HASHES = 8  # a document of similarity 0.5 shares none of another's 8 smallest hashes with probability < 1 %
-BUCKET_LIMIT = 64  # a shingle of more kept documents than this is boilerplate and finds no duplicates
+INDEXED_HASHES = 8  # two documents of similarity 0.5 share none of their 8 smallest hashes with probability < 1 %
+BUCKET_LIMIT = 64  # a shingle in more kept documents than this is boilerplate and not used to find duplicates
 NEAR_DUPLICATE = 0.7  # within a split
 NEAR_DUPLICATE_ACROSS = 0.5  # a held-out document against train: stricter, what is held out must be unseen
 
@@ -25,7 +25,7 @@ _IS_SPACE[[9, 10, 12, 13, 32]] = True
 
 
 def exact_key(text: str) -> bytes:
-    """Equal for texts that differ in white space only."""
+    """A key that is equal for texts that differ only in white space."""
     return hashlib.sha256("".join(text.split()).encode("utf-8")).digest()
 
 
@@ -37,7 +37,7 @@ def shingle_hashes(text: str) -> np.ndarray:
         data = np.pad(data, (0, SHINGLE_BYTES - len(data)))
     hashes = data.astype(np.uint64) + np.uint64(1)
     power, width = _BASE, 1
-    with np.errstate(over="ignore"):  # arithmetic modulo 2^64 is meant
+    with np.errstate(over="ignore"):  # arithmetic is modulo 2^64 on purpose
         while width < SHINGLE_BYTES:
             # hash of 2w bytes at i = hash of w bytes at i, shifted, + hash of w bytes at i + w
             hashes = hashes[:-width] * power + hashes[width:]
@@ -52,7 +52,8 @@ def sketch(text: str) -> np.ndarray:
     """The SKETCH_SIZE smallest distinct shingle hashes, ascending: uint64 (up to SKETCH_SIZE,)."""
     hashes = shingle_hashes(text)
     if len(hashes) > 4 * SKETCH_SIZE:
-        # Well mixed, so about twice as many as needed lie below this bound; sorting all of them takes most of the time.
+        # Sorting all hashes would take most of the time. They are uniform, so this bound keeps about twice as many as
+        # needed.
         few = np.unique(hashes[hashes < np.uint64((1 << 64) // len(hashes) * 2 * SKETCH_SIZE)])
         if len(few) >= SKETCH_SIZE:
             return few[:SKETCH_SIZE]
@@ -60,8 +61,8 @@ def sketch(text: str) -> np.ndarray:
 
 
 def similarity(a: np.ndarray, b: np.ndarray) -> float:
-    """Estimated Jaccard index of the shingle sets behind two sketches; exact when both sets fit into a sketch."""
-    merged = np.sort(np.concatenate((a, b)))  # a value of both sketches stands there twice in a row
+    """Jaccard index of two shingle sets, estimated from their sketches; exact when both sets fit in a sketch."""
+    merged = np.sort(np.concatenate((a, b)))  # a value of both sketches occurs twice in a row
     repeated = merged[1:] == merged[:-1]
     rank = np.arange(2, len(merged) + 1) - np.cumsum(repeated)  # of each value but the first among the distinct ones
     size = min(len(merged) - int(repeated.sum()), SKETCH_SIZE)
@@ -69,7 +70,7 @@ def similarity(a: np.ndarray, b: np.ndarray) -> float:
 
 
 class SketchIndex:
-    """Finds documents that are similar to those added before, without comparing with all of them."""
+    """Finds documents that are similar to earlier ones, without a comparison with each of them."""
 
     def __init__(self) -> None:
         self._sketches: list[np.ndarray] = []

@@ -1,7 +1,7 @@
 """Fetches the packages of the manifest with `npm` and `pip` and unpacks them. No code of a package is ever run.
 
 `npm pack` downloads the published tarball of exactly one package, without its dependencies and without install scripts.
-`pip download` is held to pure-Python wheels: a source distribution would run its build system only to say its name.
+`pip download` accepts only pure-Python wheels: for a source distribution it would run the build system to get the name.
 """
 
 import base64
@@ -21,7 +21,7 @@ from training.corpus.licences import npm_licences, wheel_licences
 from training.corpus.manifest import INTEGRITY_ALGORITHMS, ManifestError, Package, Registry
 
 PACKAGES_PER_CALL = 12  # few enough for one call to show progress, enough to hide the start-up time of a client
-# The interpreter that wheels are chosen for, whatever runs this: `Requires-Python` must not decide what is fetched.
+# Wheels are chosen for this interpreter on every machine, so that `Requires-Python` does not change what is fetched.
 PURE_WHEELS = ["--only-binary=:all:", "--platform=any", "--implementation=py", "--abi=none", "--python-version=3.12"]
 
 
@@ -33,7 +33,7 @@ def integrity_of(file: Path, registry: Registry = "npm") -> str:
 
 
 def check_licence(package: Package, folder: Path) -> None:
-    """Raises ManifestError when the package itself states another licence than the manifest."""
+    """Raises ManifestError when the package states another licence than the manifest."""
     shipped = npm_licences(folder) if package.registry == "npm" else wheel_licences(folder)
     if package.licence not in shipped:
         source = "package.json" if package.registry == "npm" else "METADATA"
@@ -65,10 +65,10 @@ def unpack_tarball(package: Package, tarball: Path, folder: Path) -> Path:
 
 
 def unpack_wheel(package: Package, wheel: Path, folder: Path) -> Path:
-    """`folder`, into which the wheel is unpacked. Raises ManifestError on a path that leads outside."""
+    """Unpacks a wheel into `folder` and returns it. Raises ManifestError on a path that leads outside."""
     with zipfile.ZipFile(wheel) as archive:
         for name in archive.namelist():
-            # zipfile would not refuse such a path but write it to another place.
+            # zipfile would not refuse such a path, but write the file to another place.
             if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
                 raise ManifestError(f"{package.name}: the wheel has a path that leads outside: {name!r}")
         archive.extractall(folder)
@@ -76,7 +76,7 @@ def unpack_wheel(package: Package, wheel: Path, folder: Path) -> Path:
 
 
 def fetch_packages(packages: Sequence[Package], folder: Path) -> None:
-    """Downloads and unpacks what is missing below `folder`."""
+    """Downloads and unpacks the packages that are missing in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     missing = [package for package in packages if not (folder / package.folder).is_dir()]
     with tqdm(total=len(missing), desc="fetch", unit="package", disable=None if missing else True) as progress:
@@ -86,7 +86,8 @@ def fetch_packages(packages: Sequence[Package], folder: Path) -> None:
                 chunk = of_registry[start : start + PACKAGES_PER_CALL]
                 with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as target:
                     download(chunk, Path(target))
-                    # By content: a file of that name with other content must be refused, and names are not ours to guess.
+                    # Found by content: a file of that name with other content must be refused, and registries choose
+                    # the names.
                     files = {integrity_of(file, registry): file for file in sorted(Path(target).iterdir())}
                     for package in chunk:
                         if package.integrity not in files:

@@ -1,4 +1,4 @@
-"""Which licences the corpus takes, and what a package says about its own.
+"""The licences that the corpus accepts, and the licence that a package states.
 
 npm packages state an SPDX expression. Wheels state one since metadata 2.4 (`License-Expression`); older ones have free
 text (`License`) and classifiers, of which "BSD License" does not say which BSD licence it is.
@@ -9,7 +9,7 @@ import re
 from email.parser import HeaderParser
 from pathlib import Path
 
-# Licences that ask for nothing but (at most) attribution. PSF-2.0 is the licence of Python itself: attribution and a
+# Licences that require at most attribution. PSF-2.0 is the licence of Python itself: attribution and a
 # summary of changes. MIT-0, 0BSD and Unlicense do not ask for attribution; the last is a dedication to the public.
 PERMISSIVE_LICENCES = frozenset(
     {"0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT", "MIT-0", "PSF-2.0", "Unlicense"}
@@ -25,7 +25,7 @@ CLASSIFIERS = {
     "Python Software Foundation License": frozenset({"PSF-2.0"}),
     "The Unlicense (Unlicense)": frozenset({"Unlicense"}),
 }
-# Free text as it is written, without 'the', 'licen[cs]e', 'version' and anything that is no letter, digit or dot.
+# Free text as written, without 'the', 'licen[cs]e', 'version' and all characters except letters, digits and dots.
 FREE_TEXTS = {
     "apache": frozenset({"Apache-2.0"}),
     "apache2": frozenset({"Apache-2.0"}),
@@ -52,9 +52,9 @@ FREE_TEXTS = {
 
 
 def is_permissive(expression: str) -> bool:
-    """Whether an SPDX expression leaves us a permissive licence: any side of an OR, all sides of an AND.
+    """Whether an SPDX expression allows a permissive licence: any side of an OR, all sides of an AND.
 
-    Expressions with brackets or exceptions (WITH) are refused: none was needed yet.
+    Expressions with brackets or exceptions (WITH) are refused: none has been needed yet.
     """
     return any(
         all(licence in PERMISSIVE_LICENCES for licence in choice.split(" AND ")) for choice in expression.split(" OR ")
@@ -72,8 +72,8 @@ def npm_licences(folder: Path) -> frozenset[str]:
 def metadata_licences(metadata: str) -> frozenset[str]:
     """The licences that the METADATA of a wheel may mean: one, or several where it is ambiguous.
 
-    Free text and classifiers must agree. A statement that is not known is returned as it is, so that nothing permissive
-    can match it; a classifier of a licence that is not permissive leaves nothing permissive beside it.
+    Free text and classifiers must agree. An unknown statement is returned unchanged, so that it matches no permissive
+    licence; a classifier of a licence that is not permissive rules out all permissive ones.
     """
     fields = HeaderParser().parsestr(metadata)
     expression = fields.get("License-Expression", "").strip()

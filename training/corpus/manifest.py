@@ -1,4 +1,4 @@
-"""The list of packages the corpus is made of: registry, exact version, licence, integrity and split of each.
+"""The packages of the corpus: registry, exact version, licence, integrity and split of each.
 
 The split is by package, never by file, so that validation and test text comes from projects the model has not seen.
 """
@@ -15,12 +15,12 @@ MANIFEST_PATH = Path(__file__).with_name("manifest.json")
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 Registry = Literal["npm", "pypi"]
-# What each registry itself publishes, so that anybody can compare: sha512 of tarballs, sha256 of wheels.
+# The hash that each registry publishes, so that it can be compared: sha512 of tarballs, sha256 of wheels.
 INTEGRITY_ALGORITHMS: dict[Registry, str] = {"npm": "sha512", "pypi": "sha256"}
 
 
 class ManifestError(ValueError):
-    """The manifest, or a package that was fetched by it, is not what it must be."""
+    """The manifest, or a package fetched by it, is invalid."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a file is by its path alone: its language, and why it is refused. Pure functions.
+"""Filters by path: the language of a file, and a reason for refusal. Pure functions.
 
 A reason for refusal is a short word that `statistics.json` counts.
 """
@@ -32,19 +32,19 @@ LANGUAGES: dict[str, Language] = {
 SCRIPT = frozenset({"javascript", "typescript"})
 SHEBANG_OF_SHELL = re.compile(rb"#!.*\b(?:ba|da|k|z)?sh\b")
 
-# Code of other projects, under licences that the manifest does not know.
+# Code of other projects, under licences that are not in the manifest.
 VENDORED = re.compile(
     r"^(node_modules|bower_components|vendors?|third[-_]?party|libs|_?vendor(?:ed|ized)?|_vendors|extern(?:al)?s?|\w+_bundled)$",
     re.IGNORECASE,
 )
-# Change logs and legal or community texts: long, repetitive, and nothing that a programmer types.
+# Change logs and legal or community texts: long, repetitive, and not what a programmer types.
 PAPERWORK = re.compile(
     r"^(changelog|changes|history|licen[sc]e|third.?party.*|notice|authors|contributors|contributing|security"
     r"|code_of_conduct|release-?notes.*|readme[-_.].+)\.md$|changelog/",
     re.IGNORECASE,
 )
 MINIFIED_NAME = re.compile(r"(^|/)min/|[.-](?:min|bundle|umd)\.[cm]?js$|[.-](?:min|bundle)\.(?:css|html)$")
-# What installers write into a wheel: METADATA beside licences and lists of files.
+# Files that build tools add to a wheel: METADATA, licences and lists of files.
 WHEEL_METADATA = re.compile(r"^[^/]+\.dist-info/")
 # Exact versions of everything, written by a package manager.
 LOCK_FILE = re.compile(
@@ -52,7 +52,7 @@ LOCK_FILE = re.compile(
 )
 GENERATED_PYTHON_NAME = re.compile(r"(_pb2(_grpc)?|(^|_)version|_generated|^(parse|lex)tab)\.py$")
 MIGRATION = re.compile(r"(^|/)(migrations?|alembic(_migrations)?/versions|migrat\w*/versions)/")
-# Inputs and expected outputs of tests, which no programmer would write that way.
+# Inputs and expected outputs of tests, which are often not written as normal code.
 TEST_DATA = re.compile(
     r"(^|/)(tests?|testing)/(.+/)?(data|fixtures?|snapshots?|resources?|cases|inputs?|golden|files)/"
     r"|(^|/)(test_?data|test-data|__snapshots__|cassettes|fixtures)/"
@@ -69,7 +69,8 @@ SHADERS = re.compile(r"(^|/)(shader-?(s|lib|chunk)?(wgsl|glsl)?|glsl|wgsl)/", re
 
 
 def language_of(path: str, start: bytes = b"") -> Language | None:
-    """Language by file extension, or by `start`, the first bytes of a file without one; None when it is not taken."""
+    """Language by file extension, or by `start`, the first bytes of a file without one; None if it is not in the
+    corpus."""
     suffix = PurePosixPath(path).suffix.lower()
     if suffix:
         return LANGUAGES.get(suffix)
@@ -87,7 +88,7 @@ def is_test(path: str) -> bool:
 
 
 def path_refusal(path: str, language: Language | None = None) -> str | None:
-    """Why a file is refused by where it lies, as one word, or None. `language` is that of the extension by default."""
+    """The reason to refuse a file by its path, one word, or None. `language` is by default that of the extension."""
     language = language or language_of(path)
     *folders, name = PurePosixPath(path).parts
     if any(VENDORED.match(folder) for folder in folders):
@@ -104,7 +105,7 @@ def path_refusal(path: str, language: Language | None = None) -> str | None:
 
 
 def other_path_refusal(path: str, language: Language | None) -> str | None:
-    """The same for what holds of other languages than JavaScript, TypeScript and Markdown alone."""
+    """The same for the rules that apply only to languages other than JavaScript, TypeScript and Markdown."""
     *folders, name = PurePosixPath(path).parts
     if TEST_DATA.search(path):
         return "test data"

@@ -1,6 +1,7 @@
-"""Which files of a package go into the corpus: one form of each module, few locale tables, a bounded share a package.
+"""Selects the files of a package: one form of each module, few locale tables, a limited share of the corpus per
+package.
 
-Whatever is chosen among many is chosen by the hash of the path, so that a rebuild chooses the same files.
+Selections among many files are by the hash of the path, so that a rebuild selects the same files.
 """
 
 import hashlib
@@ -16,8 +17,8 @@ from training.corpus.paths import SCRIPT, is_declaration, is_test, language_of
 MAX_PACKAGE_SHARE = 0.03  # of the bytes of train: no single style may dominate
 MAX_DECLARATION_SHARE = 0.15  # of the bytes of a package: .d.ts files teach types, not code
 MAX_TEST_SHARE = 0.2  # of the bytes of a package's Python: tests repeat their set-up
-# Of the bytes of train if every language took its share; JavaScript, TypeScript and Markdown are the rest. What the small
-# ones leave unused raises the others'. Large packages are cut so that small ones stay whole.
+# Shares of the bytes of train if every language used its share; JavaScript, TypeScript and Markdown are the rest.
+# Unused shares go to the other languages. Large packages are cut so that small ones stay whole.
 MAX_LANGUAGE_SHARE: dict[Language, float] = {
     "python": 0.32,
     "json": 0.02,
@@ -26,9 +27,9 @@ MAX_LANGUAGE_SHARE: dict[Language, float] = {
     "html": 0.03,
     "shell": 0.02,
 }
-MAX_LOCALE_FILES = 8  # a package; the others repeat them with other words
+MAX_LOCALE_FILES = 8  # per package; others repeat the same structure with other words
 
-# Folders that hold one module in several forms (source, CommonJS, ES modules, declarations).
+# Folders with several forms of the same modules (source, CommonJS, ES modules, declarations).
 BUILD_FOLDERS = frozenset(
     [
         "__cjs",
@@ -88,7 +89,7 @@ def path_hash(document: Document) -> bytes:
 
 
 def module_key(path: str) -> tuple[bool, tuple[str, ...], str]:
-    """Equal for the forms of one module: ('dist/esm/a/b.js', 'src/a/b.ts'); declarations are apart from code."""
+    """A key that is equal for all forms of a module ('dist/esm/a/b.js', 'src/a/b.ts'); declarations have their own."""
     *folders, name = PurePosixPath(path).parts
     stem = re.sub(r"(\.d)?\.([cm]?[jt]s|[jt]sx)$", "", name)
     return is_declaration(path), tuple(folder for folder in folders if folder not in BUILD_FOLDERS), stem
@@ -104,7 +105,7 @@ def form_rank(path: str) -> tuple[int, int, int, str]:
 
 
 def one_form_a_module(paths: Iterable[str]) -> list[str]:
-    """Keeps the preferred form of every module, and a declaration only where the module has no TypeScript source."""
+    """Keeps the preferred form of every module, and a declaration only if the module has no TypeScript source."""
     best: dict[tuple[bool, tuple[str, ...], str], str] = {}
     kept = []
     for path in sorted(paths, key=form_rank):
@@ -124,7 +125,7 @@ def one_form_a_module(paths: Iterable[str]) -> list[str]:
 def keep_within(
     documents: Sequence[Document], budget: float, size: Callable[[Document], int]
 ) -> tuple[list[Document], list[Document]]:
-    """(kept, dropped): takes documents in order of path hash while their sizes fit into `budget`; order is kept."""
+    """(kept, dropped): takes documents by path hash while their sizes fit in `budget`; the given order is kept."""
     taken: set[tuple[str, str]] = set()
     used = 0
     for document in sorted(documents, key=path_hash):
@@ -211,7 +212,7 @@ def common_limit(sizes: Iterable[int], budget: float) -> float:
 
 
 def limit_languages(documents: Sequence[Document]) -> tuple[list[Document], list[Document]]:
-    """(kept, dropped): cuts each language of MAX_LANGUAGE_SHARE to its share of all, its largest packages first."""
+    """(kept, dropped): cuts each language of MAX_LANGUAGE_SHARE to its share of all bytes, largest packages first."""
     groups: defaultdict[Language, defaultdict[str, list[Document]]] = defaultdict(lambda: defaultdict(list))
     for document in documents:
         if document.language in MAX_LANGUAGE_SHARE:

@@ -1,4 +1,4 @@
-"""Counts that describe the corpus: what is in it, and what every filter removed. Written to `statistics.json`."""
+"""Statistics of the corpus: its contents, and how much each filter removed. Written to `statistics.json`."""
 
 import json
 from collections import Counter, defaultdict
@@ -52,5 +52,5 @@ def describe(
 
 
 def write_statistics(statistics: Mapping[str, object], path: Path = STATISTICS_PATH) -> None:
-    """Writes the counts, readable by people."""
+    """Writes the counts as indented JSON."""
     path.write_text(json.dumps(statistics, indent=2) + "\n", encoding="utf-8")

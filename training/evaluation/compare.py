@@ -5,9 +5,10 @@
     python -m training.evaluation.compare --split test --docs docs       tables and figures of docs/diffusion.md
     python -m training.evaluation.compare --fim training/.runs/fim/model with the fill-in-the-middle baseline
 
-Up to four systems complete the same examples: diffusion over reveal thresholds, canvas widths and step budgets; the same weights decoded from
-left to right (the prefix stream, which cannot see the suffix); an autoregressive fill-in-the-middle model of the same shape
-(training.evaluation.fim_baseline); the 5-gram model. bench/quality/systems.ts runs the first three and measures what they cost.
+Up to four systems complete the same examples: diffusion over reveal thresholds, canvas widths and step budgets; the
+same weights decoded from left to right (the prefix stream, which cannot see the suffix); an autoregressive
+fill-in-the-middle model of the same shape (training.evaluation.fim_baseline); the 5-gram model.
+bench/quality/systems.ts runs the first three and measures their cost.
 """
 
 import argparse
@@ -55,27 +56,27 @@ THRESHOLDS = (
     0.3,
     0.5,
     1,
-)  # the first: nearly everything at the first look; the last: slot by slot
-MANY_STEPS = "τ 1"  # what few steps are measured against
+)  # the first reveals nearly everything in the first step, the last slot by slot
+MANY_STEPS = "τ 1"  # the reference for few steps
 EDIT_THRESHOLDS = (0.1, 0.5, 1)  # of reveals, with edits off
-EDIT_WIDTH = 8  # slots: of two that are frozen after a look there is next to nothing to edit
+EDIT_WIDTH = 8  # slots: on two slots that are frozen after one evaluation there is almost nothing to edit
 STEP_BUDGETS = (1, 2, 4, 8)
-# Where edits are given more of a chance than the service gives them: evaluations of a token before it is frozen.
+# Evaluations of a token before it is frozen, for settings that allow more edits than the service.
 LOOKS = 3
 EDIT_THRESHOLD = 0.5
-FEW = 1.5  # slot evaluations a token, below which diffusion is to beat autoregressive decoding on one core
+FEW = 1.5  # slot evaluations per token up to which diffusion should beat autoregressive decoding on one core
 MAX_TOKENS = 64
-SHOWN = "canvas 16"  # whose steps are drawn: wide enough to see something
+SHOWN = "canvas 16"  # the setting whose steps are drawn: wide enough to see something
 DIFFUSION = "diffusion"  # with the settings of the model's config
-GIVEN = "length given"  # the same, told the true length as AR is where a task is not a line
+GIVEN = "length given"  # the same, given the true length as AR is at tasks other than lines
 REPAIR_TASK = "line_rest"
 NO_RIVALS = ("ar", "fim", "ngram", GIVEN)  # of the other settings of diffusion
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One way to complete an example, as bench/quality/systems.ts takes it. curve: what it is a point of; given_length: it is
-    told how many tokens there are."""
+    """One way to complete an example, in the format of bench/quality/systems.ts. curve: the curve that it is a point
+    of; given_length: it is given the true number of tokens."""
 
     name: str
     system: str
@@ -85,7 +86,7 @@ class Setting:
 
 
 def settings_of(config: DenoiserConfig, has_fim: bool) -> list[Setting]:
-    """The first is diffusion as the model's config has it: a point of the curve of thresholds."""
+    """All settings. The first is diffusion with the settings of the model's config, a point of the threshold curve."""
     found = [Setting(DIFFUSION, "diffusion", "thresholds")]
     others = [t for t in THRESHOLDS if t != config.reveal_threshold]
     found += [Setting(f"τ {t}", "diffusion", "thresholds", {"revealThreshold": t}) for t in others]
@@ -123,8 +124,8 @@ def run_systems(
     bar: tqdm,
     shown: str = "",
 ) -> list[list[dict]]:
-    """What each setting found for each example, [example][setting]; of the setting that is `shown` every step as well.
-    Raises RuntimeError with what Node said."""
+    """The record of each setting for each example, [example][setting]; for the setting `shown` with every step. Raises
+    RuntimeError if Node fails."""
     with tempfile.TemporaryDirectory() as folder:
         asked = [
             {"system": s.system, "request": s.request, "givenLength": s.given_length, "frames": s.name == shown}
@@ -158,8 +159,8 @@ def as_completion(record: dict) -> Completion:
 
 
 def parse_shares(examples: list[Example], texts: list[str], extensions: dict[str, str]) -> np.ndarray:
-    """1 for each example whose file has no syntax error with the text in it, 0 where it has; only examples whose file
-    had none, and where there is a suffix."""
+    """For each example 1 if its file has no syntax error with the text inserted, else 0; only examples whose original
+    file had none, and that have a suffix."""
     shares = []
     for example, text in zip(examples, texts):
         extension = extensions[example.prefix + example.middle + example.suffix]
@@ -171,14 +172,14 @@ def parse_shares(examples: list[Example], texts: list[str], extensions: dict[str
 def score_task(
     task: str, examples: list[Example], completions: dict[str, list[Completion]], extensions: dict[str, str]
 ) -> dict:
-    """Summaries of all settings, their differences to diffusion, what edits and few steps make of it, and where AR is told
-    the length, what diffusion makes of that."""
+    """Summaries of all settings and their differences from diffusion, the effect of edits and of few steps, and, at
+    tasks where AR is given the length, that of the length on diffusion."""
     middles = [example.middle for example in examples]
     summaries, quality = {}, {}
     for name, found in completions.items():
         summary = summarize(found, middles)
         values = per_example(found, middles)
-        # a file that ends at the cursor seldom parses, whatever is put there
+        # a file that ends at the cursor rarely parses, with any completion
         if task != "continuation":
             shares = parse_shares(examples, [completion.text for completion in found], extensions)
             if len(shares):
@@ -193,26 +194,26 @@ def score_task(
 
 
 def with_and_without_edits(summaries: dict[str, dict], quality: dict) -> list[dict]:
-    """Each setting that edits beside the best one that never does and needs no more slot evaluations, in edit similarity;
-    difference: with edits minus without, pair by pair. None stands where no setting without edits is as cheap."""
+    """Each setting with edits against the best one without (by edit similarity) that needs no more slot evaluations;
+    paired difference, with edits minus without. A setting is left out if no setting without edits is as cheap."""
     rows = []
-    silent = {name: row for name, row in summaries.items() if name.startswith("no edits")}
+    no_edits = {name: row for name, row in summaries.items() if name.startswith("no edits")}
     for name, row in summaries.items():
         if name != DIFFUSION and not name.startswith("edits"):
             continue
         cost = row["slot_evaluations_per_token"]
-        affordable = [n for n in silent if silent[n]["slot_evaluations_per_token"] <= cost * (1 + SAME_COST)]
+        affordable = [n for n in no_edits if no_edits[n]["slot_evaluations_per_token"] <= cost * (1 + SAME_COST)]
         if not affordable:
             continue
-        other = max(affordable, key=lambda n: silent[n]["edit_similarity"])
+        other = max(affordable, key=lambda n: no_edits[n]["edit_similarity"])
         gain = difference(quality[name]["edit_similarity"], quality[other]["edit_similarity"])
         rows.append({"with": name, "without": other, **gain})
     return rows
 
 
 def few_steps(summaries: dict[str, dict], quality: dict) -> dict | None:
-    """The best setting of diffusion, in edit similarity, that needs at most FEW slot evaluations a token, and what it
-    loses, pair by pair, against revealing slot by slot. None: no setting is so cheap."""
+    """The best setting of diffusion (by edit similarity) that needs at most FEW slot evaluations per token, and its
+    paired loss against revealing slot by slot. None if no setting is that cheap."""
     cheap = [
         name for name, row in summaries.items() if name not in NO_RIVALS and row["slot_evaluations_per_token"] <= FEW
     ]
@@ -239,7 +240,7 @@ class Ngram:
 
 
 def repairs_of(options: argparse.Namespace, packages: list[list[str]]) -> list[dict]:
-    """Planted wrong tokens that a pass sets right, by the quantized model in PyTorch; see training.evaluation.repair."""
+    """Self-correction of planted tokens by the quantized model in PyTorch; see training.evaluation.repair."""
     tokenizer = load_tokenizer(str(options.model / "tokenizer.json"))
     completer = Completer(read_quantized(options.model), tokenizer, MAX_TOKENS)
     examples = draw_examples(packages, REPAIR_TASK, options.examples, options.seed)
@@ -248,7 +249,7 @@ def repairs_of(options: argparse.Namespace, packages: list[list[str]]) -> list[d
 
 
 def compare(options: argparse.Namespace) -> dict:
-    """Runs everything. Returns what goes into the JSON file."""
+    """Runs all systems. Returns the content of the JSON file."""
     torch.set_num_threads(1)
     config = DenoiserConfig.from_json(json.loads((options.model / "config.json").read_text()))
     packages = texts_by_package(options.split)
@@ -299,7 +300,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--no-ngram", dest="ngram", action="store_false", help="leave the 5-gram model out")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, help="JSON file to write")
-    parser.add_argument("--docs", type=Path, help="folder with diffusion.md, whose tables and figures are made new")
+    parser.add_argument("--docs", type=Path, help="folder with diffusion.md, whose tables and figures are updated")
     return parser.parse_args(arguments)
 
 

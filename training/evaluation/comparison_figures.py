@@ -13,7 +13,7 @@ STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "quicksilver",
     "font.size": 9,
-}  # small files that are the same each time
+}  # small files, byte for byte the same each time
 COLOURS = {
     "thresholds": "tab:blue",
     "widths": "tab:green",
@@ -30,10 +30,10 @@ LABELS = {
     "fim": "AR, fill-in-the-middle",
     "ngram": "5-gram",
 }
-STEPS_SHOWN = range(4, 9)  # of the completion that is drawn: enough to see something, few enough for a page
+STEPS_SHOWN = range(4, 9)  # of the completion that is drawn: enough to see something, few enough for the page
 SLOTS_SHOWN = 16
 TOKEN_CHARACTERS = 9
-NOTHING = "∅"  # a mask that would become the end, or lies behind it
+NOTHING = "∅"  # a mask that is predicted to be the end, or after it
 MEAN_STEPS = 12  # of the heat map
 
 
@@ -87,13 +87,13 @@ def _curves(axis, settings: dict[str, dict], curves: dict[str, str], cost: str, 
 
 
 def visible(text: str) -> str:
-    """Text of a token as it can be read in a cell."""
+    """Text of a token with visible white space, short enough for a cell."""
     shown = text.replace("\n", "⏎").replace("\t", "⇥").replace(" ", "·")
     return shown if len(shown) <= TOKEN_CHARACTERS else shown[: TOKEN_CHARACTERS - 1] + "…"
 
 
 def chosen_frames(shown: list[dict]) -> dict:
-    """The first completion on one canvas that takes a number of steps that can be drawn, right or wrong."""
+    """The first completion on one canvas with STEPS_SHOWN steps, right or wrong."""
     for completion in shown:
         frames = completion["frames"]
         if len(frames) in STEPS_SHOWN and frames[-1]["canvas"]["block"] == 0:
@@ -102,8 +102,8 @@ def chosen_frames(shown: list[dict]) -> dict:
 
 
 def draw_canvas(shown: list[dict], path: Path) -> None:
-    """One completion step by step: colour is confidence, black what has been decided, grey what a mask would become, a
-    frame what the step changed."""
+    """One completion step by step. Colour: confidence; black: decided tokens; grey: predictions for masks; frames:
+    changes of the step."""
     completion = chosen_frames(shown)
     canvases = [frame["canvas"]["slots"][:SLOTS_SHOWN] for frame in completion["frames"]]
     with pyplot.rc_context(STYLE):
@@ -143,8 +143,8 @@ def _heat(axis, values):
 
 
 def draw_confidence(shown: list[dict], path: Path) -> None:
-    """Mean confidence of each slot at each step of the first canvas, over all completions; a slot that is dropped, or
-    a completion that is done, counts no more."""
+    """Mean confidence of each slot at each step of the first canvas, over all completions. Dropped slots and finished
+    completions are not counted."""
     sums, counts = {}, {}
     for completion in shown:
         for frame in completion["frames"]:

@@ -1,4 +1,4 @@
-"""The result of training.evaluation.compare as text: tables in Markdown, and sentences that are made from the numbers."""
+"""The result of training.evaluation.compare as text: Markdown tables, and sentences generated from the numbers."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,7 @@ COSTS = {"slot_evaluations_per_token": "slot evaluations per token", "decode_ms"
 
 
 def main_table(result: dict) -> str:
-    """Systems side by side, diffusion with the model's own thresholds, and who is ahead."""
+    """Systems side by side, diffusion with the model's own thresholds, and which one is better."""
     tasks = {
         name: {
             "systems": {system: task["settings"][system] for system in MAIN if system in task["settings"]},
@@ -38,7 +38,7 @@ def curve_table(result: dict) -> str:
 
 
 def verdicts(result: dict) -> str:
-    """Where autoregressive decoding wins and where diffusion does: its best setting against each baseline, and the
+    """Which of autoregressive decoding and diffusion wins: the best setting of diffusion against each baseline, and its
     cheapest setting that is at least as good as the baseline."""
     curves = {setting["name"]: setting["curve"] for setting in result["settings"]}
     rows = []
@@ -88,7 +88,7 @@ def _verdict(diffusion: dict[str, dict], baseline: dict, name: str) -> list[str]
 
 
 def given_table(result: dict) -> str:
-    """Diffusion and AR where both are told the length."""
+    """Diffusion and AR when both are given the length."""
     rows = []
     for task, scores in result["tasks"].items():
         for name, change in scores.get("given", {}).items():
@@ -113,7 +113,7 @@ def edits_table(result: dict) -> str:
 
 
 def few_table(result: dict) -> str:
-    """The best of diffusion at few slot evaluations, beside revealing slot by slot and the baselines."""
+    """The best setting of diffusion with few slot evaluations, against revealing slot by slot and the baselines."""
     rows = []
     for task, scores in result["tasks"].items():
         few, settings = scores["few"], scores["settings"]
@@ -144,30 +144,31 @@ def few_table(result: dict) -> str:
 
 
 def _points(difference: dict) -> tuple[float, float, float]:
-    """Mean and ends of the interval, in points."""
+    """Mean and bounds of the interval, in points."""
     low, high = difference["interval"]
     return 100 * difference["mean"], 100 * low, 100 * high
 
 
 def _in_words(difference: dict, more: str, less: str) -> str:
-    """What a difference is called when it is above zero, or below, and how large it is."""
+    """`more` or `less` by the sign of a clear difference, and its size."""
     mean, low, high = _points(difference)
     verdict = "no clear difference" if low <= 0 <= high else more if mean > 0 else less
     return f"{verdict} ({mean:+.1f} points [{low:.1f}, {high:.1f}])"
 
 
 def headline(result: dict) -> str:
-    """What was run."""
+    """The settings of the run."""
     return (
-        f"{result['model']} on the {result['split']} packages, {result['examples']} examples a task, seed {result['seed']}; "
-        f"reveal threshold {result['reveal_threshold']} and edit threshold {result['edit_threshold']} unless something else is said. "
+        f"{result['model']} on the {result['split']} packages, {result['examples']} examples a task, "
+        f"seed {result['seed']}; reveal threshold {result['reveal_threshold']} and "
+        f"edit threshold {result['edit_threshold']} unless stated otherwise. "
         "Intervals are 95 % bootstrap intervals over the examples. CPU ms are processor time of the WASM runtime for a "
         "completion whose context has been read."
     )
 
 
 def parts_of(result: dict) -> dict[str, str]:
-    """Name of a place in docs/diffusion.md → what stands there."""
+    """Name of a marker in docs/diffusion.md → the text for it."""
     return {
         "run": headline(result),
         "systems": main_table(result),
@@ -185,12 +186,12 @@ def report(result: dict) -> str:
 
 
 def write_into(page: Path, result: dict) -> None:
-    """Puts the parts between the markers `<!-- name -->` and `<!-- /name -->` of a page. Raises ValueError where a
+    """Writes the parts between the markers `<!-- name -->` and `<!-- /name -->` of a page. Raises ValueError if a
     marker is missing."""
     text = page.read_text()
     for name, part in parts_of(result).items():
         pattern = re.compile(rf"(<!-- {name} -->).*?(<!-- /{name} -->)", re.DOTALL)
-        # not as a template: a table may hold backslashes
+        # a function and not a template, because a table may contain backslashes
         text, count = pattern.subn(lambda found, part=part: f"{found[1]}\n{part}\n{found[2]}", text)
         if count != 1:
             raise ValueError(f"{page}: expected one place <!-- {name} --> … <!-- /{name} -->, found {count}")

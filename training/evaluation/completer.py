@@ -1,5 +1,5 @@
-"""Completes infilling examples with the reference sampler, from left to right and with the n-gram model, and counts what
-that costs. A prompt is computed once for all ways to decode it; its time and that of decoding are kept apart.
+"""Completes infilling examples with the reference sampler, autoregressively and with the n-gram model, and measures the
+cost. A prompt is computed once for all decoders; the times of the prompt and of decoding are kept separate.
 """
 
 import time
@@ -27,14 +27,14 @@ from training.model.denoiser import Denoiser
 
 
 def cpu_ms(call: Callable) -> tuple[object, float]:
-    """What a call returns, and the CPU time of the process that it took."""
+    """The result of a call, and the CPU milliseconds of the process that it took."""
     started = time.process_time()
     return call(), 1000 * (time.process_time() - started)
 
 
 @dataclass
 class Prompt:
-    """An example as the streams of a model, with their keys and values and the time these took."""
+    """An example as the streams of a model, with their keys and values and the time to compute them."""
 
     example: Example
     prefix_ids: list[int]
@@ -45,7 +45,7 @@ class Prompt:
 
 
 class Completer:
-    """A model that completes examples, by diffusion or from left to right."""
+    """A model that completes examples, by diffusion or autoregressively."""
 
     def __init__(self, model: Denoiser, tokenizer: Tokenizer, max_tokens: int, policy: Policy = SERVICE):
         self.model, self.tokenizer, self.max_tokens, self.policy = model, tokenizer, max_tokens, policy
@@ -63,7 +63,7 @@ class Completer:
         return Prompt(example, left, prefix, suffix, prefix_ms, suffix_ms)
 
     def diffuse(self, prompt: Prompt, task: str, thresholds: Thresholds, policy: Policy | None = None) -> Completion:
-        """policy: another one than the completer's."""
+        """policy: replaces that of the completer."""
         streams, policy = (prompt.prefix, prompt.suffix), policy or self.policy
         _, stop = self._end(prompt.example, task)
         found, ms = cpu_ms(
@@ -78,7 +78,7 @@ class Completer:
         limit, stop = self._end(prompt.example, task)
         found, ms = cpu_ms(lambda: decode_context(self.model, self.special, prompt.prefix, limit, stop))
         text = self._cut(self._text(found.ids), task)
-        # a token costs one pass, the end token too: it is a step, but not among the ids
+        # every token costs one pass; the end token is a step too, but is not in the ids
         return Completion(text, found.steps, found.steps, found.slot_evaluations, prompt.prefix_ms, ms)
 
     def decode_ngram(self, prompt: Prompt, task: str, ngram: NgramModel) -> Completion:
@@ -87,8 +87,8 @@ class Completer:
         return Completion(self._cut(self._text(found), task), len(found), 0, 0, 0.0, ms)
 
     def _end(self, example: Example, task: str) -> tuple[int, Callable[[list[int]], bool]]:
-        """Where a completion ends that does not end by itself: at the line end, and where it is not a line's, after as
-        many tokens as the truth has."""
+        """Limits for decoders that cannot predict the end: the line end at line tasks, and the true number of tokens at
+        others."""
         if task in LINE_TASKS:
             return self.max_tokens, lambda ids: any(id_ in self.line_ends for id_ in ids)
         return len(self.tokenizer.encode(example.middle, add_special_tokens=False).ids), lambda ids: False

@@ -1,11 +1,14 @@
-"""Scores a model on packages it has not seen: diffusion against autoregressive decoding of the same weights and against
-a 5-gram model, on the same examples.
+"""Scores a model on packages it was not trained on: diffusion against autoregressive decoding of the same weights and
+against a 5-gram model, on the same examples.
 
-    python -m training.evaluation.evaluate --model models/nano --split validation --examples 300 --out training/.runs/eval.json
-    python -m training.evaluation.evaluate --model models/nano --split test --checkpoint training/.runs/nano/last.pt   float weights too
-    python -m training.evaluation.evaluate --model models/nano --sweep       quality and cost over thresholds and widths, repairs
+    python -m training.evaluation.evaluate --model models/nano --examples 300 --out training/.runs/eval.json
+    python -m training.evaluation.evaluate --model models/nano --split test --checkpoint training/.runs/nano/last.pt
+                                                        float weights too
+    python -m training.evaluation.evaluate --model models/nano --sweep
+                                                        quality and cost over thresholds and widths, self-correction
 
-Validation while developing; test once, for the model that ships. Everything runs on one thread of the CPU.
+Use the validation split (default) during development, and the test split once, for the model that ships. Everything
+runs on one CPU thread.
 """
 
 import argparse
@@ -31,7 +34,7 @@ from training.evaluation.held_out_losses import (
 )
 from training.evaluation.infilling_tasks import TASKS, Example, draw_examples
 from training.evaluation.ngram import NgramModel, ngram_of_train, split_tokens
-from training.evaluation.repair import COUNTS, EDIT_THRESHOLDS, KINDS, Look, look_at_planted, repair_rates
+from training.evaluation.repair import COUNTS, EDIT_THRESHOLDS, KINDS, PlantedCanvas, predict_planted, repair_rates
 from training.evaluation.sampler import SERVICE, Policy, Thresholds
 from training.evaluation.scores import (
     SYSTEMS,
@@ -57,16 +60,16 @@ MAX_TOKENS = 64
 NOTES = (
     "AR is the prefix stream of the same weights, decoded greedily. It cannot see the suffix.",
     "At the line tasks all are stopped at the line end and cut there; diffusion may end before it.",
-    "At random spans AR and the 5-gram are given the true length in tokens, as they have no way to know it; diffusion has to "
-    + "end by itself.",
-    "The 5-gram knows canonical tokenization only: a cursor in the middle of a word costs it more than the denoiser, which "
-    + "was trained on text cut at random characters.",
+    "At random spans AR and the 5-gram are given the true length in tokens, because they cannot predict it; diffusion "
+    + "has to end by itself.",
+    "The 5-gram knows only canonical tokenization: a cursor in the middle of a word costs it more than the denoiser, "
+    + "which was trained on text cut at random characters.",
     "CPU time is that of this PyTorch reference on one thread, where a pass over a canvas costs little more than one "
-    + "over a single token; it says nothing about the kernels of the service. Slot evaluations carry over.",
+    + "over a single token; it says nothing about the kernels of the service. Slot evaluations are the same in both.",
     "The prompt of diffusion is the prefix and the suffix stream, that of AR the prefix stream alone.",
-    f"Next-token losses: {WINDOWS} windows of {WINDOW_TOKENS} tokens, evenly over the split; a token is predicted from "
-    + "what is before it in its window. The 5-gram has the same tokens.",
-    "Intervals are 95 % bootstrap intervals over the examples; differences are taken pair by pair.",
+    f"Next-token losses: {WINDOWS} windows of {WINDOW_TOKENS} tokens, spaced evenly over the split; a token is "
+    + "predicted from the tokens before it in its window. The 5-gram has the same tokens.",
+    "Intervals are 95 % bootstrap intervals over the examples; differences are paired.",
 )
 
 
@@ -74,7 +77,7 @@ def evaluate_task(
     task: str, examples: list[Example], completer: Completer, floating: Completer | None, ngram: NgramModel | None,
     ar: bool, bar: tqdm,
 ) -> dict:  # fmt: skip
-    """Scores of every system at one task, differences to diffusion, and the first completions."""
+    """Scores of every system on one task, their differences from diffusion, and the first completions."""
     thresholds = Thresholds.of(completer.model.config)
     found: dict[str, list[Completion]] = {}
     for example in examples:
@@ -104,8 +107,8 @@ def evaluate_task(
 
 
 def sweep(examples: list[Example], completer: Completer, bar: tqdm) -> list[dict]:
-    """Scores at the rest of a line: for each reveal threshold, edits off and on; for each canvas width, and without
-    freezing, the thresholds being those of the config; for AR."""
+    """Scores at the rest of a line: for each reveal threshold, with edits off and on; for each canvas width and without
+    freezing, with the thresholds of the config; and for AR."""
     config, policy = completer.model.config, completer.policy
     settings = [
         (policy, Thresholds(reveal, edit, config.max_edits_per_slot))
@@ -114,7 +117,7 @@ def sweep(examples: list[Example], completer: Completer, bar: tqdm) -> list[dict
     ]
     others = [Policy(width, freeze_after=policy.freeze_after) for width in config.canvas_widths]
     settings += [(other, Thresholds.of(config)) for other in [*others, Policy(policy.canvas_width)] if other != policy]
-    # by name: widths that the model does not have come down to one that it has
+    # by name, because a width that the model does not have is replaced by one that it has
     named = {}
     for way, thresholds in settings:
         edits = "no edits" if thresholds.edit == 1 else f"edit {thresholds.edit}"
@@ -133,21 +136,21 @@ def sweep(examples: list[Example], completer: Completer, bar: tqdm) -> list[dict
 
 
 def repairs(examples: list[Example], completer: Completer, seed: int, bar: tqdm) -> list[dict]:
-    """Planted wrong tokens that are set right: a row for each kind and number of wrong tokens and each edit threshold."""
+    """Self-correction of planted tokens: a row for each kind and number of wrong tokens and each edit threshold."""
     rng = random.Random(seed)
-    looks: dict[tuple[str, int], list[Look]] = {(kind, count): [] for kind in KINDS for count in COUNTS}
+    predicted: dict[tuple[str, int], list[PlantedCanvas]] = {(kind, count): [] for kind in KINDS for count in COUNTS}
     for example in examples:
         ids = completer.tokenizer.encode(example.middle, add_special_tokens=False).ids
         prompt = completer.prompt(example)
-        for (kind, count), found in looks.items():
-            look = look_at_planted(
+        for (kind, count), found in predicted.items():
+            canvas = predict_planted(
                 kind, count, ids, completer.model, completer.special, prompt.prefix, prompt.suffix, rng
             )
-            found += [look] if look else []
+            found += [canvas] if canvas else []
         bar.update()
     return [
         {"kind": kind, "count": count, **repair_rates(found, threshold)}
-        for (kind, count), found in looks.items()
+        for (kind, count), found in predicted.items()
         if found
         for threshold in EDIT_THRESHOLDS
     ]
@@ -156,7 +159,7 @@ def repairs(examples: list[Example], completer: Completer, seed: int, bar: tqdm)
 def held_out_losses(
     split: str, packages, tokenizer: Tokenizer, models: dict[str, Denoiser], ngram: NgramModel | None, seed: int
 ) -> dict:
-    """Losses of each model, see held_out_losses."""
+    """Losses of each model, see held_out_losses.py."""
     special = SpecialTokens.of(tokenizer)
     windows = even_windows(split_tokens(tokenizer, split), WINDOWS, WINDOW_TOKENS)
     characters = characters_of_tokens(tokenizer)
@@ -174,7 +177,8 @@ def report(result: dict) -> str:
     settings = result["settings"]
     parts = [
         f"{settings['model']} on {settings['split']}: {settings['examples']} examples a task, seed {settings['seed']}, "
-        + f"reveal threshold {settings['reveal_threshold']}, edit threshold {settings['edit_threshold']}, canvas of {settings['canvas_width']} slots, "
+        + f"reveal threshold {settings['reveal_threshold']}, edit threshold {settings['edit_threshold']}, "
+        + f"canvas of {settings['canvas_width']} slots, "
         + f"up to {settings['prefix_tokens']} + {settings['suffix_tokens']} tokens of context."
     ]
     if "tasks" in result:
@@ -187,7 +191,7 @@ def report(result: dict) -> str:
 
 @torch.inference_mode()
 def evaluate(arguments: argparse.Namespace) -> dict:
-    """Runs what the command line asks for. Returns what goes into the JSON file."""
+    """Runs the evaluation of the command line. Returns the content of the JSON file."""
     torch.set_num_threads(1)
     tokenizer_path = arguments.model / "tokenizer.json"
     tokenizer = load_tokenizer(str(tokenizer_path))
@@ -228,7 +232,7 @@ def evaluate(arguments: argparse.Namespace) -> dict:
         for task in arguments.tasks:
             bar.set_description(TASKS[task])
             examples = draw_examples(packages, task, arguments.examples, arguments.seed)
-            # float weights: at one task, it is the slowest system and the difference is small
+            # float weights only at the first task: they are the slowest system, and the difference is small
             at_this = floating if task == arguments.tasks[0] else None
             result["tasks"][task] = evaluate_task(
                 task, examples, completer, at_this, ngram, "ar" in arguments.baselines, bar

@@ -1,16 +1,17 @@
-"""The baseline that diffusion has to beat: a plain autoregressive model that fills in the middle, of the same shape.
+"""The baseline that diffusion has to beat: a plain autoregressive fill-in-the-middle model of the same shape.
 
-    python -m training.evaluation.fim_baseline --run training/.runs/fim --init training/checkpoints/nano.pt --million-tokens 4
+    python -m training.evaluation.fim_baseline --run training/.runs/fim --init training/checkpoints/nano.pt \\
+        --million-tokens 4
 
-It ends with the 4-bit model in the folder `model` of the run, as training.evaluation.compare takes it.
+The result is a 4-bit model in the folder `model` of the run, for training.evaluation.compare --fim.
 
 Prefix-suffix-middle order (Bavarian et al., arXiv 2207.14255), in one causal stream:
 
     <|prefix|> p1 … pP <|suffix|> s1 … sS <|mask|> m1 … mM <|eom|>
 
-<|mask|> says that the middle begins: it is what asks for a token on a canvas as well. Windows, spans and their horizon,
-optimizer, schedule and quantization at the end are those of training.pretrain.train, so that the two differ in the model alone.
-The clock of the run is the number of window tokens, the amount to be held equal between them.
+<|mask|> marks the start of the middle; on a canvas, too, it asks for a token. Windows, spans, horizons, optimizer,
+schedule and the final quantization are those of training.pretrain.train, so that only the model differs. The length of
+the run is given in window tokens, the amount that must be equal for a fair comparison.
 """
 
 import argparse
@@ -41,8 +42,8 @@ CHECKPOINT_STEPS = 100
 
 @dataclass
 class FimRow:
-    """tokens (n,) int64; middle: how many of them, at the end, are the middle and its <|eom|>; forced: index of the two
-    markers that nobody has to predict, −1 where there are none."""
+    """tokens (n,) int64; middle: how many of the last tokens are the middle and its <|eom|>; forced: indices of the two
+    markers that are never predicted, −1 if there are none."""
 
     tokens: Tensor
     middle: int
@@ -50,15 +51,16 @@ class FimRow:
 
 
 def fim_prompt(prefix: Tensor, suffix: Tensor, special: SpecialTokens) -> Tensor:
-    """Text tokens left (p,) and right (s,) of the middle, in reading order → the stream up to where the middle begins."""
+    """Text tokens before (p,) and after (s,) the middle, in reading order → the stream up to the start of the
+    middle."""
     marks = (torch.tensor([mark]) for mark in (special.prefix, special.suffix, special.mask))
     before, between, behind = marks
     return torch.cat((before, prefix, between, suffix, behind))
 
 
 def fim_rows(batch: Batch, special: SpecialTokens, per_window: int, rng: random.Random) -> list[FimRow]:
-    """Streams to learn from, of `per_window` spans of each window. A continuation has no suffix: it is the window read
-    from left to right."""
+    """Training streams, from `per_window` spans of each window. A continuation has no suffix: it is the window from
+    left to right."""
     rows = []
     for window, horizon, prefix_seen, suffix_seen in zip(
         batch.window, batch.horizon.tolist(), batch.prefix_seen.tolist(), batch.suffix_seen.tolist()
@@ -76,7 +78,7 @@ def fim_rows(batch: Batch, special: SpecialTokens, per_window: int, rng: random.
 
 
 def fim_losses(model: Denoiser, rows: list[FimRow]) -> tuple[list[Tensor], list[Tensor]]:
-    """Next-token losses in nats of each row: of the tokens around the middle, and of the middle with its end."""
+    """Next-token losses of each row in nats: of the tokens around the middle, and of the middle with its end."""
     around, middles = [], []
     for row in rows:
         hidden, _ = model.context(row.tokens[None, :-1], torch.ones(1, dtype=torch.long))
@@ -97,7 +99,7 @@ class FimRun(Run):
         self.total_tokens, self.rows_per_window = total_tokens, rows_per_window
 
     def train(self) -> None:
-        """Goes on until total_tokens window tokens have been drawn."""
+        """Trains until total_tokens window tokens have been drawn."""
         config = self.config
         seed = (config.seed + self.step) * 1009
         torch.manual_seed(seed)
@@ -133,8 +135,8 @@ class FimRun(Run):
         bar.close()
 
     def _step(self, rows: list[FimRow], factor: float) -> dict[str, float]:
-        """One update: mean loss of the middles, and with prefix_loss_weight that of what is around them, as for canvases.
-        Row by row, because they are of all lengths and one thread is busy with each."""
+        """One update: the mean loss of the middles, plus that of the tokens around them times prefix_loss_weight, as
+        for canvases. Rows are not batched, because their lengths differ and each one keeps a thread busy."""
         middles = max(1, sum(row.middle for row in rows))
         around = sum(len(row.tokens) - 1 - row.middle - 2 * (row.forced[0] > 0) for row in rows)
         sums = {"around": 0.0, "middle": 0.0}
@@ -166,11 +168,11 @@ class FimRun(Run):
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     defaults = TrainConfig()
-    parser.add_argument("--run", default="training/.runs/fim", help="folder; a run that is in it goes on")
-    parser.add_argument("--init", default="", help="checkpoint to take the weights from")
+    parser.add_argument("--run", default="training/.runs/fim", help="folder of the run; an existing run is resumed")
+    parser.add_argument("--init", default="", help="checkpoint with the initial weights")
     parser.add_argument("--model", default=defaults.model)
     parser.add_argument("--tokenizer", default=defaults.tokenizer)
-    parser.add_argument("--million-tokens", type=float, required=True, help="window tokens to learn from, in all")
+    parser.add_argument("--million-tokens", type=float, required=True, help="window tokens to train on, in all")
     parser.add_argument("--rows-per-window", type=int, default=ROWS_PER_WINDOW)
     parser.add_argument("--batch-windows", type=int, default=4)
     parser.add_argument("--muon-lr", type=float, default=defaults.muon_lr)

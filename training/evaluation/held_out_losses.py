@@ -1,8 +1,8 @@
 """Losses on held-out documents: of the prefix stream as a language model, of canvases, and of the n-gram model.
 
-Next-token losses are taken over windows of WINDOW_TOKENS tokens that lie evenly over the documents of the split, in
-their canonical tokenization, <|endoftext|> between them. A token is predicted from the tokens before it in its window
-and from nothing else (the n-gram model: from the last four of them); the first token of a window is not counted.
+Next-token losses are taken over windows of WINDOW_TOKENS tokens, spaced evenly over the documents of the split, which
+have their canonical tokenization and <|endoftext|> between them. A token is predicted only from the tokens before it in
+its window (n-gram model: from the last four of them). The first token of a window is not counted.
 """
 
 import random
@@ -29,7 +29,7 @@ BATCH = 4
 
 
 def even_windows(stream: np.ndarray, count: int, length: int) -> np.ndarray:
-    """stream (n,) → (count, length): runs of it at even distances."""
+    """stream (n,) → (count, length): windows of it, evenly spaced."""
     if len(stream) < length:
         raise ValueError(f"the split has {len(stream)} tokens, a window needs {length}")
     starts = np.linspace(0, len(stream) - length, count).astype(np.int64)
@@ -37,8 +37,8 @@ def even_windows(stream: np.ndarray, count: int, length: int) -> np.ndarray:
 
 
 def characters_of_tokens(tokenizer: Tokenizer) -> np.ndarray:
-    """(vocabulary,) how many characters begin in each token: its bytes that do not continue a UTF-8 character. Special
-    tokens have none."""
+    """(vocabulary,) how many characters start in each token: its bytes, except UTF-8 continuation bytes. Special tokens
+    have none."""
     byte_of = {letter: byte for byte, letter in _byte_letters().items()}
     special = set(vars(SpecialTokens.of(tokenizer)).values())
     counts = np.zeros(tokenizer.get_vocab_size(), np.int64)
@@ -49,8 +49,8 @@ def characters_of_tokens(tokenizer: Tokenizer) -> np.ndarray:
 
 
 def _byte_letters() -> dict[int, str]:
-    """Byte → the letter that stands for it in a byte-level vocabulary: printable ones for themselves, the others, in
-    order, for the letters from U+0100 on (GPT-2)."""
+    """Byte → its letter in a byte-level vocabulary (GPT-2): printable bytes are their own letter, the others are, in
+    order, the letters from U+0100 on."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in printable]
     letters = {byte: chr(byte) for byte in printable} | {byte: chr(256 + i) for i, byte in enumerate(others)}
@@ -60,7 +60,7 @@ def _byte_letters() -> dict[int, str]:
 
 
 def per_token_and_character(losses: np.ndarray, windows: np.ndarray, characters: np.ndarray) -> dict:
-    """Means of losses (windows, length − 1) of windows[:, 1:], in nats; the interval is one over windows."""
+    """Means of losses (windows, length − 1) of windows[:, 1:], in nats; the bootstrap resamples windows."""
     half = windows.shape[1] // 2
     return {
         "prefix_per_token": float(losses.mean()),
@@ -92,7 +92,7 @@ def ngram_losses(model: NgramModel, windows: np.ndarray) -> np.ndarray:
 def canvas_noise_losses(
     model: Denoiser, special: SpecialTokens, packages: list[list[str]], tokenizer: Tokenizer, seed: int
 ) -> dict[str, float]:
-    """Loss of canvases that are all mask, the spans being those of training (windows.SPAN_KINDS)."""
+    """Loss of canvases that are all masks, on spans as in training (windows.SPAN_KINDS)."""
     slots = model.config.canvas_slots
     sampler = WindowSampler(packages, tokenizer, CANVAS_WINDOW_TOKENS)
     rng = random.Random(seed)

@@ -1,7 +1,7 @@
-"""Infilling examples from held-out packages: what stood at the cursor has to be found again from what is around it.
+"""Infilling examples from held-out packages: a span is removed from a file and has to be completed.
 
-The prefix and the suffix are the whole file around the cut, so a completion has to know where to stop. The same seed
-gives the same examples to every system.
+The prefix and the suffix are the whole file around the span, so a completion has to predict where to stop. The same
+seed gives every system the same examples.
 """
 
 import bisect
@@ -18,10 +18,10 @@ TASKS = {
     "random": "random span",
 }
 LINE_TASKS = ("line_rest", "line", "continuation")  # a middle without a line end
-# What training.evaluation.compare looks at beside these.
+# Tasks that only training.evaluation.compare has.
 MORE_TASKS = {
     "lines": "several lines",
-    "continuation": "continuation",  # rest of the line, with nothing right of the cursor
+    "continuation": "continuation",  # rest of the line, with nothing on the right of the cursor
 }
 MIDDLE_CHARACTERS_MAX = RANDOM_CHARACTERS_MAX  # longer lines are data more often than code
 
@@ -34,7 +34,7 @@ class Example:
 
 
 def draw_examples(packages: list[list[str]], task: str, count: int, seed: int) -> list[Example]:
-    """Examples of a task: every package is equally likely, and in it every character. A middle is not blank."""
+    """Examples of a task: every package is equally likely, and every character in it. A middle is never blank."""
     rng = random.Random(f"{seed}/{task}")
     ends = [list(accumulate(map(len, documents))) for documents in packages]
     examples: list[Example] = []

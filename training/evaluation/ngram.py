@@ -1,15 +1,15 @@
 """The order-5 n-gram baseline: interpolated modified Kneser-Ney over the tokens of the denoiser.
 
-    python -m training.evaluation.ngram --tokenizer models/nano/tokenizer.json     builds the model of the train split, or reads
-                                                                        it, and prints its loss on validation
+    python -m training.evaluation.ngram --tokenizer models/nano/tokenizer.json
+                                        builds the model of the train split, or reads it, and prints its validation loss
 
-What a neural model must beat to be worth its arithmetic. Estimation as in Chen & Goodman (1998) and lmplz (Heafield et
-al., 2013): discounts D1, D2, D3+ of each order from its counts of counts, all orders interpolated, order 1 with the
-uniform distribution. No n-gram is pruned.
+The baseline that a neural model must beat to be worth its arithmetic. Estimation as in Chen & Goodman (1998) and lmplz
+(Heafield et al., 2013): discounts D1, D2, D3+ of each order from its counts of counts, all orders interpolated, order 1
+with the uniform distribution. No n-gram is pruned.
 
-An n-gram is one unsigned 64-bit key, first token in the highest bits. Sorted keys therefore keep all continuations of
-a context side by side, and `searchsorted` finds an n-gram or a context. <|endoftext|> stands between documents: it may
-begin an n-gram (as lmplz's <s>) or end it (as </s>), never lie inside one.
+An n-gram is one unsigned 64-bit key with the first token in the highest bits. In sorted order all continuations of a
+context are adjacent, and `searchsorted` finds an n-gram or a context. <|endoftext|> separates documents: it may be the
+first token of an n-gram (as lmplz's <s>) or the last (as </s>), never one in the middle.
 """
 
 import argparse
@@ -33,14 +33,14 @@ DOCUMENTS_A_BATCH = 256
 
 
 class VocabularyTooLarge(ValueError):
-    """The tokens of one n-gram do not fit into a key."""
+    """The tokens of one n-gram do not fit in a key."""
 
 
 @dataclass
 class NgramModel:
     """For each order 1…n, at index order − 1: sorted keys (uint64); the interpolated probability of the last token
-    given the others (float32); the weight that the lower order has where the n-gram is the context (float32; 1 where
-    it never was one). Order 1 holds the whole vocabulary."""
+    given the others (float32); the backoff weight of the lower order when the n-gram is the context (float32; 1 if it
+    was never one). Order 1 has the whole vocabulary."""
 
     vocab_size: int
     boundary: int
@@ -86,7 +86,7 @@ class NgramModel:
         self.backoffs.append(np.ones(len(keys), np.float32))
 
     def _find(self, n: int, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Places of n-grams in the arrays of order n, and whether they are there."""
+        """Indices of n-grams in the arrays of order n, and whether they exist."""
         places = np.minimum(np.searchsorted(self.keys[n - 1], keys), len(self.keys[n - 1]) - 1)
         return places, self.keys[n - 1][places] == keys
 
@@ -213,7 +213,7 @@ def discounts(counts: np.ndarray) -> tuple[float, float, float]:
 
 
 def decode_greedily(model: NgramModel, context: list[int], max_tokens: int, stop=lambda ids: False) -> list[int]:
-    """The likeliest next token, again and again, until the boundary, max_tokens or stop."""
+    """Greedy decoding: the most probable next token until the boundary, max_tokens or stop."""
     ids: list[int] = []
     while len(ids) < max_tokens and not stop(ids):
         token = int(model.distribution([*context, *ids]).argmax())
@@ -224,7 +224,7 @@ def decode_greedily(model: NgramModel, context: list[int], max_tokens: int, stop
 
 
 def split_tokens(tokenizer: Tokenizer, split: str) -> np.ndarray:
-    """All documents of a split, uint16, <|endoftext|> before, between and behind them."""
+    """All documents of a split, uint16, <|endoftext|> before, between and after them."""
     boundary = SpecialTokens.of(tokenizer).end_of_text
     texts = [document.text for document in load_documents(split)]
     pieces = [np.array([boundary], np.uint16)]
@@ -236,7 +236,7 @@ def split_tokens(tokenizer: Tokenizer, split: str) -> np.ndarray:
 
 
 def ngram_of_train(tokenizer_path: Path) -> NgramModel:
-    """The model of the train split, built at the first call; later ones read it from the cache folder."""
+    """The model of the train split, built at the first call; later calls read it from the cache folder."""
     digest = hashlib.sha256()
     for path in (tokenizer_path, split_path("train")):
         digest.update(path.read_bytes())

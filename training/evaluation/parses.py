@@ -1,4 +1,4 @@
-"""Whether a file of source text has no syntax error: what can be said of a completion in a language whose code is not run."""
+"""Whether a source file has no syntax error: a measure of completions that needs no code to be run."""
 
 from functools import cache
 

@@ -1,8 +1,9 @@
-"""Self-correction: wrong tokens are planted in a canvas that is right otherwise, and one denoising pass looks at it.
+"""Self-correction: one denoising pass over a canvas that is right except for planted wrong tokens.
 
-A denoiser that was trained on masks alone believes what it sees. Counted are, for each edit threshold, planted tokens
-that the pass would set right, those it would turn into other wrong ones, and right tokens that it would spoil; and what
-the pass would find in the same places were they masked: as much as any self-correction of this model can find there.
+A denoiser that was trained on masks alone trusts every visible token. For each edit threshold this counts the planted
+tokens that the pass would correct, those that it would change to another wrong token, and the right tokens that it
+would change. It also counts the tokens that the pass finds at the same places when they are masked: the upper bound of
+any self-correction of this model there.
 """
 
 import random
@@ -19,14 +20,14 @@ EDIT_THRESHOLDS = (0.5, 0.7, 0.9)
 COUNTS = (1, 2, 4)  # wrong tokens in one canvas
 KINDS = {
     "any": "any token",
-    "plausible": "what the prefix stream thinks likeliest",
-    "early": "the canvas's own mistakes on pure noise, the least sure first",
+    "plausible": "the most probable wrong token of the prefix stream",
+    "early": "the canvas's own mistakes on pure noise, lowest confidence first",
 }
 
 
 @dataclass(frozen=True)
-class Opinion:
-    """What a pass thinks of one slot: whether its best token is another than it says, how probable, whether the truth."""
+class SlotPrediction:
+    """The prediction for one slot. changes: its best token is another than the slot has; truth: it is the right one."""
 
     changes: bool
     probability: float
@@ -34,19 +35,19 @@ class Opinion:
 
 
 @dataclass
-class Look:
-    """Opinions of a canvas with planted tokens: of the planted slots, of the right ones, and of the planted slots when
-    they are masked instead."""
+class PlantedCanvas:
+    """Predictions for a canvas with planted tokens: for the planted slots, for the right ones, and for the planted
+    slots when they are masked instead."""
 
-    planted: list[Opinion] = field(default_factory=list)
-    right: list[Opinion] = field(default_factory=list)
-    masked: list[Opinion] = field(default_factory=list)
+    planted: list[SlotPrediction] = field(default_factory=list)
+    right: list[SlotPrediction] = field(default_factory=list)
+    masked: list[SlotPrediction] = field(default_factory=list)
 
 
 def wrong_token(
     kind: str, ids: list[int], slot: int, model: Denoiser, special: SpecialTokens, prefix: Context, rng: random.Random
 ) -> int:
-    """A token, "any" or "plausible", that is not the one of the slot and not special."""
+    """A token of the kind "any" or "plausible" that differs from the token of the slot and is not special."""
     forbidden = [*vars(special).values(), ids[slot]]
     if kind == "any":
         return rng.choice([token for token in range(model.config.vocab_size) if token not in forbidden])
@@ -61,9 +62,9 @@ def wrong_token(
 def early_mistakes(
     ids: list[int], width: int, model: Denoiser, special: SpecialTokens, prefix: Context, suffix: Context | None
 ) -> dict[int, int]:
-    """Slots of the middle at which the pass over pure noise says another text token than ids: slot → token, the least
-    sure first."""
-    probabilities, best = _opinions([special.mask] * width, width, model, special, prefix, suffix)
+    """Slots of the middle at which a pass over pure noise predicts another text token than `ids`: slot → token, the
+    lowest confidence first."""
+    probabilities, best = _predictions([special.mask] * width, width, model, special, prefix, suffix)
     forbidden = vars(special).values()
     slots = range(min(len(ids), width))
     wrong = [slot for slot in slots if best[slot] != ids[slot] and best[slot] not in forbidden]
@@ -71,7 +72,7 @@ def early_mistakes(
 
 
 @torch.no_grad()
-def look_at_planted(
+def predict_planted(
     kind: str,
     count: int,
     ids: list[int],
@@ -80,9 +81,9 @@ def look_at_planted(
     prefix: Context,
     suffix: Context | None,
     rng: random.Random,
-) -> Look | None:
-    """ids: the right middle; of a long one the first canvas is looked at. Plants `count` wrong tokens; None where there
-    is no place for so many, or the canvas makes fewer mistakes."""
+) -> PlantedCanvas | None:
+    """Plants `count` wrong tokens into the middle `ids`, of which only the first canvas is used, and predicts its
+    slots. None if there are not so many slots, or not so many early mistakes."""
     width = min((w for w in model.config.canvas_widths if w > len(ids)), default=model.config.canvas_slots)
     places = min(len(ids), width)
     if kind == "early":
@@ -95,36 +96,37 @@ def look_at_planted(
     right = [*ids, special.eom][:width]
     canvas = [planted.get(slot, token) for slot, token in enumerate(right)]
     hidden = [special.mask if slot in planted else token for slot, token in enumerate(right)]
-    look = Look()
+    predicted = PlantedCanvas()
     for tokens in (canvas, hidden):
-        probabilities, best = _opinions(tokens, width, model, special, prefix, suffix)
+        probabilities, best = _predictions(tokens, width, model, special, prefix, suffix)
         for slot, token in enumerate(tokens):
-            opinion = Opinion(best[slot] != token, probabilities[slot], best[slot] == right[slot])
+            prediction = SlotPrediction(best[slot] != token, probabilities[slot], best[slot] == right[slot])
             if tokens is hidden:
-                look.masked += [opinion] if slot in planted else []
+                predicted.masked += [prediction] if slot in planted else []
             else:
-                (look.planted if slot in planted else look.right).append(opinion)
-    return look
+                (predicted.planted if slot in planted else predicted.right).append(prediction)
+    return predicted
 
 
-def _opinions(tokens: list[int], width: int, model, special: SpecialTokens, prefix, suffix):
-    """The best token of each slot and its probability, as the sampler would have them: special tokens but ends out."""
+def _predictions(tokens: list[int], width: int, model, special: SpecialTokens, prefix, suffix):
+    """The probability of the best token of each slot and that token, as in the sampler: no special tokens except
+    ends."""
     logits = canvas_logits(model, tokens, width, prefix, suffix)
     probabilities = torch.softmax(logits.float(), dim=-1)
     probabilities[:, [special.mask, special.prefix, special.suffix, special.pad]] = 0
     return (part.tolist() for part in probabilities.max(dim=-1))
 
 
-def repair_rates(looks: list[Look], threshold: float) -> dict[str, float]:
-    """Shares at an edit threshold: of planted tokens, of right tokens, and of planted places when masked."""
-    planted = [opinion for look in looks for opinion in look.planted]
-    edited = [opinion for opinion in planted if opinion.changes and opinion.probability >= threshold]
-    repaired = sum(opinion.truth for opinion in edited)
-    right = [opinion for look in looks for opinion in look.right]
-    masked = [opinion for look in looks for opinion in look.masked]
+def repair_rates(canvases: list[PlantedCanvas], threshold: float) -> dict[str, float]:
+    """Shares at an edit threshold: of planted tokens, of right tokens, and of planted slots when masked."""
+    planted = [prediction for canvas in canvases for prediction in canvas.planted]
+    edited = [prediction for prediction in planted if prediction.changes and prediction.probability >= threshold]
+    repaired = sum(prediction.truth for prediction in edited)
+    right = [prediction for canvas in canvases for prediction in canvas.right]
+    masked = [prediction for canvas in canvases for prediction in canvas.masked]
     return {
         "threshold": threshold,
-        "canvases": len(looks),
+        "canvases": len(canvases),
         "repaired": repaired / len(planted),
         "changed_wrongly": (len(edited) - repaired) / len(planted),
         "right_spoiled": sum(o.changes and o.probability >= threshold for o in right) / max(len(right), 1),

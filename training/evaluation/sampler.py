@@ -1,9 +1,9 @@
-"""The reference sampler: a completion from text, block after block, with cached context. Greedy, as the service's.
+"""The reference sampler: completes text canvas by canvas, with a KV cache for the context. Greedy, as the service.
 
-Per step the slots that exist and are not frozen are evaluated. Undecided ones whose best token is sure enough are revealed,
-at least one (Fast-dLLM, arXiv 2505.22618); a revealed slot takes another token that has become sure enough, a bounded
-number of times; what lies behind the first end token is dropped. How wide canvases are and when slots are frozen is a
-Policy; the default computes everything.
+Each step evaluates the slots that exist and are not frozen. It reveals the undecided slots whose best token reaches the
+reveal threshold, and at least one (Fast-dLLM, arXiv 2505.22618). A revealed slot takes another token that reaches the
+edit threshold, a limited number of times. Slots after the first end token are dropped. A Policy says how wide canvases
+are and when slots are frozen; the default evaluates everything.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ class Generated:
     ended: bool = False
     steps: int = 0
     slot_evaluations: int = 0
-    smallest_margin: float = float("inf")  # log-probability by which the closest decision was made
+    smallest_margin: float = float("inf")  # of the closest decision, in log-probability
 
 
 @dataclass(frozen=True)
@@ -44,15 +44,17 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class Policy:
-    """What is not computed (src/engine/three-stream/canvas-width.ts, src/diffusion/canvas.ts). canvas_width: canvases are of the widest
-    of the model's widths that is no wider, None: the widest; freeze_after: evaluations of a revealed token after which
-    its slot is frozen: kept as it is, its keys and values with it."""
+    """What is left out of the computation (src/engine/three-stream/canvas-width.ts, src/diffusion/canvas.ts).
+
+    canvas_width: an upper limit, of which the widest of the model's widths is used; None: no limit. freeze_after:
+    number of evaluations after which a revealed slot is frozen and keeps its token, keys and values.
+    """
 
     canvas_width: int | None = None
     freeze_after: float = float("inf")
 
     def width(self, config: DenoiserConfig, left: int) -> int:
-        """Slots of a canvas, never more than the narrowest width that holds the `left` tokens wanted."""
+        """Slots of a canvas, at most the narrowest width that has room for the `left` tokens still wanted."""
         widths = sorted({*config.canvas_widths, config.canvas_slots})
         fitting = [width for width in widths if width <= (self.canvas_width or widths[-1])]
         enough = next((width for width in widths if width >= left), widths[-1])
@@ -75,7 +77,7 @@ def prompt_ids(
 
 
 class Context:
-    """Keys and values of one stream, grown token by token; exact, because no stream ever sees the canvas."""
+    """Keys and values of one stream, extended token by token; exact, because no stream ever sees the canvas."""
 
     def __init__(self, model: Denoiser, sign: int):
         self.model, self.sign = model, torch.tensor([sign])
@@ -103,7 +105,7 @@ def canvas_logits(
     suffix: Context | None,
     trace: list[Tensor] | None = None,
 ) -> Tensor:
-    """Logits (slots, vocabulary) of the slots that exist, of a canvas of `width`."""
+    """Logits (slots, vocabulary) of the existing slots `ids` of a canvas of `width` slots."""
     tokens = torch.tensor([[ids]])
     states = suffix.states if suffix else Context.empty_like(prefix)
     seen = torch.tensor([[prefix.length]]), torch.tensor([[suffix.length if suffix else 0]])
@@ -112,17 +114,17 @@ def canvas_logits(
     return model.logits(hidden)[0, 0]
 
 
-class HeldCanvas:
-    """Keys and values of the slots of a canvas as they were last computed, layer by layer."""
+class CachedCanvas:
+    """Cached keys and values of the slots of a canvas, for each layer, as last computed."""
 
     def __init__(self, model: Denoiser, width: int, prefix: Context, suffix: Context | None):
         config = model.config
         shape = (config.num_key_value_heads, width, config.head_dim)
         self.model, self.width, self.prefix, self.suffix = model, width, prefix, suffix
-        self.held = [(torch.zeros(shape), torch.zeros(shape)) for _ in model.layers]
+        self.cached = [(torch.zeros(shape), torch.zeros(shape)) for _ in model.layers]
 
     def logits(self, ids: list[int], slots: list[int]) -> Tensor:
-        """Logits (len(slots), vocabulary) of these slots of the canvas `ids`; the others are seen as they are held."""
+        """Logits (len(slots), vocabulary) of these slots of the canvas `ids`; the others are read from the cache."""
         model, config, live = self.model, self.model.config, len(ids)
         at = torch.tensor(slots)
         suffix = self.suffix.states if self.suffix else Context.empty_like(self.prefix)
@@ -133,10 +135,10 @@ class HeldCanvas:
         turn_prefix = rotation(self.prefix.length + at, config.head_dim, config.rope_theta)
         turn_suffix = rotation(at - (suffix_length - 1) - self.width, config.head_dim, config.rope_theta)
         x = model.embed_tokens(torch.tensor(ids)[at])
-        for layer, (keys, values), *context in zip(model.layers, self.held, self.prefix.states, suffix):
+        for layer, (keys, values), *context in zip(model.layers, self.cached, self.prefix.states, suffix):
             q, k, v = layer.self_attn.project(layer.input_layernorm(x))  # (heads, slots, d)
             keys[:, at], values[:, at] = rotate(k, *turn_prefix), v
-            # rows of slots that are not computed are empty, and what comes out of them is not looked at
+            # rows of slots that are not computed are zero, and their output is ignored
             queries = q.new_zeros(2, q.shape[0], live, q.shape[2])
             queries[0, :, at], queries[1, :, at] = rotate(q, *turn_prefix), rotate(q, *turn_suffix)
             states = queries[0], queries[1], keys[:, :live], values[:, :live]
@@ -181,14 +183,14 @@ def infill_contexts(
     policy: Policy = EVERYTHING,
     stop: Callable[[list[int]], bool] = lambda ids: False,
 ) -> Generated:
-    """infill, the prompt being there already; the contexts stay as they are. stop: whether no canvas is to follow those
-    that have said the given tokens."""
+    """`infill` with a prompt that is already computed; the contexts are not changed. stop: whether to open no further
+    canvas after the given tokens."""
     prefix = copy(prefix)  # extend replaces the tensors of a context, it never writes into them
     result = Generated()
     while not result.ended and len(result.ids) < max_tokens and not stop(result.ids):
         left = max_tokens - len(result.ids)
         width = policy.width(model.config, left)
-        canvas = HeldCanvas(model, width, prefix, suffix)
+        canvas = CachedCanvas(model, width, prefix, suffix)
         ids, log_probabilities, ended = denoise(canvas, special, thresholds, policy, min(width, left), result)
         result.ids += ids
         result.log_probabilities += log_probabilities
@@ -199,17 +201,19 @@ def infill_contexts(
 
 
 def denoise(
-    canvas: HeldCanvas, special: SpecialTokens, thresholds: Thresholds, policy: Policy, wanted: int, count: Generated
+    canvas: CachedCanvas, special: SpecialTokens, thresholds: Thresholds, policy: Policy, wanted: int, count: Generated
 ) -> tuple[list[int], list[float], bool]:
-    """One canvas from noise to text: of its first `wanted` slots the text tokens, their log-probabilities, and whether an
+    """Denoises one canvas. Returns the text tokens of its first `wanted` slots, their log-probabilities, and whether an
     end token closed it. Adds to count's steps and slot evaluations."""
     width = canvas.width
     ends = {special.eom, special.end_of_text}
     tokens, confidence, edits = [special.mask] * width, [0.0] * width, [0] * width
-    looks = [0] * width  # evaluations of a slot with the token that it has
+    evaluations = [0] * width  # of a slot with its current token
     live = width
     while special.mask in tokens[: min(live, wanted)]:
-        slots = [slot for slot in range(live) if tokens[slot] == special.mask or looks[slot] < policy.freeze_after]
+        slots = [
+            slot for slot in range(live) if tokens[slot] == special.mask or evaluations[slot] < policy.freeze_after
+        ]
         log_p = torch.log_softmax(canvas.logits(tokens[:live], slots).float(), dim=-1)
         log_p[:, [special.mask, special.prefix, special.suffix]] = -torch.inf
         count.steps += 1
@@ -226,7 +230,7 @@ def denoise(
         if not sure and texts:
             sure = [max(texts, key=lambda slot: best_p[slot])]
         if not sure:
-            # all say that the text has ended, but none is the end: the leftmost decides between the end and a token
+            # every slot predicts padding, but no end is revealed: the leftmost slot takes an end or a text token
             leftmost = undecided[0]
             text_p = log_p[row[leftmost]].clone()
             text_p[special.pad] = -torch.inf
@@ -237,9 +241,9 @@ def denoise(
         margins = {slot: (top_p[row[slot], 0] - top_p[row[slot], 1]).item() for slot in changed}
         count.smallest_margin = min(count.smallest_margin, *_margins(margins, best_p, undecided, thresholds))
         for slot in slots:
-            looks[slot] += tokens[slot] != special.mask
+            evaluations[slot] += tokens[slot] != special.mask
         for slot, token in changed.items():
-            tokens[slot], confidence[slot], looks[slot] = token, best_p[slot], 0
+            tokens[slot], confidence[slot], evaluations[slot] = token, best_p[slot], 0
         end = next((slot for slot in range(width) if tokens[slot] in ends), None)
         live = width if end is None else end + 1
         tokens[live:] = [special.mask] * (width - live)
@@ -249,7 +253,7 @@ def denoise(
 
 
 def _edits(tokens, best, best_p, edits, special: SpecialTokens, thresholds: Thresholds) -> list[int]:
-    """Evaluated slots whose token gives way to another."""
+    """Evaluated slots whose token is replaced."""
     if thresholds.edit >= 1:
         return []
     return [
@@ -263,8 +267,8 @@ def _edits(tokens, best, best_p, edits, special: SpecialTokens, thresholds: Thre
 
 
 def _margins(second: dict[int, float], best_p: dict[int, float], undecided: list[int], thresholds: Thresholds):
-    """How far the decisions of a step were from other ones, in log-probability: which token (second: by slot, how far
-    behind the second one was), above or below a threshold, and which slot where only the best one was revealed."""
+    """Margins of the decisions of a step, in log-probability: between the best token and the second one (`second`, by
+    slot), to the threshold, and, where only the best slot was revealed, between it and the second one."""
     yield torch.inf
     yield from second.values()
     for slot, probability in best_p.items():
@@ -282,7 +286,7 @@ def _log(probability: float) -> float:
 def decode_autoregressively(
     model: Denoiser, special: SpecialTokens, prefix_ids: list[int], max_tokens: int, stop=lambda ids: False
 ) -> Generated:
-    """The prefix stream read as a plain left-to-right model, greedily: the baseline of the same weights."""
+    """Greedy decoding of the prefix stream from left to right: the baseline of the same weights."""
     return decode_context(model, special, open_contexts(model, prefix_ids, [])[0], max_tokens, stop)
 
 
@@ -290,7 +294,7 @@ def decode_autoregressively(
 def decode_context(
     model: Denoiser, special: SpecialTokens, prefix: Context, max_tokens: int, stop=lambda ids: False
 ) -> Generated:
-    """decode_autoregressively, the prompt being there already; the context stays as it is."""
+    """`decode_autoregressively` with a prompt that is already computed; the context is not changed."""
     prefix = copy(prefix)
     result = Generated()
     while len(result.ids) < max_tokens:

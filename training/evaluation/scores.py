@@ -1,4 +1,4 @@
-"""Scores of completions, their uncertainty, and the tables that say in words who is ahead."""
+"""Scores of completions, their confidence intervals, and tables that state in words which system is better."""
 
 from dataclasses import dataclass
 
@@ -18,19 +18,20 @@ SYSTEMS = {
 }
 SHORT = {"ar": "AR", "fim": "AR-FIM", "ngram": "the 5-gram", "float": "float weights"}  # the same in a sentence
 REPAIR_COLUMNS = {
-    "repaired": "planted tokens set right",
-    "changed_wrongly": "turned into another wrong one",
-    "right_spoiled": "right tokens spoiled",
-    "found_masked": "found in the same places when masked",
+    "repaired": "planted tokens corrected",
+    "changed_wrongly": "changed to another wrong token",
+    "right_spoiled": "right tokens made wrong",
+    "found_masked": "found at the same places when masked",
 }
 ALL_TASKS = TASKS | MORE_TASKS
-SAME_COST = 0.02  # costs closer than this share are called the same
+SAME_COST = 0.02  # costs that differ by less than this share count as equal
 
 
 @dataclass(frozen=True)
 class Completion:
-    """One completion. tokens: emitted ones, an end token included; slot_evaluations: slots (AR: tokens) that went
-    through the denoiser to emit them; milliseconds of CPU time, the prompt (its keys and values) apart."""
+    """One completion. tokens: emitted ones, an end token included; slot_evaluations: slots (AR: tokens) that the
+    denoiser computed to emit them; CPU time in milliseconds, separately for the prompt (its keys and values) and
+    decoding."""
 
     text: str
     tokens: int
@@ -42,7 +43,7 @@ class Completion:
 
 @dataclass(frozen=True)
 class Measure:
-    """A row of the table. better: 'more' or 'less'; percent: a share, printed so."""
+    """A row of the table. better: 'more' or 'less'; percent: a share, printed in per cent."""
 
     title: str
     better: str
@@ -82,7 +83,7 @@ def per_example(completions: list[Completion], middles: list[str]) -> dict[str, 
 
 
 def summarize(completions: list[Completion], middles: list[str]) -> dict:
-    """The measures of one system at one task. A system without a denoiser has no slot evaluations and no passes."""
+    """The measures of one system on one task. A system without a denoiser has no slot evaluations and no passes."""
     quality = per_example(completions, middles)
     summary: dict = {"examples": len(middles)}
     for name, values in quality.items():
@@ -98,7 +99,7 @@ def summarize(completions: list[Completion], middles: list[str]) -> dict:
 
 
 def compare(completions: dict[str, list[Completion]], middles: list[str]) -> dict:
-    """Diffusion minus each other system, pair by pair: difference of the means and its 95 % interval."""
+    """Diffusion minus each other system in paired comparison: difference of the means and its 95 % interval."""
     return differences({system: per_example(found, middles) for system, found in completions.items()})
 
 
@@ -115,14 +116,14 @@ def differences(quality: dict[str, dict[str, np.ndarray]]) -> dict:
 
 
 def difference(values: np.ndarray, others: np.ndarray) -> dict:
-    """values minus others, both (n,), pair by pair: its mean and 95 % interval."""
+    """Paired differences, values minus others, both (n,): their mean and its 95 % interval."""
     pairs = values - others
     return {"mean": float(pairs.mean()), "interval": interval(pairs)}
 
 
 def in_words(name: str, task: dict) -> str:
-    """Who is ahead of whom in one row, from the results of a task. Costs are compared with AR alone: the 5-gram has no
-    denoiser, and float weights cost the same in the reference."""
+    """Which system is better in one row, from the results of a task. Costs are compared only with the autoregressive
+    systems: the 5-gram has no denoiser, and float weights cost the same in the reference."""
     said = []
     mine = task["systems"]["diffusion"].get(name)
     for system, summary in task["systems"].items():
@@ -167,7 +168,7 @@ def markdown(header: list[str], rows: list[list[str]]) -> str:
 
 
 def tasks_table(tasks: dict) -> str:
-    """One row for each task and measure, one column for each system, and who is ahead."""
+    """One row for each task and measure, one column for each system, and which one is better."""
     systems = list(dict.fromkeys(system for task in tasks.values() for system in task["systems"]))
     rows = []
     for task_name, task in tasks.items():
@@ -187,7 +188,7 @@ def loss_cell(name: str, losses: dict) -> str:
 
 
 def losses_table(losses: dict) -> str:
-    """Losses in nats; a row for each, a column for each model that has it."""
+    """Losses in nats: one row for each loss, one column for each model."""
     titles = {
         "prefix_per_token": "next token, nats a token",
         "prefix_per_character": "next token, nats a character",
@@ -212,7 +213,7 @@ def losses_table(losses: dict) -> str:
 
 
 def sweep_table(sweep: list[dict]) -> str:
-    """Quality and cost of each pair of thresholds; AR, where it was run, in the last row."""
+    """Quality and cost of each pair of thresholds; AR, if it was run, in the last row."""
     rows = [
         [
             row["setting"],
@@ -229,7 +230,7 @@ def sweep_table(sweep: list[dict]) -> str:
 
 
 def repair_table(repair: list[dict]) -> str:
-    """Planted wrong tokens at each edit threshold, see repair."""
+    """Planted wrong tokens at each edit threshold, see repair.py."""
     rows = [
         [
             KINDS[row["kind"]],

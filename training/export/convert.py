@@ -1,14 +1,15 @@
-"""Turns a Hugging Face checkpoint of the Qwen2/Qwen3 diffusion family into what the service runs.
+"""Converts a Hugging Face checkpoint of the Qwen2/Qwen3 diffusion family to the format of the service.
 
     python -m training.export.convert --checkpoint ~/Dream-Coder-v0-Base-7B --out models/dream-coder
-    python -m training.export.convert --checkpoint ~/my-qwen3-mdlm --out models/mine --attention bidirectional --logits slot
+    python -m training.export.convert --checkpoint ~/my-qwen3 --out models/mine --attention bidirectional --logits slot
 
-The checkpoint is a folder with config.json, tokenizer.json and safetensors. What the network sees (`--attention`) and whether
-a row predicts its own token or the next one (`--logits`) are not in a checkpoint's config but in its code; they are known for
-the types of KNOWN and have to be told for all others, and so has a mask token that neither the config nor the tokenizer names.
+The checkpoint is a folder with config.json, tokenizer.json and safetensors. The kind of attention (`--attention`) and
+whether a row predicts its own token or the next one (`--logits`) are not in a checkpoint's config but in its code. They
+are known for the model types in KNOWN; for others they must be given, as must a mask token that neither the config nor
+the tokenizer names.
 
-Weights become 4 bits in groups of 32, embedding and head 7 bits a row, norms and biases float32. They are read and quantized
-tensor by tensor. WASM memory ends at 4 GiB: about 6 billion parameters.
+Weights become 4 bits in groups of 32, embedding and head 7 bits with one scale per row, norms and biases float32. They
+are read and quantized tensor by tensor. WASM memory is limited to 4 GiB: about 6 billion parameters.
 """
 
 import argparse
@@ -25,8 +26,9 @@ from torch import Tensor
 from training.export.weights import QUANTIZATION_CONFIG, write_manifest, write_safetensors
 from training.model.quantization import pack_nibbles, quantize_groups, quantize_rows
 
-# By the `model_type` of a checkpoint: its family, what it sees, where it writes what it predicts, and the key of its block size.
-# Sources: the modelling files of Dream (arXiv 2508.15487), dLLM's A2D models, and Fast-dLLM v2 (arXiv 2509.26328).
+# By the `model_type` of a checkpoint: its family, its attention, which token a row predicts, and the key of its block
+# size. Sources: the modelling files of Dream (arXiv 2508.15487), dLLM's A2D models, and Fast-dLLM v2 (arXiv
+# 2509.26328).
 KNOWN = {
     "Dream": ("qwen2", "bidirectional", "shifted", None),
     "Fast_dLLM_Qwen": ("qwen2", "block-causal", "shifted", "bd_size"),
@@ -44,11 +46,11 @@ PROJECTIONS = ("q_proj", "k_proj", "v_proj")
 
 
 class ConversionError(Exception):
-    """The checkpoint is of another kind, or does not say enough. The message says what was found and what helps."""
+    """The checkpoint is not supported, or does not define enough. The message says what was found and what helps."""
 
 
 def convert(checkpoint: Path, folder: Path, options: dict) -> None:
-    """Writes the model's folder. `options` are fields of the `diffusion` block that replace what the checkpoint says."""
+    """Writes the model's folder. `options` are fields of the `diffusion` block, and replace those of the checkpoint."""
     source = json.loads((checkpoint / "config.json").read_text())
     tensors = Checkpoint(checkpoint)
     config = converted_config(source, Tokenizer.from_file(str(checkpoint / "tokenizer.json")), tensors, options)
@@ -70,7 +72,7 @@ class Checkpoint:
         self._files = {}
         for path in sorted(folder.glob("*.safetensors")):
             file = safe_open(path, framework="pt")
-            # A handle is not a dict and has no iterator.
+            # a safetensors handle is not a dict and has no iterator
             self._files |= {name: file for name in file.keys()}  # noqa: SIM118
         if not self._files:
             raise ConversionError(f"there are no safetensors in {folder}")
@@ -143,7 +145,7 @@ def converted_config(source: dict, tokenizer: Tokenizer, tensors: Checkpoint, op
 
 
 def refuse_unsupported(source: dict) -> None:
-    """What would be computed wrongly is not computed at all."""
+    """Raises ConversionError for features that the service does not compute."""
     rope = source.get("rope_parameters") or source.get("rope_scaling") or {}
     kind = rope.get("rope_type", rope.get("type", "default"))
     problems = {
@@ -163,7 +165,8 @@ def rope_theta(source: dict) -> float:
 
 
 def has_tied_head(source: dict, tensors: Checkpoint) -> bool:
-    """A head in the file counts for more than what the config says: conversions have left configs as they were."""
+    """Whether the embedding is the head. A head in the file decides, because conversions often do not update the
+    config."""
     if "lm_head.weight" not in tensors:
         if not source.get("tie_word_embeddings", False):
             raise ConversionError("the checkpoint has no head, and its config does not say that it is the embedding")
@@ -190,7 +193,7 @@ def mask_token_id(source: dict, tokenizer: Tokenizer, given: str | None) -> int:
 
 
 def end_token_ids(source: dict, tokenizer: Tokenizer) -> list[int]:
-    """What the config names, then what texts and turns of this family end with."""
+    """End tokens: those of the config, then those that end a text or a turn in this family."""
     named = source.get("eos_token_id")
     ids = named if isinstance(named, list) else [] if named is None else [named]
     ids = [*ids, *(id_ for content in END_TOKENS if (id_ := tokenizer.token_to_id(content)) is not None)]
@@ -200,7 +203,7 @@ def end_token_ids(source: dict, tokenizer: Tokenizer) -> list[int]:
 
 
 def quantized_tensors(config: dict, tensors: Checkpoint) -> Iterator[tuple[str, Tensor]]:
-    """Tensors of the file in the order in which a stream of them is needed."""
+    """Tensors of the file, in the order in which the service needs them while it streams the file."""
     yield from table("model.embed_tokens", tensors)
     for index in range(config["num_hidden_layers"]):
         layer = f"model.layers.{index}."

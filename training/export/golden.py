@@ -1,12 +1,12 @@
-"""Golden vectors for the TypeScript tests: what the quantized reference computes with the shipped weights.
+"""Golden vectors for the TypeScript tests: the results of the quantized reference with the shipped weights.
 
     python -m training.export.golden --model models/nano            # writes test/golden/
-    python -m training.export.golden --model models/nano --check    # are they what the reference computes today?
+    python -m training.export.golden --model models/nano --check    # compares test/golden/ with the reference
 
 denoiser.json holds cases (token ids of both streams and of a canvas) and whole greedy completions; denoiser.safetensors
-the residual stream behind each layer and the logits of the last rows, named CASE.STREAM.layer.N and CASE.STREAM.logits.
-tokenizer.json holds texts with the ids that the Rust library gives them. Completions are taken only if no decision in
-them hangs on less than MARGIN, so that another order of float additions cannot change them.
+the residual stream after each layer and the logits of the last rows, named CASE.STREAM.layer.N and CASE.STREAM.logits.
+tokenizer.json holds texts and their ids from the Rust library. A completion is used only if every decision in it has a
+margin of at least MARGIN, so that another order of float additions cannot change it.
 """
 
 import argparse
@@ -130,14 +130,14 @@ def _note(tensors: dict[str, Tensor], model: Denoiser, name: str, layers: list[T
 
 
 def canvas_of(model: Denoiser, special: SpecialTokens, middle: list[int]) -> list[int]:
-    """A canvas half revealed: every third slot shows a token."""
+    """A partly revealed canvas: every third slot has a token."""
     slots = model.config.canvas_slots
     return [middle[slot % len(middle)] if slot % 3 == 1 else special.mask for slot in range(slots)]
 
 
 @torch.no_grad()
 def compute(folder: Path) -> tuple[dict, dict[str, Tensor], list[dict]]:
-    """Contents of denoiser.json, denoiser.safetensors and tokenizer.json."""
+    """The contents of denoiser.json, denoiser.safetensors and tokenizer.json."""
     model = read_quantized(folder)
     tokenizer = load_tokenizer(str(folder / "tokenizer.json"))
     special = SpecialTokens.of(tokenizer)
@@ -168,7 +168,7 @@ def compute(folder: Path) -> tuple[dict, dict[str, Tensor], list[dict]]:
 def complete(
     model: Denoiser, tokenizer: Tokenizer, special: SpecialTokens, prefix: str, suffix: str, policy: sampler.Policy
 ) -> dict | None:
-    """One greedy completion, or None if a decision in it was too close."""
+    """One greedy completion, or None if the margin of a decision is too small."""
     streams = sampler.prompt_ids(prefix, suffix, tokenizer, special, model.config)
     thresholds = sampler.Thresholds.of(model.config)
     result = sampler.infill(model, special, *streams, MAX_TOKENS, thresholds, policy)
@@ -194,7 +194,7 @@ def write(document: dict, tensors: dict[str, Tensor], texts: list[dict]) -> None
 
 
 def check(document: dict, tensors: dict[str, Tensor], texts: list[dict]) -> list[str]:
-    """What in test/golden is not what the reference computes now, in words."""
+    """Differences between test/golden and the results of the reference, in words."""
     problems = []
     if json.loads((FOLDER / "denoiser.json").read_text()) != document:
         problems.append("denoiser.json differs")
@@ -216,7 +216,7 @@ if __name__ == "__main__":
     parser.add_argument("--model", type=Path, default=Path("models/nano"))
     parser.add_argument("--check", action="store_true")
     arguments = parser.parse_args()
-    torch.set_num_threads(1)  # a second thread waits at each small operation for whatever else the machine does
+    torch.set_num_threads(1)  # with two threads, each small operation would wait for the slower one on a busy machine
     computed = compute(arguments.model)
     if arguments.check:
         found = check(*computed)

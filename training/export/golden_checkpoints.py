@@ -1,12 +1,13 @@
-"""Golden vectors of converted checkpoints: tiny random ones, made by transformers, and what transformers computes with them.
+"""Golden vectors of converted checkpoints: tiny random checkpoints and their results, both made by transformers.
 
     python -m training.export.golden_checkpoints            # writes test/golden/checkpoints/
-    python -m training.export.golden_checkpoints --check    # are they what transformers computes today?
+    python -m training.export.golden_checkpoints --check    # compares test/golden/checkpoints/ with transformers
 
-Two checkpoints: `qwen2` with biases and the embedding as head, `qwen3` with QK-norm and a head of its own. For each the converted
-model, and the logits of one stream of tokens under either attention: `FAMILY.ATTENTION.logits` with the weights of the converted file
-and activations rounded as the service rounds them, `FAMILY.ATTENTION.float_logits` with the checkpoint's own float weights.
-qwen.json holds completions by a plain reading of the sampler, and texts with their ids by the Rust tokenizer library.
+Two checkpoints: `qwen2` with biases and tied embeddings, `qwen3` with QK-norm and an untied head. For each there is the
+converted model, and the logits of one stream of tokens for both kinds of attention: `FAMILY.ATTENTION.logits` with the
+weights of the converted file and activations rounded as in the service, and `FAMILY.ATTENTION.float_logits` with the
+float weights of the checkpoint. qwen.json holds completions of a simple implementation of the sampler, and texts with
+their ids from the Rust tokenizer library.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from training.model.quantization import GROUP, fake_quantize_activations, unpack
 
 FOLDER = Path("test/golden/checkpoints")
 TOLERANCE = 2e-3  # of the root mean square, for --check: another machine may sum in another order
-MARGIN = 0.05  # log-probability: completions in which no decision is closer
+MARGIN = 0.05  # log-probability: the smallest margin of a decision in a completion that is used
 BLOCK = 8
 STREAM_TOKENS = 24
 # Qwen2's and Qwen3's published pre-tokenizer.
@@ -66,7 +67,7 @@ PROMPTS = [
 
 
 def make_tokenizer() -> Tokenizer:
-    """Byte-level BPE as Qwen has it, of VOCABULARY tokens, learned from TEXTS and this file."""
+    """Byte-level BPE as in Qwen, with VOCABULARY tokens, trained on TEXTS and this file."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -84,7 +85,7 @@ def make_tokenizer() -> Tokenizer:
 
 
 def make_checkpoint(family: str, folder: Path) -> PreTrainedModel:
-    """A random checkpoint, spread wide enough that attention and biases matter."""
+    """A random checkpoint with weights large enough that attention and biases matter."""
     torch.manual_seed(len(family) + sum(map(ord, family)))
     if family == "qwen2":
         config = Qwen2Config(
@@ -103,7 +104,7 @@ def make_checkpoint(family: str, folder: Path) -> PreTrainedModel:
                 parameter.uniform_(0.7, 1.3)
             elif name.endswith("bias"):
                 parameter.normal_(0, 0.5)
-                parameter[3] = 6.0  # Qwen2's keys have single channels that are far larger than the others
+                parameter[3] = 6.0  # in Qwen2, single key channels are far larger than the others
             else:
                 parameter.normal_(0, 1.2 * parameter.shape[1] ** -0.5)
     model.save_pretrained(folder)
@@ -111,7 +112,7 @@ def make_checkpoint(family: str, folder: Path) -> PreTrainedModel:
 
 
 def attention_mask(attention: str, tokens: int) -> dict[str, Tensor]:
-    """What a token sees, as transformers takes it: additive, (1, 1, tokens, tokens)."""
+    """The attention mask in the format of transformers: additive, (1, 1, tokens, tokens)."""
     block = torch.arange(tokens) // (BLOCK if attention == "block-causal" else tokens)
     sees = block[:, None] >= block[None, :]
     return {"full_attention": torch.where(sees, 0.0, torch.finfo(torch.float32).min)[None, None]}
@@ -124,7 +125,7 @@ def logits_of(model: PreTrainedModel, ids: list[int], attention: str) -> Tensor:
 
 
 def quantized_reference(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
-    """The same network with the weights of the converted file, and activations as the service rounds them."""
+    """The same network with the weights of the converted file and activations rounded as in the service."""
     tensors = load_file(folder / "model.safetensors")
     state = {}
     for name, tensor in tensors.items():
@@ -146,7 +147,8 @@ def quantized_reference(model: PreTrainedModel, folder: Path) -> PreTrainedModel
 
 
 def complete(model: PreTrainedModel, config: dict, left: list[int], right: list[int], slots: int) -> list[int] | None:
-    """One canvas, greedily: every step reveals what is sure enough, or the surest. None if a decision was close."""
+    """One canvas, greedily: every step reveals the slots that reach the threshold, or else the most confident one. None
+    if the margin of a decision is too small."""
     diffusion = config["diffusion"]
     mask, ends = diffusion["mask_token_id"], diffusion["end_token_ids"]
     canvas = [mask] * slots
@@ -174,7 +176,7 @@ def complete(model: PreTrainedModel, config: dict, left: list[int], right: list[
 
 
 def compute(folder: Path) -> tuple[dict, dict[str, Tensor]]:
-    """Writes the converted models into `folder`, and gives the contents of qwen.json and logits.safetensors."""
+    """Writes the converted models into `folder`. Returns the contents of qwen.json and logits.safetensors."""
     kept = FOLDER / "qwen2" / "tokenizer.json"
     tokenizer = Tokenizer.from_file(str(kept)) if kept.exists() else make_tokenizer()
     document: dict = {"block": BLOCK, "streams": {}, "completions": [], "texts": []}
@@ -185,7 +187,7 @@ def compute(folder: Path) -> tuple[dict, dict[str, Tensor]]:
             model = make_checkpoint(family, checkpoint)
             tokenizer.save(str(checkpoint / "tokenizer.json"))
             convert(checkpoint, folder / family, {"attention": "bidirectional", "logits": "slot", **LIMITS})
-        (folder / family / "manifest.json").unlink()  # nobody serves it
+        (folder / family / "manifest.json").unlink()  # these models are not served
         config = json.loads((folder / family / "config.json").read_text())
         mask = config["diffusion"]["mask_token_id"]
         text = tokenizer.encode(TEXTS[1] + TEXTS[2], add_special_tokens=False).ids
@@ -203,7 +205,7 @@ def compute(folder: Path) -> tuple[dict, dict[str, Tensor]]:
 
 
 def completions(model: PreTrainedModel, config: dict, family: str, tokenizer: Tokenizer) -> list[dict]:
-    """Canvases of every prompt, attention and kind of logits, as far as no decision in them is close."""
+    """Canvases of every prompt, attention and kind of logits, except those with a small margin."""
     found = []
     for attention in ("bidirectional", "block-causal"):
         for logits in ("slot", "shifted"):
@@ -222,7 +224,7 @@ def completions(model: PreTrainedModel, config: dict, family: str, tokenizer: To
 
 
 def check(document: dict, tensors: dict[str, Tensor], folder: Path) -> list[str]:
-    """What in test/golden/checkpoints is not what is computed now, in words."""
+    """Differences between test/golden/checkpoints and the current results, in words."""
     problems = []
     if json.loads((FOLDER / "qwen.json").read_text()) != document:
         problems.append("qwen.json differs")

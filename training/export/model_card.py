@@ -1,7 +1,8 @@
 """Writes the model card, models/<name>/README.md, and the loss curves beside it.
 
-    python -m training.export.model_card --model models/nano --run training/.runs/nano --evaluation training/.runs/eval.json \
-        --hardware "two cores of an x86-64 server" --out models/nano/README.md [--sweep training/.runs/sweep.json]
+    python -m training.export.model_card --model models/nano --run training/.runs/nano --out models/nano/README.md \\
+        --evaluation training/.runs/eval.json --hardware "two cores of an x86-64 server" [--sweep
+        training/.runs/sweep.json]
 
 Every number comes from a file: the model's config and manifest, the run's config and metrics, the corpus statistics and
 manifest, the evaluation.
@@ -27,11 +28,11 @@ SAMPLE_LINE_CHARACTERS = 60  # of the text before the cursor
 
 
 class ModelCardError(ValueError):
-    """The files do not belong together."""
+    """The evaluation is of another model."""
 
 
 def train_command(run: RunRecord) -> str:
-    """The command that starts a run: its settings that are not the defaults."""
+    """The command that starts a run, with the settings that differ from the defaults."""
     defaults = dataclasses.asdict(TrainConfig())
     words = ["python -m training.pretrain.train"]
     for name, value in run.config.items():
@@ -73,7 +74,7 @@ def model_section(config: DenoiserConfig, manifest: dict) -> str:
         ["canvas", f"{config.canvas_slots} slots"],
         ["context", f"{config.prefix_tokens} tokens of prefix, {config.suffix_tokens} of suffix"],
         ["weights", f"4 bits in groups of 32, embedding 8 bits; model.safetensors has {size / 1e6:.2f} MB"],
-        ["activations", "8 bits, one scale a row"],
+        ["activations", "8 bits, one scale per row"],
     ]
     return "## Model\n\n" + markdown(["", ""], facts)
 
@@ -95,8 +96,9 @@ def data_section(statistics: dict, licences: Counter, seen: int) -> str:
     return "\n\n".join(
         [
             "## Data",
-            "Source files of published npm packages under permissive licences, filtered and without near duplicates; "
-            + "the list, with exact versions and integrity, is `training/corpus/manifest.json`. Splits are by package.",
+            "Source files of published npm packages under permissive licences, filtered and without near duplicates. "
+            + "`training/corpus/manifest.json` lists the packages with exact versions and integrity. "
+            + "Splits are by package.",
             markdown(header, rows),
             f"Licences (packages): {said}.",
             f"Training drew {seen / 1e6:.1f} million tokens, {share:.2f} times the train split. "
@@ -123,9 +125,9 @@ def compute_section(chain: list[RunRecord], hardware: str) -> str:
     return "\n\n".join(
         [
             "## Compute",
-            f"{minutes:.0f} minutes on {hardware}, {tokens / 1e6:.2f} million window tokens "
-            + "(each of them in the prefix and in the suffix stream; for each window as many canvas slots as the table says).",
-            markdown(["run", "minutes", "steps", "million tokens", "canvas slots a window", "notes"], rows),
+            f"{minutes:.0f} minutes on {hardware}, {tokens / 1e6:.2f} million window tokens. "
+            + "Each token is in the prefix and in the suffix stream; the table has the canvas slots of each window.",
+            markdown(["run", "minutes", "steps", "million tokens", "canvas slots per window", "notes"], rows),
             *([f"Losses of the last validation, in nats: {losses}."] if losses else []),
             "![Loss curves of the last run](curves.png)",
         ]
@@ -158,7 +160,7 @@ def scores_section(evaluation: dict) -> str:
     return "\n\n".join(
         [
             "## Scores",
-            f"On the {settings['split']} packages, {settings['examples']} examples a task, seed {settings['seed']}, "
+            f"On the {settings['split']} packages, {settings['examples']} examples per task, seed {settings['seed']}, "
             + f"reveal threshold {settings['reveal_threshold']}, edit threshold {settings['edit_threshold']}, "
             + f"canvases of {settings['canvas_width']} slots, "
             + f"at most {settings['prefix_tokens']} + {settings['suffix_tokens']} tokens of context.",
@@ -172,15 +174,15 @@ def scores_section(evaluation: dict) -> str:
 
 
 def samples_table(tasks: dict) -> str:
-    """The first completions that were drawn, good or bad."""
+    """The first completions of each task, good or bad."""
     rows = []
     for name, task in tasks.items():
         for sample in task["samples"]:
             before = sample["prefix"].rsplit("\n", 1)[-1][-SAMPLE_LINE_CHARACTERS:]
             found = [code(sample["found"].get(system, "")) for system in ("diffusion", "ar")]
             rows.append([TASKS[name], code(before), code(sample["middle"]), *found])
-    header = ["task", "before the cursor", "what stood there", "diffusion", "AR"]
-    return "The first examples drawn, not chosen:\n\n" + markdown(header, rows)
+    header = ["task", "before the cursor", "original text", "diffusion", "AR"]
+    return "The first examples drawn, without selection:\n\n" + markdown(header, rows)
 
 
 def code(text: str) -> str:
@@ -196,18 +198,18 @@ def use_section(chain: list[RunRecord], hardware: str) -> str:
     minutes = sum(run.minutes for run in chain)
     return f"""## Intended use
 
-Short completions at the cursor in JavaScript and TypeScript, and the test and demonstration of a diffusion language
-model that runs inside an edge worker without a GPU. For anything longer, route to a larger model.
+Short completions at the cursor in JavaScript and TypeScript, and testing and demonstrating a diffusion language model
+that runs inside an edge worker without a GPU. For anything longer, route requests to a larger model.
 
 ## Limits
 
-- It is small, and was trained for about {minutes:.0f} minutes on {hardware}. It has the syntax and habits of common
-  code; it does not reason, and it has no knowledge worth asking for.
+- It is small, and was trained for about {minutes:.0f} minutes on {hardware}. It knows the syntax and idioms of common
+  code. It does not reason, and has almost no factual knowledge.
 - It sees only the context stated above, of one file: no other files, no types, no documentation.
-- It follows no instructions, and it knows natural language only from comments and documentation in English.
-- Other programming languages were not in its data.
-- What it writes may be wrong, insecure, or close to code it was trained on. Review it as you would any suggestion.
-- Its confidence is calibrated on nothing but its training loss; the thresholds are choices, not guarantees."""
+- It does not follow instructions, and knows natural language only from comments and documentation in English.
+- Other programming languages were not in its training data.
+- Its completions may be wrong, insecure, or close to code it was trained on. Review them like any suggestion.
+- Its confidence is not calibrated beyond the training loss. The thresholds are choices, not guarantees."""
 
 
 def reproduce_section(name: str, chain: list[RunRecord], settings: dict, hardware: str) -> str:
@@ -224,8 +226,8 @@ def reproduce_section(name: str, chain: list[RunRecord], settings: dict, hardwar
         + f"--hardware '{hardware}' --out models/{name}/README.md",
     ]
     return (
-        "## How to reproduce\n\nWith Python 3.11 and `training/requirements.txt`, from the root of the repository. Runs "
-        + "follow the clock, so another machine sees another number of tokens.\n\n```sh\n"
+        "## How to reproduce\n\nWith Python 3.11 and `training/requirements.txt`, from the root of the repository. "
+        + "Runs are limited by time, so another machine processes another number of tokens.\n\n```sh\n"
         + "\n".join(commands)
         + "\n```"
     )
@@ -249,9 +251,9 @@ def model_card(
     sections = [
         front_matter(manifest["name"]),
         f"# Quicksilver {manifest['name']}",
-        "A masked diffusion language model for code: it fills the place at the cursor in a few denoising steps, from "
-        + "what stands left and right of it. Made by `training/export/model_card.py`; every number comes from the files of the "
-        + "run and of the evaluation.",
+        "A masked diffusion language model for code: it completes the text at the cursor in a few denoising steps, "
+        + "from the text on both sides. Generated by `training/export/model_card.py`; every number comes from the files "
+        + "of the run and of the evaluation.",
         model_section(config, manifest),
         data_section(statistics, licences, sum(record.tokens for record in chain)),
         compute_section(chain, hardware),
@@ -269,7 +271,7 @@ def thresholds_sections(sweep: dict) -> list[str]:
     return [
         "## Thresholds and self-correction",
         f"Rest of the line on the {settings['split']} packages, {settings['examples']} examples. "
-        + "For the second table wrong tokens were planted in canvases that were right otherwise.",
+        + "For the second table, wrong tokens were planted in canvases that were right otherwise.",
         sweep_table(sweep["sweep"]),
         repair_table(sweep["repair"]),
     ]

@@ -1,15 +1,15 @@
-"""Writes one denoising step as ONNX, for measurements against other engines (bench/peers).
+"""Writes one denoising step as ONNX, to compare the speed with other engines (bench/peers).
 
     python -m training.export.onnx_step --model models/nano --out build/onnx
 
-The graph is a canvas of 32 slots behind a prefix whose keys and values are constants of the graph, as a cache gives them:
-embeddings (slots, hidden) in, logits (slots, vocabulary) out. Weights are those of the model; `--linear` says how its
-linear layers and its head are computed: f32 (MatMul), int8 (DynamicQuantizeMatMul: 8-bit weights, a scale an output;
+The graph is a canvas of 32 slots after a prefix whose keys and values are constants of the graph, as if from a KV
+cache: embeddings (slots, hidden) in, logits (slots, vocabulary) out. It has the weights of the model. `--linear` says
+how linear layers and head are computed: f32 (MatMul), int8 (DynamicQuantizeMatMul: 8-bit weights, one scale per output;
 activations quantized in the graph), int4 (MatMulNBits: 4-bit weights in groups of 32, activations quantized to 8 bits
-inside; the head stays int8). Attention is float32, which these engines have no quantized form of.
+inside; the head stays int8). Attention is float32, because these engines have no quantized attention.
 
-Beside the steps stand matrix products of the same kinds, matmul-LINEAR-N-K-ROWS.onnx: PRODUCTS of them a run, so that
-what a run costs besides does not count.
+It also writes matrix products of the same kinds, matmul-LINEAR-N-K-ROWS.onnx, with PRODUCTS of them in a graph, so that
+the overhead of a run does not count.
 """
 
 import argparse
@@ -82,7 +82,7 @@ class Graph:
         return self.add("Mul", self.add("Div", x, root), self.constant(weight.detach().numpy()))
 
     def rotate(self, x: str, cos: str, sin: str) -> str:
-        """x (heads, rows, d) turned; cos and sin (rows, d/2)."""
+        """RoPE of x (heads, rows, d); cos and sin (rows, d/2)."""
         half = int(numpy_helper.to_array(self.constants[int(cos[1:])]).shape[-1])
         axis, middle, end = (self.constant(np.array([i])) for i in (-1, half, 2 * half))
         first = self.add("Slice", x, self.constant(np.array([0])), middle, axis)
@@ -96,7 +96,7 @@ class Graph:
 
 @torch.no_grad()
 def step_graph(model: Denoiser, prefix: list[tuple[torch.Tensor, torch.Tensor]], slots: int, kind: Linear):
-    """The graph of a step behind `prefix`: keys (rotated) and values of each layer, (kv_heads, tokens, d)."""
+    """The graph of a step after `prefix`: keys (rotated) and values of each layer, (kv_heads, tokens, d)."""
     config, graph = model.config, Graph()
     heads, kv_heads, d, eps = (
         config.num_attention_heads,

@@ -1,10 +1,11 @@
-"""Writes what the service runs: quantized weights, config, manifest; prints the error of every tensor.
+"""Writes a model of the service: quantized weights, config, manifest. Prints the error of every tensor.
 
-    python -m training.export.weights --checkpoint training/.runs/nano/last.pt --out models/nano --keep training/checkpoints/nano.pt
+    python -m training.export.weights --checkpoint training/.runs/nano/last.pt --out models/nano \\
+        --keep training/checkpoints/nano.pt
 
 Names and layouts follow compressed-tensors (`pack-quantized`): *.weight_packed int32 with eight 4-bit values a word,
-*.weight_scale bfloat16 for each group of 32 inputs, *.weight_shape; the embedding is int8 with one scale a row. The
-tensors stand in the order in which a stream of them is needed: embedding, layer by layer, final norm.
+*.weight_scale bfloat16 for each group of 32 inputs, *.weight_shape; the embedding is int8 with one scale per row. The
+tensors are in the order in which the service needs them while it streams the file: embedding, layers, final norm.
 """
 
 import argparse
@@ -59,7 +60,8 @@ QUANTIZATION_CONFIG = {
 
 
 def quantized_tensors(model: Denoiser) -> tuple[dict[str, Tensor], list[tuple[str, float, float]]]:
-    """Tensors of the file in their order, and for each weight its relative root-mean-square and largest error."""
+    """Tensors in the order of the file, and for each weight its relative root-mean-square error and its largest
+    error."""
     tensors: dict[str, Tensor] = {}
     errors = []
 
@@ -111,7 +113,7 @@ def write_safetensors(path: Path, tensors: dict[str, Tensor]) -> None:
 
 
 def read_quantized(folder: Path) -> Denoiser:
-    """The shipped model as PyTorch runs it: the weights of the file, and activations quantized as in the service."""
+    """The exported model in PyTorch: the weights of the file, and activations quantized as in the service."""
     config = DenoiserConfig.from_json(json.loads((folder / "config.json").read_text()))
     tensors = load_file(folder / "model.safetensors")
     state: dict[str, Tensor] = {}
@@ -133,7 +135,7 @@ def read_quantized(folder: Path) -> Denoiser:
 
 
 def write_manifest(folder: Path) -> None:
-    """Sizes and SHA-256 of the files, when the model was made (Unix seconds), and the languages of its corpus."""
+    """Sizes and SHA-256 of the files, the time of the export (Unix seconds), and the languages of its corpus."""
     manifest = {
         "name": folder.name,
         "created": int(time.time()),
@@ -149,7 +151,7 @@ def describe(path: Path) -> dict:
 
 
 def export(checkpoint: Path, folder: Path, settings: dict) -> None:
-    """settings replace fields of the denoiser's config: thresholds and context lengths are chosen after training."""
+    """`settings` replace fields of the denoiser's config: thresholds and context lengths are chosen after training."""
     from training.pretrain.train import load_denoiser
 
     model = load_denoiser(checkpoint)
@@ -166,13 +168,13 @@ def export(checkpoint: Path, folder: Path, settings: dict) -> None:
 
 
 def keep(checkpoint: Path, kept: Path) -> None:
-    """A checkpoint without its optimizers, small enough for the repository, and beside it the records of the runs that
-    made it; `training.pretrain.train --init` begins with it."""
+    """Writes a checkpoint without optimizer states, small enough for the repository, and a JSON file with the records
+    of its runs. `training.pretrain.train --init` starts from it."""
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     del state["optimizers"]
     state["model"] = {name: tensor.bfloat16() for name, tensor in state["model"].items()}
     kept.parent.mkdir(parents=True, exist_ok=True)
-    chain = run_chain(checkpoint.parent)  # before it is overwritten: the run may have begun with the same file
+    chain = run_chain(checkpoint.parent)  # read before the file is overwritten: the run may have started from it
     torch.save(state, kept)
     write_records(kept.with_suffix(".json"), chain)
 

@@ -45,13 +45,13 @@ class DenoiserConfig:
     qk_norm: bool = True  # Qwen3 norms queries and keys of each head, Llama does not
     max_position_embeddings: int = 640  # prefix and output: little more than a training window of 512 has
     # the `diffusion` block
-    # Shifted: the row of a token predicts the slot after it, as a language model does, so the canvas has the last known
-    # token as its first row. Not shifted: the row of a slot predicts that slot.
+    # Shifted: the row of a token predicts the slot after it, as in a language model, so the first row of the canvas is
+    # the last known token. Not shifted: the row of a slot predicts that slot.
     shifted: bool = False
     suffix_order: str = "backward"  # backward: the suffix stream is read from its end | forward: from the cursor on
     canvas_slots: int = 32
-    canvas_widths: tuple[int, ...] = (2, 4, 8, 16, 32)  # those that the service may open
-    prefix_tokens: int = 256  # together well inside a training window, so that a middle of any length is still possible
+    canvas_widths: tuple[int, ...] = (2, 4, 8, 16, 32)  # widths that the service may open
+    prefix_tokens: int = 256  # with suffix_tokens well below a training window, so that it has room for a middle
     suffix_tokens: int = 128
     reveal_threshold: float = 0.5
     edit_threshold: float = 0.8
@@ -134,15 +134,15 @@ DENOISERS = {
 
 @dataclass
 class TrainConfig:
-    """One training run. Units are in the names or beside them."""
+    """One training run. Units are in the names or in the comments."""
 
     model: str = "nano"
-    shape: str = ""  # departures from it, as name=value,name=value
+    shape: str = ""  # changes to its shape, as name=value,name=value
     tokenizer: str = "models/nano/tokenizer.json"
     run: str = "training/.runs/nano"  # folder of checkpoints, metrics and curves
     init: str = ""  # a checkpoint to take the weights from (a new schedule starts)
     minutes: float = 75.0  # training time on the clock, validation not counted
-    clock: str = "wall"  # wall | cpu: CPU time of a process, for a machine that does other work beside
+    clock: str = "wall"  # wall | cpu: CPU time of a process, for a machine that also does other work
     seed: int = 1
     device: str = "auto"  # cpu | cuda | auto
     processes: int = 2  # data-parallel processes, one thread each: on a CPU two of them beat two threads in one
@@ -151,18 +151,18 @@ class TrainConfig:
     batch_windows: int = 2  # of each process
     window_tokens: int = 512
     window_slots: int = 512  # canvas slots a window: 512 / width canvases
-    # Drawn uniformly for each batch. Middles are short: three of four slots of a canvas of 32 lie behind the end and
+    # Drawn uniformly for each batch. Middles are short: three of four slots of a canvas of 32 are after the end and
     # teach nothing but the length, so narrow canvases teach more for the same work.
     canvas_widths: tuple[int, ...] = (2, 2, 2, 4, 4, 8, 16, 32)
     ar_share: float = 0.3  # first share of the run that trains the prefix stream alone
     qat_share: float = 0.15  # last share of the run with weights and activations fake-quantized
-    # Last share of the run in which narrow canvases learn what they will believe (distill.py): a pass for each slot
+    # Last share of the run in which narrow canvases learn soft targets (distill.py): a pass for each slot
     distill_share: float = 1.0
     distill_widest: int = 4
 
     # A shifted denoiser (cursor_windows.py) only; window_tokens is its prefix stream
     suffix_window_tokens: int = 96
-    base_share: float = 0.0  # of the next-token loss: against the base's distribution instead of the text
+    base_share: float = 0.0  # of the next-token loss: the target is the base model's distribution instead of the text
     prefix_loss_share: float = 0.6  # positions of the prefix stream whose loss is taken
     canvas_loss_weight: float = 1.0
 
@@ -176,7 +176,7 @@ class TrainConfig:
 
     prefix_loss_weight: float = 0.5
     suffix_loss_weight: float = 0.25
-    all_mask_share: float = 0.5  # canvases that are nothing but noise
+    all_mask_share: float = 0.5  # canvases that are all masks
     corrupt_share: float = 0.7  # of the other canvases: those with wrong visible tokens
     corrupt_rate: float = 0.5  # largest share of visible tokens replaced
     own_step_share: float = 0.35  # batches whose canvases first take a denoising step of their own, mistakes included

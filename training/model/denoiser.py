@@ -4,10 +4,10 @@
     suffix stream   <|suffix|> sS … s1        position −i: the suffix read backwards is a causal stream as well
     canvas          c0 … c(B−1)               sees both streams whole and every slot
 
-So one function, `context`, serves both context streams; it never sees the canvas, which makes its keys and values
-exact for every denoising step. A slot asks the prefix and the canvas with its query rotated to position P+1+j, and the
-suffix with the same query rotated to −S+(j−B), S being the number of suffix tokens: the distance to either side is
-known, the length of the missing middle is not.
+So one function, `context`, computes both context streams. They never see the canvas, so their keys and values are exact
+for every denoising step. A slot attends to the prefix and the canvas with its query rotated to position P+1+j, and to
+the suffix with the same query rotated to −S+(j−B), where S is the number of suffix tokens: the distance to either side
+is known, the length of the missing middle is not.
 
 Layer: Qwen3 (RMSNorm, grouped-query attention with QK-norm, RoPE, SwiGLU, tied embeddings, no biases, no time input;
 MDLM, arXiv 2406.07524, shows that masked diffusion needs none).
@@ -25,8 +25,8 @@ from training.model.quantized_attention import attend_causal_quantized, quantize
 
 KeysValues = tuple[Tensor, Tensor]  # each (batch, kv_heads, tokens, head_dim), keys rotated
 
-# Attention of the canvases of a window: (q at the prefix, q at the suffix, k, v, prefix state, suffix state) → mixed
-# values. q and the result (batch, canvases, heads, slots, d), k and v (batch, canvases, kv_heads, slots, d).
+# Attention of the canvases of a window: (q for the prefix, q for the suffix, k, v, prefix state, suffix state) →
+# output. q and the output (batch, canvases, heads, slots, d), k and v (batch, canvases, kv_heads, slots, d).
 Attend = Callable[[Tensor, Tensor, Tensor, Tensor, KeysValues, KeysValues], Tensor]
 
 
@@ -113,7 +113,7 @@ class Denoiser(nn.Module):
     def __init__(self, config: DenoiserConfig):
         super().__init__()
         self.config = config
-        # attention in the integers of the service; not for training: it has no gradient
+        # attention in the integer arithmetic of the service; not for training: it has no gradient
         self.quantize_attention = False
         self.embed_tokens = QuantizableEmbedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
@@ -126,7 +126,7 @@ class Denoiser(nn.Module):
                 nn.init.normal_(parameter, std=scale) if scale else nn.init.zeros_(parameter)
 
     def _embed(self, tokens: Tensor) -> Tensor:
-        """Embeddings in the type of autocast, so that the residual stream is as narrow as the products around it."""
+        """Embeddings in the type of autocast, so that the residual stream has the same type as the matrix products."""
         x = self.embed_tokens(tokens)
         device = x.device.type
         return x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
@@ -136,10 +136,10 @@ class Denoiser(nn.Module):
     ) -> tuple[Tensor, list[KeysValues]]:
         """One causal pass over a context stream.
 
-        tokens (batch, n); sign (batch,) +1 for streams that read forwards, −1 for suffix streams given in reading order
-        from <|suffix|> backwards; cached: keys and values of the tokens before. Returns the normed hidden states
-        (batch, n, hidden) and, layer by layer, keys and values of the n new tokens appended to the cached ones. A trace
-        receives the residual stream behind each layer.
+        tokens (batch, n); sign (batch,) +1 for streams that are read forwards, −1 for suffix streams, given in reading
+        order from <|suffix|> backwards; cached: keys and values of the earlier tokens. Returns the normed hidden states
+        (batch, n, hidden) and, for each layer, keys and values of the n new tokens appended to the cached ones. The
+        residual stream after each layer is appended to `trace`.
         """
         n = tokens.shape[1]
         past = cached[0][0].shape[2] if cached else 0
@@ -176,17 +176,17 @@ class Denoiser(nn.Module):
     ) -> Tensor:
         """One denoising pass over several canvases that share a window.
 
-        tokens, alive (batch, canvases, slots): a slot that is not alive (dropped behind <|eom|>) is seen by nobody;
-        prefix, suffix: states of `context` over the whole window; prefix_seen, suffix_seen (batch, canvases): how many
-        tokens of each stream a canvas sees, the marker included (0: none of it); width: B, where fewer slots than that
-        are left of the canvas. Returns normed hidden states (batch, canvases, slots, hidden).
+        tokens, alive (batch, canvases, slots): a slot that is not alive (dropped after <|eom|>) is masked for all
+        others; prefix, suffix: states of `context` over the whole window; prefix_seen, suffix_seen (batch, canvases):
+        how many tokens of each stream a canvas sees, the marker included (0: nothing of the stream); width: B, if the
+        canvas has fewer slots left than that. Returns normed hidden states (batch, canvases, slots, hidden).
         """
         seen = (prefix_seen, suffix_seen, alive, prefix[0][0].shape[2], suffix[0][0].shape[2])
         attend = (quantized_attention if self.quantize_attention else attention or dense_attention)(*seen)
         slots = tokens.shape[2]
         slot = torch.arange(slots, device=tokens.device)
         after_prefix = prefix_seen[..., None] + slot  # (batch, canvases, slots): P + 1 + j
-        # −S + (j − B) where the suffix stream reads backwards, j − B where it begins at the cursor
+        # −S + (j − B) if the suffix stream is read backwards, j − B if it starts at the cursor
         nearest = 0 if self.config.suffix_order == "forward" else 1 - suffix_seen[..., None]
         before_suffix = nearest + (slot - (width or slots)).expand(*alive.shape)
         head_dim, theta = self.config.head_dim, self.config.rope_theta
@@ -208,11 +208,11 @@ class Denoiser(nn.Module):
 
 
 def attend_causal(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """q (batch, heads, n, d) are the last n of the tokens in k, v (batch, kv_heads, tokens, d) → (batch, heads, n, d)."""
+    """q (batch, heads, n, d) for the last n tokens of k, v (batch, kv_heads, tokens, d) → (batch, heads, n, d)."""
     n, tokens = q.shape[2], k.shape[2]
     if (q.is_cuda or not torch.is_grad_enabled()) and n == tokens:
         return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
-    # on a CPU plain products are twice as fast as the backward pass of the fused kernel
+    # on a CPU the backward pass of plain products is twice as fast as that of the fused kernel
     group = q.shape[1] // k.shape[1]
     q = q * q.shape[-1] ** -0.5
     scores = (q.unflatten(1, (-1, group)).flatten(2, 3) @ k.transpose(-1, -2)).unflatten(2, (group, n))
@@ -242,8 +242,8 @@ def dense_attention(prefix_seen: Tensor, suffix_seen: Tensor, alive: Tensor, n_p
         def shaped(scores: Tensor) -> Tensor:  # (batch, kv_heads, canvases, group, slots, keys)
             return scores.unflatten(2, (canvases, group, slots))
 
-        # the product has rounded the scores to its own type already: softmax sums in float32 whatever it reads, and
-        # reading it narrow halves the memory traffic, which is what this function's time goes into
+        # The product has already rounded the scores to its own type, and softmax sums in float32 for any input type.
+        # Reading the narrow type halves the memory traffic, which takes most of the time of this function.
         q_prefix, q_suffix = q_prefix * d**-0.5, q_suffix * d**-0.5
         own_q = q_prefix.unflatten(2, (kv_heads, group)).flatten(3, 4)  # (batch, canvases, kv_heads, group · slots, d)
         own = (own_q @ k.transpose(-1, -2)).transpose(1, 2).unflatten(3, (group, slots))
@@ -262,7 +262,7 @@ def dense_attention(prefix_seen: Tensor, suffix_seen: Tensor, alive: Tensor, n_p
 def block_attention(prefix_seen: Tensor, suffix_seen: Tensor, alive: Tensor, n_prefix: int, n_suffix: int) -> Attend:
     """The same with `flex_attention` and a block mask, for GPUs.
 
-    Both rotations go through one kernel: queries are [q at the prefix | q at the suffix] (2d wide), prefix and canvas
+    One kernel computes both rotations: queries are [q for the prefix | q for the suffix] (2d wide), prefix and canvas
     keys are [k | 0], suffix keys [0 | k], so that each score is the product with the right rotation.
     """
     from torch.nn.attention.flex_attention import create_block_mask, flex_attention

@@ -18,8 +18,8 @@ ACTIVATION_MAX = 127
 def quantize_groups(weight: Tensor) -> tuple[Tensor, Tensor]:
     """weight (n, k) → integers −8…7 (n, k) and bfloat16-valued scales (n, k/32), as llama.cpp's Q4_0 has them.
 
-    The largest weight of a group, by its magnitude, becomes −8: the sign of the scale is that of −weight. So weights that
-    were read from a quantized file stay what they are. Searching for a better scale gained nothing on SmolLM2 (LOG.md).
+    The weight with the largest magnitude of a group becomes −8: the scale has the opposite sign. So weights from a
+    quantized file are reproduced exactly. A search for better scales gained nothing on SmolLM2 (LOG.md).
     """
     groups = weight.float().unflatten(1, (-1, GROUP))
     scale = (groups.gather(2, groups.abs().argmax(dim=2, keepdim=True)) / -8).bfloat16().float()
@@ -47,8 +47,7 @@ def fake_quantize_rows(weight: Tensor) -> Tensor:
 
 
 def fake_quantize_activations(x: Tensor, largest: int = ACTIVATION_MAX) -> Tensor:
-    """Each row of the last axis as the row quantizers of the kernels have it: round to nearest even of
-    x · largest/absmax."""
+    """Each row of the last axis, quantized as by the kernels: x · largest/absmax, rounded to nearest even."""
     wide = x.float()
     absmax = wide.abs().amax(dim=-1, keepdim=True)
     inverse = torch.where(absmax > 0, largest / absmax, 0)
@@ -61,7 +60,7 @@ def straight_through(x: Tensor, quantized: Tensor) -> Tensor:
 
 
 class QuantizableLinear(nn.Linear):
-    """A linear layer without bias that can act as its 4-bit self; see set_quantized."""
+    """A linear layer without bias that can compute with its 4-bit weights; see set_quantized."""
 
     def __init__(self, inputs: int, outputs: int):
         super().__init__(inputs, outputs, bias=False)
@@ -96,8 +95,8 @@ class QuantizableEmbedding(nn.Module):
 
 
 def set_quantized(model: nn.Module, weights: bool, activations: bool) -> None:
-    """Switches every linear layer and the embedding between float arithmetic and that of the runtime. Weights that
-    were read from a quantized file are what they are: there only the activations are to be quantized."""
+    """Switches every linear layer and the embedding between float arithmetic and that of the runtime. For weights that
+    were read from a quantized file, only the activations need to be quantized."""
     for module in model.modules():
         if isinstance(module, QuantizableLinear | QuantizableEmbedding):
             module.quantize_weights, module.quantize_activations = weights, activations

@@ -1,9 +1,9 @@
-"""Attention as the kernels compute it (assembly/quantized/attention.ts), for the reference: queries and keys of 7 bits, values of
-8, one scale a head and token; softmax weights of 7 bits, one scale a query and block of 32 tokens.
+"""Attention as the kernels compute it (assembly/quantized/attention.ts), for the reference: queries and keys in 7 bits,
+values in 8, one scale per head and token; softmax weights in 7 bits, one scale per query and block of 32 tokens.
 
-A value's scale goes into its weight. The weights of a block are scaled so that those of tokens 4i + j, for each j
-apart, come to at most 124: their products with values then add up in 16 bits. Blocks are counted from the beginning of
-the suffix stream, and from that of the prefix stream, behind which the canvas lies.
+The scale of a value is multiplied into its weight. The weights of a block are scaled so that, for each j, those of the
+tokens 4i + j add up to at most 124: the sums of their products with values then fit 16 bits. Blocks are counted from
+the start of the suffix stream, and from the start of the prefix stream, which the canvas follows.
 """
 
 import torch
@@ -16,11 +16,11 @@ QUERY_MAX = KEY_MAX = 63
 VALUE_MAX = 127
 TOKEN_BLOCK = 32
 LARGEST_WEIGHT_SUM = 124
-SMALLEST = 1e-30  # below it a sum of weights counts as nothing
+SMALLEST = 1e-30  # a sum of weights below it counts as zero
 
 
 def quantize_weights(powers: Tensor, values: Tensor) -> Tensor:
-    """Weights (…, queries, tokens) of values (…, tokens, d) → what they are as multiples of the block's scale."""
+    """Weights (…, queries, tokens) of values (…, tokens, d) → the same, rounded to multiples of the block's scale."""
     tokens = powers.shape[-1]
     scales = values.abs().amax(dim=-1)[..., None, :] / VALUE_MAX
     blocks = F.pad(powers * scales, (0, -tokens % TOKEN_BLOCK)).unflatten(-1, (-1, TOKEN_BLOCK // 4, 4))
@@ -51,7 +51,7 @@ def attend_causal_quantized(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def quantized_attention(prefix_seen: Tensor, suffix_seen: Tensor, alive: Tensor, n_prefix: int, n_suffix: int):
-    """As `dense_attention`. Exact where every canvas sees its whole window's prefix; where it sees less, its own slots
+    """As `dense_attention`. Exact if every canvas sees the whole prefix of its window; if it sees less, its own slots
     share blocks with other tokens than in the service."""
 
     def beyond(seen: Tensor, count: int) -> Tensor:  # (batch, 1, 1, canvases, 1, count)

@@ -2,14 +2,14 @@
 
     python -m training.model.tokenizer --vocab 4096 --out models/nano/tokenizer.json
     python -m training.model.tokenizer --vocab 8192 --out training/.data/tokenizer-8192.json
-    python -m training.model.tokenizer --evaluate models/nano/tokenizer.json     bytes per token only
+    python -m training.model.tokenizer --evaluate models/nano/tokenizer.json     only measure bytes per token
 
 Text is cut into pre-tokens (PATTERN), pre-tokens into bytes, and bytes are merged (Sennrich et al., arXiv 1508.07909;
 on bytes as in GPT-2). All 256 bytes are in the vocabulary, so every text can be written and is read back exactly.
 
-Special tokens in a text are text. `Tokenizer.from_file` does not know that: set `encode_special_tokens = True` and pass
-`add_special_tokens=False` for anything that a user or a corpus has written, as `load_tokenizer` and `encode` do here.
-Special tokens are then put in by id (`token_to_id`) around the encoded pieces.
+Special tokens in a text are plain text. That is not the default of `Tokenizer.from_file`: for text from a user or a
+corpus, set `encode_special_tokens = True` and pass `add_special_tokens=False`, as `load_tokenizer` and `encode` do
+here. Special tokens are then added by id (`token_to_id`) around the encoded pieces.
 """
 
 import argparse
@@ -25,17 +25,17 @@ from training.corpus.documents import Document, load_documents
 # Ids 0 to 5. Code finds them by content, never by number.
 SPECIAL_TOKENS = ("<|pad|>", "<|mask|>", "<|eom|>", "<|prefix|>", "<|suffix|>", "<|endoftext|>")
 
-# One pre-token is, in this order:
+# The alternatives for one pre-token, in this order:
 #   a line end with the indentation of the next line    so that the layout of code costs one token a line
 #   a word, with the space before it                    identifiers are [\p{L}\p{M}_$]; \p{M} keeps combining marks
 #   up to three digits                                  never with a space: numbers look the same everywhere
 #   punctuation, with the space before it               ` => {`, `);`
 #   white space inside a line up to its end             trailing white space in one piece
-#   one character of white space                        the rest of a run, but for the space that the next word takes
-# `\s` is avoided: it means other characters in JavaScript (U+FEFF) than in Oniguruma (U+0085). White space is the six
-# characters that are spelt out; what is no white space, letter, mark or digit is punctuation. So the alternatives cover
-# every character, and a JavaScript RegExp with the flag `u` cuts every text in the same way. (But for characters that
-# are newer than the Unicode tables of one of the engines, which takes them for punctuation; nothing is lost by that.)
+#   one character of white space                        the rest of a run, except the space that the next word takes
+# `\s` is avoided: it matches other characters in JavaScript (U+FEFF) than in Oniguruma (U+0085). White space is the six
+# characters that are spelled out; everything except white space, letters, marks and digits is punctuation. So the
+# alternatives cover every character, and a JavaScript RegExp with the flag `u` cuts every text in the same way. (Except
+# for characters newer than the Unicode tables of one engine, which treats them as punctuation; no text is lost.)
 PATTERN = (
     r"\n[ \t]*"
     r"| ?[\p{L}\p{M}_$]+"
@@ -46,7 +46,7 @@ PATTERN = (
 )
 
 SAMPLE_BYTES = 25_000_000  # of train; more changes few merges and takes longer
-MIN_FREQUENCY = 2  # a pair that occurs once is no pattern
+MIN_FREQUENCY = 2  # a pair that occurs once is not worth a token
 
 
 def new_tokenizer() -> Tokenizer:
@@ -88,7 +88,7 @@ def load_tokenizer(path: Path) -> Tokenizer:
 
 
 def encode(tokenizer: Tokenizer, text: str) -> list[int]:
-    """Ids of a text, without any special token whatever the text says."""
+    """Ids of a text, never a special token."""
     return tokenizer.encode(text, add_special_tokens=False).ids
 
 

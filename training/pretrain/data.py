@@ -18,7 +18,7 @@ from training.pretrain.windows import Window, WindowSampler, canvas_targets
 
 
 def texts_by_package(split: Split, languages: Collection[Language] | None = None) -> list[list[str]]:
-    """The texts of each package of a split, in manifest order; of all languages, or of `languages` alone.
+    """The texts of each package of a split, in manifest order; of all languages, or only of `languages`.
 
     Packages without such a text are left out.
     """

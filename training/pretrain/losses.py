@@ -1,11 +1,11 @@
-"""One training pass: every token of a window teaches both context streams, every slot of its canvases the denoiser.
+"""The losses of one training pass: both context streams at every token of a window, its canvases at every slot.
 
 1. context pass: the prefix stream and the reversed suffix stream of each window, stacked in one causal batch
 2. next-token loss on the prefix stream, previous-token loss on the suffix stream
-3. noise: masks, and wrong visible tokens, some of them what the prefix stream just guessed; for a share of the batches
-   the canvas then takes one denoising step, and what it got wrong is the noise that is learned from
-4. canvas pass over the states of 1, loss on every living slot, all of them to be predicted clean (or, those that wait
-   for others, as they will be believed to be: distill.py)
+3. noise: masks, and wrong visible tokens, some of them wrong guesses of the prefix stream in 2; for a share of the
+   batches the canvas then takes one denoising step of its own, mistakes included
+4. canvas pass over the states of 1; loss on every slot that exists, with the clean token as target (or a soft target
+   from the teacher: distill.py)
 """
 
 from collections.abc import Callable
@@ -22,8 +22,8 @@ from training.pretrain.noise import add_noise, mask_rate, reveal_own
 
 @dataclass
 class Batch:
-    """window (batch, tokens); horizon (batch,); x0 (batch, canvases, slots); prefix_seen, suffix_seen (batch, canvases).
-    All int64."""
+    """window (batch, tokens); horizon (batch,); x0 (batch, canvases, slots); prefix_seen, suffix_seen (batch,
+    canvases). All int64."""
 
     window: Tensor
     horizon: Tensor
@@ -42,8 +42,8 @@ def prefix_streams(window: Tensor, special: SpecialTokens) -> tuple[Tensor, Tens
 
 
 def context_streams(window: Tensor, horizon: Tensor, special: SpecialTokens) -> tuple[Tensor, Tensor]:
-    """Tokens (2·batch, n+1) of the prefix streams of windows (batch, n), then of the suffix streams, which read backwards
-    from the horizons (batch,) and are filled up with <|pad|>; and the signs of all."""
+    """Tokens (2·batch, n+1) of the prefix streams of windows (batch, n), then of the suffix streams, which are read
+    backwards from the horizons (batch,) and padded with <|pad|>; and the signs of all of them."""
     prefix, sign = prefix_streams(window, special)
     index = horizon[:, None] - 1 - torch.arange(window.shape[1], device=window.device)
     backwards = torch.where(index >= 0, window.gather(1, index.clamp(min=0)), special.pad)
@@ -53,8 +53,8 @@ def context_streams(window: Tensor, horizon: Tensor, special: SpecialTokens) -> 
 def token_losses(logits: Tensor, targets: Tensor) -> Tensor:
     """Cross-entropy of logits (…, vocabulary) against targets (…), in nats, float32, shaped like targets.
 
-    Outside autocast, which would widen the logits first: on a CPU the widening costs four times the loss itself. The
-    kernels sum in float32 all the same; a GPU's compiler fuses the widening away.
+    Autocast is off, because it would convert the logits to float32 first: on a CPU the conversion costs four times as
+    much as the loss itself. The kernels sum in float32 in any case; a GPU's compiler fuses the conversion.
     """
     with torch.autocast(logits.device.type, enabled=False):
         logits = logits.float() if logits.is_cuda else logits
@@ -62,10 +62,10 @@ def token_losses(logits: Tensor, targets: Tensor) -> Tensor:
     return flat.view_as(targets).float()
 
 
-def belief_losses(logits: Tensor, beliefs: Tensor) -> Tensor:
+def soft_target_losses(logits: Tensor, targets: Tensor) -> Tensor:
     """Cross-entropy of logits (n, vocabulary) against probabilities (n, vocabulary), in nats, float32: (n,)."""
     with torch.autocast(logits.device.type, enabled=False):
-        return F.cross_entropy(logits.float(), beliefs.float(), reduction="none")
+        return F.cross_entropy(logits.float(), targets.float(), reduction="none")
 
 
 def ar_loss(model: Denoiser, window: Tensor, special: SpecialTokens) -> Tensor:
@@ -75,15 +75,15 @@ def ar_loss(model: Denoiser, window: Tensor, special: SpecialTokens) -> Tensor:
     return token_losses(model.logits(hidden), window).mean()
 
 
-# (model, batch, noisy, logits of noisy, states, special) → the slots that get beliefs as targets, and those beliefs.
+# (model, batch, noisy, logits of noisy, states, special) → the slots that get soft targets, and those targets.
 Teacher = Callable[..., tuple[Tensor, Tensor]]
 
 
 def three_stream_losses(
     model: Denoiser, batch: Batch, special: SpecialTokens, config: TrainConfig, teacher: Teacher | None = None
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The loss to minimise, and its parts in nats: prefix, suffix (a token), canvas (a hidden or wrong slot; with a
-    teacher, `taught`, against its beliefs where it has some)."""
+    """The loss to minimise, and its parts in nats: prefix and suffix (per token), canvas (per hidden or wrong slot;
+    with a teacher it is called `taught`, and is against the soft targets where there are some)."""
     rows, n = batch.window.shape
     streams, sign = context_streams(batch.window, batch.horizon, special)
     hidden, states = model.context(streams, sign)
@@ -94,7 +94,7 @@ def three_stream_losses(
     suffix_loss = losses[rows:][targets[rows:] != special.pad].mean()
 
     with torch.no_grad():
-        # the likeliest wrong token at every place of the window, then those of the slots
+        # the most probable wrong token at every position of the window, gathered for the slots
         guesses = logits[:rows].scatter(2, targets[:rows, :, None], -torch.inf).argmax(-1)
         slots = batch.x0.shape[-1]
         place = (batch.prefix_seen[..., None] - 1 + torch.arange(slots, device=guesses.device)).clamp(max=n - 1)
@@ -116,8 +116,8 @@ def three_stream_losses(
     logits = canvas_logits(model, batch, noisy.xt, noisy.alive, states)
     slot_losses = token_losses(logits, batch.x0)
     if teacher:
-        later, beliefs = teacher(model, batch, noisy, logits.detach(), states, special)
-        slot_losses = slot_losses.masked_scatter(later, belief_losses(logits[later], beliefs))
+        taught, targets = teacher(model, batch, noisy, logits.detach(), states, special)
+        slot_losses = slot_losses.masked_scatter(taught, soft_target_losses(logits[taught], targets))
     to_find = noisy.masked | noisy.wrong
     count = to_find.sum().clamp(min=1)
     canvas_loss = (slot_losses * noisy.alive).sum() / count

@@ -1,10 +1,10 @@
-"""Noise for canvases: masks, and wrong visible tokens that have to be seen through.
+"""Noise for canvases: masks, and wrong visible tokens that the model has to detect.
 
-A denoiser trained on masks alone is sure of its own mistakes. So a share of the visible tokens is replaced by wrong
-ones, and the clean token is the target everywhere (GIDD, arXiv 2503.04482; Seed Diffusion, arXiv 2508.02193). Wrong
-tokens come from three places: what the prefix stream would have written there (the likeliest token that is not the
-right one: the mistakes the model itself would make), other tokens of the window, and any token of the vocabulary.
-`reveal_own` draws them from a fourth place, the canvas itself one step earlier: what the sampler will really meet.
+A denoiser trained on masks alone trusts its own mistakes. So a share of the visible tokens is replaced by wrong ones,
+and the clean token is the target everywhere (GIDD, arXiv 2503.04482; Seed Diffusion, arXiv 2508.02193). Wrong tokens
+have three sources: the prefix stream (its most probable token that is not the right one, a mistake that the model
+itself would make), other tokens of the window, and any token of the vocabulary. `reveal_own` adds a fourth: the canvas
+itself one step earlier, which has the mistakes that the sampler makes.
 """
 
 from dataclasses import dataclass
@@ -15,18 +15,16 @@ from torch import Tensor
 from training.model.config import SpecialTokens
 
 WRONG_FROM_MODEL, WRONG_FROM_WINDOW = 0.45, 0.35  # the rest: uniform over the vocabulary
-REVEAL_MIN, REVEAL_MAX = (
-    0.1,
-    0.9,
-)  # reveal thresholds of the steps that `reveal_own` takes; the lower, the more mistakes
+# reveal thresholds of the steps that `reveal_own` takes; a lower one makes more mistakes
+REVEAL_MIN, REVEAL_MAX = 0.1, 0.9
 
 
 @dataclass
 class Noisy:
     """A noisy canvas. All (batch, canvases, slots).
 
-    xt: input tokens; alive: slots that exist (what lies behind a visible <|eom|> has been dropped); masked: slots that
-    are <|mask|>; wrong: visible slots that were replaced.
+    xt: input tokens; alive: slots that exist (those after a visible <|eom|> are dropped); masked: slots that are
+    <|mask|>; wrong: visible slots whose token was replaced.
     """
 
     xt: Tensor
@@ -47,7 +45,7 @@ def ends_of(tokens: Tensor, special: SpecialTokens) -> Tensor:
 
 
 def behind_first(ends: Tensor) -> Tensor:
-    """Slots that lie behind the first true one of their canvas."""
+    """Slots after the first true one of their canvas."""
     return (ends.int().cumsum(-1) - ends.int()) > 0
 
 
@@ -65,13 +63,13 @@ def add_noise(
     window (batch, tokens)."""
     masked = torch.rand(x0.shape, device=x0.device) < t[..., None]
     padding = x0 == special.pad
-    # <|pad|> is never revealed: behind a masked end all is noise, behind a visible one nothing exists
+    # <|pad|> is never revealed: after a masked end all slots are masks, after a visible one no slot exists
     masked = masked | padding
     alive = ~behind_first(ends_of(x0, special) & ~masked)
 
     rate = torch.rand(t.shape, device=x0.device) * corrupt_rate
     rate = torch.where(torch.rand(t.shape, device=x0.device) < corrupt_share, rate, 0.0)
-    # ends stay right when visible: a wrong end would drop slots whose targets are then lost
+    # a visible end is always right: a wrong one would drop slots, and their targets with them
     wrong = (torch.rand(x0.shape, device=x0.device) < rate[..., None]) & ~masked & ~ends_of(x0, special)
     source = torch.rand(x0.shape, device=x0.device)
     elsewhere = window.gather(1, torch.randint(window.shape[1], x0.flatten(1).shape, device=x0.device)).reshape(
@@ -89,11 +87,11 @@ def add_noise(
 
 
 def reveal_own(noisy: Noisy, x0: Tensor, logits: Tensor, special: SpecialTokens) -> Noisy:
-    """The canvas one denoising step later: masked slots that the model is sure of say what it thinks, right or wrong.
+    """The canvas after one denoising step: masked slots with enough confidence take the model's token, right or wrong.
 
-    logits (batch, canvases, slots, vocabulary) of noisy.xt. Each canvas has a reveal threshold of its own, uniform
-    between REVEAL_MIN and REVEAL_MAX, and reveals at least its surest slot, as the sampler does. Ends are revealed only
-    where they are right: a wrong end would drop slots whose targets are then lost.
+    logits (batch, canvases, slots, vocabulary) of noisy.xt. Each canvas has its own reveal threshold, uniform between
+    REVEAL_MIN and REVEAL_MAX, and reveals at least its most confident slot, as the sampler does. Only right ends are
+    revealed: a wrong one would drop slots, and their targets with them.
     """
     possible = logits.clone()
     possible[..., [special.mask, special.prefix, special.suffix]] = -torch.inf

@@ -1,7 +1,7 @@
 """Muon for the matrices of the layers, AdamW for embedding and norms.
 
 Muon (Jordan et al., https://kellerjordan.github.io/posts/muon/) orthogonalises the momentum of a matrix by a
-Newton-Schulz iteration; with few tokens to learn from it needs markedly fewer of them than AdamW (training/LOG.md).
+Newton-Schulz iteration. In short runs it needs markedly fewer tokens than AdamW (training/LOG.md).
 """
 
 from torch import nn, optim
@@ -10,7 +10,7 @@ from training.model.config import TrainConfig
 
 
 def build_optimizers(model: nn.Module, config: TrainConfig) -> list[optim.Optimizer]:
-    """One optimizer, or two; every group carries its `peak_lr`, which the schedule scales."""
+    """One optimizer, or two. Every group has a `peak_lr`, which the schedule scales."""
     matrices = [p for name, p in model.named_parameters() if p.dim() == 2 and "embed" not in name]
     embeddings = [p for name, p in model.named_parameters() if "embed" in name]
     norms = [p for p in model.parameters() if p.dim() == 1]

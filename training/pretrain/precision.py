@@ -1,4 +1,4 @@
-"""The type of matrix products in training: bfloat16 where the machine multiplies it, float32 elsewhere."""
+"""The type of matrix products in training: bfloat16 if the hardware multiplies it, float32 otherwise."""
 
 import torch
 

@@ -1,7 +1,7 @@
-"""What is told of a training run, and of those whose weights it began with.
+"""The record of a training run, and of the earlier runs that its weights come from.
 
-A run folder tells it while it is there. A checkpoint that is kept in the repository has the records of all runs behind
-it in a JSON file beside it, `nano.pt` and `nano.json`, so that the model card can count what the weights have cost.
+A record is read from the run folder while that exists. A checkpoint in the repository, such as `nano.pt`, has a JSON
+file beside it, `nano.json`, with the records of all its runs, so that the model card can report the total training.
 """
 
 import json
@@ -32,7 +32,7 @@ class RunRecord:
 
 
 def run_chain(folder: Path) -> list[RunRecord]:
-    """The run, and before it those whose weights it began with, oldest first."""
+    """The run and the earlier ones that its weights come from, oldest first."""
     run = RunRecord.read(folder)
     init = run.config.get("init")
     if not init:
@@ -40,7 +40,7 @@ def run_chain(folder: Path) -> list[RunRecord]:
     kept = Path(init).with_suffix(".json")
     if not kept.exists():
         return [*run_chain(folder.parent / Path(init).parent.name), run]
-    # What the run made may have been kept in the place that it began with.
+    # The run's result may have replaced the checkpoint that it started from.
     return [*takewhile(lambda record: record.folder != run.folder, read_records(kept)), run]
 
 

@@ -1,12 +1,12 @@
 """Trains a denoiser. The same code on a CPU and on a GPU (bf16, compiled; flex attention with a block mask on CUDA).
 
     python -m training.pretrain.train --model nano --minutes 75 --run training/.runs/nano
-    python -m training.pretrain.train --run training/.runs/nano            # goes on where the last checkpoint was made
+    python -m training.pretrain.train --run training/.runs/nano            # resumes from the last checkpoint
     python -m training.pretrain.train --init training/.runs/nano/last.pt --run training/.runs/nano-2 --minutes 60
 
-A run folder holds config.json, metrics.jsonl, curves.png, last.pt (resumable). The schedule follows the clock: the
-share of --minutes that has been trained is the progress, so a run ends when it says it will. Beside other work
-`--clock cpu` keeps the schedule to what the run was given of the machine.
+A run folder holds config.json, metrics.jsonl, curves.png, last.pt (resumable). The schedule follows the clock: progress
+is the share of --minutes that has been used, so the run ends on time. On a machine that does other work, `--clock cpu`
+counts only the CPU time that the run itself gets.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from training.model.tokenizer import load_tokenizer
 from training.pretrain.cursor_losses import CursorValidator, cursor_losses
 from training.pretrain.curves import draw_curves
 from training.pretrain.data import cursor_batches, cursor_validation_batches, training_batches
-from training.pretrain.distill import later_beliefs
+from training.pretrain.distill import teacher_soft_targets
 from training.pretrain.losses import ar_loss, three_stream_losses
 from training.pretrain.optimizer import build_optimizers
 from training.pretrain.precision import narrow_products
@@ -47,7 +47,7 @@ def learning_rate(progress: float, config: TrainConfig) -> float:
 
 
 class Run:
-    """A training run on disk and in memory; with several processes, the share of one of them."""
+    """A training run on disk and in memory; with several processes, that of one of them."""
 
     def __init__(self, config: TrainConfig, rank: int = 0):
         self.config, self.rank = config, rank
@@ -65,7 +65,7 @@ class Run:
         changes = {name: int(value) for name, value in (part.split("=") for part in config.shape.split(",") if part)}
         shape = dataclasses.replace(DENOISERS[config.model], vocab_size=tokenizer.get_vocab_size(), **changes)
         self.model = Denoiser(shape).to(self.device)
-        # the language model that a share of the loss is taken against
+        # the language model whose predictions are the target of a share of the loss
         self.base = load_base_denoiser(tokenizer).to(self.device) if config.base_share else None
         self.optimizers = build_optimizers(self.model, config)
         self.step, self.tokens, self.seconds = 0, 0, 0.0
@@ -84,7 +84,7 @@ class Run:
             self._forget_after(self.step)
 
     def _forget_after(self, step: int) -> None:
-        """Drops metrics of steps that are not in the checkpoint: they will be taken again."""
+        """Drops the metrics of steps after the checkpoint: these steps run again."""
         metrics = self.folder / "metrics.jsonl"
         if metrics.exists():
             lines = metrics.read_text().splitlines(keepends=True)
@@ -109,7 +109,7 @@ class Run:
             file.write(json.dumps(record) + "\n")
 
     def average(self, elapsed: float) -> float:
-        """Averages the gradients over the processes, and the seconds of the step, so that all keep the same clock."""
+        """Averages the gradients and the seconds of the step over the processes, so that all have the same clock."""
         if self.config.processes == 1:
             return elapsed
         gradients = [p.grad for p in self.model.parameters()]
@@ -160,7 +160,7 @@ class Run:
                     parts = {"prefix": loss.detach()}
                 else:
                     taught = progress >= 1 - config.distill_share and batch.x0.shape[-1] <= config.distill_widest
-                    teacher = later_beliefs if taught else None
+                    teacher = teacher_soft_targets if taught else None
                     loss, parts = diffusion(self.model, batch, self.special, config, teacher)
             if not math.isfinite(loss.item()):
                 raise FloatingPointError(f"loss is {loss.item()} at step {self.step}")
@@ -174,14 +174,14 @@ class Run:
                     group["lr"] = group["peak_lr"] * factor
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
-            # counted at the next step's exchange; the first step compiles and is not counted
+            # added at the next step, after averaging over the processes; the first step compiles and is not counted
             elapsed = clock() - started if self.step else 0.0
             self.step += 1
             tokens = (batch.tokens if shifted else batch.window.numel()) * config.processes
             self.tokens += tokens
             if not first:
                 continue
-            if self.step % 10 in (9, 0):  # two in a row: narrow canvases may be taught, wide ones are not
+            if self.step % 10 in (9, 0):  # two in a row, because only batches of narrow canvases may have a teacher
                 rate = tokens / elapsed
                 values = {name: round(value.item(), 4) for name, value in parts.items()}
                 self.log(
@@ -205,7 +205,7 @@ class Run:
 
 
 def initial_weights(path: Path, device: torch.device) -> dict:
-    """Weights to begin with: of a checkpoint, or of a folder with a quantized model."""
+    """Initial weights: of a checkpoint, or of a folder with a quantized model."""
     if path.is_dir():
         from training.export.weights import read_quantized
 
@@ -222,7 +222,7 @@ def load_denoiser(checkpoint: str | Path) -> Denoiser:
 
 
 def parse_config() -> TrainConfig:
-    """Flags are the fields of TrainConfig; in a folder with a run, its own config is the default."""
+    """Flags are the fields of TrainConfig; the config of an existing run is the default."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for field in dataclasses.fields(TrainConfig):
         flag = "--" + field.name.replace("_", "-")

@@ -9,12 +9,12 @@ from training.pretrain.losses import Batch, canvas_losses, context_streams, toke
 from training.pretrain.noise import behind_first, ends_of
 from training.pretrain.precision import narrow_products
 
-WIDTHS = (2, 8, 32)  # the narrowest canvas, which the service opens, to the widest
+WIDTHS = (2, 8, 32)  # from the narrowest canvas, which the service opens, to the widest
 HALF_SEED = 7
 
 
 class Validator:
-    """Nats a token of the two context streams, nats a slot of canvases: all noise, and half of it revealed."""
+    """Nats per token of the two context streams, nats per slot of canvases: all masks, and half of them revealed."""
 
     def __init__(self, config: TrainConfig, special: SpecialTokens, device: torch.device):
         self.special, self.device = special, device
@@ -26,8 +26,8 @@ class Validator:
 
     @torch.no_grad()
     def scores(self, model: Denoiser) -> dict[str, float]:
-        """Losses in nats; `noise_B` and `text_B` for all-mask canvases of B slots (over all slots, and over those before
-        the end only), `half_B` for half-masked ones over the masked slots."""
+        """Losses in nats; `noise_B` and `text_B` for all-mask canvases of B slots (over all slots, and over those
+        before the end only), `half_B` for half-masked ones over the masked slots."""
         sums: dict[str, list[float]] = {}
 
         def add(name: str, losses: torch.Tensor, where: torch.Tensor) -> None:

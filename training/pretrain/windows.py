@@ -1,11 +1,12 @@
 """Training windows: text cut at random characters, tokenized piece by piece, with the spans that canvases will cover.
 
-A window is a run of tokens from consecutive documents of one package, documents being separated by <|endoftext|>. Its
-suffix stream begins at a random place of it, the horizon: were it always the window's end, prefix, middle and suffix
-would always add up to the window, and a canvas would know the length of its middle without having to read.
-Both ends of every span are cuts in the *text*: the pieces around them are tokenized by themselves, as they are when a
-cursor stands in the middle of a word. Each cut inside a word is also one that the context streams have to read over,
-and a prompt has only one of them: so most cuts are moved to where a word begins.
+A window is a run of tokens from consecutive documents of one package, separated by <|endoftext|>. Its suffix stream
+starts at a random token of it, the horizon. If it always started at the end of the window, the lengths of prefix,
+middle and suffix would always add up to the window, and a canvas could infer the length of its middle from them.
+
+Both ends of every span are cuts in the *text*: the pieces on both sides are tokenized separately, as they are when the
+cursor is in the middle of a word. The context streams also contain each cut inside a word, while a prompt has only one,
+so most cuts are moved to the start of a word.
 """
 
 import bisect
@@ -18,31 +19,31 @@ from tokenizers import Tokenizer
 
 from training.model.config import SpecialTokens
 
-# Share of each kind of span: what editors ask for most comes first.
+# Share of each kind of span; the first is the most frequent request of editors.
 SPAN_KINDS = {
     "line_rest": 0.40,  # a random character of a line to its end
-    "line": 0.15,  # one whole line, from its start or from behind its indentation
+    "line": 0.15,  # one whole line, from its start or after its indentation
     "lines": 0.13,  # a random character to the end of one of the next lines
     "random": 0.15,  # any characters
-    "continuation": 0.17,  # no suffix: what comes next, as far as the canvas reaches
+    "continuation": 0.17,  # no suffix: the text that follows, as far as the canvas reaches
 }
-LINES_MAX = 5  # of a "lines" span, beyond the first
+LINES_MAX = 5  # of a "lines" span, after the first
 RANDOM_CHARACTERS_MAX = 160
-CHARACTERS_PER_TOKEN = 5.0  # generous: so many are cut out for a window that its tokens surely suffice
-SPAN_CHARACTERS_PER_TOKEN = 2.6  # careful: spans lie in so much of the text that the window surely covers it
-NEAR_HORIZON_SHARE = 0.35  # windows whose horizon lies in their first half: short prompts
+CHARACTERS_PER_TOKEN = 5.0  # high: enough text is cut for a window to have enough tokens
+SPAN_CHARACTERS_PER_TOKEN = 2.6  # low: spans are drawn from the part of the text that the window covers
+NEAR_HORIZON_SHARE = 0.35  # windows whose horizon is in their first half: short prompts
 HORIZON_MIN = 16  # tokens
-TOKENS_PER_SPAN = 10  # within the horizon; where there is room for fewer spans than canvases, canvases share spans
-CONTINUATION_CANVASES = 4  # of one continuation, which has no end of its own
+TOKENS_PER_SPAN = 10  # within the horizon; if there is room for fewer spans than canvases, canvases share spans
+CONTINUATION_CANVASES = 4  # of one continuation, which has no end token
 INSIDE_WORD_SHARE = 0.35  # cursors that may stand inside a word
 DOCUMENT_START_SHARE = 0.1  # windows that begin at the start of a document
 
 
 @dataclass
 class Window:
-    """tokens (window,) int32; spans (canvases, 2) int32 [start, end) in tokens, what the canvas and those after it have to
-    say; end −1: continuation, no suffix; horizon: the suffix stream starts before this token, and every span ends there
-    at the latest."""
+    """tokens (window,) int32; spans (canvases, 2) int32 [start, end) in tokens: the text that the canvas, and those
+    after it, have to predict; end −1: continuation, no suffix; horizon: the suffix stream starts before this token, and
+    no span ends after it."""
 
     tokens: np.ndarray
     spans: np.ndarray
@@ -50,7 +51,7 @@ class Window:
 
 
 class WindowSampler:
-    """Draws windows from documents, every character of the split being equally likely to be the first one."""
+    """Draws windows from documents. Every character of the split is equally likely to be the first one."""
 
     def __init__(self, packages: list[list[str]], tokenizer: Tokenizer, window_tokens: int):
         self.packages = packages
@@ -137,7 +138,7 @@ class WindowSampler:
     ) -> list[tuple[int, int, int, bool]]:
         """Candidates (text, start, end, continuation) in characters, more than `count` of them."""
         reach = int(horizon * SPAN_CHARACTERS_PER_TOKEN)
-        count += count // 4 + 1  # some will be empty or lie beyond the horizon
+        count += count // 4 + 1  # some will be empty, or after the horizon
         kinds = rng.choices(list(SPAN_KINDS), weights=list(SPAN_KINDS.values()), k=count)
         spans = []
         for kind in kinds:
@@ -173,21 +174,21 @@ def cut_span(rng: random.Random, text: str, character: int, kind: str) -> tuple[
 
 
 def canvas_starts(start: int, end: int, slots: int, texts_end: np.ndarray, window_tokens: int) -> range:
-    """Where the canvases begin that a completion of the span [start, end) of tokens opens one after the other: each
-    behind what those before it have said, the last being the one that ends.
+    """First token of every canvas that a completion of the span [start, end) of tokens opens, one after the other. The
+    last canvas is the one with the end.
 
-    All of them are drawn from, and with equal chances: were short spans drawn from as often as long ones, a canvas would
-    learn that most completions end in it.
+    All canvases of all spans are drawn with equal probability. If spans were drawn first, short ones as often as long
+    ones, a canvas would learn that most completions end in it.
     """
     if end >= 0:
-        return range(start, end + 1, slots)  # of a middle that fills its canvases nothing is left but the end
+        return range(start, end + 1, slots)  # a middle that fills its canvases has one more, with only the end
     behind = texts_end[texts_end >= start]
     last = min([window_tokens - slots, start + (CONTINUATION_CANVASES - 1) * slots, *behind[:1]])
     return range(start, last + 1, slots)
 
 
 def word_start(text: str, character: int) -> int:
-    """The nearest place to the left where the tokenizer cuts anyway: before a space, or between a word and what is none."""
+    """The nearest position to the left where the tokenizer cuts anyway: before a space, or at the edge of a word."""
     while character > 0 and text[character] not in " \t\n":
         if text[character - 1].isalnum() != text[character].isalnum() and text[character - 1] != " ":
             break
@@ -201,11 +202,11 @@ def _line_end(text: str, start: int) -> int:
 
 
 def canvas_targets(window: Window, slots: int, special: SpecialTokens) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What the canvases of a window should become, and what they see of it.
+    """The targets of the canvases of a window, and how many tokens of each stream they see.
 
-    Returns x0 (canvases, slots): the middle, <|eom|> where it ends inside the canvas, then <|pad|>; prefix_seen and
+    Returns x0 (canvases, slots): the middle, <|eom|> if it ends inside the canvas, then <|pad|>; prefix_seen and
     suffix_seen (canvases,): tokens of the two streams, their markers included. A continuation sees no suffix and has
-    no <|eom|>, but ends with <|endoftext|> where the document does.
+    no <|eom|>, but ends with <|endoftext|> at the end of the document.
     """
     canvases = len(window.spans)
     x0 = np.full((canvases, slots), special.pad, np.int32)

@@ -52,7 +52,7 @@ RIGHT = {
 
 
 class Service(ThreadingHTTPServer):
-    """Answers with what the script says for a prompt. `failures`: statuses of the first answers to each prompt."""
+    """Answers a prompt as scripted. `failures`: statuses of the first answers to each prompt."""
 
     def __init__(self, script: dict[str, str], failures: tuple[int, ...] = ()):
         super().__init__(("127.0.0.1", 0), Handler)

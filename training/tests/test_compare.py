@@ -1,4 +1,4 @@
-"""The comparison: what the runtime finds for an example, what is said of results, and the page they are written into."""
+"""The comparison: completions of the runtime, tables and sentences about results, and the page they are written to."""
 
 import json
 from argparse import Namespace
@@ -40,7 +40,7 @@ CONTINUATION = Example("function add(a, b) {\n  return ", "a + b;", "")
 
 @pytest.fixture(scope="module")
 def runtime():
-    """Needs Node's packages and the kernels: .ci/run has both before it comes here."""
+    """Needs Node's packages and the kernels: .ci/run builds both first."""
     if not (compare.ROOT / "build/kernels.simd.wasm").exists():
         pytest.skip("npm ci && npm run build:kernels first")
 
@@ -86,7 +86,7 @@ def test_a_continuation_ends_with_its_line_whoever_writes_it(runtime):
 
 
 def test_the_fill_in_the_middle_model_is_asked_as_it_was_trained(runtime):
-    """The runtime's prompt and end against those of training, on the weights of nano, which are as good as any for it."""
+    """Compares prompt and end of the runtime with those of training. Any weights do; these are nano's."""
     tokenizer = load_tokenizer(str(NANO / "tokenizer.json"))
     model, special = read_quantized(NANO), SpecialTokens.of(tokenizer)
     found = run(EXAMPLES, [Setting("fim", "fim", "fim")])
@@ -146,7 +146,7 @@ def completion(text: str, slots: int, ms: float) -> Completion:
 
 
 def result_of(diffusion: list[str], fim: list[str]) -> dict:
-    """A result as `compare` gives it: diffusion with 8 and with 32 slot evaluations, fill-in-the-middle with 4."""
+    """A result in the format of `compare`: diffusion with 8 and with 32 slot evaluations, fill-in-the-middle with 4."""
     examples = [Example("const a = ", "word", ";\n")] * len(fim)
     completions = {
         "diffusion": [completion(text, 32, 20.0) for text in diffusion],
@@ -189,7 +189,7 @@ def test_the_winner_is_the_one_that_is_as_good_for_less():
 
 
 def scored(slot_by_slot: tuple[list[str], int] | None = None, **settings: tuple[list[str], int]) -> dict:
-    """A task of places where `word` stands; each setting by what it says and its slot evaluations for four tokens."""
+    """A task whose middles are `word`; each setting has its texts and its slot evaluations for four tokens."""
     count = len(next(iter(settings.values()))[0])
     settings[compare.MANY_STEPS] = slot_by_slot or settings["diffusion"]
     completions = {

@@ -1,4 +1,4 @@
-"""Conversion of checkpoints: what a config says is kept, what it does not say has to be told, what cannot run is refused."""
+"""Conversion of checkpoints: settings of the config are kept, missing ones are required, unsupported ones refused."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What packages say about their licences."""
+"""The licences that packages state."""
 
 import json
 

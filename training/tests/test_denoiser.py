@@ -1,4 +1,4 @@
-"""The three streams: what sees what, and that training and inference compute the same."""
+"""The three streams: which tokens attend to which, and that training and inference compute the same."""
 
 import dataclasses
 
@@ -97,7 +97,7 @@ def test_a_dropped_slot_is_the_same_as_one_that_never_was(model):
 
 
 def test_the_canvas_and_what_it_covers_never_leak_into_the_context(model):
-    """Gradients say who saw whom: of the window, a canvas of [s, e) sees what lies outside of the span, all of it."""
+    """Gradients show the attention: a canvas of [s, e) sees exactly the tokens of the window outside of the span."""
     torch.manual_seed(4)
     start, end = 8, 15
     seen = []
@@ -150,7 +150,7 @@ def test_a_slot_cannot_see_the_length_of_the_missing_middle(model):
     logits = []
     for middle in (1, 12):
         window = torch.cat((left, random_ids(middle), right, random_ids(WINDOW - 12 - middle)))
-        cut = torch.cat((window[: 5 + middle], right))  # nothing behind the right text
+        cut = torch.cat((window[: 5 + middle], right))  # nothing after the right text
         streams, sign = context_streams(cut[None], torch.tensor([len(cut)]), SPECIAL)
         _, states = model.context(streams, sign)
         prefix, suffix = [(k[:1], v[:1]) for k, v in states], [(k[1:], v[1:]) for k, v in states]
@@ -210,7 +210,7 @@ def test_a_few_steps_on_one_batch_lower_all_losses():
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-2)
     history = []
     for _ in range(60):
-        # the same noise all along: a step of its own would leave other slots to find each time
+        # the same noise each time: a step of its own would leave other slots masked
         loss, parts = three_stream_losses(network, batch, SPECIAL, TrainConfig(own_step_share=0))
         optimizer.zero_grad()
         loss.backward()

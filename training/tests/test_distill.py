@@ -1,4 +1,4 @@
-"""What slots will believe: who waits for whom, what is believed, and what learns the truth all the same."""
+"""Soft targets: which slots get one, its distribution, and which slots still learn the token of the file."""
 
 import random
 
@@ -9,7 +9,7 @@ from training.model.config import DENOISERS, SpecialTokens, TrainConfig
 from training.model.denoiser import Denoiser
 from training.model.tokenizer import train_tokenizer
 from training.pretrain.data import collate
-from training.pretrain.distill import later_beliefs
+from training.pretrain.distill import teacher_soft_targets
 from training.pretrain.losses import canvas_logits, context_streams, three_stream_losses
 from training.pretrain.noise import add_noise
 from training.pretrain.windows import WindowSampler
@@ -46,31 +46,31 @@ def hidden_text(batch, noisy, special):
     return noisy.masked & ~torch.isin(batch.x0, torch.tensor([special.eom, special.end_of_text, special.pad]))
 
 
-def beliefs_of(scene, noisy):
+def targets_of(scene, noisy):
     model, batch, states, special = scene
     logits = canvas_logits(model, batch, noisy.xt, noisy.alive, states)
-    return later_beliefs(model, batch, noisy, logits, states, special)
+    return teacher_soft_targets(model, batch, noisy, logits, states, special)
 
 
 @pytest.mark.parametrize("rate", [0.5, 1.0])
-def test_all_hidden_text_waits_but_the_surest_slot_of_each_canvas(scene, rate):
+def test_all_hidden_text_gets_a_soft_target_except_the_most_confident_slot_of_each_canvas(scene, rate):
     _, batch, _, special = scene
     noisy = noise(batch, special, rate)
-    later, beliefs = beliefs_of(scene, noisy)
+    taught, targets = targets_of(scene, noisy)
     hidden = hidden_text(batch, noisy, special)
-    assert later.any()
-    assert not (later & ~hidden).any()
-    assert torch.equal((hidden & ~later).sum(-1), hidden.any(-1).long())
-    assert torch.allclose(beliefs.sum(-1), torch.ones(len(beliefs)), atol=1e-4)
-    assert (beliefs[:, list(vars(special).values())] == 0).all()
+    assert taught.any()
+    assert not (taught & ~hidden).any()
+    assert torch.equal((hidden & ~taught).sum(-1), hidden.any(-1).long())
+    assert torch.allclose(targets.sum(-1), torch.ones(len(targets)), atol=1e-4)
+    assert (targets[:, list(vars(special).values())] == 0).all()
 
 
-def test_a_belief_is_what_is_said_behind_the_surer_reveals(scene):
+def test_a_soft_target_is_the_prediction_after_the_more_confident_reveals(scene):
     model, batch, states, special = scene
     noisy = noise(batch, special, 1.0)
-    later, beliefs = beliefs_of(scene, noisy)
-    of_slot = dict(zip(map(tuple, later.nonzero().tolist()), beliefs))
-    row, canvas = (later.sum(-1) == later.sum(-1).max()).nonzero()[0].tolist()
+    taught, targets = targets_of(scene, noisy)
+    of_slot = dict(zip(map(tuple, taught.nonzero().tolist()), targets))
+    row, canvas = (taught.sum(-1) == taught.sum(-1).max()).nonzero()[0].tolist()
     left = set(hidden_text(batch, noisy, special)[row, canvas].nonzero().flatten().tolist())
     assert len(left) > 3
     xt, first = noisy.xt.clone(), True
@@ -86,20 +86,20 @@ def test_a_belief_is_what_is_said_behind_the_surer_reveals(scene):
         first = False
 
 
-def test_nobody_waits_where_one_slot_is_hidden(scene):
+def test_there_is_no_soft_target_where_one_slot_is_hidden(scene):
     _, batch, _, special = scene
     noisy = noise(batch, special, 0.0)
     one = torch.zeros_like(noisy.masked)
     one[..., 0] = True
     noisy.xt = torch.where(one, special.mask, noisy.xt)
     noisy.masked = noisy.masked | one
-    later, beliefs = beliefs_of(scene, noisy)
-    assert not later.any()
-    assert beliefs.shape == (0, DENOISERS["tiny"].vocab_size)
+    taught, targets = targets_of(scene, noisy)
+    assert not taught.any()
+    assert targets.shape == (0, DENOISERS["tiny"].vocab_size)
 
 
-def test_the_teacher_is_what_the_loss_of_waiting_slots_and_of_no_others_is_taken_against(scene):
-    """Beliefs that are the true tokens give the loss without a teacher."""
+def test_only_slots_with_a_soft_target_have_their_loss_taken_against_it(scene):
+    """Soft targets that are the true tokens give the loss without a teacher."""
     model, batch, _, special = scene
     config = TrainConfig(own_step_share=0.0, all_mask_share=1.0)
 
@@ -108,12 +108,12 @@ def test_the_teacher_is_what_the_loss_of_waiting_slots_and_of_no_others_is_taken
         return three_stream_losses(model, batch, special, config, teacher)[0]
 
     def truth(model, batch, noisy, logits, *_):
-        later, beliefs = later_beliefs(model, batch, noisy, logits, *_)
-        return later, torch.nn.functional.one_hot(batch.x0[later], beliefs.shape[-1]).to(beliefs.dtype)
+        taught, targets = teacher_soft_targets(model, batch, noisy, logits, *_)
+        return taught, torch.nn.functional.one_hot(batch.x0[taught], targets.shape[-1]).to(targets.dtype)
 
     plain = loss_with(None)
     assert torch.allclose(loss_with(truth), plain)
-    taught = loss_with(later_beliefs)
-    assert not torch.allclose(taught, plain, atol=1e-3)
-    taught.backward()
+    distilled = loss_with(teacher_soft_targets)
+    assert not torch.allclose(distilled, plain, atol=1e-3)
+    distilled.backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())

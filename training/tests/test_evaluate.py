@@ -17,10 +17,10 @@ from training.evaluation.ngram import NgramModel
 from training.evaluation.repair import (
     COUNTS,
     KINDS,
-    Look,
-    Opinion,
+    PlantedCanvas,
+    SlotPrediction,
     early_mistakes,
-    look_at_planted,
+    predict_planted,
     repair_rates,
     wrong_token,
 )
@@ -285,16 +285,26 @@ def test_the_sweep_has_a_row_for_every_setting(model, tokenizer, corpus_of_made_
 
 
 def test_repair_rates_count_planted_right_and_masked_tokens_apart():
-    sure, doubted, believed = Opinion(True, 0.95, False), Opinion(True, 0.6, False), Opinion(False, 0.99, True)
-    looks = [
-        Look([Opinion(True, 0.95, True)], [believed, doubted], [Opinion(True, 0.95, True)]),  # set right
-        Look([sure], [believed, believed], [Opinion(True, 0.6, True)]),  # another wrong one
-        Look([Opinion(True, 0.6, True)], [believed, sure], [Opinion(True, 0.95, False)]),  # unsure; a right one spoiled
-        Look([Opinion(False, 0.99, False)], [believed, believed], [Opinion(True, 0.2, True)]),  # believed
+    sure, doubted, believed = (
+        SlotPrediction(True, 0.95, False),
+        SlotPrediction(True, 0.6, False),
+        SlotPrediction(False, 0.99, True),
+    )
+    canvases = [
+        PlantedCanvas(
+            [SlotPrediction(True, 0.95, True)], [believed, doubted], [SlotPrediction(True, 0.95, True)]
+        ),  # set right
+        PlantedCanvas([sure], [believed, believed], [SlotPrediction(True, 0.6, True)]),  # another wrong one
+        PlantedCanvas(
+            [SlotPrediction(True, 0.6, True)], [believed, sure], [SlotPrediction(True, 0.95, False)]
+        ),  # unsure; a right one spoiled
+        PlantedCanvas(
+            [SlotPrediction(False, 0.99, False)], [believed, believed], [SlotPrediction(True, 0.2, True)]
+        ),  # believed
     ]
-    rates = repair_rates(looks, 0.9)
+    rates = repair_rates(canvases, 0.9)
     assert (rates["repaired"], rates["changed_wrongly"], rates["right_spoiled"]) == (0.25, 0.25, 0.125)
-    assert repair_rates(looks, 0.5) == {
+    assert repair_rates(canvases, 0.5) == {
         "threshold": 0.5,
         "canvases": 4,
         "repaired": 0.5,
@@ -331,15 +341,15 @@ def test_early_mistakes_are_the_canvas_own_and_the_least_sure_comes_first(comple
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_look_has_an_opinion_of_every_slot_and_none_where_there_is_no_place(kind, completer, model, special):
+def test_every_slot_of_a_planted_canvas_is_predicted_and_too_few_slots_give_none(kind, completer, model, special):
     prompt, rng = completer.prompt(EXAMPLE), random.Random(1)
     ids = completer.tokenizer.encode(EXAMPLE.middle).ids[:3]
     for count in COUNTS:
-        look = look_at_planted(kind, count, ids, model, special, prompt.prefix, prompt.suffix, rng)
+        canvas = predict_planted(kind, count, ids, model, special, prompt.prefix, prompt.suffix, rng)
         if count > len(ids):
-            assert look is None
-        elif look:
-            assert (len(look.planted), len(look.masked), len(look.right)) == (count, count, len(ids) + 1 - count)
+            assert canvas is None
+        elif canvas:
+            assert (len(canvas.planted), len(canvas.masked), len(canvas.right)) == (count, count, len(ids) + 1 - count)
 
 
 def test_a_train_command_states_what_is_not_the_default():

@@ -1,4 +1,4 @@
-"""The autoregressive fill-in-the-middle baseline: its streams, what it learns from, and that it learns."""
+"""The autoregressive fill-in-the-middle baseline: its streams, its training rows, and that it learns."""
 
 import dataclasses
 import json

@@ -84,7 +84,7 @@ def test_behind_first_starts_one_later():
 
 
 def own_step(x0: torch.Tensor, says: torch.Tensor, surety: float):
-    """The canvases from pure noise, one step later; the model says `says`, and is as sure of it as a logit of `surety`."""
+    """The canvases of pure noise after one step of a model that predicts `says` with a logit of `surety`."""
     logits = torch.zeros(*x0.shape, VOCABULARY).scatter_(-1, says[..., None], surety)
     return reveal_own(noisy(x0, torch.ones(x0.shape[:2])), x0, logits, SPECIAL)
 
@@ -98,7 +98,7 @@ def test_an_own_step_shows_what_the_model_is_sure_of_and_marks_its_mistakes():
     assert result.wrong[:, :, 1].all()
     assert int(result.wrong.sum()) == 4
     assert (result.xt[:, 1, 2:] == x0[:, 1, 2:]).all()
-    # the end was found: nothing behind it exists
+    # the end was found: no slot exists after it
     assert result.alive[:, 0].tolist() == [[True] * 4 + [False] * 4] * 2
     assert not result.masked.any()
 

@@ -1,4 +1,4 @@
-"""Number formats: what is stored is what was meant, within half a step, and the file gives it back."""
+"""Number formats: stored values are within half a step of the original, and the file reproduces them."""
 
 import dataclasses
 import json

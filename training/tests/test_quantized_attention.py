@@ -1,4 +1,4 @@
-"""Attention in integers is near to attention in floats, and what the kernels rely on holds."""
+"""Integer attention is close to float attention, and the bounds that the kernels rely on hold."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""What is kept of the runs behind a checkpoint."""
+"""The records of the runs of a checkpoint."""
 
 import json
 from dataclasses import asdict

@@ -1,4 +1,4 @@
-"""What the reference sampler leaves out: narrow canvases and frozen slots."""
+"""The policies of the reference sampler: narrow canvases and frozen slots."""
 
 import dataclasses
 
@@ -7,8 +7,8 @@ import torch
 
 from training.evaluation.sampler import (
     EVERYTHING,
+    CachedCanvas,
     Generated,
-    HeldCanvas,
     Policy,
     Thresholds,
     canvas_logits,
@@ -42,19 +42,19 @@ def test_a_held_canvas_whose_slots_are_all_computed_is_a_canvas(model, right, qu
     monkeypatch.setattr(model, "quantize_attention", quantized)
     prefix, suffix = open_contexts(model, LEFT, right)
     ids = [SPECIAL.mask, 40, 41, SPECIAL.mask, 42]
-    held = HeldCanvas(model, 8, prefix, suffix).logits(ids, list(range(len(ids))))
+    held = CachedCanvas(model, 8, prefix, suffix).logits(ids, list(range(len(ids))))
     assert torch.allclose(held, canvas_logits(model, ids, 8, prefix, suffix), atol=1e-4)
 
 
 @torch.no_grad()
 def test_slots_that_are_not_computed_are_seen_as_they_were(model):
     prefix, suffix = open_contexts(model, LEFT, RIGHT)
-    canvas = HeldCanvas(model, 8, prefix, suffix)
+    canvas = CachedCanvas(model, 8, prefix, suffix)
     ids = [40, 41, SPECIAL.mask, 42]
     whole = canvas.logits(ids, [0, 1, 2, 3])
     # nothing has changed: the part is that of the whole
     assert torch.allclose(canvas.logits(ids, [2]), whole[2:3], atol=1e-4)
-    # slot 2 does not see that slot 0 says something else until slot 0 is computed again
+    # slot 2 does not see the new token of slot 0 until slot 0 is computed again
     other = [50, 41, SPECIAL.mask, 42]
     assert torch.allclose(canvas.logits(other, [2]), whole[2:3], atol=1e-4)
     assert not torch.allclose(canvas.logits(other, [0, 2])[1:], whole[2:3], atol=1e-4)
@@ -82,7 +82,7 @@ def test_a_frozen_slot_is_evaluated_no_more(model):
     for freeze_after in (1, 2, float("inf")):
         seen: list[list[int]] = []
 
-        class Watched(HeldCanvas):
+        class Watched(CachedCanvas):
             def logits(self, ids, slots, seen=seen):
                 seen.append(slots)
                 return super().logits(ids, slots)

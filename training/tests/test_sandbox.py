@@ -1,5 +1,5 @@
-"""What a program may not do inside the sandbox, tried. Every limit is small, so that nothing here can hurt the machine even
-if it is broken: a memory bomb stops by itself at 600 MB, a fork bomb at 40 processes."""
+"""Tries everything that the sandbox forbids. Every limit is small, so that nothing here can harm the machine
+even if the sandbox is broken: a memory bomb stops by itself at 600 MB, a fork bomb at 40 processes."""
 
 import getpass
 import os
@@ -22,7 +22,7 @@ def run(source: str, **changes) -> Outcome:
 
 @pytest.fixture(autouse=True, scope="module")
 def needs_namespaces():
-    """Only containers without user namespaces may leave these tests out; CI may not."""
+    """These tests may be skipped only in containers without user namespaces, and never in CI."""
     try:
         run("pass")
     except SandboxError as error:
@@ -91,7 +91,7 @@ def test_processes_are_limited():
 
 
 def test_processes_that_are_left_behind_die_with_the_program(tmp_path):
-    """One that has left the group and the session, and would outlive both."""
+    """Even one that has left the process group and the session."""
     name = f"left-behind-{os.getpid()}"
     found = run(f"""
         import os, sys
@@ -158,7 +158,7 @@ def test_the_environment_does_not_reach_the_program(monkeypatch):
 
 
 def test_a_machine_that_cannot_confine_runs_nothing(monkeypatch, tmp_path):
-    """Unless what can be had was said to be enough."""
+    """Unless partial confinement is allowed."""
     from training.benchmarks import sandbox
 
     inside = tmp_path / "confine.py"

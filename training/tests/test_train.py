@@ -77,7 +77,7 @@ def test_a_run_learns_logs_and_leaves_a_checkpoint_that_goes_on(config):
     losses = [record["train"] for record in records if "train" in record]
     assert losses[-1]["prefix"] < losses[0]["prefix"]
     assert "canvas" not in losses[0]  # the prefix stream alone comes first
-    assert {"canvas", "taught"} <= set().union(*losses)  # narrow canvases learn beliefs at the end
+    assert {"canvas", "taught"} <= set().union(*losses)  # narrow canvases learn soft targets at the end
     assert "taught" not in set().union(*losses[: len(losses) // 2])
     scores = records[-1]["validation"]
     canvas = {f"{name}_{width}" for name in ("noise", "text", "half") for width in WIDTHS}

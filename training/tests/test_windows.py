@@ -1,4 +1,4 @@
-"""Windows and spans: text is cut at characters, pieces are tokenized by themselves, targets are what a canvas should say."""
+"""Windows and spans: text is cut at characters, pieces are tokenized separately, targets are the text of the canvas."""
 
 import random
 
@@ -49,7 +49,7 @@ def test_windows_are_full_and_have_as_many_spans_as_asked(sampler):
     ("start", "end", "slots", "expected"),
     [
         (10, 15, 2, [10, 12, 14]),  # two full canvases, one with the last token and the end
-        (10, 14, 2, [10, 12, 14]),  # the last has nothing but the end
+        (10, 14, 2, [10, 12, 14]),  # the last has only the end
         (10, 13, 8, [10]),
         (10, -1, 2, [10, 12, 14, 16]),  # the document ends at 17
         (14, -1, 2, [14, 16]),
@@ -63,7 +63,7 @@ def test_the_canvases_of_a_completion_follow_each_other(start, end, slots, expec
 
 
 def test_a_narrow_canvas_ends_as_seldom_as_those_of_completions_do(sampler):
-    """Of all canvases that completions of the spans open, each has the same chance: one of them ends."""
+    """All canvases of the completions of the spans are equally likely; one of them has the end."""
     rng, width, canvases = random.Random(6), 2, 40
     ended = drawn = 0
     lengths = []
@@ -83,7 +83,7 @@ def test_a_narrow_canvas_ends_as_seldom_as_those_of_completions_do(sampler):
 
 
 def test_prefix_middle_and_suffix_do_not_add_up_to_the_window(sampler):
-    """Else a canvas could tell the length of its middle from what it sees around it."""
+    """Otherwise a canvas could infer the length of its middle from its context."""
     rng = random.Random(5)
     sums = []
     for _ in range(200):
@@ -97,7 +97,7 @@ def test_prefix_middle_and_suffix_do_not_add_up_to_the_window(sampler):
 
 
 def test_what_lies_around_a_span_is_tokenized_without_it(sampler):
-    """Both sides of a cut are the tokens of their own text, even in the middle of a word."""
+    """Both sides of a cut are tokenized as separate texts, even in the middle of a word."""
     rng = random.Random(2)
     inside_words = canonical = spans = 0
     for _ in range(60):

@@ -1,9 +1,9 @@
 /**
- * The matrix products inside workerd, where kernels pay for explicit bounds checks, beside the same ones in Node, in one run.
+ * The matrix products inside workerd, where kernels pay for explicit bounds checks, and the same ones in Node.
  *
- * Run: `npm run bench:workerd [-- rounds]` (Linux, Node 24 or later). GMAC/s (10^9 multiply-accumulates a second) of CPU time on one core:
- * inside workerd clocks advance in steps of a millisecond, so the kernel counts the time of the process. Cells are interleaved round by
- * round, each cell in workerd and right after it in Node.
+ * Run: `npm run bench:workerd [-- rounds]` (Linux, Node 24 or later). GMAC/s (10^9 multiply-accumulates a second) of
+ * CPU time on one core. Clocks inside workerd advance in steps of a millisecond, so the time comes from the operating
+ * system. Cells are interleaved round by round, each cell in workerd and directly afterwards in Node.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -17,7 +17,7 @@ import { startWorkerd } from './process.ts';
 const CONFIG = fileURLToPath(new URL('./wrangler.toml', import.meta.url));
 /** Long enough for the optimizing compiler to have replaced the first code. */
 const WARM_UP_MS = 100;
-/** Of one sample: a request costs workerd a few tenths of a millisecond, which are counted. */
+/** Of one sample: long, because the sample includes a few tenths of a millisecond for the request. */
 const SAMPLE_MS = 100;
 /** Before the speed of a cell is known. */
 const FIRST_REPEATS = 20;
@@ -93,7 +93,7 @@ export async function benchWorkerd(rounds = 7): Promise<RuntimeRow[]> {
   }
 }
 
-/** A table for each runtime, and what workerd reaches of Node in the median over all cells. */
+/** A table for each runtime, and the speed of workerd relative to Node, median over all cells. */
 export function formatWorkerd(rows: readonly RuntimeRow[]): string {
   const of = (runtime: RuntimeRow['runtime']) => rows.filter((row) => row.runtime === runtime);
   const [node, workerd] = [of('node'), of('workerd')];

@@ -6,11 +6,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import workerd from 'workerd';
 import { claimPort } from '../../../scripts/serve/listener.ts';
 
-/** A process that has not come up by then never will. */
+/** A process that has not started by then has failed. */
 const START_TIMEOUT_MS = 30_000;
 
 export interface WorkerdProcess {
-  /** The body of the answer; throws when its status says failure. */
+  /** The body of the response; throws when its status is an error. */
   get(path: string): Promise<string>;
   /** CPU milliseconds of all threads since they started. */
   cpuMs(): Promise<number>;

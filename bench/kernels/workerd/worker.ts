@@ -1,4 +1,7 @@
-/** The matrix products inside workerd: lists its cells, and runs one so many times on request. Timed from outside (index.ts). */
+/**
+ * The matrix products inside workerd: lists its cells, and repeats one of them on request. The time is measured from
+ * outside (index.ts).
+ */
 import relaxed from '../../../build/kernels.relaxed.wasm';
 import simd from '../../../build/kernels.simd.wasm';
 import { matmulCells } from '../matmuls.ts';
@@ -7,7 +10,7 @@ let cells: ReturnType<typeof matmulCells> | undefined;
 
 export default {
   fetch(request: Request): Response {
-    // Not while the worker starts: that time is limited.
+    // Not at start-up, which has a time limit.
     cells ??= matmulCells({ relaxed, simd });
     const { pathname, searchParams } = new URL(request.url);
     if (pathname === '/cells') return Response.json(cells.map(({ cell }) => cell));

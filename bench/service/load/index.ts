@@ -1,9 +1,10 @@
 /**
- * The service under load: clients that type, more requests than it can take, and memory over thousands of requests. The service runs
- * beside it on this machine, with plain workerd in one process; nothing but loopback is asked.
+ * The service under load: clients that type, more requests than it can serve, and memory over thousands of requests.
+ * The service runs on the same machine, in one process of plain workerd, and is reached over loopback.
  *
- * Run: `npm run bench:load`, or `node bench/service/load/index.ts [seconds of typing] [requests for memory]` after `npm run build:worker` and
- * `npm ci --prefix bench` (Linux, Node 24 or later; needs the npm registry the first time). Prints tables, then a line of JSON.
+ * Run: `npm run bench:load`, or `node bench/service/load/index.ts [seconds of typing] [requests for memory]` after
+ * `npm run build:worker` and `npm ci --prefix bench` (Linux, Node 24 or later; needs the npm registry the first time).
+ * Prints tables, then a line of JSON.
  */
 
 import { availableParallelism, loadavg } from 'node:os';
@@ -15,7 +16,7 @@ import { startService } from './service.ts';
 const SECONDS = 30;
 const MEMORY_REQUESTS = 10_000;
 
-/** Before anything counts: the model loads, and the optimizing compiler replaces the first code. */
+/** Warm-up, not counted: the model loads, and the optimizing compiler replaces the first code. */
 const WARM_UP = { clients: 4, seconds: 8 };
 
 const [seconds = SECONDS, requests = MEMORY_REQUESTS] = process.argv.slice(2).map(Number);

@@ -1,4 +1,4 @@
-/** So many clients type at once: completions per second, latencies, and whether each client gets its share. */
+/** Several clients type at once: completions per second, latencies, and fairness between the clients. */
 
 import { type KeyStroke, recordSession } from '../../model/typing.ts';
 import { heldOutPackages } from '../../quality/held-out.ts';
@@ -7,7 +7,7 @@ import { type Fate, keyTimes, type Outcome, Typist } from './typist.ts';
 
 export const CLIENTS = [1, 4, 16, 64] as const;
 
-/** Keys of one client before its text begins again; more than it types in a session. */
+/** Keys of one client before its text starts again; more than it types in a session. */
 const KEYS_A_CLIENT = 96;
 
 export interface LevelRow {
@@ -15,38 +15,41 @@ export interface LevelRow {
   seconds: number;
   keys: number;
   answered: number;
-  /** Given up by the client because of the next key. */
+  /** Aborted by the client because of the next key. */
   givenUp: number;
   refused: number;
   failed: number;
   completionsPerSecond: number;
-  /** Processor time of the service for each answer, with what it spent on requests that were given up. */
+  /** Processor time of the service per answer, including that of aborted requests. */
   cpuMsPerAnswer: number;
   /** Share of one processor that the service used. */
   processor: number;
-  /** From the key to the end of the answer, of those that were answered. */
+  /** From the key to the end of the answer, for answered requests. */
   p50Ms: number;
   p95Ms: number;
   p99Ms: number;
-  /** Of those answers that were whole at once, and that were streamed. */
+  /** Of answers without streaming, and with it. */
   followP95Ms: number;
   abortP95Ms: number;
-  /** Answers of the client that had fewest and of the one that had most, of its manner of asking the more unequal pair. */
+  /**
+   * Answers of the clients with the fewest and the most, for the behaviour (abort or follow) with the larger
+   * difference.
+   */
   fewestAnswers: number;
   mostAnswers: number;
-  /** (Σx)² / (n Σx²) over the answers of the clients of a manner, the lower of the two: 1 is equal (Jain). */
+  /** (Σx)² / (n Σx²) over the answers of the clients of one behaviour, the lower of the two: 1 is equal (Jain). */
   fairness: number;
-  /** The longest that any client waited for an answer, from one to the next. */
+  /** The longest time of any client between two answers. */
   longestWithoutMs: number;
 }
 
-/** Key strokes for each client, from other places of held-out files. */
+/** Key strokes for each client, from different places of held-out files. */
 export function recordClients(clients: number): KeyStroke[][] {
   const strokes = recordSession(heldOutPackages('validation'), clients * KEYS_A_CLIENT);
   return Array.from({ length: clients }, (_, at) => strokes.slice(at * KEYS_A_CLIENT, (at + 1) * KEYS_A_CLIENT));
 }
 
-/** Lets `clients` type for a while. Every second one gives up what is under way when it types on. */
+/** Lets `clients` type for a while. Every second one aborts its request when it types the next key. */
 export async function runLevel(service: RunningService, clients: number, seconds: number): Promise<LevelRow> {
   const recorded = recordClients(clients);
   const typists = recorded.map(
@@ -101,13 +104,13 @@ function summarize(
   };
 }
 
-/** 0 where there are none. */
+/** 0 if there are no values. */
 export function quantile(values: readonly number[], share: number): number {
   const sorted = values.toSorted((a, b) => a - b);
   return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0;
 }
 
-/** Jain's index of fairness, from 1 / n to 1; 1 where nobody got anything. */
+/** Jain's index of fairness, from 1 / n to 1; 1 if all shares are 0. */
 export function jain(shares: readonly number[]): number {
   const total = shares.reduce((sum, share) => sum + share, 0);
   const squares = shares.reduce((sum, share) => sum + share * share, 0);

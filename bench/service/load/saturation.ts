@@ -1,21 +1,21 @@
-/** More than the service can do, by autocannon: what is refused beyond the line, and memory over thousands of requests. */
+/** Overload by autocannon: refusals when the queue is full, and memory over thousands of requests. */
 
 import autocannon from 'autocannon';
 import type { KeyStroke } from '../../model/typing.ts';
 import { quantile, recordClients } from './levels.ts';
 import type { RunningService } from './service.ts';
 
-/** Beyond what is served and may wait (MAX_WAITING is 64 unless set), so that some are refused at any time. */
+/** More than are served and may wait (MAX_WAITING is 64 by default), so that some are refused at any time. */
 const FLOOD_CONNECTIONS = 160;
 const FLOOD_SECONDS = 10;
 
-/** Editors of a small office; always one request each under way. */
+/** The editors of a small office, each always with one active request. */
 const STEADY_CONNECTIONS = 8;
-/** Few, so that thousands of requests end. */
+/** Few, so that thousands of requests finish. */
 const STEADY_TOKENS = 4;
 const SAMPLES = 200;
 
-/** The first requests fill caches and let the optimizing compiler work. */
+/** The first requests fill caches and give the optimizing compiler time. */
 const WARM_UP_SHARE = 0.2;
 
 /** Seconds; a request that waits longer hangs. */
@@ -30,19 +30,22 @@ export interface FloodResult {
   seconds: number;
   answered: number;
   refused: number;
-  /** Refusals that say when to ask again. */
+  /** Refusals with a Retry-After header. */
   refusedWithRetryAfter: number;
   otherwise: number;
-  /** Milliseconds to an answer: bounded, because the line is. */
+  /** Milliseconds to an answer: limited, because the queue is. */
   answeredP50Ms: number;
   answeredP99Ms: number;
   /** Milliseconds to a refusal. */
   refusedP99Ms: number;
-  /** Until a request is answered behind it: whole answers whose clients have gone are still in the line, as nobody tells workerd. */
+  /**
+   * Milliseconds until a request after the flood is answered. Requests without streaming whose clients have gone are
+   * still in the queue, because workerd is not told.
+   */
   recoveredMs: number;
 }
 
-/** Keeps many more connections busy than may wait. */
+/** Keeps many more connections busy than the queue has places. */
 export async function flood(service: RunningService): Promise<FloodResult> {
   const answeredMs: number[] = [];
   const refusedMs: number[] = [];
@@ -86,12 +89,12 @@ export interface MemoryResult {
   seconds: number;
   requestsPerSecond: number;
   cpuMsPerRequest: number;
-  /** Resident memory of workerd before the first request, behind the warm-up, at its highest and at the end. */
+  /** Resident memory of workerd before the first request, after the warm-up, at its peak and at the end. */
   startMib: number;
   warmMib: number;
   peakMib: number;
   endMib: number;
-  /** Least-squares line behind the warm-up, in KiB for 1,000 requests, with half of the 95 % interval of its slope. */
+  /** Slope of the least-squares line after the warm-up, in KiB per 1,000 requests, and half of its 95 % interval. */
   slopeKib: number;
   slopeInterval: number;
 }
@@ -131,7 +134,7 @@ export async function memoryOver(service: RunningService, requests: number): Pro
   };
 }
 
-/** Slope of the line through points (x, y), and half of its 95 % interval for errors that are independent. */
+/** Slope of the line through points (x, y), and half of its 95 % interval for independent errors. */
 export function leastSquares(points: readonly (readonly [x: number, y: number])[]): {
   slope: number;
   interval: number;
@@ -153,7 +156,7 @@ function requestsOf(strokes: readonly KeyStroke[], maxTokens: number) {
   }));
 }
 
-/** Asks again until there is an answer. */
+/** Repeats a request until it is answered. */
 async function untilAnswered({ url }: RunningService): Promise<number> {
   const startMs = performance.now();
   for (;;) {

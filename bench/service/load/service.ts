@@ -1,4 +1,6 @@
-/** The service as it is run: plain workerd behind `scripts/serve.ts`, on a free port of this machine, and what its processes use. */
+/**
+ * The service as deployed: plain workerd started by `scripts/serve.ts` on a free port, and the usage of its processes.
+ */
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { start } from '../../../support/serving.ts';
@@ -6,7 +8,7 @@ import { start } from '../../../support/serving.ts';
 /** `sysconf(_SC_CLK_TCK)` of Linux, for what /proc counts in ticks. */
 const TICKS_PER_SECOND = 100;
 
-/** Long enough for the answers that still come; nobody waits for them. */
+/** Long enough for the answers in progress, for which no client waits. */
 const DRAIN_SECONDS = 1;
 
 export interface RunningService {
@@ -17,7 +19,7 @@ export interface RunningService {
 
 /** Of all workerd processes together. */
 export interface ProcessUsage {
-  /** Seconds of processor time since they began. */
+  /** Seconds of processor time since their start. */
   cpuSeconds: number;
   /** Resident memory. */
   bytes: number;
@@ -34,7 +36,7 @@ function usageOf(pid: number): ProcessUsage {
   const pids = descendants(pid).filter((id) => readFileSync(`/proc/${id}/comm`, 'utf8').startsWith('workerd'));
   if (pids.length === 0) throw new Error('no workerd process is running');
   const ticks = pids.map((id) => {
-    // Behind the name in parentheses; fields 14 and 15 are user and system time.
+    // The fields after the name in parentheses; 14 and 15 are user and system time.
     const fields = readFileSync(`/proc/${id}/stat`, 'utf8').split(') ')[1]!.split(' ');
     return Number(fields[11]) + Number(fields[12]);
   });
@@ -51,7 +53,7 @@ function descendants(pid: number): number[] {
       const parent = Number(/^PPid:\s+(\d+)/m.exec(readFileSync(`/proc/${entry}/status`, 'utf8'))![1]);
       children.set(parent, [...(children.get(parent) ?? []), Number(entry)]);
     } catch {
-      // It has ended meanwhile.
+      // The process has ended meanwhile.
     }
   }
   const of = (id: number): number[] => (children.get(id) ?? []).flatMap((child) => [child, ...of(child)]);

@@ -1,6 +1,6 @@
 /**
- * Somebody who types, and an editor that asks for a completion behind every key. The keys come when they come, whether answers do or
- * not: an open loop, so that a slow service is not spared by clients that wait for it, and latencies count from the key.
+ * Simulates a user who types, and an editor that requests a completion after every key. It is an open loop: keys do not
+ * wait for answers, so a slow service gets the same load, and latencies count from the key.
  */
 
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -11,13 +11,13 @@ import type { KeyStroke } from '../../model/typing.ts';
 const MEDIAN_INTERVAL_MS = 180;
 /** Spread of the logarithm of the interval. */
 const INTERVAL_SIGMA = 0.4;
-/** People stop to think, or to read what is shown: every so many keys on average. */
+/** Users pause to think or read: every so many keys on average. */
 const KEYS_A_BURST = 12;
 const PAUSE_MS = { min: 800, max: 2_400 };
 
 /**
- * What the editor does with a request that is under way when the next key comes: gives it up (minuet, Continue; they stream), or lets
- * it end and then asks for the newest state (llama.vim, which reads whole answers).
+ * What the editor does with an active request at the next key: abort it (minuet and Continue, which stream), or let it
+ * end and then request a completion of the newest state (llama.vim, which reads whole answers).
  */
 export type Manner = 'abort' | 'follow';
 
@@ -31,7 +31,7 @@ export interface Outcome {
   atMs: number;
 }
 
-/** When the keys of a session come, in milliseconds from its start. */
+/** Times of the keys of a session, in milliseconds from its start. */
 export function keyTimes(seed: number, durationMs: number): number[] {
   const random = mulberry32(seed);
   const gaussian = () => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
@@ -66,7 +66,7 @@ export class Typist {
     this.manner = session.manner;
   }
 
-  /** Types the whole session; resolves when the last answer has come. */
+  /** Types the whole session; resolves after the last answer. */
   async type(): Promise<void> {
     const { strokes, times } = this.#session;
     this.#startMs = performance.now();

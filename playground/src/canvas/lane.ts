@@ -3,13 +3,13 @@ import type { SlotView } from '../../../src/engine/types.ts';
 import { element } from '../dom.ts';
 import { cpuMsAfter, hasClock, type Recording, slotsAfter, textAfter } from './recording.ts';
 
-/** What stands on a slot of which nothing is known, by its place: the same noise each time. */
+/** The glyph of a slot without a prediction, by its index: the same noise each time. */
 const NOISE_GLYPHS = ['▓', '▒', '░', '▚', '▞', '▙', '▟'];
 
-/** A slot of which the denoiser thinks that it lies behind the end. */
+/** A slot that the denoiser predicts to be after the end. */
 const NOTHING_GLYPH = '∅';
 
-/** A slot that says where the text ends. */
+/** A slot with an end token. */
 const END_GLYPH = '■';
 
 const CHANGES = { reveal: 'revealed', edit: 'edited', remask: 'masked again', drop: 'dropped' } as const;
@@ -41,7 +41,7 @@ export class Lane {
     );
   }
 
-  /** Shows a run after so many steps; `label` stands for it where there is none. */
+  /** Shows a run after `count` steps, or `label` if there is no run. */
   show(recording: Recording | undefined, count: number, label: string): void {
     this.root.classList.toggle('is-empty', recording === undefined);
     if (recording === undefined) {
@@ -85,7 +85,7 @@ function slotElement(slot: SlotView, index: number): HTMLElement {
   return made;
 }
 
-/** The token as it can be seen: white space has a shape. */
+/** The text of a slot with visible white space. */
 export function glyphs({ state, text, confidence }: SlotView, index: number): string {
   if (state === 'end') return END_GLYPH;
   if (state === 'dropped') return '';

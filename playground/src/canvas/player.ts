@@ -1,9 +1,9 @@
-/** Two runs in one time: a scrubber over their steps, and a button that plays them. */
+/** Plays two runs on one clock: a scrubber over their steps, and a play button. */
 import { element } from '../dom.ts';
 import { Lane } from './lane.ts';
 import { type Clock, hasClock, type Moment, momentsOf, type Recording, textAfter } from './recording.ts';
 
-/** A run is played in about this time, whatever it took. */
+/** Every run is played in about this time. */
 const PLAY_MS = 2600;
 const MIN_FRAME_MS = 70;
 const MAX_FRAME_MS = 420;
@@ -48,14 +48,14 @@ export class Player {
     this.#lay(0);
   }
 
-  /** Puts a diffusion run in place, alone or beside an autoregressive one, at its end. */
+  /** Sets a diffusion run, with or without an autoregressive one, and shows its end. */
   set(diffusion: Recording | undefined, autoregressive?: Recording): void {
     this.#pause();
     this.#recordings = [diffusion, autoregressive];
     this.#lay(Number.POSITIVE_INFINITY);
   }
 
-  /** Plays from the beginning; who wants no motion sees the end. */
+  /** Plays from the start; with reduced motion it shows the end. */
   play(): void {
     this.#pause();
     const last = this.#moments.length - 1;

@@ -1,4 +1,4 @@
-/** Runs of a decoder as they were, step by step, and two of them side by side in one time. Pure. */
+/** Recorded runs of a decoder, step by step, and two of them on one clock. Pure functions. */
 import type { Decoding, SlotView } from '../../../src/engine/types.ts';
 import type { Result, Step } from '../service/completions.ts';
 
@@ -9,10 +9,10 @@ export interface Recording {
   result?: Result;
 }
 
-/** A slot of noise: nothing has been predicted for it. */
+/** A slot without a prediction. */
 const NOISE: SlotView = { state: 'mask', text: '', confidence: 0 };
 
-/** All slots after `count` steps: those of finished canvases, then the current one. Before the first step all are noise. */
+/** All slots after `count` steps: finished canvases, then the current one. Before the first step all are noise. */
 export function slotsAfter({ steps }: Recording, count: number): readonly SlotView[] {
   const step = steps[Math.min(count, steps.length) - 1];
   if (step === undefined) return Array<SlotView>(steps[0]?.slots.length ?? 0).fill(NOISE);
@@ -20,7 +20,7 @@ export function slotsAfter({ steps }: Recording, count: number): readonly SlotVi
     .slice(0, count)
     .filter((earlier, index) => earlier.block < step.block && steps[index + 1]!.block > earlier.block)
     .flatMap(({ slots }) => slots.filter(({ state }) => state === 'token'))
-    // What happened to them is long past.
+    // The changes of finished canvases are not highlighted.
     .map(({ change: _, ...slot }) => slot);
   return [...finished, ...step.slots];
 }
@@ -35,17 +35,17 @@ export function cpuMsAfter({ steps }: Recording, count: number): number {
   return steps[Math.min(count, steps.length) - 1]?.cpuMs ?? 0;
 }
 
-/** By what two runs are laid beside each other: the number of their passes, or their processor time. */
+/** The clock of two runs: the number of passes, or processor time. */
 export type Clock = 'passes' | 'cpu';
 
-/** A point in the time of several runs: how many steps each has taken by then. */
+/** A point on the clock of several runs: how many steps each has taken. */
 export interface Moment {
   counts: readonly number[];
   /** Passes, or milliseconds. */
   at: number;
 }
 
-/** Every point at which one of the runs changes, the beginning included. */
+/** Every point at which one of the runs changes, including the start. */
 export function momentsOf(recordings: readonly Recording[], clock: Clock): Moment[] {
   if (clock === 'passes' || !hasClock(recordings)) {
     const last = Math.max(0, ...recordings.map(({ steps }) => steps.length));
@@ -63,7 +63,7 @@ export function momentsOf(recordings: readonly Recording[], clock: Clock): Momen
     }));
 }
 
-/** Whether the service tells processor time: where its clock stands still it is always 0. */
+/** Whether the service reports processor time: on platforms whose clock stands still it is always 0. */
 export function hasClock(recordings: readonly Recording[]): boolean {
   return recordings.some(({ steps }) => (steps.at(-1)?.cpuMs ?? 0) > 0);
 }

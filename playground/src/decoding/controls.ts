@@ -1,9 +1,9 @@
-/** The controls of decoding: thresholds, temperature, seed, budget and width, each with its value beside it. */
+/** The controls of decoding: thresholds, temperature, seed, budget and width, each with its current value. */
 import { element } from '../dom.ts';
 import type { ModelInfo } from '../service/completions.ts';
 import type { DecodingChoices } from '../service/request.ts';
 
-/** One more than the largest budget that can be chosen: no budget. */
+/** One more than the largest budget of the slider: no budget. */
 const NO_BUDGET = 33;
 const MAX_SEED = 2 ** 32 - 1;
 const DEFAULT_MAX_TOKENS = 32;
@@ -80,7 +80,7 @@ export class DecodingControls {
     });
   }
 
-  /** Takes over what the model has when a request says nothing. */
+  /** Sets the controls to the defaults of the model. */
   setModel({ canvasWidths, revealThreshold, editThreshold }: ModelInfo): void {
     this.#setWidths(canvasWidths);
     const own = { revealThreshold, editThreshold };
@@ -95,7 +95,7 @@ export class DecodingControls {
 
   get choices(): DecodingChoices {
     const value = (key: Slider['key']) => Number(this.#inputs.get(key)!.value);
-    /** What the service does anyway need not be asked for. */
+    /** Defaults of the service are not sent. */
     const unlessDefault = (key: Slider['key']) => (value(key) === this.#defaults.get(key) ? undefined : value(key));
     return {
       maxTokens: value('maxTokens'),

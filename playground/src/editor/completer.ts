@@ -1,23 +1,23 @@
 /**
- * Completions while typing, as an editor's plug-in asks for them: after a pause, one at a time, given up at the next key.
- * The first candidate is as the settings of decoding have it; the others are drawn from other seeds.
+ * Completions while typing, as an editor's plug-in requests them: after a pause, one at a time, aborted at the next
+ * key. The first candidate uses the decoding settings; the others have other seeds.
  */
 import { debounced } from '../dom.ts';
 import type { Result } from '../service/completions.ts';
 
 const TYPING_PAUSE_MS = 150;
 
-/** Candidates of one place; who has seen so many goes back to the first. */
+/** Candidates per cursor position; after the last one comes the first again. */
 const MAX_CANDIDATES = 5;
 
-/** Tries for a candidate that is not there yet. */
+/** Tries to get a new candidate. */
 const TRIES = 3;
 
 export interface CompleterOptions {
-  /** The completion at the cursor, undefined where none can be asked for. `variant` 0 is the first candidate. */
+  /** The completion at the cursor, undefined if none can be requested. `variant` 0 is the first candidate. */
   ask: (variant: number, signal: AbortSignal) => Promise<Result | undefined>;
   show: (text: string, position: { index: number; count: number }) => void;
-  /** Neither a problem nor text: the model was not sure, or had nothing to say. */
+  /** Neither an error nor text: the confidence was too low, or the completion empty. */
   onNothing: (result: Result) => void;
   onProblem: (error: unknown) => void;
   onBusy: (busy: boolean) => void;
@@ -36,7 +36,7 @@ export class Completer {
     this.#later = debounced(() => void this.#first(), TYPING_PAUSE_MS);
   }
 
-  /** Something was typed: what runs is given up, and the next completion is asked for after a pause. */
+  /** The text has changed: aborts the active request, and requests the next completion after a pause. */
   changed(): void {
     this.cancel();
     this.#later();
@@ -54,7 +54,7 @@ export class Completer {
     this.#variant = 0;
   }
 
-  /** Shows the next or the previous candidate, asking for one more at the end. */
+  /** Shows the next or the previous candidate, and requests one more at the end. */
   async cycle(direction: 1 | -1): Promise<void> {
     const count = this.#candidates.length;
     if (count === 0) return this.#first();
@@ -73,7 +73,7 @@ export class Completer {
     this.#showCurrent();
   }
 
-  /** Asks for candidates until one is new; whether there was one. */
+  /** Requests candidates until one is new. Returns whether there was one. */
   async #another(): Promise<boolean> {
     for (let tried = 0; tried < TRIES; tried++) {
       const result = await this.#ask(++this.#variant);
@@ -87,7 +87,7 @@ export class Completer {
     return false;
   }
 
-  /** Undefined when it was given up or failed. */
+  /** Undefined if it was aborted or failed. */
   async #ask(variant: number): Promise<Result | undefined> {
     this.#running?.abort(new DOMException('another one is wanted', 'AbortError'));
     const controller = new AbortController();

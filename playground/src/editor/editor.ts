@@ -1,4 +1,4 @@
-/** The editor: CodeMirror in a shadow root, where its style sheets are objects and not elements that the page's policy refuses. */
+/** The editor: CodeMirror in a shadow root, where it adds style sheets as objects, which the page's policy allows. */
 import { closeBrackets, closeBracketsKeymap } from '@codemirror/autocomplete';
 import { defaultKeymap, history, historyKeymap } from '@codemirror/commands';
 import { bracketMatching, indentOnInput } from '@codemirror/language';
@@ -8,13 +8,13 @@ import { type GhostHandlers, ghostText } from './ghost.ts';
 import { type Language, languageExtension, sampleOf } from './languages.ts';
 import { theme } from './theme.ts';
 
-/** What is sent around the cursor: far more than the model's context, and far less than the service takes. */
+/** Text sent before the cursor: far more than the model's context, and far less than the limit of the service. */
 const MAX_PREFIX_CHARS = 12_000;
 const MAX_SUFFIX_CHARS = 6_000;
 
 interface EditorOptions extends GhostHandlers {
   language: Language;
-  /** Text or cursor have changed; `typed` when the visitor wrote something. */
+  /** Text or cursor have changed; `typed` if the user typed something. */
   onChange: (typed: boolean) => void;
   onRun: () => void;
 }
@@ -49,7 +49,7 @@ export function createEditor(parent: HTMLElement, options: EditorOptions): Edito
         closeBrackets(),
         highlightActiveLine(),
         EditorView.lineWrapping,
-        // Tab leaves the editor when there is nothing to accept: who has a keyboard alone is not caught in it.
+        // Tab leaves the editor when there is nothing to accept, so that it is not a trap for keyboard users.
         keymap.of([{ key: 'Mod-Enter', run: race }, ...closeBracketsKeymap, ...defaultKeymap, ...historyKeymap]),
         EditorView.contentAttributes.of({
           tabindex: '0',

@@ -1,12 +1,12 @@
 /**
- * Ghost text: a completion at the cursor, shown but not written. Tab writes it, Escape sends it away, Alt-] and Alt-[ show
- * another one; any other key makes it go, unless it types what the ghost text begins with.
+ * Ghost text: a completion shown at the cursor, but not part of the document. Tab accepts it, Escape dismisses it,
+ * Alt-] and Alt-[ show another one. Any other key removes it, unless it types the first character of the ghost text.
  */
 import { type Extension, Prec, StateEffect, StateField } from '@codemirror/state';
 import { Decoration, type DecorationSet, EditorView, keymap, WidgetType } from '@codemirror/view';
 
 interface Ghost {
-  /** Where the text would stand. */
+  /** Position in the document. */
   at: number;
   text: string;
 }
@@ -44,7 +44,7 @@ class GhostWidget extends WidgetType {
   override toDOM(): HTMLElement {
     const span = document.createElement('span');
     span.className = 'cm-ghost';
-    // It is announced elsewhere; here it would be read as if it were written.
+    // It is announced elsewhere; here a screen reader would read it as part of the document.
     span.setAttribute('aria-hidden', 'true');
     span.textContent = this.text;
     return span;
@@ -57,10 +57,10 @@ function decorations(ghost: Ghost | undefined): DecorationSet {
 }
 
 export interface GhostHandlers {
-  /** The text was written into the document. */
+  /** The text was inserted into the document. */
   onAccept: () => void;
   onDismiss: () => void;
-  /** Another candidate is wanted. */
+  /** The user wants another candidate. */
   onCycle: (direction: 1 | -1) => void;
 }
 
@@ -108,7 +108,7 @@ export function ghostText({ onAccept, onDismiss, onCycle }: GhostHandlers): Exte
   }
 }
 
-/** Shows the text at the cursor; nothing for an empty one. */
+/** Shows the text at the cursor; an empty text removes the ghost text. */
 export function showGhost(view: EditorView, text: string): void {
   const { main } = view.state.selection;
   view.dispatch({ effects: show.of(text === '' ? undefined : { at: main.head, text }) });
@@ -118,7 +118,7 @@ export function hideGhost(view: EditorView): void {
   if (view.state.field(ghostField) !== undefined) view.dispatch({ effects: show.of(undefined) });
 }
 
-/** What is shown now. */
+/** The current ghost text. */
 export function ghostOf(view: EditorView): string {
   return view.state.field(ghostField)?.text ?? '';
 }

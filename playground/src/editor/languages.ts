@@ -1,4 +1,4 @@
-/** The languages of the editor, each with a text to begin with; the cursor stands where the mark is. */
+/** The languages of the editor, each with a sample text; a mark in it is the position of the cursor. */
 import { javascriptLanguage, typescriptLanguage } from '@codemirror/lang-javascript';
 import { pythonLanguage } from '@codemirror/lang-python';
 import { defineLanguageFacet, Language as EditorLanguage } from '@codemirror/language';
@@ -9,7 +9,7 @@ export const LANGUAGES = ['javascript', 'typescript', 'python', 'markdown'] as c
 
 export type Language = (typeof LANGUAGES)[number];
 
-/** Where the cursor stands in a sample; no sample has it for another reason. */
+/** The mark of the cursor in a sample, which contains it only once. */
 const CURSOR = '█';
 
 interface LanguageEntry {
@@ -79,7 +79,7 @@ def write_json(path, value):
   },
   markdown: {
     name: 'Markdown',
-    // CodeMirror's own Markdown brings HTML and CSS with it, a quarter of the page's size.
+    // CodeMirror's own Markdown includes HTML and CSS, a quarter of the page's size.
     extension: () => new EditorLanguage(defineLanguageFacet(), parser.configure(GFM), [], 'markdown'),
     sample: `# Quick start
 
@@ -106,7 +106,7 @@ export function languageExtension(language: Language): Extension {
   return ENTRIES[language].extension();
 }
 
-/** The sample's text, and where the cursor stands in it. */
+/** The sample's text, and the position of the cursor in it. */
 export function sampleOf(language: Language): { text: string; cursor: number } {
   const { sample } = ENTRIES[language];
   return { text: sample.replace(CURSOR, ''), cursor: sample.indexOf(CURSOR) };

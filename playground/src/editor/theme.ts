@@ -1,4 +1,4 @@
-/** Colours of the editor, all of them variables of the page, so that they follow its light and dark. */
+/** Colours of the editor. All are variables of the page, so that they follow its light and dark mode. */
 import { HighlightStyle, syntaxHighlighting } from '@codemirror/language';
 import type { Extension } from '@codemirror/state';
 import { EditorView } from '@codemirror/view';

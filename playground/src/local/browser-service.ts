@@ -1,4 +1,4 @@
-/** The service in a Web Worker, to be asked as the one over the network is. */
+/** The service in a Web Worker, with the same interface as the one over the network. */
 import type { Answerer } from '../service/answerer.ts';
 import { Problem } from '../service/problem.ts';
 import type { FromWorker, LoadOptions, ToWorker } from './messages.ts';
@@ -19,7 +19,7 @@ export class BrowserService implements Answerer {
     worker.addEventListener('message', ({ data }: MessageEvent<FromWorker>) => this.#hear(data));
   }
 
-  /** Rejects with Problem when the weights cannot be had or the model cannot be run. */
+  /** Rejects with Problem when the weights cannot be loaded or the model cannot run. */
   static async start(options: LoadOptions, onProgress: (progress: Progress) => void): Promise<BrowserService> {
     const worker = new Worker(new URL('./worker.ts', import.meta.url), { type: 'module' });
     const loaded = Promise.withResolvers<void>();
@@ -81,7 +81,7 @@ export class BrowserService implements Answerer {
   #hear(message: FromWorker): void {
     if (!('id' in message)) return;
     const pending = this.#pending.get(message.id);
-    // Who has cancelled or aborted hears nothing any more.
+    // The request was cancelled or aborted.
     if (pending === undefined) return;
     if (message.type === 'head') pending.head(message.status);
     else if (message.type === 'chunk') pending.body.enqueue(message.bytes);

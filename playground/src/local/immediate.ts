@@ -1,6 +1,7 @@
 /**
- * `setImmediate` where there is none: the engine gives way with it between two steps. A timer would do, but browsers make nested
- * timers wait 4 ms, as long as a step takes. https://html.spec.whatwg.org/multipage/timers-and-user-prompts.html#timers
+ * `setImmediate` for browsers, which the engine uses to yield to the event loop between two steps. Browsers delay
+ * nested timers by 4 ms, as long as a step takes.
+ * https://html.spec.whatwg.org/multipage/timers-and-user-prompts.html#timers
  */
 
 const waiting: (() => void)[] = [];

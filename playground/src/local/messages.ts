@@ -1,7 +1,7 @@
-/** What the page and its Web Worker tell each other. */
+/** Messages between the page and its Web Worker. */
 
 export interface LoadOptions {
-  /** Where the files of the model are: the address of a service. */
+  /** Address of the service that has the files of the model. */
   baseUrl: string;
   key: string;
   model: string;

@@ -1,6 +1,6 @@
 /**
- * The files of a model over HTTP, kept in the Cache Storage of this browser by their SHA-256. What is kept is verified again each time
- * that it is read, by whoever reads it: the loader of the service.
+ * The files of a model over HTTP, cached in the browser's Cache Storage by their SHA-256. The loader of the service
+ * verifies a cached file every time it reads it.
  */
 import { WeightsMissing } from '../../../src/weights/errors.ts';
 import { MANIFEST, type Manifest, parseManifest } from '../../../src/weights/manifest.ts';
@@ -25,11 +25,14 @@ export class FileRefused extends Error {
 export interface Progress {
   loadedBytes: number;
   totalBytes: number;
-  /** Nothing has come over the network. */
+  /** All files came from the cache. */
   fromCache: boolean;
 }
 
-/** Rejects with FileRefused, TypeError where nobody answers and nothing is kept, WeightsDamaged for no manifest. */
+/**
+ * Rejects with FileRefused, with TypeError without a network and a cached manifest, with WeightsDamaged for an invalid
+ * one.
+ */
 export async function httpSource(
   options: LoadOptions,
   onProgress: (progress: Progress) => void,
@@ -39,7 +42,7 @@ export async function httpSource(
   const totalBytes = manifest.files.reduce((sum, { size }) => sum + size, 0);
   const progress = { loadedBytes: 0, totalBytes, fromCache: true };
   const entryOf = (file: string) => manifest.files.find(({ path }) => path === file);
-  /** By content: a model that is replaced has other files, whatever their names. */
+  /** By content: the files of a replaced model have other keys, even with the same names. */
   const keyOf = (sha256: string) => `/weights/${sha256}`;
 
   async function stream(file: string, sha256: string): Promise<ReadableStream<Uint8Array> | null> {
@@ -50,7 +53,7 @@ export async function httpSource(
     progress.fromCache = false;
     if (cache === undefined) return response.body;
     const [used, stored] = response.body.tee();
-    // A copy that cannot be kept, for want of room or of a whole file, is fetched again next time.
+    // A file that cannot be cached, because of a full storage or an incomplete download, is fetched again next time.
     cache.put(keyOf(sha256), new Response(stored)).catch(() => {});
     return used;
   }
@@ -65,7 +68,7 @@ export async function httpSource(
     },
     async repair(fault) {
       if (fault instanceof WeightsMissing || cache === undefined) return false;
-      // What is damaged puts the other copies in doubt; those of the service may be whole. There is one try.
+      // One damaged file puts all cached ones in doubt: delete them, and fetch from the service once more.
       const deleted = await Promise.all(manifest.files.map(({ sha256 }) => cache.delete(keyOf(sha256))));
       progress.loadedBytes = 0;
       return deleted.includes(true);
@@ -73,12 +76,12 @@ export async function httpSource(
   };
 }
 
-/** Undefined where the browser has none, as in some private windows. */
+/** Undefined if the browser has none, as in some private windows. */
 async function openCache(): Promise<Cache | undefined> {
   return typeof caches === 'undefined' ? undefined : caches.open(CACHE).catch(() => undefined);
 }
 
-/** The manifest of the service, or else the one that was kept. */
+/** The manifest of the service, or else the cached one. */
 async function fetchManifest(options: LoadOptions, cache: Cache | undefined): Promise<Manifest> {
   const key = `/manifests/${encodeURIComponent(options.model)}`;
   let response: Response;

@@ -1,4 +1,4 @@
-/** What the verification of weights uses of Node's crypto module, in a browser: Web Crypto hashes nothing that comes in pieces. */
+/** Replaces Node's crypto module for the verification of weights in a browser: Web Crypto cannot hash a stream. */
 import { sha256 } from '@noble/hashes/sha2.js';
 import { bytesToHex } from '@noble/hashes/utils.js';
 

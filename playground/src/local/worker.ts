@@ -1,6 +1,6 @@
 /**
- * The Web Worker: the routes of the service that the page asks, with the same denoiser, kernels and weights, on the visitor's
- * machine. Requests and answers are those of the API, so that the page need not know who answers.
+ * The Web Worker: the routes of the service that the page uses, with the same denoiser, kernels and weights, on the
+ * user's machine. Requests and responses are those of the API, so that the page works the same with both.
  */
 import './immediate.ts';
 import { Hono } from 'hono';
@@ -53,7 +53,7 @@ function serviceOf(models: ModelProvider) {
   return service;
 }
 
-/** A browser without relaxed SIMD refuses to compile that build; it needs no more than the other. */
+/** A browser without relaxed SIMD cannot compile that build, and needs only the other one. */
 async function kernels(): Promise<KernelModules> {
   const compile = (url: string) => WebAssembly.compileStreaming(fetch(url));
   const simd = await compile(simdUrl);

@@ -1,7 +1,7 @@
-/** Who answers requests of the API: the service over the network, or the same code in a Web Worker of this page. */
+/** Answers requests of the API: the service over the network, or the same code in a Web Worker of this page. */
 
 export interface Answerer {
-  /** Asks for a path of the API. Rejects with a TypeError when nobody answers, and with the signal's reason. */
+  /** Requests a path of the API. Rejects with a TypeError without an answer, and with the signal's reason. */
   fetch(path: string, init: RequestInit): Promise<Response>;
 }
 

@@ -10,12 +10,12 @@ export interface Step {
   /** The completion so far. */
   text: string;
   block: number;
-  /** Processor time so far; 0 where the clock of the service stands still. */
+  /** Processor time so far; 0 on platforms whose clock stands still. */
   cpuMs: number;
   slots: readonly SlotView[];
 }
 
-/** What a completion cost. */
+/** The cost of a completion. */
 export interface Cost {
   steps: number;
   slotEvaluations: number;
@@ -49,7 +49,7 @@ interface Chunk extends ErrorBody {
   } | null;
 }
 
-/** Yields each step as it comes. Throws Problem for what the service refuses, TypeError when it does not answer. */
+/** Yields each step when it arrives. Throws Problem if the service refuses, TypeError if it does not answer. */
 export async function* complete(
   answerer: Answerer,
   request: CompletionRequest,
@@ -120,7 +120,7 @@ interface ModelList {
   }[];
 }
 
-/** The model that denoises there. Throws as `complete` does. */
+/** The diffusion model of an answerer. Throws as `complete` does. */
 export async function modelOf(answerer: Answerer, signal?: AbortSignal): Promise<ModelInfo> {
   const response = await answerer.fetch('/v1/models', signal ? { signal } : {});
   if (!response.ok) throw await refusal(response);

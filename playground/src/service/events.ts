@@ -1,8 +1,10 @@
-/** Server-sent events whose data is JSON, as the completion endpoints stream them, from a body that comes in any pieces. */
+/** Server-sent events with JSON data, as the completion endpoints stream them; chunks of the body may end anywhere. */
 
 const END = '[DONE]';
 
-/** Yields the data of each event up to `[DONE]`. Throws SyntaxError for an event that is no JSON, Error for a stream cut short. */
+/**
+ * Yields the data of each event up to `[DONE]`. Throws SyntaxError for invalid JSON, Error if the stream is cut short.
+ */
 export async function* eventsOf(body: ReadableStream<Uint8Array>): AsyncGenerator<unknown, void> {
   const decoder = new TextDecoder();
   const reader = body.getReader();
@@ -20,7 +22,7 @@ export async function* eventsOf(body: ReadableStream<Uint8Array>): AsyncGenerato
       }
     }
   } finally {
-    // Whoever stops reading has no use for the rest.
+    // If the caller stops reading, cancel the rest.
     await reader.cancel().catch(() => {});
   }
 }

@@ -1,4 +1,4 @@
-/** What went wrong, as the visitor is told: what it is, and what can be done about it. */
+/** Errors as shown to the user: what is wrong, and what can be done about it. */
 
 /** What the page can do about it. */
 export type Remedy = 'settings' | 'retry' | 'browser';
@@ -19,7 +19,7 @@ export interface ErrorBody {
   error?: { message?: string; code?: string | null };
 }
 
-/** An answer of the API that is an error, in words. */
+/** An error response of the API, in words. */
 export function problemOf(status: number, { error = {} }: ErrorBody): Problem {
   const message = error.message ?? `The service answered with status ${status}.`;
   switch (error.code) {
@@ -46,7 +46,7 @@ export function problemOf(status: number, { error = {} }: ErrorBody): Problem {
   }
 }
 
-/** Nobody answers at an address. */
+/** No service answers at an address. */
 export function unreachable(address: string): Problem {
   const offline = navigator.onLine ? '' : ' This browser is offline.';
   return new Problem(

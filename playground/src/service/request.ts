@@ -1,7 +1,7 @@
-/** A completion request as the page makes it, and as the API gets it. */
+/** A completion request of the page, and its body for the API. */
 import type { Decoding } from '../../../src/engine/types.ts';
 
-/** How to decode; what is undefined is left to the service. */
+/** Decoding settings; undefined ones are the defaults of the service. */
 export interface DecodingChoices {
   maxTokens: number;
   temperature: number;
@@ -15,11 +15,11 @@ export interface DecodingChoices {
 export interface CompletionRequest extends DecodingChoices {
   model: string;
   prefix: string;
-  /** Not read where decoding is autoregressive. */
+  /** Ignored by autoregressive decoding. */
   suffix: string;
   stop: readonly string[];
   decoding: Decoding;
-  /** Answer what an editor can show. */
+  /** Return only what an editor can show. */
   editor: boolean;
 }
 

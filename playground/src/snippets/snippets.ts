@@ -1,21 +1,21 @@
-/** The request of the page as programs send it. Keys stay out of it: they come from the environment. */
+/** The request of the page as code. Keys are never part of it: they come from the environment. */
 import { bodyOf, type CompletionRequest } from '../service/request.ts';
 
 export const SNIPPETS = ['curl', 'typescript', 'python'] as const;
 
 export type SnippetKind = (typeof SNIPPETS)[number];
 
-/** Environment variable that programs have their key in. */
+/** Environment variable with the key. */
 const KEY_VARIABLE = 'QUICKSILVER_API_KEY';
 
 interface SnippetOptions {
   baseUrl: string;
-  /** Whether the service asks for a key. */
+  /** Whether the service requires a key. */
   hasKey: boolean;
   request: CompletionRequest;
 }
 
-/** Fields that OpenAI's clients know; the others are sent beside them. */
+/** Fields that OpenAI's clients know; the others are sent as extra fields. */
 const OPENAI_FIELDS = new Set(['model', 'prompt', 'suffix', 'max_tokens', 'temperature', 'seed', 'stop']);
 
 export function snippetOf(kind: SnippetKind, options: SnippetOptions): string {
@@ -78,7 +78,7 @@ function split(body: Record<string, unknown>): [known: Record<string, unknown>, 
   return [Object.fromEntries(entries.filter(isKnown)), Object.fromEntries(entries.filter((entry) => !isKnown(entry)))];
 }
 
-/** JSON is Python but for its three words; no string of ours holds one of them outside of quotes. */
+/** A JSON value as Python, which differs only in the literals true, false and null. */
 function pythonValue(value: unknown): string {
   if (value === true) return 'True';
   if (value === false) return 'False';

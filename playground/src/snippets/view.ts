@@ -1,4 +1,4 @@
-/** Try the API: the request as curl, TypeScript and Python in tabs, to be copied. */
+/** Try the API: tabs with the request as curl, TypeScript and Python, and a copy button. */
 import { element } from '../dom.ts';
 import { SNIPPETS, type SnippetKind } from './snippets.ts';
 
@@ -11,7 +11,7 @@ export class SnippetsView {
   readonly #tabs: HTMLButtonElement[];
   #kind: SnippetKind = 'curl';
 
-  /** @param announce tells those who do not see that it was copied */
+  /** @param announce tells screen readers that the code was copied */
   constructor(parent: HTMLElement, snippetOf: (kind: SnippetKind) => string, announce: (text: string) => void) {
     this.#snippetOf = snippetOf;
     this.#tabs = SNIPPETS.map((kind) => {
@@ -25,7 +25,7 @@ export class SnippetsView {
     tabs.addEventListener('keydown', (event) => this.#walk(event));
     const copy = element('button', { type: 'button', class: 'button', id: 'copy' }, 'Copy');
     copy.addEventListener('click', async () => {
-      // There is none where the page was opened by plain http.
+      // Undefined if the page was opened with plain http.
       const { clipboard } = navigator as { clipboard?: Clipboard };
       const copying = clipboard?.writeText(this.#code.textContent) ?? Promise.reject(new Error('no clipboard'));
       const done = await copying.then(
@@ -42,7 +42,7 @@ export class SnippetsView {
     this.#select(this.#kind);
   }
 
-  /** Writes the request anew. */
+  /** Updates the code of the request. */
   update(): void {
     this.#code.textContent = this.#snippetOf(this.#kind);
   }
