@@ -12,7 +12,13 @@ golden() { python3 -m training.export.golden --check; }
 # test/golden/checkpoints/*: what transformers computes with tiny random checkpoints.
 checkpoints() { python3 -m training.export.golden_checkpoints --check; }
 
-for check in manifests golden checkpoints; do
+# test/golden/tokenizers/*: what the tokenizers library makes of hard texts; and its Unicode tables.
+tokenizers() {
+  python3 -m training.export.tokenizer_parity --golden --check
+  python3 -m training.export.unicode_classes --check
+}
+
+for check in manifests golden checkpoints tokenizers; do
   echo "generated: $check"
   "$check"
 done

@@ -34,8 +34,8 @@ SPECIAL_TOKENS = ("<|pad|>", "<|mask|>", "<|eom|>", "<|prefix|>", "<|suffix|>", 
 #   one character of white space                        the rest of a run, but for the space that the next word takes
 # `\s` is avoided: it means other characters in JavaScript (U+FEFF) than in Oniguruma (U+0085). White space is the six
 # characters that are spelt out; what is no white space, letter, mark or digit is punctuation. So the alternatives cover
-# every character, and a JavaScript RegExp with the flag `u` cuts every text in the same way. (But for characters that
-# are newer than the Unicode tables of one of the engines, which takes them for punctuation; nothing is lost by that.)
+# every character, and a JavaScript RegExp with the flag `u` cuts every text in the same way; which characters are
+# letters it takes from the tables of this library (src/tokenizer/unicode-classes.ts), not from its own.
 PATTERN = (
     r"\n[ \t]*"
     r"| ?[\p{L}\p{M}_$]+"
