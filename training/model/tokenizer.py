@@ -92,6 +92,30 @@ def encode(tokenizer: Tokenizer, text: str) -> list[int]:
     return tokenizer.encode(text, add_special_tokens=False).ids
 
 
+def token_bytes(tokenizer: Tokenizer) -> list[bytes | None]:
+    """By id the bytes that a token writes, None of a special one."""
+    byte_of = {letter: byte for byte, letter in _byte_letters().items()}
+    special = {token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special}
+    found: list[bytes | None] = [None] * tokenizer.get_vocab_size()
+    for content, id_ in tokenizer.get_vocab().items():
+        if content not in special:
+            # of an added token as the decoder has it: as it is written, unless every letter stands for a byte
+            known = all(letter in byte_of for letter in content)
+            found[id_] = bytes(map(byte_of.get, content)) if known else content.encode()
+    return found
+
+
+def _byte_letters() -> dict[int, str]:
+    """Byte → the letter that stands for it in a byte-level vocabulary: printable ones for themselves, the others, in
+    order, for the letters from U+0100 on (GPT-2)."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    letters = {byte: chr(byte) for byte in printable} | {byte: chr(256 + i) for i, byte in enumerate(others)}
+    if set(letters.values()) != set(pre_tokenizers.ByteLevel.alphabet()):
+        raise ValueError("the tokenizer library maps bytes to other letters")
+    return letters
+
+
 def sample_documents(documents: Sequence[Document], size: int) -> list[Document]:
     """Documents of about `size` bytes in all, the same ones every time, mixed over packages by the hash of the path."""
     chosen = []
