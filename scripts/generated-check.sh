@@ -7,7 +7,10 @@ cd "$(dirname "$0")/.."
 manifests() { node scripts/check-manifests.ts models; }
 
 # test/golden/*: what the quantized PyTorch reference computes with the shipped weights.
-golden() { python3 -m training.export.golden --check; }
+golden() {
+  python3 -m training.export.golden --check
+  python3 -m training.export.golden --shifted --check
+}
 
 # test/golden/checkpoints/*: what transformers computes with tiny random checkpoints.
 checkpoints() { python3 -m training.export.golden_checkpoints --check; }
