@@ -33,7 +33,8 @@ export interface Tokenizer {
   encode(text: string): number[];
   /** Text of whole token ids: special ones are left out, bytes that are no UTF-8 become U+FFFD. */
   decode(ids: Iterable<number>): string;
-  decoder(): TokenDecoder;
+  /** @param skip bytes at the beginning that are left out */
+  decoder(skip?: number): TokenDecoder;
   /** Whether a token stands for bytes of a text: no special one, and one of the vocabulary. */
   isText(id: number): boolean;
   /** The bytes that a token stands for; none for a special one. */
@@ -43,7 +44,7 @@ export interface Tokenizer {
    * completions name such tokens), or `<|name|>` of a special one; `<|id|>` where a model has logits for more ids than
    * there are tokens.
    */
-  nameOf(id: number): string;
+  nameOf(id: number, skip?: number): string;
 }
 
 /** Decodes a growing list of tokens. */
@@ -134,14 +135,18 @@ class ByteLevelBpe implements Tokenizer {
     return decoder.push(ids) + decoder.flush();
   }
 
-  decoder(): TokenDecoder {
+  decoder(skip = 0): TokenDecoder {
+    let skipped = 0;
     const utf8 = new TextDecoder('utf-8', { fatal: false, ignoreBOM: true });
     return {
       push: (ids) => {
         let text = '';
         for (const id of ids) {
           const bytes = this.#tokenBytes[id];
-          if (bytes) text += utf8.decode(bytes, { stream: true });
+          if (bytes === undefined) continue;
+          const begin = Math.min(skip - skipped, bytes.length);
+          skipped += begin;
+          text += utf8.decode(bytes.subarray(begin), { stream: true });
         }
         return text;
       },
@@ -157,8 +162,8 @@ class ByteLevelBpe implements Tokenizer {
     return this.#tokenBytes[id]?.slice() ?? new Uint8Array();
   }
 
-  nameOf(id: number): string {
-    const bytes = this.#tokenBytes[id];
+  nameOf(id: number, skip = 0): string {
+    const bytes = this.#tokenBytes[id]?.subarray(skip);
     if (bytes === undefined) {
       const special = (Object.keys(SPECIAL_TOKENS) as (keyof SpecialTokens)[]).find((key) => this.special[key] === id);
       return special === undefined ? `<|${id}|>` : SPECIAL_TOKENS[special];

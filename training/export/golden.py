@@ -26,7 +26,7 @@ from training.evaluation import sampler
 from training.evaluation.cursor_token import TokenTable
 from training.export.weights import quantized_tensors, read_quantized, write_manifest, write_safetensors
 from training.model.base import base_tokenizer
-from training.model.config import DENOISERS, SpecialTokens
+from training.model.config import DENOISERS, DenoiserConfig, SpecialTokens
 from training.model.denoiser import Denoiser
 from training.model.tokenizer import SPECIAL_TOKENS, load_tokenizer
 
@@ -37,7 +37,22 @@ TRACE_ROWS = 8
 TOLERANCE = 2e-3  # absolute, for --check: another machine may sum in another order
 MARGIN = 0.07  # log-probability: activations and attention at rounding boundaries move logits by some per cent
 POLICIES = {"everything": sampler.EVERYTHING, "service": sampler.SERVICE}
-SHIFTED_POLICIES = {**POLICIES, "one": sampler.Policy(1, 1), "four": sampler.Policy(4, 1), "autoregressive": None}
+
+
+class Asked(sampler.Policy):
+    """As the service is when a request asks for a width: the last canvas has it too."""
+
+    def width(self, config: DenoiserConfig, left: int) -> int:
+        return self.canvas_width
+
+
+SHIFTED_POLICIES = {
+    "everything": Asked(8),
+    "service": sampler.SERVICE,
+    "one": Asked(1, 1),
+    "four": Asked(4, 1),
+    "autoregressive": None,
+}
 SHIFTED_MAX_TOKENS = 8
 SHIFTED_COMPLETIONS = 18  # of the texts below: enough for every way to end within a token
 SHIFTED = dataclasses.replace(
