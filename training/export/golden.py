@@ -12,6 +12,7 @@ them hangs on less than MARGIN, so that another order of float additions cannot 
 """
 
 import argparse
+import codecs
 import dataclasses
 import json
 import sys
@@ -54,7 +55,7 @@ SHIFTED_POLICIES = {
     "autoregressive": None,
 }
 SHIFTED_MAX_TOKENS = 8
-SHIFTED_COMPLETIONS = 18  # of the texts below: enough for every way to end within a token
+SHIFTED_COMPLETIONS = 36  # of the texts below: enough for every way to end within a token
 SHIFTED = dataclasses.replace(
     DENOISERS["small"],
     hidden_size=64,
@@ -66,8 +67,8 @@ SHIFTED = dataclasses.replace(
     max_position_embeddings=160,
     prefix_tokens=64,
     suffix_tokens=32,
-    reveal_threshold=0.1,
-    edit_threshold=0.3,
+    reveal_threshold=0.6,
+    edit_threshold=0.5,
 )
 MAX_TOKENS = 64  # a multiple of the canvas: in a narrower last block the service decides fewer slots
 
@@ -151,13 +152,15 @@ def write_shifted(folder: Path) -> None:
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    torch.manual_seed(3)
+    torch.manual_seed(5)
     model = Denoiser(SHIFTED)
     for name, parameter in model.named_parameters():
         if parameter.dim() == 2:
-            torch.nn.init.normal_(parameter, std=(3 if "embed" in name else 1.5) * parameter.shape[1] ** -0.5)
+            torch.nn.init.normal_(parameter, std=(2.5 if "embed" in name else 1.5) * parameter.shape[1] ** -0.5)
         else:
             torch.nn.init.uniform_(parameter, 0.5, 1.5)
+    with torch.no_grad():  # a text that now and then ends
+        model.embed_tokens.weight[tokenizer.token_to_id("<|eom|>")] *= 1.5
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
     write_safetensors(folder / "model.safetensors", quantized_tensors(model)[0])
@@ -252,6 +255,8 @@ def complete(
     if result.smallest_margin < MARGIN:
         return None
     silent = table.silent(result.ids, rest)
+    if _is_unfinished(b"".join(table.bytes[id_] for id_ in result.ids)):
+        return None  # the service leaves out the bytes of half a character
     shown = {"begun": rest.decode(), "logProbabilities": result.log_probabilities[silent:]}
     return {
         "prefix": prefix,
@@ -264,6 +269,13 @@ def complete(
         "slotEvaluations": result.slot_evaluations,
         **(shown if model.config.shifted else {}),
     }
+
+
+def _is_unfinished(said: bytes) -> bool:
+    """Whether a text ends within a character."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    decoder.decode(said)
+    return bool(decoder.getstate()[0])
 
 
 def texts_path(folder: Path) -> Path:
