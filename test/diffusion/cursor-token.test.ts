@@ -34,9 +34,16 @@ describe('takeOff', () => {
     expect(table.takeOff(cut)).toEqual({ kept: cut, begun: '' });
   });
 
-  it('should take off whole tokens and whole bytes of characters', () => {
+  it('should take off whole characters', () => {
     const taken = table.takeOff([prefix, endOfText, ...tokenizer.encode('né ')]);
     expect(tokenizer.decode(taken.kept)).toBe('né');
+    // A vocabulary in which the last byte of é begins a token.
+    const json = sampleTokenizer();
+    json.model.merges.push(['©', '©']);
+    json.model.vocab['©©'] = 272;
+    const other = loadTokenizer(json);
+    const { kept, begun } = new TokenTable(other).takeOff([prefix, endOfText, ...other.encode('né')]);
+    expect({ left: other.decode(kept), begun }).toEqual({ left: 'n', begun: 'Ã©' });
   });
 });
 
@@ -76,9 +83,11 @@ describe('a canvas that completes the token of the cursor', () => {
     freezeAfter: Number.POSITIVE_INFINITY,
   };
   /** Tokens that agree while less than two have been said. */
-  const twoOf = (...allowed: number[]) => ({
+  const binding = (...allowed: number[]) => ({
     agreeing: (before: readonly number[]) => (before.length < 2 ? new Set(allowed) : undefined),
+    isSilent: () => false,
   });
+  const twoOf = (...allowed: number[]) => ({ cursor: binding(...allowed) });
   const options = { step: 0, wanted: 3, final: false };
   const rows = () => predictions([{ 10: 0.9, 11: 0.06, 12: 0.03 }, { 10: 0.9, 12: 0.05 }, { 13: 0.9 }]);
 
@@ -118,14 +127,7 @@ describe('a canvas that completes the token of the cursor', () => {
   it('should give the most probable of those that agree as alternatives', () => {
     const canvas = new Canvas(1, special);
     const settings = { ...greedy, alternatives: 2 };
-    nextTokenStep(
-      canvas,
-      predictions([{ 10: 0.9, 11: 0.06, 12: 0.03 }]),
-      settings,
-      special,
-      0,
-      () => new Set([12, 11]),
-    );
+    nextTokenStep(canvas, predictions([{ 10: 0.9, 11: 0.06, 12: 0.03 }]), settings, special, 0, [], binding(12, 11));
     expect(canvas.alternativesOf(0).map(({ token }) => token)).toEqual([11, 12]);
   });
 });

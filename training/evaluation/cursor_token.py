@@ -59,6 +59,10 @@ class TokenTable:
             begin -= len(self.bytes[ids[kept]])
             tail = tail[len(self.bytes[ids[kept]]) :]
             kept += 1
+        # whole characters: the half before would be no text
+        while tail and tail[0] & 0xC0 == 0x80 and kept > 2 and self.bytes[ids[kept - 1]] is not None:
+            kept -= 1
+            tail = self.bytes[ids[kept]] + tail
         return ids[:kept], tail
 
     def left_over(self, begun: bytes, ids: list[int]) -> bytes:
