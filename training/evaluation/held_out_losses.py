@@ -18,7 +18,7 @@ from training.evaluation.scores import interval
 from training.model.config import SpecialTokens
 from training.model.denoiser import Denoiser
 from training.model.tokenizer import token_bytes
-from training.pretrain.cursor_losses import canvas_hidden, stream_states
+from training.pretrain.cursor_losses import canvas_hidden, read_streams
 from training.pretrain.cursor_windows import CursorSampler
 from training.pretrain.data import collate
 from training.pretrain.losses import canvas_losses, context_streams, prefix_streams, token_losses
@@ -29,8 +29,7 @@ WINDOWS = 64
 CANVAS_WINDOW_TOKENS = 256
 CANVAS_WINDOWS = 48
 CANVASES_A_WINDOW = 4
-CANVAS_HORIZONS = 2  # of a window of a shifted denoiser
-CANVAS_SUFFIX_TOKENS = 64
+CANVAS_SUFFIX_TOKENS = 64  # of a shifted denoiser
 BATCH = 4
 
 
@@ -116,10 +115,8 @@ def _shifted_canvases(
 ) -> Canvases:
     sampler = CursorSampler(packages, tokenizer, CANVAS_WINDOW_TOKENS, CANVAS_SUFFIX_TOKENS)
     for _ in range(CANVAS_WINDOWS // BATCH):
-        batch = sampler.batch(
-            rng, BATCH, CANVAS_HORIZONS, CANVASES_A_WINDOW // CANVAS_HORIZONS, model.config.canvas_slots
-        )
-        _, states = stream_states(model, batch, special)
+        batch = sampler.batch(rng, BATCH, CANVASES_A_WINDOW, model.config.canvas_slots)
+        _, _, states = read_streams(model, batch, special)
         noise = torch.full_like(batch.x0, special.mask)
         hidden = canvas_hidden(model, batch, noise, torch.ones_like(noise, dtype=torch.bool), states)
         yield batch.x0, token_losses(model.logits(hidden), batch.x0)

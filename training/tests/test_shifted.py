@@ -27,7 +27,7 @@ from training.model.base import base_tokenizer
 from training.model.config import DENOISERS, SpecialTokens
 from training.model.denoiser import Denoiser
 from training.model.tokenizer import SPECIAL_TOKENS, encode
-from training.pretrain.cursor_losses import canvas_hidden, stream_states
+from training.pretrain.cursor_losses import canvas_hidden, read_streams
 from training.pretrain.cursor_windows import CursorBatch
 
 MERGES = [
@@ -83,7 +83,7 @@ def test_training_and_cached_inference_give_the_same_canvas_logits(model, specia
         *map(torch.tensor, ([window], [suffix], xt.tolist(), [[window[start - 1]]], [[start + 1]])),
         torch.tensor([[suffix_tokens and suffix_tokens + 1]]),
     )
-    _, states = stream_states(model, batch, special)
+    _, _, states = read_streams(model, batch, special)
     trained = model.logits(canvas_hidden(model, batch, xt, torch.ones_like(xt, dtype=torch.bool), states))[0, 0]
     left = [special.prefix, *window[:start]]
     prefix, suffix = open_contexts(model, left[:3], suffix[: suffix_tokens + 1] if suffix_tokens else [])
