@@ -6,13 +6,22 @@ cd "$(dirname "$0")/.."
 # models/*/manifest.json: sizes and SHA-256 of the files beside it.
 manifests() { node scripts/check-manifests.ts models; }
 
-# test/golden/*: results of the quantized PyTorch reference with the shipped weights.
-golden() { python3 -m training.export.golden --check; }
+# test/golden/*: what the quantized PyTorch reference computes with the shipped weights.
+golden() {
+  python3 -m training.export.golden --check
+  python3 -m training.export.golden --shifted --check
+}
 
 # test/golden/checkpoints/*: results of transformers with tiny random checkpoints.
 checkpoints() { python3 -m training.export.golden_checkpoints --check; }
 
-for check in manifests golden checkpoints; do
+# test/golden/tokenizers/*: what the tokenizers library makes of hard texts; and its Unicode tables.
+tokenizers() {
+  python3 -m training.export.tokenizer_parity --golden --check
+  python3 -m training.export.unicode_classes --check
+}
+
+for check in manifests golden checkpoints tokenizers; do
   echo "generated: $check"
   "$check"
 done

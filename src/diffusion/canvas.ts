@@ -1,10 +1,16 @@
 /**
  * The canvas: the slots of one block while it is denoised. It starts as masks; slots are revealed, may be edited, and
  * are dropped when an end token is revealed before them.
+ *
+ * The network sees rows, and predicts slots. Row j is the token of slot j; shifted, as a language model has it, row 0 is
+ * the token before the canvas and row j the token of slot j - 1. Either way row j predicts slot j.
  */
 
 import type { SpecialTokens } from '../tokenizer/tokenizer.ts';
 import type { Choice } from './choice.ts';
+
+/** No token has this id. */
+const NOT_COMPUTED = -1;
 
 export class Canvas {
   readonly slots: number;
@@ -13,10 +19,13 @@ export class Canvas {
   readonly #logProbabilities: Float64Array; // (slots), natural logarithm, as of the reveal or the last edit
   readonly #edits: Uint16Array; // (slots); kept when a slot is dropped, so that editing ends
   readonly #alternatives: (readonly Choice[])[]; // (slots), as old as the log-probabilities
-  readonly #evaluations: Uint16Array; // (slots): passes that computed the slot with the token it has
+  readonly #evaluations: Uint16Array; // (slots): passes that predicted the slot when it had the token it has
+  readonly #computed: Int32Array; // (slots): tokens of the rows when they were last computed, NOT_COMPUTED before
+  readonly #before: number | undefined;
   #live: number;
 
-  constructor(slots: number, special: SpecialTokens) {
+  /** @param before the token before the canvas, if predictions are shifted */
+  constructor(slots: number, special: SpecialTokens, before?: number) {
     this.slots = slots;
     this.#special = special;
     this.#tokens = new Int32Array(slots).fill(special.mask);
@@ -24,12 +33,20 @@ export class Canvas {
     this.#edits = new Uint16Array(slots);
     this.#alternatives = Array(slots).fill([]);
     this.#evaluations = new Uint16Array(slots);
+    this.#computed = new Int32Array(slots).fill(NOT_COMPUTED);
+    this.#before = before;
     this.#live = slots;
   }
 
   /** Tokens of the slots that exist: all, or those up to the first end token. */
   get tokens(): Int32Array {
     return this.#tokens.subarray(0, this.#live);
+  }
+
+  /** Tokens of the rows. Shifted, an end token has one as well, if there is room: the others see where the text ends. */
+  get rows(): Int32Array {
+    if (this.#before === undefined) return this.tokens;
+    return Int32Array.of(this.#before, ...this.tokens).subarray(0, this.slots);
   }
 
   /** An end token has been revealed: it is the last of `tokens`. */
@@ -67,21 +84,23 @@ export class Canvas {
   }
 
   /**
-   * The slots that the next pass has to compute: those that are undecided, and the others until they have been computed
-   * `freezeAfter` times with the token they have. Before the first time their keys and values are still those of a
-   * mask.
+   * The rows that the next pass has to compute: those of slots that are undecided, or were predicted less than
+   * `freezeAfter` times with the token they have, and those whose keys and values are of another token.
    */
   unfrozen(freezeAfter: number): number[] {
-    const slots: number[] = [];
-    for (let slot = 0; slot < this.#live; slot++) {
-      if (this.isUndecided(slot) || this.#evaluations[slot]! < freezeAfter) slots.push(slot);
-    }
-    return slots;
+    const needsPrediction = (slot: number) => this.isUndecided(slot) || this.#evaluations[slot]! < freezeAfter;
+    return [...this.rows.entries()]
+      .filter(([row, token]) => (row < this.#live && needsPrediction(row)) || this.#computed[row] !== token)
+      .map(([row]) => row);
   }
 
-  /** Counts a pass that has computed these slots. */
-  recordEvaluation(slots: Iterable<number>): void {
-    for (const slot of slots) if (!this.isUndecided(slot)) this.#evaluations[slot]!++;
+  /** Counts a pass that has computed these rows. */
+  recordEvaluation(rows: Iterable<number>): void {
+    const tokens = this.rows;
+    for (const row of rows) {
+      this.#computed[row] = tokens[row]!;
+      if (row < this.#live && !this.isUndecided(row)) this.#evaluations[row]!++;
+    }
   }
 
   /** Slots before the first undecided one. */
@@ -122,6 +141,7 @@ export class Canvas {
     this.#tokens.fill(this.#special.mask);
     this.#edits.fill(0);
     this.#evaluations.fill(0);
+    this.#computed.fill(NOT_COMPUTED);
     this.#live = this.slots;
   }
 

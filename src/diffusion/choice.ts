@@ -36,6 +36,44 @@ export function bestIds(values: Float32Array, count: number, allowed: (id: numbe
   return best;
 }
 
+/**
+ * The best of a few tokens, or one of them drawn at a temperature; its probability is that among them.
+ * @param alternatives how many of the most probable ones to give beside it
+ */
+export function boundChoice(
+  predictions: Predictions,
+  row: number,
+  tokens: Iterable<number>,
+  { temperature, topP, alternatives = 0 }: { temperature: number; topP: number; alternatives?: number },
+  draw: () => number,
+): { choice: Choice; others: Choice[] } {
+  const logits = predictions.allLogits(row);
+  const ids = [...tokens].sort((a, b) => logits[b]! - logits[a]! || a - b);
+  const weights = Float32Array.from(ids, (id) => logits[id]!);
+  const total = logSumExpOf(weights, weights[0]!);
+  const choices = ids.map((token, at) => ({ token, logProbability: weights[at]! - total }));
+  const drawn = temperature === 0 ? 0 : drawSorted(weights, { temperature, topP }, draw());
+  return { choice: choices[drawn]!, others: choices.slice(0, alternatives) };
+}
+
+/** An index of logits in descending order, drawn from the nucleus. */
+function drawSorted(
+  logits: Float32Array,
+  { temperature, topP }: { temperature: number; topP: number },
+  uniform: number,
+): number {
+  const weights = Float64Array.from(logits, (logit) => Math.exp((logit - logits[0]!) / temperature));
+  const total = weights.reduce((sum, weight) => sum + weight, 0);
+  return drawFromNucleus(weights, total, topP, uniform) ?? 0;
+}
+
+/** @param max the largest of the values */
+export function logSumExpOf(values: Float32Array, max: number): number {
+  let sum = 0;
+  for (const value of values) sum += Math.exp(value - max);
+  return max + Math.log(sum);
+}
+
 /** The most probable token of a row for which `allowed` holds. Throws RangeError when it holds for none. */
 export function bestChoice(predictions: Predictions, row: number, allowed: (token: number) => boolean): Choice {
   const { candidates, ids, logits, logSumExp } = predictions;

@@ -5,15 +5,16 @@
 import type { Predictions } from '../denoiser/transformer/predictions.ts';
 import type { SpecialTokens } from '../tokenizer/tokenizer.ts';
 import type { Canvas } from './canvas.ts';
-import { bestChoice, mostProbable, sampledChoice } from './choice.ts';
+import { bestChoice, boundChoice, mostProbable, sampledChoice } from './choice.ts';
 import { uniform } from './random.ts';
-import { mayBeSaid, type SamplerSettings } from './sampler.ts';
+import { type Binding, mayBeSaid, type SamplerSettings } from './sampler.ts';
 
 type NextTokenSettings = Pick<SamplerSettings, 'temperature' | 'topP' | 'seed' | 'alternatives' | 'text'>;
 
 /**
  * @param predictions one row: the prediction of the prefix stream for the token after its last one.
  * @param written tokens before the canvas
+ * @param cursor what the first tokens of a completion are bound to say
  */
 export function nextTokenStep(
   canvas: Canvas,
@@ -22,9 +23,21 @@ export function nextTokenStep(
   special: SpecialTokens,
   step: number,
   written: readonly number[] = [],
+  cursor?: Binding,
 ): void {
   const slot = canvas.decidedRun();
-  const constrained = text?.on(canvas.tokens, written);
+  // All before the slot is decided.
+  const constrained = text?.on(canvas.tokens, written, slot);
+  const before = [...written, ...canvas.text(slot)];
+  const agreeing = cursor?.agreeing(before);
+  if (agreeing !== undefined) {
+    const fits = (token: number) => cursor!.isSilent(before, token) || (constrained?.permits(slot, token) ?? true);
+    const draw = () => uniform(seed, step, slot);
+    const settings = { temperature, topP, alternatives };
+    const { choice, others } = boundChoice(predictions, 0, [...agreeing].filter(fits), settings, draw);
+    canvas.reveal(slot, choice, others);
+    return;
+  }
   const allowed = (token: number) => mayFollow(token, special) && (constrained?.permits(slot, token) ?? true);
   const choice =
     temperature === 0

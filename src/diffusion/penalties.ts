@@ -7,7 +7,7 @@
 
 import type { Predictions } from '../denoiser/transformer/predictions.ts';
 import type { SpecialTokens } from '../tokenizer/tokenizer.ts';
-import { bestIds } from './choice.ts';
+import { bestIds, logSumExpOf } from './choice.ts';
 
 export interface Penalties {
   /** Subtracted once from the logit of each token that occurs already; negative values favour it. */
@@ -59,10 +59,4 @@ export function withPenalties(
     all.push(penalized);
   }
   return { rows, candidates, ids, logits, logSumExp, allLogits: (row) => all[row]! };
-}
-
-function logSumExpOf(values: Float32Array, max: number): number {
-  let sum = 0;
-  for (const value of values) sum += Math.exp(value - max);
-  return max + Math.log(sum);
 }

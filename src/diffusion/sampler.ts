@@ -17,7 +17,7 @@
 import type { Predictions } from '../denoiser/transformer/predictions.ts';
 import type { SpecialTokens } from '../tokenizer/tokenizer.ts';
 import type { Canvas } from './canvas.ts';
-import { bestChoice, type Choice, mostProbable, sampledChoice } from './choice.ts';
+import { bestChoice, boundChoice, type Choice, mostProbable, sampledChoice } from './choice.ts';
 import { uniform } from './random.ts';
 import type { ConstrainedCanvas, TextConstraint } from './text-constraint.ts';
 
@@ -48,8 +48,18 @@ export interface StepOptions {
   final: boolean;
   /** The slots that the predictions are about, a row each; all of `canvas.tokens` when absent. */
   slots?: readonly number[];
-  /** Tokens before the canvas, for the constraint. */
+  /** Tokens before the canvas, for the constraints. */
   written?: readonly number[];
+  /** What the first tokens of a completion are bound to say, if anything. */
+  cursor?: Binding | undefined;
+}
+
+/** What the first tokens of a completion have to say, as CursorToken does. */
+export interface Binding {
+  /** The tokens that may follow the tokens of a completion; undefined when they are bound no longer. */
+  agreeing(before: readonly number[]): ReadonlySet<number> | undefined;
+  /** Whether a token says nothing but what it is bound to. */
+  isSilent(before: readonly number[], token: number): boolean;
 }
 
 /** Whether a decided slot of the canvas will stay as it is. */
@@ -70,16 +80,18 @@ export function denoisingStep(
   { slots = [...canvas.tokens.keys()], written = [], ...options }: StepOptions,
 ): void {
   const rows = new Map(slots.map((slot, row) => [slot, row]));
-  const text = settings.text?.on(canvas.tokens, written);
-  const parts = { ...options, rows, text };
+  const bound = findBound(canvas, predictions, settings, { ...options, rows, written });
+  const text = settings.text?.on(bound.tokens, written, bound.count);
+  const parts = { ...options, rows, text, bound };
   const proposed = findEdits(canvas, predictions, settings, special, parts);
-  const reveals = findReveals(canvas, predictions, settings, special, parts);
+  const reveals = bound.isOpen ? [] : findReveals(canvas, predictions, settings, special, parts);
   const edits = fittingEdits(text, proposed);
   const { alternatives = 0 } = settings;
   const maySay = (token: number) => mayBeSaid(token, special, settings.text);
   const others = (slot: number) =>
     alternatives > 0 ? mostProbable(predictions, rows.get(slot)!, alternatives, maySay) : [];
   canvas.recordEvaluation(slots);
+  for (const { slot, choice, others } of bound.reveals) canvas.reveal(slot, choice, others);
   for (const [slot, choice] of reveals) canvas.reveal(slot, choice, others(slot));
   for (const [slot, choice] of edits) canvas.edit(slot, choice, others(slot));
   canvas.dropBehindEnd();
@@ -90,6 +102,48 @@ interface StepParts {
   rows: ReadonlyMap<number, number>;
   /** The canvas with what this step has decided so far. */
   text: ConstrainedCanvas | undefined;
+  bound: BoundSlots;
+}
+
+/** The first slots of a completion, as far as what stands at the cursor binds them. */
+interface BoundSlots {
+  /** How many there are, those that are revealed now included: no other constraint is on them. */
+  readonly count: number;
+  readonly reveals: readonly { slot: number; choice: Choice; others: readonly Choice[] }[];
+  /** The next one is bound as well: what is behind has to wait. */
+  readonly isOpen: boolean;
+  /** The canvas with the reveals. */
+  readonly tokens: Int32Array;
+}
+
+/** Reveals the leftmost slot that is bound, however unsure; in the final step all that are. */
+function findBound(
+  canvas: Canvas,
+  predictions: Predictions,
+  settings: SamplerSettings,
+  { step, wanted, final, rows, written = [], cursor }: Omit<StepOptions, 'slots'> & Pick<StepParts, 'rows'>,
+): BoundSlots {
+  const tokens = canvas.tokens.slice();
+  const reveals: { slot: number; choice: Choice; others: readonly Choice[] }[] = [];
+  const undecided = canvas.undecided(wanted);
+  const before = [...written];
+  let count = 0;
+  let agreeing = cursor?.agreeing(before);
+  for (; agreeing !== undefined && count < tokens.length; count++) {
+    if (canvas.isUndecided(count)) {
+      if (!undecided.includes(count) || (reveals.length > 0 && !final)) break;
+      const text = settings.text?.on(tokens, written, count);
+      const fitting = [...agreeing].filter(
+        (token) => cursor!.isSilent(before, token) || (text?.permits(count, token) ?? true),
+      );
+      const draw = () => uniform(settings.seed, step, count);
+      reveals.push({ slot: count, ...boundChoice(predictions, rows.get(count)!, fitting, settings, draw) });
+      tokens[count] = reveals.at(-1)!.choice.token;
+    }
+    before.push(tokens[count]!);
+    agreeing = cursor?.agreeing(before);
+  }
+  return { count, reveals, isOpen: agreeing !== undefined, tokens };
 }
 
 /** The reveals of the step, which are decided on `text` when it returns. */
@@ -98,13 +152,17 @@ function findReveals(
   predictions: Predictions,
   settings: SamplerSettings,
   special: SpecialTokens,
-  { step, wanted, final, rows, text }: StepOptions & StepParts,
+  { step, wanted, final, rows, text, bound }: StepOptions & StepParts,
 ): [slot: number, Choice][] {
+  const isBound = bound.reveals.length > 0;
+  // A drawn token may be a surprise: what follows from it is seen in the next step.
+  if (isBound && settings.temperature > 0 && !final) return [];
   const fits = (slot: number, token: number) => text?.permits(slot, token) ?? true;
   const allowed = (slot: number) => (token: number) =>
     token === special.pad || (mayStand(token, special) && fits(slot, token));
   const best = (slot: number) => bestChoice(predictions, rows.get(slot)!, allowed(slot));
-  const choices = canvas.undecided(wanted).map((slot): [number, Choice] => {
+  const free = canvas.undecided(wanted).slice(bound.reveals.length);
+  const choices = free.map((slot): [number, Choice] => {
     if (settings.temperature === 0) return [slot, best(slot)];
     const draw = uniform(settings.seed, step, slot);
     return [slot, sampledChoice(predictions, rows.get(slot)!, settings, draw, allowed(slot))];
@@ -123,6 +181,8 @@ function findReveals(
 
   const sure = texts.filter(([, { logProbability }]) => Math.exp(logProbability) >= settings.revealThreshold);
   if (sure.length > 0) return fitting(text, settings.temperature === 0 ? sure : untilSurprise(sure, best));
+  // A slot that is bound has been revealed.
+  if (isBound) return [];
   if (texts.length > 0)
     return fitting(text, [
       texts.reduce((best, next) => (next[1].logProbability > best[1].logProbability ? next : best)),
@@ -170,12 +230,13 @@ function findEdits(
   predictions: Predictions,
   settings: SamplerSettings,
   special: SpecialTokens,
-  { final, rows }: StepOptions & StepParts,
+  { final, rows, bound }: StepOptions & StepParts,
 ): [slot: number, Choice][] {
   const edits: [number, Choice][] = [];
   for (const [slot, token] of canvas.tokens.entries()) {
     const row = rows.get(slot);
-    if (row === undefined || token === special.mask || !isEditable(canvas, slot, settings)) continue;
+    if (slot < bound.count || row === undefined || token === special.mask || !isEditable(canvas, slot, settings))
+      continue;
     // Without its end the canvas would have slots that no later step decides.
     if (final && canvas.ended && slot === canvas.tokens.length - 1) continue;
     const best = bestChoice(predictions, row, (candidate) => mayStand(candidate, special));

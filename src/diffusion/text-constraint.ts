@@ -41,16 +41,18 @@ export class TextConstraint {
    * A canvas to be filled.
    * @param tokens of its slots that exist, masks among them; copied
    * @param written tokens before it
+   * @param from the first slot that is constrained; those before it are as if they were written
    */
-  on(tokens: ArrayLike<number>, written: Iterable<number>): ConstrainedCanvas {
+  on(tokens: ArrayLike<number>, written: Iterable<number>, from = 0): ConstrainedCanvas {
     let state: number = BOUNDARY;
-    for (const token of written) {
+    const all = Int32Array.from(tokens);
+    for (const token of [...written, ...all.subarray(0, from)]) {
       const next = this.#classes.next(this.#classes.of(token), state);
       // What stands there already is not ours to judge.
       if (next !== DEAD && next !== this.#classes.ended) state = next;
     }
     const parts = { classes: this.#classes, mask: this.#mask, reach: this.#reach, open: this.#open };
-    return new ConstrainedCanvas(parts, Int32Array.from(tokens), state);
+    return new ConstrainedCanvas(parts, all.slice(from), state, from);
   }
 }
 
@@ -69,14 +71,17 @@ export class ConstrainedCanvas {
   readonly #parts: ConstraintParts;
   readonly #tokens: Int32Array;
   readonly #start: number;
+  readonly #from: number;
   #before: Uint32Array | undefined; // (slots + 1): states that are possible before a slot
   #after: Uint32Array | undefined; // (slots + 1): states before a slot from which the rest can be filled
   readonly #permitted: Uint8Array; // (slots, classes): 0 while it is not known, YES or NO
 
-  constructor(parts: ConstraintParts, tokens: Int32Array, start: number) {
+  /** @param tokens those of the slots from `from` on */
+  constructor(parts: ConstraintParts, tokens: Int32Array, start: number, from: number) {
     this.#parts = parts;
     this.#tokens = tokens;
     this.#start = start;
+    this.#from = from;
     this.#permitted = new Uint8Array(tokens.length * parts.classes.count);
   }
 
@@ -85,14 +90,15 @@ export class ConstrainedCanvas {
     const { classes } = this.#parts;
     const tokenClass = classes.of(token);
     if (tokenClass === NEVER) return false;
-    const at = slot * classes.count + tokenClass;
-    if (this.#permitted[at] === 0) this.#permitted[at] = this.#fits(slot, tokenClass) ? YES : NO;
+    const place = slot - this.#from;
+    const at = place * classes.count + tokenClass;
+    if (this.#permitted[at] === 0) this.#permitted[at] = this.#fits(place, tokenClass) ? YES : NO;
     return this.#permitted[at] === YES;
   }
 
   /** Decides a slot, or decides it otherwise. */
   decide(slot: number, token: number): void {
-    this.#tokens[slot] = token;
+    this.#tokens[slot - this.#from] = token;
     this.#before = undefined;
     this.#after = undefined;
     this.#permitted.fill(0);
@@ -105,7 +111,7 @@ export class ConstrainedCanvas {
   }
 
   copy(): ConstrainedCanvas {
-    return new ConstrainedCanvas(this.#parts, this.#tokens.slice(), this.#start);
+    return new ConstrainedCanvas(this.#parts, this.#tokens.slice(), this.#start, this.#from);
   }
 
   #fits(slot: number, tokenClass: number): boolean {

@@ -27,7 +27,7 @@ export interface Generation {
 /** What a model predicts for a canvas. It belongs to the generation: no later pass changes it. */
 export interface Evaluation {
   readonly predictions: Predictions;
-  /** The slot of each row. */
+  /** The slot of each row; of a row that predicts none, one that does not exist. */
   readonly slots: readonly number[];
 }
 
@@ -42,6 +42,9 @@ export interface CanvasModel {
 
   /** The tokens around the cursor, cut to what the model reads. */
   prompt(request: GenerateRequest): Prompt;
+
+  /** A canvas that starts as masks, after what has been written. */
+  canvas(generation: Generation, slots: number): Canvas;
 
   /** Slots of the next canvas. @param missing tokens that may still be emitted, at least one */
   canvasWidth(generation: Generation, missing: number): number;

@@ -20,16 +20,18 @@ export interface CanvasStep {
   text?: TextConstraint | undefined;
   /** Tokens before the canvas, which may end within a character. */
   written?: readonly number[];
+  /** Bytes at the beginning of the completion that are before the cursor: they are not shown. */
+  bytesBeforeCursor?: number | undefined;
 }
 
 /** Must be called before the next pass of the denoiser, which overwrites the predictions. */
 export function slotViews(
-  { canvas, before, predictions, rowOf, text, written = [] }: CanvasStep,
+  { canvas, before, predictions, rowOf, text, written = [], bytesBeforeCursor = 0 }: CanvasStep,
   tokenizer: Tokenizer,
 ): SlotView[] {
   const { special } = tokenizer;
   const after = canvas.tokens;
-  const texts = textsOf(after, written, tokenizer);
+  const texts = textsOf(after, written, tokenizer, bytesBeforeCursor);
 
   function view(slot: number): SlotView {
     const was = before[slot];
@@ -60,8 +62,8 @@ export function slotViews(
 }
 
 /** The characters that each slot completes; bytes on both sides of a mask complete none. */
-function textsOf(tokens: Int32Array, written: readonly number[], tokenizer: Tokenizer): string[] {
-  let decoder = tokenizer.decoder();
+function textsOf(tokens: Int32Array, written: readonly number[], tokenizer: Tokenizer, skip: number): string[] {
+  let decoder = tokenizer.decoder(skip);
   decoder.push(written);
   return Array.from(tokens, (token) => {
     if (token === tokenizer.special.mask) decoder = tokenizer.decoder();

@@ -4,7 +4,7 @@
  * for the request's turn, so that the event loop and other requests run in between.
  */
 
-import { Canvas } from '../diffusion/canvas.ts';
+import type { Canvas } from '../diffusion/canvas.ts';
 import { type Penalties, withPenalties } from '../diffusion/penalties.ts';
 import { textConstraint } from '../diffusion/text-constraint.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
@@ -64,7 +64,7 @@ export class CanvasEngine implements Engine {
       const queueMs = performance.now() - joinedMs;
       const meter = new UsageMeter(request, joinedMs);
       const prompt = meter.measure(() => meter.measurePrefill(() => model.prompt(request)));
-      const transcript = new Transcript(this.#tokenizer, request);
+      const transcript = new Transcript(this.#tokenizer, request, prompt.cursor?.token);
       const generation = { request, settings, prompt, written: transcript.tokens, meter, ticket, signal };
       yield* this.#fillCanvases(model, generation, transcript);
       const said = transcript.finish(meter.isSpent ? 'budget' : 'max_tokens');
@@ -100,19 +100,20 @@ export class CanvasEngine implements Engine {
     if (maxTokens === 0) await model.prefill(generation);
 
     let ended = false;
-    for (let block = 0; !ended && !meter.isSpent && transcript.tokens.length < maxTokens; block++) {
-      const missing = maxTokens - transcript.tokens.length;
-      const canvas = new Canvas(model.canvasWidth(generation, missing), this.#tokenizer.special);
-      const wanted = Math.min(canvas.slots, missing);
+    for (let block = 0; !ended && !meter.isSpent && transcript.missing(maxTokens) > 0; block++) {
+      const canvas = model.canvas(generation, model.canvasWidth(generation, transcript.missing(maxTokens)));
       const stepsBefore = meter.steps;
+      let wanted = transcript.wanted(canvas, maxTokens);
       while (!ended && !meter.isSpent && canvas.undecided(wanted).length > 0) {
         const evaluation = await model.step(generation, canvas);
         if (evaluation === undefined) {
           canvas.restart();
+          wanted = transcript.wanted(canvas, maxTokens);
           meter.steps = stepsBefore;
           continue;
         }
         const slots = meter.measure(() => this.#sample(model, generation, { canvas, wanted, evaluation }));
+        wanted = transcript.wanted(canvas, maxTokens);
         ended = transcript.stopsIn(canvas);
         const { steps, cpuMs } = meter;
         yield { ...transcript.frame(canvas, settings), ...(slots && { canvas: { step: steps, block, cpuMs, slots } }) };
@@ -126,7 +127,7 @@ export class CanvasEngine implements Engine {
   /** Changes the canvas by an evaluation; gives what is to be seen of that if the request asks for it. */
   #sample(
     model: CanvasModel,
-    { request, settings, written, meter }: Generation,
+    { request, settings, prompt, written, meter }: Generation,
     { canvas, wanted, evaluation }: { canvas: Canvas; wanted: number; evaluation: Evaluation },
   ): SlotView[] | undefined {
     const { special } = this.#tokenizer;
@@ -137,12 +138,15 @@ export class CanvasEngine implements Engine {
       : evaluation.predictions;
     const before = canvas.tokens.slice();
     meter.step(slots.length);
-    const step = { step: meter.steps, wanted, final: meter.isSpent, slots, written };
+    const cursor = prompt.cursor?.token;
+    const step = { step: meter.steps, wanted, final: meter.isSpent, slots, written, cursor };
     model.sample(canvas, predictions, settings, special, step);
     if (!request.showCanvas) return undefined;
     const rows = new Map(slots.map((slot, row) => [slot, row]));
     const rowOf = (slot: number) => rows.get(slot);
-    return slotViews({ canvas, before, predictions, rowOf, text: settings.text, written }, this.#tokenizer);
+    const bytesBeforeCursor = cursor?.begun.length;
+    const view = { canvas, before, predictions, rowOf, text: settings.text, written, bytesBeforeCursor };
+    return slotViews(view, this.#tokenizer);
   }
 }
 

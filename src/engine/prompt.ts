@@ -4,6 +4,7 @@
  * be reused.
  */
 
+import type { CursorToken } from '../diffusion/cursor-token.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import type { GenerateRequest } from './types.ts';
 
@@ -17,6 +18,8 @@ export interface Prompt {
   prefix: readonly number[];
   /** Empty when there is no suffix. */
   suffix: readonly number[];
+  /** The token that the cursor stands in, if the model completes it: its own tokens are not in `prefix`. */
+  cursor?: { readonly token: CursorToken; readonly ids: readonly number[] };
   /** Tokens that were cut on both sides; those of text that was not tokenized are estimated. */
   truncatedTokens: number;
 }

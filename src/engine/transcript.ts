@@ -2,8 +2,9 @@
 
 import type { Canvas } from '../diffusion/canvas.ts';
 import type { Choice } from '../diffusion/choice.ts';
+import type { CursorToken } from '../diffusion/cursor-token.ts';
 import { isSettled, type SamplerSettings } from '../diffusion/sampler.ts';
-import type { Tokenizer } from '../tokenizer/tokenizer.ts';
+import type { TokenDecoder, Tokenizer } from '../tokenizer/tokenizer.ts';
 import { shortened } from './emitted-token.ts';
 import { findStop, lengthBeforePartialStop, stopAt } from './stop-strings.ts';
 import type { Alternative, Completion, EmittedToken, Ending, Frame, GenerateRequest } from './types.ts';
@@ -18,6 +19,7 @@ export class Transcript {
   readonly #tokenizer: Tokenizer;
   readonly #stops: readonly string[];
   readonly #ends: GenerateRequest['ends'];
+  readonly #cursor: CursorToken | undefined;
   readonly #tokens: number[] = [];
   readonly #logProbabilities: number[] = [];
   readonly #alternatives: (readonly Choice[])[] = [];
@@ -25,8 +27,10 @@ export class Transcript {
   /** Log-probability of the end token, when one was revealed. */
   #end: number | undefined;
 
-  constructor(tokenizer: Tokenizer, { stop, ends }: Pick<GenerateRequest, 'stop' | 'ends'>) {
+  /** @param cursor what the first tokens have to say that is before the cursor: no part of the text */
+  constructor(tokenizer: Tokenizer, { stop, ends }: Pick<GenerateRequest, 'stop' | 'ends'>, cursor?: CursorToken) {
     this.#tokenizer = tokenizer;
+    this.#cursor = cursor;
     this.#stops = stop.filter((text) => text !== '');
     this.#ends = ends;
   }
@@ -34,6 +38,17 @@ export class Transcript {
   /** Tokens of finished canvases. */
   get tokens(): readonly number[] {
     return this.#tokens;
+  }
+
+  /** Tokens that are missing of a text of `maxTokens`; those that say nothing after the cursor do not count. */
+  missing(maxTokens: number): number {
+    return maxTokens - this.#tokens.length + this.#silentCount(this.#tokens);
+  }
+
+  /** Slots of a canvas that can still be emitted, as far as is known. */
+  wanted(canvas: Canvas, maxTokens: number): number {
+    const tokens = [...this.#tokens, ...canvas.text(canvas.decidedRun())];
+    return Math.min(canvas.slots, maxTokens - this.#tokens.length + this.#silentCount(tokens));
   }
 
   /** Appends the first `wanted` slots of a finished canvas. */
@@ -74,7 +89,8 @@ export class Transcript {
     const sum = tokens.reduce((total, { logProbability }) => total + logProbability, 0);
     const ending = cut?.ending ?? { by: this.#end === undefined ? otherwise : 'end' };
     // Where nothing is said, how sure it was of that.
-    const silence = ending.by === otherwise ? 0 : (this.#logProbabilities[0] ?? this.#end ?? 0);
+    const silence =
+      ending.by === otherwise ? 0 : (this.#logProbabilities[this.#silentCount(this.#tokens)] ?? this.#end ?? 0);
     return {
       text,
       tokens,
@@ -86,13 +102,15 @@ export class Transcript {
 
   /** The tokens of a beginning of the text. */
   #tokensOf(text: string): EmittedToken[] {
-    const decoder = this.#tokenizer.decoder();
+    const decoder = this.#decoder();
     const tokens: EmittedToken[] = [];
+    const silent = this.#silentCount(this.#tokens);
+    decoder.push(this.#tokens.slice(0, silent));
     for (let length = 0; length < text.length; ) {
-      const at = tokens.length;
+      const at = silent + tokens.length;
       const token = this.#tokens[at]!;
       const piece = decoder.push([token]);
-      const name = this.#tokenizer.nameOf(token);
+      const name = this.#tokenizer.nameOf(token, this.#bytesBeforeCursor(at));
       const alternatives = this.#alternatives[at]!;
       const emitted = {
         text: piece,
@@ -111,7 +129,25 @@ export class Transcript {
   #named(at: number, alternatives: readonly Choice[]): Alternative[] {
     const taken = { token: this.#tokens[at]!, logProbability: this.#logProbabilities[at]! };
     const all = alternatives.some(({ token }) => token === taken.token) ? alternatives : [...alternatives, taken];
-    return all.map(({ token, logProbability }) => ({ name: this.#tokenizer.nameOf(token), logProbability }));
+    const skip = this.#bytesBeforeCursor(at);
+    const before = this.#tokens.slice(0, at);
+    // One that says nothing after the cursor has no name there.
+    return all
+      .filter(({ token }) => skip === 0 || !this.#cursor!.isSilent(before, token))
+      .map(({ token, logProbability }) => ({ name: this.#tokenizer.nameOf(token, skip), logProbability }));
+  }
+
+  #silentCount(tokens: readonly number[]): number {
+    return this.#cursor?.silentCount(tokens) ?? 0;
+  }
+
+  /** Of the token at an index. */
+  #bytesBeforeCursor(at: number): number {
+    return this.#cursor?.bytesBeforeCursor(this.#tokens.slice(0, at), this.#tokens[at]!) ?? 0;
+  }
+
+  #decoder(): TokenDecoder {
+    return this.#tokenizer.decoder(this.#cursor?.begun.length);
   }
 
   #settle(text: string): void {
@@ -123,7 +159,7 @@ export class Transcript {
 
   /** Text of the finished canvases and `more`, without an unfinished character at its end. */
   #decode(more: readonly number[]): string {
-    const decoder = this.#tokenizer.decoder();
+    const decoder = this.#decoder();
     return decoder.push(this.#tokens) + decoder.push(more);
   }
 

@@ -81,9 +81,9 @@ export class UsageMeter {
     this.#cachedTokens ??= tokens;
   }
 
-  usage({ prefix, suffix, truncatedTokens }: Prompt): Omit<Usage, 'completionTokens'> {
+  usage({ prefix, suffix, cursor, truncatedTokens }: Prompt): Omit<Usage, 'completionTokens'> {
     return {
-      promptTokens: prefix.length + suffix.length,
+      promptTokens: prefix.length + (cursor?.ids.length ?? 0) + suffix.length,
       cachedTokens: this.#cachedTokens ?? 0,
       truncatedTokens,
       steps: this.steps,

@@ -1,11 +1,13 @@
 /**
  * Text ↔ token ids by byte-level BPE, read from a Hugging Face `tokenizer.json`. Gives the ids of the `tokenizers`
  * library with `encode_special_tokens` on: a special token typed in a text is text, so that no text can forge the end
- * of a context.
+ * of a context. `python -m training.export.tokenizer_parity` compares the two over a corpus.
  */
 
+import { buildSplitter, type Stretch } from './added-tokens.ts';
 import { MergeTable, mergeSymbols } from './merges.ts';
-import { parseTokenizerJson, TokenizerError, type TokenizerJson } from './schema.ts';
+import { buildPreTokenizer, type PreTokenizer } from './pre-tokenizer.ts';
+import { type AddedTokenJson, parseTokenizerJson, TokenizerError, type TokenizerJson } from './schema.ts';
 
 /** Words longer than this are rarely seen twice. */
 const CACHED_WORD_LENGTH = 48;
@@ -31,7 +33,8 @@ export interface Tokenizer {
   encode(text: string): number[];
   /** Text of whole token ids: special ones are left out, bytes that are no UTF-8 become U+FFFD. */
   decode(ids: Iterable<number>): string;
-  decoder(): TokenDecoder;
+  /** @param skip bytes at the beginning that are left out */
+  decoder(skip?: number): TokenDecoder;
   /** Whether a token stands for bytes of a text: no special one, and one of the vocabulary. */
   isText(id: number): boolean;
   /** The bytes that a token stands for; none for a special one. */
@@ -41,7 +44,7 @@ export interface Tokenizer {
    * completions name such tokens), or `<|name|>` of a special one; `<|id|>` where a model has logits for more ids than
    * there are tokens.
    */
-  nameOf(id: number): string;
+  nameOf(id: number, skip?: number): string;
 }
 
 /** Decodes a growing list of tokens. */
@@ -67,7 +70,8 @@ class ByteLevelBpe implements Tokenizer {
   readonly vocabSize: number;
   readonly special: SpecialTokens;
   readonly #normalForm: 'NFC' | undefined;
-  readonly #pattern: RegExp;
+  readonly #cutAddedTokens: (text: string) => Stretch[];
+  readonly #preTokenize: PreTokenizer;
   readonly #byteIds: Int32Array; // (256)
   readonly #merges: MergeTable;
   readonly #tokenBytes: (Uint8Array | undefined)[]; // by id; undefined for special tokens
@@ -75,29 +79,39 @@ class ByteLevelBpe implements Tokenizer {
   readonly #utf8 = new TextEncoder();
 
   constructor({ added_tokens, model, normalizer, pre_tokenizer }: TokenizerJson, special?: SpecialTokens) {
-    const addedIds = new Map(added_tokens.map(({ content, id }) => [content, id]));
-    this.special = special ?? findSpecialTokens(addedIds);
+    this.special = special ?? findSpecialTokens(new Map(added_tokens.map(({ content, id }) => [content, id])));
     this.#normalForm = normalizer?.type;
-    const ids = [...addedIds.values(), ...Object.values(model.vocab)];
+    const ids = [...added_tokens.map(({ id }) => id), ...model.vocab.values()];
     this.vocabSize = 1 + ids.reduce((largest, id) => Math.max(largest, id), 0);
-    this.#pattern = compilePattern(pre_tokenizer.pretokenizers[0].pattern.Regex);
+    this.#cutAddedTokens = this.#splitterOf(added_tokens);
+    this.#preTokenize = buildPreTokenizer(
+      pre_tokenizer.type === 'Sequence' ? pre_tokenizer.pretokenizers : [pre_tokenizer],
+    );
 
     const alphabet = byteAlphabet();
     const byteOf = new Map(alphabet.map((character, byte) => [character, byte]));
     const idOf = (token: string) => {
-      const id = model.vocab[token];
+      const id = model.vocab.get(token);
       if (id === undefined) throw new TokenizerError(`tokenizer.json: no token '${token}' in the vocabulary`);
       return id;
     };
     this.#byteIds = Int32Array.from(alphabet, idOf);
     this.#tokenBytes = [];
-    for (const [token, id] of Object.entries(model.vocab)) {
-      if (addedIds.has(token)) continue;
+    const addedContents = new Set(added_tokens.map(({ content }) => content));
+    for (const [token, id] of model.vocab) {
+      if (addedContents.has(token)) continue;
       this.#tokenBytes[id] = Uint8Array.from(token, (character) => {
         const byte = byteOf.get(character);
         if (byte === undefined) throw new TokenizerError(`tokenizer.json: token '${token}' is not byte-level`);
         return byte;
       });
+    }
+    for (const token of added_tokens) {
+      if (this.#isSpecial(token)) continue;
+      // The decoder of the library takes any token for bytes whose every character stands for one.
+      const bytes = Array.from(token.content, (character) => byteOf.get(character));
+      const isByteLevel = bytes.every((byte) => byte !== undefined);
+      this.#tokenBytes[token.id] = isByteLevel ? Uint8Array.from(bytes) : this.#utf8.encode(token.content);
     }
     this.#merges = new MergeTable(this.vocabSize);
     model.merges.forEach((merge, rank) => {
@@ -109,15 +123,10 @@ class ByteLevelBpe implements Tokenizer {
 
   encode(text: string): number[] {
     const ids: number[] = [];
-    // The pattern need not cover the text: what lies between two matches is a piece as well.
-    let end = 0;
-    const wellFormed = this.#normalForm ? text.toWellFormed().normalize(this.#normalForm) : text.toWellFormed();
-    for (const match of wellFormed.matchAll(this.#pattern)) {
-      if (match.index > end) this.#encodeWord(wellFormed.slice(end, match.index), ids);
-      this.#encodeWord(match[0], ids);
-      end = match.index + match[0].length;
+    for (const stretch of this.#cutAddedTokens(text.toWellFormed())) {
+      if ('id' in stretch) ids.push(stretch.id);
+      else for (const piece of this.#preTokenize(stretch.text)) this.#encodeWord(piece, ids);
     }
-    this.#encodeWord(wellFormed.slice(end), ids);
     return ids;
   }
 
@@ -126,14 +135,18 @@ class ByteLevelBpe implements Tokenizer {
     return decoder.push(ids) + decoder.flush();
   }
 
-  decoder(): TokenDecoder {
+  decoder(skip = 0): TokenDecoder {
+    let skipped = 0;
     const utf8 = new TextDecoder('utf-8', { fatal: false, ignoreBOM: true });
     return {
       push: (ids) => {
         let text = '';
         for (const id of ids) {
           const bytes = this.#tokenBytes[id];
-          if (bytes) text += utf8.decode(bytes, { stream: true });
+          if (bytes === undefined) continue;
+          const begin = Math.min(skip - skipped, bytes.length);
+          skipped += begin;
+          text += utf8.decode(bytes.subarray(begin), { stream: true });
         }
         return text;
       },
@@ -149,8 +162,8 @@ class ByteLevelBpe implements Tokenizer {
     return this.#tokenBytes[id]?.slice() ?? new Uint8Array();
   }
 
-  nameOf(id: number): string {
-    const bytes = this.#tokenBytes[id];
+  nameOf(id: number, skip = 0): string {
+    const bytes = this.#tokenBytes[id]?.subarray(skip);
     if (bytes === undefined) {
       const special = (Object.keys(SPECIAL_TOKENS) as (keyof SpecialTokens)[]).find((key) => this.special[key] === id);
       return special === undefined ? `<|${id}|>` : SPECIAL_TOKENS[special];
@@ -162,8 +175,27 @@ class ByteLevelBpe implements Tokenizer {
     }
   }
 
+  /** A token with a part in the diffusion is special whatever the file says: nobody may forge it. */
+  #isSpecial({ id, special }: AddedTokenJson): boolean {
+    return special || Object.values(this.special).includes(id);
+  }
+
+  /** Normalizes on the way: some added tokens are looked for in the text as it is, the others in the normalized one. */
+  #splitterOf(tokens: readonly AddedTokenJson[]): (text: string) => Stretch[] {
+    const normalize = (text: string) => (this.#normalForm ? text.normalize(this.#normalForm) : text);
+    const all = tokens.map((token) => ({ ...token, isSpecial: this.#isSpecial(token) }));
+    const cutRaw = buildSplitter(all.filter(({ normalized }) => !normalized));
+    const normalized = all.filter(({ normalized }) => normalized);
+    const cutNormalized = buildSplitter(normalized.map((token) => ({ ...token, content: normalize(token.content) })));
+    return (text) =>
+      (cutRaw?.(text) ?? [{ text }]).flatMap((stretch) => {
+        if ('id' in stretch) return [stretch];
+        const normalText = normalize(stretch.text);
+        return cutNormalized?.(normalText) ?? [{ text: normalText }];
+      });
+  }
+
   #encodeWord(word: string, ids: number[]): void {
-    if (word === '') return;
     let wordIds = this.#words.get(word);
     if (wordIds === undefined) {
       const bytes = this.#utf8.encode(word);
@@ -194,20 +226,6 @@ function findSpecialTokens(ids: ReadonlyMap<string, number>): SpecialTokens {
     suffix: find(SPECIAL_TOKENS.suffix),
     endOfText: find(SPECIAL_TOKENS.endOfText),
   };
-}
-
-/** The classes of the file mean Unicode properties; JavaScript's \s and \d mean slightly other sets. */
-function compilePattern(pattern: string): RegExp {
-  const unicode = pattern
-    .replaceAll('\\s', '\\p{White_Space}')
-    .replaceAll('\\S', '\\P{White_Space}')
-    .replaceAll('\\d', '\\p{Nd}')
-    .replaceAll('\\D', '\\P{Nd}');
-  try {
-    return new RegExp(unicode, 'gu');
-  } catch (cause) {
-    throw new TokenizerError('tokenizer.json: the split pattern is not a JavaScript regular expression', { cause });
-  }
 }
 
 /**

@@ -51,6 +51,17 @@ describe('encode', () => {
     }
   });
 
+  it('should go on where a pattern matches nothing', () => {
+    const json = sampleTokenizer();
+    json.pre_tokenizer.pretokenizers[0]!.pattern = { Regex: 'x*' };
+    expect(loadTokenizer(json).encode('👍returnxxin')).toEqual([
+      ...bytesOf('👍'),
+      mergedId.return,
+      ...bytesOf('xx'),
+      mergedId.in,
+    ]);
+  });
+
   it('should replace lone surrogates', () => {
     expect(tokenizer.encode('a\ud83db')).toEqual(bytesOf('a\ufffdb'));
   });

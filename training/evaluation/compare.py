@@ -30,7 +30,7 @@ from training.evaluation.evaluate import repairs
 from training.evaluation.infilling_tasks import LINE_TASKS, Example, draw_examples
 from training.evaluation.ngram import ngram_of_train
 from training.evaluation.parses import has_grammar, parses
-from training.evaluation.sampler import SERVICE, prompt_ids
+from training.evaluation.sampler import SERVICE, Begun, prompt_ids
 from training.evaluation.scores import (
     ALL_TASKS,
     SAME_COST,
@@ -236,7 +236,8 @@ class Ngram:
     def complete(self, example: Example, task: str) -> Completion:
         tokenizer, special = self.completer.tokenizer, self.completer.special
         left, _ = prompt_ids(example.prefix, "", tokenizer, special, self.config)
-        return self.completer.decode_ngram(Prompt(example, left, None, None, 0.0, 0.0), task, self.model)
+        prompt = Prompt(example, left, None, None, Begun(b"", self.completer.table), 0.0, 0.0)
+        return self.completer.decode_ngram(prompt, task, self.model)
 
 
 def repairs_of(options: argparse.Namespace, packages: list[list[str]]) -> list[dict]:

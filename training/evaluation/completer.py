@@ -9,10 +9,12 @@ from dataclasses import dataclass
 import torch
 from tokenizers import Tokenizer
 
+from training.evaluation.cursor_token import TokenTable
 from training.evaluation.infilling_tasks import LINE_TASKS, Example
 from training.evaluation.ngram import NgramModel, decode_greedily
 from training.evaluation.sampler import (
     SERVICE,
+    Begun,
     Context,
     Policy,
     Thresholds,
@@ -20,6 +22,7 @@ from training.evaluation.sampler import (
     infill_contexts,
     open_contexts,
     prompt_ids,
+    suffix_context,
 )
 from training.evaluation.scores import Completion
 from training.model.config import SpecialTokens
@@ -34,12 +37,14 @@ def cpu_ms(call: Callable) -> tuple[object, float]:
 
 @dataclass
 class Prompt:
-    """An example as the streams of a model, with their keys and values and the time to compute them."""
+    """An example as the streams of a model, with their keys and values and the time these took. prefix_ids: the whole
+    prompt; begun: what of it the model completes, not in the prefix stream."""
 
     example: Example
     prefix_ids: list[int]
     prefix: Context
     suffix: Context | None
+    begun: Begun
     prefix_ms: float
     suffix_ms: float
 
@@ -50,51 +55,62 @@ class Completer:
     def __init__(self, model: Denoiser, tokenizer: Tokenizer, max_tokens: int, policy: Policy = SERVICE):
         self.model, self.tokenizer, self.max_tokens, self.policy = model, tokenizer, max_tokens, policy
         self.special = SpecialTokens.of(tokenizer)
-        self.line_ends = {id_ for content, id_ in tokenizer.get_vocab().items() if "\n" in tokenizer.decode([id_])}
+        self.table = TokenTable(tokenizer)
 
     def prompt(self, example: Example) -> Prompt:
         left, right = prompt_ids(example.prefix, example.suffix, self.tokenizer, self.special, self.model.config)
-        (prefix, _), prefix_ms = cpu_ms(lambda: open_contexts(self.model, left, []))
+        kept, begun = self.table.take_off(left) if self.model.config.shifted else (left, b"")
+        (prefix, _), prefix_ms = cpu_ms(lambda: open_contexts(self.model, kept, []))
         suffix, suffix_ms = None, 0.0
         if right:
-            suffix = Context(self.model, -1)
+            suffix = suffix_context(self.model)
             with torch.no_grad():
                 _, suffix_ms = cpu_ms(lambda: suffix.extend(right))
-        return Prompt(example, left, prefix, suffix, prefix_ms, suffix_ms)
+        return Prompt(example, left, prefix, suffix, Begun(begun, self.table), prefix_ms, suffix_ms)
+
+    def middle_ids(self, prompt: Prompt) -> list[int]:
+        """What of the example is behind the prefix stream: the middle, and before it what the cursor's token had."""
+        text = prompt.begun.bytes.decode("utf-8", errors="replace") + prompt.example.middle
+        return self.tokenizer.encode(text, add_special_tokens=False).ids
 
     def diffuse(self, prompt: Prompt, task: str, thresholds: Thresholds, policy: Policy | None = None) -> Completion:
         """policy: replaces that of the completer."""
         streams, policy = (prompt.prefix, prompt.suffix), policy or self.policy
-        _, stop = self._end(prompt.example, task)
+        _, stop = self._end(prompt, task)
+        begun, limit = prompt.begun, self.max_tokens
         found, ms = cpu_ms(
-            lambda: infill_contexts(self.model, self.special, *streams, self.max_tokens, thresholds, policy, stop)
+            lambda: infill_contexts(self.model, self.special, *streams, limit, thresholds, policy, stop, begun)
         )
-        tokens = len(found.ids) + found.ended
+        tokens = len(found.ids) - self.table.silent(found.ids, begun.bytes) + found.ended
         prompt_ms = prompt.prefix_ms + prompt.suffix_ms
-        text = self._cut(self._text(found.ids), task)
+        text = self._cut(self.table.text(found.ids, begun.bytes), task)
         return Completion(text, tokens, found.steps, found.slot_evaluations, prompt_ms, ms)
 
     def decode(self, prompt: Prompt, task: str) -> Completion:
-        limit, stop = self._end(prompt.example, task)
-        found, ms = cpu_ms(lambda: decode_context(self.model, self.special, prompt.prefix, limit, stop))
-        text = self._cut(self._text(found.ids), task)
-        # every token costs one pass; the end token is a step too, but is not in the ids
-        return Completion(text, found.steps, found.steps, found.slot_evaluations, prompt.prefix_ms, ms)
+        limit, stop = self._end(prompt, task)
+        begun = prompt.begun
+        found, ms = cpu_ms(lambda: decode_context(self.model, self.special, prompt.prefix, limit, stop, begun))
+        text = self._cut(self.table.text(found.ids, begun.bytes), task)
+        # a token costs one pass, the end token too: it is a step, but not among the ids
+        tokens = found.steps - self.table.silent(found.ids, begun.bytes)
+        return Completion(text, tokens, found.steps, found.slot_evaluations, prompt.prefix_ms, ms)
 
     def decode_ngram(self, prompt: Prompt, task: str, ngram: NgramModel) -> Completion:
-        limit, stop = self._end(prompt.example, task)
+        limit, stop = self._end(prompt, task, b"")
         found, ms = cpu_ms(lambda: decode_greedily(ngram, prompt.prefix_ids[1:], limit, stop))
-        return Completion(self._cut(self._text(found), task), len(found), 0, 0, 0.0, ms)
+        return Completion(self._cut(self.table.text(found), task), len(found), 0, 0, 0.0, ms)
 
-    def _end(self, example: Example, task: str) -> tuple[int, Callable[[list[int]], bool]]:
-        """Limits for decoders that cannot predict the end: the line end at line tasks, and the true number of tokens at
-        others."""
+    def _end(self, prompt: Prompt, task: str, begun: bytes | None = None) -> tuple[int, Callable[[list[int]], bool]]:
+        """Where a completion ends that does not end by itself: at the line end, and where it is not a line's, after as
+        many tokens as the truth has. begun: what the first tokens say that is before the cursor (default: the prompt's)."""
+        before = len(prompt.begun.bytes if begun is None else begun)
         if task in LINE_TASKS:
-            return self.max_tokens, lambda ids: any(id_ in self.line_ends for id_ in ids)
-        return len(self.tokenizer.encode(example.middle, add_special_tokens=False).ids), lambda ids: False
+            of = self.table.bytes
+            return self.max_tokens, lambda ids: self.ends_line(b"".join(of[id_] for id_ in ids)[before:])
+        return len(self.tokenizer.encode(prompt.example.middle, add_special_tokens=False).ids), lambda ids: False
+
+    def ends_line(self, said: bytes) -> bool:
+        return b"\n" in said
 
     def _cut(self, text: str, task: str) -> str:
         return text.split("\n", 1)[0] if task in LINE_TASKS else text
-
-    def _text(self, ids: list[int]) -> str:
-        return self.tokenizer.decode(ids, skip_special_tokens=False)

@@ -140,10 +140,10 @@ def repairs(examples: list[Example], completer: Completer, seed: int, bar: tqdm)
     rng = random.Random(seed)
     predicted: dict[tuple[str, int], list[PlantedCanvas]] = {(kind, count): [] for kind in KINDS for count in COUNTS}
     for example in examples:
-        ids = completer.tokenizer.encode(example.middle, add_special_tokens=False).ids
         prompt = completer.prompt(example)
-        for (kind, count), found in predicted.items():
-            canvas = predict_planted(
+        ids = completer.middle_ids(prompt)
+        for (kind, count), found in looks.items():
+            look = look_at_planted(
                 kind, count, ids, completer.model, completer.special, prompt.prefix, prompt.suffix, rng
             )
             found += [canvas] if canvas else []

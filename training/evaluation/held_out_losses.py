@@ -6,16 +6,20 @@ its window (n-gram model: from the last four of them). The first token of a wind
 """
 
 import random
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from tokenizers import Tokenizer
-from tokenizers.pre_tokenizers import ByteLevel
+from torch import Tensor
 
 from training.evaluation.ngram import NgramModel
 from training.evaluation.scores import interval
 from training.model.config import SpecialTokens
 from training.model.denoiser import Denoiser
+from training.model.tokenizer import token_bytes
+from training.pretrain.cursor_losses import canvas_hidden, read_streams
+from training.pretrain.cursor_windows import CursorSampler
 from training.pretrain.data import collate
 from training.pretrain.losses import canvas_losses, context_streams, prefix_streams, token_losses
 from training.pretrain.windows import WindowSampler
@@ -25,6 +29,7 @@ WINDOWS = 64
 CANVAS_WINDOW_TOKENS = 256
 CANVAS_WINDOWS = 48
 CANVASES_A_WINDOW = 4
+CANVAS_SUFFIX_TOKENS = 64  # of a shifted denoiser
 BATCH = 4
 
 
@@ -37,26 +42,12 @@ def even_windows(stream: np.ndarray, count: int, length: int) -> np.ndarray:
 
 
 def characters_of_tokens(tokenizer: Tokenizer) -> np.ndarray:
-    """(vocabulary,) how many characters start in each token: its bytes, except UTF-8 continuation bytes. Special tokens
-    have none."""
-    byte_of = {letter: byte for byte, letter in _byte_letters().items()}
-    special = set(vars(SpecialTokens.of(tokenizer)).values())
+    """(vocabulary,) how many characters begin in each token: its bytes that do not continue a UTF-8 character. Special
+    tokens have none."""
     counts = np.zeros(tokenizer.get_vocab_size(), np.int64)
-    for content, id_ in tokenizer.get_vocab().items():
-        if id_ not in special:
-            counts[id_] = sum(byte_of[letter] & 0xC0 != 0x80 for letter in content)
+    for id_, content in enumerate(token_bytes(tokenizer)):
+        counts[id_] = sum(byte & 0xC0 != 0x80 for byte in content or b"")
     return counts
-
-
-def _byte_letters() -> dict[int, str]:
-    """Byte → its letter in a byte-level vocabulary (GPT-2): printable bytes are their own letter, the others are, in
-    order, the letters from U+0100 on."""
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(256) if byte not in printable]
-    letters = {byte: chr(byte) for byte in printable} | {byte: chr(256 + i) for i, byte in enumerate(others)}
-    if set(letters.values()) != set(ByteLevel.alphabet()):
-        raise ValueError("the tokenizer library maps bytes to other letters")
-    return letters
 
 
 def per_token_and_character(losses: np.ndarray, windows: np.ndarray, characters: np.ndarray) -> dict:
@@ -92,21 +83,40 @@ def ngram_losses(model: NgramModel, windows: np.ndarray) -> np.ndarray:
 def canvas_noise_losses(
     model: Denoiser, special: SpecialTokens, packages: list[list[str]], tokenizer: Tokenizer, seed: int
 ) -> dict[str, float]:
-    """Loss of canvases that are all masks, on spans as in training (windows.SPAN_KINDS)."""
+    """Loss of canvases that are all mask, the spans being those of training (windows.SPAN_KINDS, cursor_windows)."""
+    canvases = _shifted_canvases if model.config.shifted else _canvases
+    all_slots, text_slots = [], []
+    for x0, losses in canvases(model, special, packages, tokenizer, random.Random(seed)):
+        all_slots.append(losses.flatten())
+        text_slots.append(losses[x0 != special.pad])
+    return {
+        "canvas_per_slot": torch.cat(all_slots).mean().item(),
+        "canvas_per_text_slot": torch.cat(text_slots).mean().item(),
+    }
+
+
+Canvases = Iterator[tuple[Tensor, Tensor]]  # x0 and the losses of its slots, of the same shape
+
+
+def _canvases(model: Denoiser, special: SpecialTokens, packages, tokenizer: Tokenizer, rng: random.Random) -> Canvases:
     slots = model.config.canvas_slots
     sampler = WindowSampler(packages, tokenizer, CANVAS_WINDOW_TOKENS)
-    rng = random.Random(seed)
     windows = [sampler.draw(rng, CANVASES_A_WINDOW, slots) for _ in range(CANVAS_WINDOWS)]
-    all_slots, text_slots = [], []
     for i in range(0, len(windows), BATCH):
         batch = collate(windows[i : i + BATCH], slots, special)
         streams, sign = context_streams(batch.window, batch.horizon, special)
         _, states = model.context(streams, sign)
         noise = torch.full_like(batch.x0, special.mask)
-        losses = canvas_losses(model, batch, noise, torch.ones_like(noise, dtype=torch.bool), states)
-        all_slots.append(losses.flatten())
-        text_slots.append(losses[batch.x0 != special.pad])
-    return {
-        "canvas_per_slot": torch.cat(all_slots).mean().item(),
-        "canvas_per_text_slot": torch.cat(text_slots).mean().item(),
-    }
+        yield batch.x0, canvas_losses(model, batch, noise, torch.ones_like(noise, dtype=torch.bool), states)
+
+
+def _shifted_canvases(
+    model: Denoiser, special: SpecialTokens, packages, tokenizer: Tokenizer, rng: random.Random
+) -> Canvases:
+    sampler = CursorSampler(packages, tokenizer, CANVAS_WINDOW_TOKENS, CANVAS_SUFFIX_TOKENS)
+    for _ in range(CANVAS_WINDOWS // BATCH):
+        batch = sampler.batch(rng, BATCH, CANVASES_A_WINDOW, model.config.canvas_slots)
+        _, _, states = read_streams(model, batch, special)
+        noise = torch.full_like(batch.x0, special.mask)
+        hidden = canvas_hidden(model, batch, noise, torch.ones_like(noise, dtype=torch.bool), states)
+        yield batch.x0, token_losses(model.logits(hidden), batch.x0)

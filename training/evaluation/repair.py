@@ -7,7 +7,6 @@ any self-correction of this model there.
 """
 
 import random
-from copy import copy
 from dataclasses import dataclass, field
 
 import torch
@@ -51,7 +50,7 @@ def wrong_token(
     forbidden = [*vars(special).values(), ids[slot]]
     if kind == "any":
         return rng.choice([token for token in range(model.config.vocab_size) if token not in forbidden])
-    before = copy(prefix)
+    before = prefix.whole()
     if slot:
         before.extend(ids[:slot])
     logits = model.logits(before.last_hidden).clone()

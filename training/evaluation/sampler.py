@@ -1,9 +1,13 @@
 """The reference sampler: completes text canvas by canvas, with a KV cache for the context. Greedy, as the service.
 
-Each step evaluates the slots that exist and are not frozen. It reveals the undecided slots whose best token reaches the
-reveal threshold, and at least one (Fast-dLLM, arXiv 2505.22618). A revealed slot takes another token that reaches the
-edit threshold, a limited number of times. Slots after the first end token are dropped. A Policy says how wide canvases
-are and when slots are frozen; the default evaluates everything.
+Per step the slots that exist and are not frozen are evaluated. Undecided ones whose best token is sure enough are revealed,
+at least one (Fast-dLLM, arXiv 2505.22618); a revealed slot takes another token that has become sure enough, a bounded
+number of times; what lies behind the first end token is dropped. How wide canvases are and when slots are frozen is a
+Policy; the default computes everything.
+
+A canvas has rows, which are tokens, and slots, which are predicted. Row j is slot j; of a shifted denoiser row 0 is the
+last token before the canvas, which its prefix stream holds back, and row j is slot j − 1. There the token that the cursor
+stands in is completed (cursor_token.py): until its bytes are said, a step reveals the leftmost slot alone.
 """
 
 from collections.abc import Callable
@@ -14,6 +18,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from training.evaluation.cursor_token import TokenTable
 from training.model.config import DenoiserConfig, SpecialTokens
 from training.model.denoiser import Denoiser, KeysValues, dense_attention, rotate, rotation
 from training.model.quantized_attention import quantized_attention
@@ -21,7 +26,7 @@ from training.model.quantized_attention import quantized_attention
 
 @dataclass
 class Generated:
-    """ids: text tokens, no end token; ended: an end token was reached."""
+    """ids: text tokens, no end token, those that complete the cursor's token among them; ended: an end token was reached."""
 
     ids: list[int] = field(default_factory=list)
     log_probabilities: list[float] = field(default_factory=list)
@@ -68,33 +73,61 @@ SERVICE = Policy(canvas_width=2, freeze_after=1)  # DEFAULT_CANVAS_WIDTH and DEF
 def prompt_ids(
     prefix: str, suffix: str, tokenizer: Tokenizer, special: SpecialTokens, config: DenoiserConfig
 ) -> tuple[list[int], list[int]]:
-    """Texts left and right of the cursor → tokens of the prefix stream and of the (reversed) suffix stream."""
+    """Texts left and right of the cursor → tokens of the prefix stream and of the suffix stream, in reading order."""
     left = tokenizer.encode(prefix, add_special_tokens=False).ids
     whole = [special.end_of_text, *left]
     left = whole if len(whole) <= config.prefix_tokens else left[-config.prefix_tokens :]
     right = tokenizer.encode(suffix, add_special_tokens=False).ids[: config.suffix_tokens]
-    return [special.prefix, *left], [special.suffix, *reversed(right)] if suffix else []
+    right = right if config.suffix_order == "forward" else right[::-1]
+    return [special.prefix, *left], [special.suffix, *right] if suffix else []
+
+
+@dataclass(frozen=True)
+class Begun:
+    """The bytes of the token that the cursor stands in, which are not in the prompt's tokens."""
+
+    bytes: bytes
+    table: TokenTable
 
 
 class Context:
-    """Keys and values of one stream, extended token by token; exact, because no stream ever sees the canvas."""
+    """Keys and values of one stream, grown token by token; exact, because no stream ever sees the canvas. One that holds
+    back computes its last token only when another one follows."""
 
-    def __init__(self, model: Denoiser, sign: int):
-        self.model, self.sign = model, torch.tensor([sign])
-        self.states: list[KeysValues] | None = None
-        self.last_hidden: Tensor | None = None  # (hidden,) of the last token: its next-token prediction
+    def __init__(self, model: Denoiser, sign: int, holds_back: bool = False):
+        self.model, self.sign, self.holds_back = model, torch.tensor([sign]), holds_back
+        self.last: int | None = None  # the token held back
+        self.states: list[KeysValues] = self._empty()
+        self.last_hidden: Tensor | None = None  # (hidden,) of the last token computed: its next-token prediction
 
     @property
     def length(self) -> int:
-        return self.states[0][0].shape[2] if self.states else 0
+        return self.states[0][0].shape[2]
 
     def extend(self, ids: list[int]) -> None:
-        hidden, self.states = self.model.context(torch.tensor([ids]), self.sign, self.states)
-        self.last_hidden = hidden[0, -1]
+        if self.holds_back:
+            *ids, last = [*([] if self.last is None else [self.last]), *ids]
+            self.last = last
+        if ids:
+            hidden, self.states = self.model.context(torch.tensor([ids]), self.sign, self.states)
+            self.last_hidden = hidden[0, -1]
 
-    @staticmethod
-    def empty_like(other: "Context") -> list[KeysValues]:
-        return [(k[:, :, :0], v[:, :, :0]) for k, v in other.states]
+    def whole(self) -> "Context":
+        """A copy that holds nothing back: the stream as a language model reads it."""
+        other = copy(self)
+        other.holds_back, other.last = False, None
+        if self.last is not None:
+            other.extend([self.last])
+        return other
+
+    def rows(self, ids: list[int], width: int) -> list[int]:
+        """Tokens of the rows of a canvas behind this prefix stream whose living slots are `ids`."""
+        return ids if self.last is None else [self.last, *ids][:width]
+
+    def _empty(self) -> list[KeysValues]:
+        config = self.model.config
+        nothing = torch.zeros(1, config.num_key_value_heads, 0, config.head_dim)
+        return [(nothing, nothing) for _ in self.model.layers]
 
 
 def canvas_logits(
@@ -105,40 +138,41 @@ def canvas_logits(
     suffix: Context | None,
     trace: list[Tensor] | None = None,
 ) -> Tensor:
-    """Logits (slots, vocabulary) of the existing slots `ids` of a canvas of `width` slots."""
-    tokens = torch.tensor([[ids]])
-    states = suffix.states if suffix else Context.empty_like(prefix)
-    seen = torch.tensor([[prefix.length]]), torch.tensor([[suffix.length if suffix else 0]])
+    """Logits (slots, vocabulary) of the slots that exist, of a canvas of `width`."""
+    tokens = torch.tensor([[prefix.rows(ids, width)]])
+    suffix = suffix or Context(model, 1)
+    seen = torch.tensor([[prefix.length]]), torch.tensor([[suffix.length]])
     alive = torch.ones_like(tokens, dtype=torch.bool)
-    hidden = model.canvas(tokens, alive, prefix.states, states, *seen, width=width, trace=trace)
-    return model.logits(hidden)[0, 0]
+    hidden = model.canvas(tokens, alive, prefix.states, suffix.states, *seen, width=width, trace=trace)
+    return model.logits(hidden)[0, 0, : len(ids)]
 
 
-class CachedCanvas:
-    """Cached keys and values of the slots of a canvas, for each layer, as last computed."""
+class HeldCanvas:
+    """Keys and values of the rows of a canvas as they were last computed, layer by layer."""
 
     def __init__(self, model: Denoiser, width: int, prefix: Context, suffix: Context | None):
         config = model.config
         shape = (config.num_key_value_heads, width, config.head_dim)
-        self.model, self.width, self.prefix, self.suffix = model, width, prefix, suffix
-        self.cached = [(torch.zeros(shape), torch.zeros(shape)) for _ in model.layers]
+        self.model, self.width, self.prefix, self.suffix = model, width, prefix, suffix or Context(model, 1)
+        self.held = [(torch.zeros(shape), torch.zeros(shape)) for _ in model.layers]
 
-    def logits(self, ids: list[int], slots: list[int]) -> Tensor:
-        """Logits (len(slots), vocabulary) of these slots of the canvas `ids`; the others are read from the cache."""
+    def logits(self, ids: list[int], rows: list[int]) -> Tensor:
+        """Logits (len(rows), vocabulary) of these rows of a canvas whose rows are `ids`; the others are seen as they are
+        held."""
         model, config, live = self.model, self.model.config, len(ids)
-        at = torch.tensor(slots)
-        suffix = self.suffix.states if self.suffix else Context.empty_like(self.prefix)
-        suffix_length = self.suffix.length if self.suffix else 0
+        at = torch.tensor(rows)
+        suffix_length = self.suffix.length
         seen = torch.tensor([[self.prefix.length]]), torch.tensor([[suffix_length]])
         attention = quantized_attention if model.quantize_attention else dense_attention
         attend = attention(*seen, torch.ones(1, 1, live, dtype=torch.bool), self.prefix.length, suffix_length)
         turn_prefix = rotation(self.prefix.length + at, config.head_dim, config.rope_theta)
-        turn_suffix = rotation(at - (suffix_length - 1) - self.width, config.head_dim, config.rope_theta)
+        nearest = 0 if config.suffix_order == "forward" else 1 - suffix_length
+        turn_suffix = rotation(nearest + at - self.width, config.head_dim, config.rope_theta)
         x = model.embed_tokens(torch.tensor(ids)[at])
-        for layer, (keys, values), *context in zip(model.layers, self.cached, self.prefix.states, suffix):
+        for layer, (keys, values), *context in zip(model.layers, self.held, self.prefix.states, self.suffix.states):
             q, k, v = layer.self_attn.project(layer.input_layernorm(x))  # (heads, slots, d)
             keys[:, at], values[:, at] = rotate(k, *turn_prefix), v
-            # rows of slots that are not computed are zero, and their output is ignored
+            # rows that are not computed are empty, and what comes out of them is not looked at
             queries = q.new_zeros(2, q.shape[0], live, q.shape[2])
             queries[0, :, at], queries[1, :, at] = rotate(q, *turn_prefix), rotate(q, *turn_suffix)
             states = queries[0], queries[1], keys[:, :live], values[:, :live]
@@ -151,11 +185,18 @@ class CachedCanvas:
 @torch.no_grad()
 def open_contexts(model: Denoiser, prefix_ids: list[int], suffix_ids: list[int]) -> tuple[Context, Context | None]:
     """Keys and values of a prompt; no suffix stream without a suffix."""
-    prefix, suffix = Context(model, 1), Context(model, -1) if suffix_ids else None
+    prefix = Context(model, 1, holds_back=model.config.shifted)
     prefix.extend(prefix_ids)
-    if suffix:
+    suffix = None
+    if suffix_ids:
+        suffix = suffix_context(model)
         suffix.extend(suffix_ids)
     return prefix, suffix
+
+
+def suffix_context(model: Denoiser) -> Context:
+    """An empty suffix stream."""
+    return Context(model, 1 if model.config.suffix_order == "forward" else -1)
 
 
 def infill(
@@ -166,10 +207,11 @@ def infill(
     max_tokens: int,
     thresholds: Thresholds,
     policy: Policy = EVERYTHING,
+    begun: Begun | None = None,
 ) -> Generated:
     """Denoises canvas after canvas until an end token or max_tokens."""
     contexts = open_contexts(model, prefix_ids, suffix_ids)
-    return infill_contexts(model, special, *contexts, max_tokens, thresholds, policy)
+    return infill_contexts(model, special, *contexts, max_tokens, thresholds, policy, begun=begun)
 
 
 @torch.no_grad()
@@ -182,52 +224,88 @@ def infill_contexts(
     thresholds: Thresholds,
     policy: Policy = EVERYTHING,
     stop: Callable[[list[int]], bool] = lambda ids: False,
+    begun: Begun | None = None,
 ) -> Generated:
-    """`infill` with a prompt that is already computed; the contexts are not changed. stop: whether to open no further
-    canvas after the given tokens."""
+    """infill, the prompt being there already; the contexts stay as they are. stop: whether no canvas is to follow those
+    that have said the given tokens. Tokens that say nothing behind the cursor do not count for max_tokens."""
     prefix = copy(prefix)  # extend replaces the tensors of a context, it never writes into them
     result = Generated()
-    while not result.ended and len(result.ids) < max_tokens and not stop(result.ids):
-        left = max_tokens - len(result.ids)
+    while not result.ended and (left := max_tokens - _answered(result.ids, begun)) > 0 and not stop(result.ids):
         width = policy.width(model.config, left)
-        canvas = CachedCanvas(model, width, prefix, suffix)
-        ids, log_probabilities, ended = denoise(canvas, special, thresholds, policy, min(width, left), result)
+        canvas = HeldCanvas(model, width, prefix, suffix)
+        rest = begun and Begun(begun.table.left_over(begun.bytes, result.ids), begun.table)
+        ids, log_probabilities, ended = denoise(canvas, special, thresholds, policy, left, result, rest)
         result.ids += ids
         result.log_probabilities += log_probabilities
         result.ended = ended
-        if not ended and len(result.ids) < max_tokens:
+        if not ended and _answered(result.ids, begun) < max_tokens:
             prefix.extend(ids)
     return result
 
 
+def _answered(ids: list[int], begun: Begun | None) -> int:
+    """Tokens that say something behind the cursor."""
+    return len(ids) - (begun.table.silent(ids, begun.bytes) if begun else 0)
+
+
 def denoise(
-    canvas: CachedCanvas, special: SpecialTokens, thresholds: Thresholds, policy: Policy, wanted: int, count: Generated
+    canvas: HeldCanvas,
+    special: SpecialTokens,
+    thresholds: Thresholds,
+    policy: Policy,
+    left: int,
+    count: Generated,
+    begun: Begun | None = None,
 ) -> tuple[list[int], list[float], bool]:
-    """Denoises one canvas. Returns the text tokens of its first `wanted` slots, their log-probabilities, and whether an
-    end token closed it. Adds to count's steps and slot evaluations."""
+    """One canvas from noise to text: the text tokens, up to `left` that say something, their log-probabilities, and
+    whether an end token closed it. Adds to count's steps and slot evaluations."""
     width = canvas.width
     ends = {special.eom, special.end_of_text}
     tokens, confidence, edits = [special.mask] * width, [0.0] * width, [0] * width
-    evaluations = [0] * width  # of a slot with its current token
-    live = width
+    looks = [0] * width  # evaluations of a slot with the token that it has
+    computed: list[int | None] = [None] * width  # the token of each row when it was last computed
+    live, bound, wanted = width, 0, min(width, left)  # bound: slots that completed the cursor's token
+    begun = begun if begun and begun.bytes else None
     while special.mask in tokens[: min(live, wanted)]:
-        slots = [
-            slot for slot in range(live) if tokens[slot] == special.mask or evaluations[slot] < policy.freeze_after
+        row_tokens = canvas.prefix.rows(tokens[:live], width)
+        rows = [
+            row
+            for row, token in enumerate(row_tokens)
+            if (row < live and (tokens[row] == special.mask or looks[row] < policy.freeze_after))
+            or computed[row] != token
         ]
-        log_p = torch.log_softmax(canvas.logits(tokens[:live], slots).float(), dim=-1)
+        log_p = torch.log_softmax(canvas.logits(row_tokens, rows).float(), dim=-1)
+        for row in rows:
+            computed[row] = row_tokens[row]
+        # the row of an end token predicts nothing
+        slots = [row for row in rows if row < live]
         log_p[:, [special.mask, special.prefix, special.suffix]] = -torch.inf
         count.steps += 1
-        count.slot_evaluations += len(slots)
+        count.slot_evaluations += len(rows)
+        undecided = [slot for slot in range(min(live, wanted)) if tokens[slot] == special.mask]
+        rest = begun and begun.table.left_over(begun.bytes, tokens[:bound])
         row = {slot: index for index, slot in enumerate(slots)}
+        if rest:
+            agreeing = begun.table.agreeing(rest)
+            bound_p = torch.full_like(log_p[0], -torch.inf)
+            bound_p[agreeing] = torch.log_softmax(log_p[row[bound], agreeing], dim=-1)
+            log_p[row[bound]] = bound_p
         top_p, top = log_p.topk(2, dim=-1)
-        best_p, best = dict(zip(slots, top_p[:, 0].tolist())), dict(zip(slots, top[:, 0].tolist()))
-        changed = {slot: best[slot] for slot in _edits(tokens, best, best_p, edits, special, thresholds)}
+        best_p = {slot: top_p[index, 0].item() for slot, index in row.items()}
+        best = {slot: top[index, 0].item() for slot, index in row.items()}
+        changed = {
+            slot: best[slot] for slot in _edits(tokens, best, best_p, edits, special, thresholds) if slot >= bound
+        }
         for slot in changed:
             edits[slot] += 1
-        undecided = [slot for slot in range(min(live, wanted)) if tokens[slot] == special.mask]
+        if rest:
+            completes = not begun.table.left_over(rest, [best[bound]])
+            undecided = [slot for slot in undecided if slot > bound] if completes else []
         texts = [slot for slot in undecided if best[slot] != special.pad]
         sure = [slot for slot in texts if best_p[slot] >= _log(thresholds.reveal)]
-        if not sure and texts:
+        if rest:
+            sure = [bound, *sure]
+        elif not sure and texts:
             sure = [max(texts, key=lambda slot: best_p[slot])]
         if not sure:
             # every slot predicts padding, but no end is revealed: the leftmost slot takes an end or a text token
@@ -239,14 +317,21 @@ def denoise(
             sure = [leftmost]
         changed |= {slot: best[slot] for slot in sure}
         margins = {slot: (top_p[row[slot], 0] - top_p[row[slot], 1]).item() for slot in changed}
-        count.smallest_margin = min(count.smallest_margin, *_margins(margins, best_p, undecided, thresholds))
+        free_p = {slot: p for slot, p in best_p.items() if slot != bound} if rest else best_p
+        count.smallest_margin = min(
+            count.smallest_margin, *_margins(margins, free_p, undecided, thresholds, only_sure=bool(rest))
+        )
         for slot in slots:
             evaluations[slot] += tokens[slot] != special.mask
         for slot, token in changed.items():
-            tokens[slot], confidence[slot], evaluations[slot] = token, best_p[slot], 0
+            tokens[slot], confidence[slot], looks[slot] = token, best_p[slot], 0
+        if rest:
+            bound += 1
         end = next((slot for slot in range(width) if tokens[slot] in ends), None)
         live = width if end is None else end + 1
         tokens[live:] = [special.mask] * (width - live)
+        if begun:
+            wanted = min(width, left + begun.table.silent(tokens[:bound], begun.bytes))
     ended = tokens[live - 1] in ends and live <= wanted
     kept = live - 1 if ended else min(live, wanted)
     return tokens[:kept], confidence[:kept], ended
@@ -266,14 +351,23 @@ def _edits(tokens, best, best_p, edits, special: SpecialTokens, thresholds: Thre
     ]
 
 
-def _margins(second: dict[int, float], best_p: dict[int, float], undecided: list[int], thresholds: Thresholds):
-    """Margins of the decisions of a step, in log-probability: between the best token and the second one (`second`, by
-    slot), to the threshold, and, where only the best slot was revealed, between it and the second one."""
+def _margins(
+    second: dict[int, float],
+    best_p: dict[int, float],
+    undecided: list[int],
+    thresholds: Thresholds,
+    only_sure: bool = False,
+):
+    """How far the decisions of a step were from other ones, in log-probability: which token (second: by slot, how far
+    behind the second one was), above or below a threshold, and which slot where only the best one was revealed
+    (never if only_sure)."""
     yield torch.inf
     yield from second.values()
     for slot, probability in best_p.items():
         threshold = thresholds.reveal if slot in undecided else thresholds.edit
         yield abs(probability - _log(threshold))
+    if only_sure:
+        return
     if not any(best_p[slot] >= _log(thresholds.reveal) for slot in undecided) and len(undecided) > 1:
         first, other = sorted((best_p[slot] for slot in undecided), reverse=True)[:2]
         yield first - other
@@ -284,30 +378,48 @@ def _log(probability: float) -> float:
 
 
 def decode_autoregressively(
-    model: Denoiser, special: SpecialTokens, prefix_ids: list[int], max_tokens: int, stop=lambda ids: False
+    model: Denoiser,
+    special: SpecialTokens,
+    prefix_ids: list[int],
+    max_tokens: int,
+    stop=lambda ids: False,
+    begun: Begun | None = None,
 ) -> Generated:
-    """Greedy decoding of the prefix stream from left to right: the baseline of the same weights."""
-    return decode_context(model, special, open_contexts(model, prefix_ids, [])[0], max_tokens, stop)
+    """The prefix stream read as a plain left-to-right model, greedily: the baseline of the same weights."""
+    return decode_context(model, special, open_contexts(model, prefix_ids, [])[0], max_tokens, stop, begun)
 
 
 @torch.no_grad()
 def decode_context(
-    model: Denoiser, special: SpecialTokens, prefix: Context, max_tokens: int, stop=lambda ids: False
+    model: Denoiser,
+    special: SpecialTokens,
+    prefix: Context,
+    max_tokens: int,
+    stop=lambda ids: False,
+    begun: Begun | None = None,
 ) -> Generated:
-    """`decode_autoregressively` with a prompt that is already computed; the context is not changed."""
-    prefix = copy(prefix)
+    """decode_autoregressively, the prompt being there already; the context stays as it is."""
+    prefix = prefix.whole()
     result = Generated()
-    while len(result.ids) < max_tokens:
+    while _answered(result.ids, begun) < max_tokens:
         log_p = torch.log_softmax(model.logits(prefix.last_hidden).float(), dim=-1)
         log_p[[special.mask, special.prefix, special.suffix, special.pad, special.eom]] = -torch.inf
-        token = int(log_p.argmax())
+        rest = begun and begun.table.left_over(begun.bytes, result.ids)
+        if rest:
+            agreeing = begun.table.agreeing(rest)
+            bound_p = torch.full_like(log_p, -torch.inf)
+            bound_p[agreeing] = torch.log_softmax(log_p[agreeing], dim=-1)
+            log_p = bound_p
+        top_p, top = log_p.topk(2)
+        token = int(top[0])
         result.steps += 1
         result.slot_evaluations += 1
+        result.smallest_margin = min(result.smallest_margin, float(top_p[0] - top_p[1]))
         if token == special.end_of_text:
             result.ended = True
             break
         result.ids.append(token)
-        result.log_probabilities.append(float(log_p[token]))
+        result.log_probabilities.append(float(top_p[0]))
         if stop(result.ids):
             result.ended = True
             break

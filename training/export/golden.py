@@ -1,7 +1,9 @@
 """Golden vectors for the TypeScript tests: the results of the quantized reference with the shipped weights.
 
     python -m training.export.golden --model models/nano            # writes test/golden/
-    python -m training.export.golden --model models/nano --check    # compares test/golden/ with the reference
+    python -m training.export.golden --model models/nano --check    # are they what the reference computes today?
+    python -m training.export.golden --shifted                      # writes test/golden/shifted/, and its model
+    python -m training.export.golden --shifted --check
 
 denoiser.json holds cases (token ids of both streams and of a canvas) and whole greedy completions; denoiser.safetensors
 the residual stream after each layer and the logits of the last rows, named CASE.STREAM.layer.N and CASE.STREAM.logits.
@@ -10,27 +12,63 @@ margin of at least MARGIN, so that another order of float additions cannot chang
 """
 
 import argparse
+import dataclasses
 import json
 import sys
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer
+from tokenizers import AddedToken, Tokenizer, pre_tokenizers, trainers
 from torch import Tensor
 
 from training.evaluation import sampler
-from training.export.weights import read_quantized
-from training.model.config import SpecialTokens
+from training.evaluation.cursor_token import TokenTable
+from training.export.weights import quantized_tensors, read_quantized, write_manifest, write_safetensors
+from training.model.base import base_tokenizer
+from training.model.config import DENOISERS, DenoiserConfig, SpecialTokens
 from training.model.denoiser import Denoiser
-from training.model.tokenizer import load_tokenizer
+from training.model.tokenizer import SPECIAL_TOKENS, load_tokenizer, token_bytes
 
 FOLDER = Path("test/golden")
+SHIFTED_FOLDER = FOLDER / "shifted"
 LOGIT_ROWS = 2  # of each stream, from its end
 TRACE_ROWS = 8
 TOLERANCE = 2e-3  # absolute, for --check: another machine may sum in another order
 MARGIN = 0.07  # log-probability: activations and attention at rounding boundaries move logits by some per cent
 POLICIES = {"everything": sampler.EVERYTHING, "service": sampler.SERVICE}
+
+
+class Asked(sampler.Policy):
+    """As the service is when a request asks for a width: the last canvas has it too."""
+
+    def width(self, config: DenoiserConfig, left: int) -> int:
+        return self.canvas_width
+
+
+SHIFTED_POLICIES = {
+    "everything": Asked(8),
+    "service": sampler.SERVICE,
+    "one": Asked(1, 1),
+    "four": Asked(4, 1),
+    "autoregressive": None,
+}
+SHIFTED_MAX_TOKENS = 8
+SHIFTED_COMPLETIONS = 36  # of the texts below: enough for every way to end within a token
+SHIFTED = dataclasses.replace(
+    DENOISERS["small"],
+    hidden_size=64,
+    num_hidden_layers=2,
+    num_attention_heads=3,
+    num_key_value_heads=1,
+    intermediate_size=96,
+    vocab_size=512,
+    max_position_embeddings=160,
+    prefix_tokens=64,
+    suffix_tokens=32,
+    reveal_threshold=0.6,
+    edit_threshold=0.5,
+)
 MAX_TOKENS = 64  # a multiple of the canvas: in a narrower last block the service decides fewer slots
 
 CASES = {
@@ -102,19 +140,49 @@ TEXTS = [
 ]
 
 
+def write_shifted(folder: Path) -> None:
+    """A tiny model of random weights as the service reads it."""
+    texts = [*TEXTS, *(text for pair in (*COMPLETIONS, *CASES.values()) for text in pair)]
+    tokenizer = base_tokenizer({}, [], [])
+    trainer = trainers.BpeTrainer(
+        vocab_size=SHIFTED.vocab_size,
+        special_tokens=[AddedToken(token, special=True, normalized=False) for token in SPECIAL_TOKENS],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    torch.manual_seed(5)
+    model = Denoiser(SHIFTED)
+    for name, parameter in model.named_parameters():
+        if parameter.dim() == 2:
+            torch.nn.init.normal_(parameter, std=(2.5 if "embed" in name else 1.5) * parameter.shape[1] ** -0.5)
+        else:
+            torch.nn.init.uniform_(parameter, 0.5, 1.5)
+    with torch.no_grad():
+        # a text that now and then ends, and no token that the service refuses: half characters and control characters
+        model.embed_tokens.weight[tokenizer.token_to_id("<|eom|>")] *= 1.5
+        for id_, said in enumerate(token_bytes(tokenizer)):
+            if said and not all(32 <= byte < 127 or byte == 10 for byte in said):
+                model.embed_tokens.weight[id_] = 0
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
+    write_safetensors(folder / "model.safetensors", quantized_tensors(model)[0])
+    (folder / "config.json").write_text(json.dumps(SHIFTED.to_json(), indent=2) + "\n")
+    write_manifest(folder)
+
+
 def trace_case(model: Denoiser, streams: tuple[list[int], list[int]], canvas_ids: list[int]) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
-    contexts = []
-    for name, ids, sign in (("prefix", streams[0], 1), ("suffix", streams[1], -1)):
-        if not ids:
-            contexts.append(None)
+    contexts = sampler.open_contexts(model, *streams)
+    held_back = int(model.config.shifted)
+    for name, ids, context in zip(
+        ("prefix", "suffix"), (streams[0][: len(streams[0]) - held_back], streams[1]), contexts
+    ):
+        if context is None:
             continue
         layers: list[Tensor] = []
-        hidden, _ = model.context(torch.tensor([ids]), torch.tensor([sign]), trace=layers)
+        hidden, _ = model.context(torch.tensor([ids]), context.sign, trace=layers)
         _note(tensors, model, name, [layer[0] for layer in layers], hidden[0])
-        context = sampler.Context(model, sign)
-        context.extend(ids)
-        contexts.append(context)
     layers = []
     logits = sampler.canvas_logits(model, canvas_ids, model.config.canvas_slots, *contexts, trace=layers)
     for index, layer in enumerate(layers):
@@ -140,7 +208,8 @@ def compute(folder: Path) -> tuple[dict, dict[str, Tensor], list[dict]]:
     """The contents of denoiser.json, denoiser.safetensors and tokenizer.json."""
     model = read_quantized(folder)
     tokenizer = load_tokenizer(str(folder / "tokenizer.json"))
-    special = SpecialTokens.of(tokenizer)
+    special, table = SpecialTokens.of(tokenizer), TokenTable(tokenizer)
+    shifted = model.config.shifted
     cases, tensors = [], {}
     middle = tokenizer.encode("const value = options.name;", add_special_tokens=False).ids
     for name, (prefix, suffix) in CASES.items():
@@ -153,11 +222,13 @@ def compute(folder: Path) -> tuple[dict, dict[str, Tensor], list[dict]]:
         )
         traced = trace_case(model, streams, ids)
         tensors |= {f"{name}.{key}": tensor.float().contiguous() for key, tensor in traced.items()}
-    ways = [(texts, name, policy) for texts in COMPLETIONS for name, policy in POLICIES.items()]
+    policies = SHIFTED_POLICIES if shifted else POLICIES
+    pairs = COMPLETIONS[:SHIFTED_COMPLETIONS] if shifted else COMPLETIONS
+    ways = [(texts, name, policy) for texts in pairs for name, policy in policies.items()]
     completions = [
         {"policy": name, **found}
         for texts, name, policy in ways
-        if (found := complete(model, tokenizer, special, *texts, policy))
+        if (found := complete(model, tokenizer, special, table, *texts, policy))
     ]
     manifest = json.loads((folder / "manifest.json").read_text())
     document = {"model": folder.name, "manifest": manifest, "cases": cases, "completions": completions}
@@ -166,41 +237,61 @@ def compute(folder: Path) -> tuple[dict, dict[str, Tensor], list[dict]]:
 
 
 def complete(
-    model: Denoiser, tokenizer: Tokenizer, special: SpecialTokens, prefix: str, suffix: str, policy: sampler.Policy
+    model: Denoiser,
+    tokenizer: Tokenizer,
+    special: SpecialTokens,
+    table: TokenTable,
+    prefix: str,
+    suffix: str,
+    policy: sampler.Policy | None,
 ) -> dict | None:
-    """One greedy completion, or None if the margin of a decision is too small."""
-    streams = sampler.prompt_ids(prefix, suffix, tokenizer, special, model.config)
-    thresholds = sampler.Thresholds.of(model.config)
-    result = sampler.infill(model, special, *streams, MAX_TOKENS, thresholds, policy)
+    """One greedy completion, from left to right without a policy; None if a decision in it was too close."""
+    left, right = sampler.prompt_ids(prefix, suffix, tokenizer, special, model.config)
+    kept, rest = table.take_off(left) if model.config.shifted else (left, b"")
+    begun = sampler.Begun(rest, table)
+    limit = SHIFTED_MAX_TOKENS if model.config.shifted else MAX_TOKENS
+    if policy:
+        thresholds = sampler.Thresholds.of(model.config)
+        result = sampler.infill(model, special, kept, right, limit, thresholds, policy, begun)
+    else:
+        result = sampler.decode_autoregressively(model, special, kept, limit, begun=begun)
     if result.smallest_margin < MARGIN:
         return None
+    silent = table.silent(result.ids, rest)
+    shown = {"begun": rest.decode(), "logProbabilities": result.log_probabilities[silent:]}
     return {
         "prefix": prefix,
         "suffix": suffix,
-        "maxTokens": MAX_TOKENS,
-        "ids": result.ids,
-        "text": tokenizer.decode(result.ids),
+        "maxTokens": limit,
+        "ids": result.ids[silent:],
+        "text": table.text(result.ids, rest),
         "ended": result.ended,
         "steps": result.steps,
         "slotEvaluations": result.slot_evaluations,
+        **(shown if model.config.shifted else {}),
     }
 
 
-def write(document: dict, tensors: dict[str, Tensor], texts: list[dict]) -> None:
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    (FOLDER / "denoiser.json").write_text(json.dumps(document, indent=1) + "\n")
-    (FOLDER / "tokenizer.json").write_text(json.dumps(texts, indent=1) + "\n")
-    save_file(tensors, FOLDER / "denoiser.safetensors")
+def texts_path(folder: Path) -> Path:
+    """The model of the shifted vectors lies beside them."""
+    return folder / ("texts.json" if folder == SHIFTED_FOLDER else "tokenizer.json")
 
 
-def check(document: dict, tensors: dict[str, Tensor], texts: list[dict]) -> list[str]:
-    """Differences between test/golden and the results of the reference, in words."""
+def write(folder: Path, document: dict, tensors: dict[str, Tensor], texts: list[dict]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "denoiser.json").write_text(json.dumps(document, indent=1) + "\n")
+    texts_path(folder).write_text(json.dumps(texts, indent=1) + "\n")
+    save_file(tensors, folder / "denoiser.safetensors")
+
+
+def check(folder: Path, document: dict, tensors: dict[str, Tensor], texts: list[dict]) -> list[str]:
+    """What in the folder is not what the reference computes now, in words."""
     problems = []
-    if json.loads((FOLDER / "denoiser.json").read_text()) != document:
+    if json.loads((folder / "denoiser.json").read_text()) != document:
         problems.append("denoiser.json differs")
-    if json.loads((FOLDER / "tokenizer.json").read_text()) != texts:
-        problems.append("tokenizer.json differs")
-    stored = load_file(FOLDER / "denoiser.safetensors")
+    if json.loads(texts_path(folder).read_text()) != texts:
+        problems.append(f"{texts_path(folder).name} differs")
+    stored = load_file(folder / "denoiser.safetensors")
     if stored.keys() != tensors.keys():
         return [*problems, "denoiser.safetensors has other tensors"]
     for name, tensor in tensors.items():
@@ -214,15 +305,17 @@ def check(document: dict, tensors: dict[str, Tensor], texts: list[dict]) -> list
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=Path("models/nano"))
+    parser.add_argument("--shifted", action="store_true")
     parser.add_argument("--check", action="store_true")
     arguments = parser.parse_args()
-    torch.set_num_threads(1)  # with two threads, each small operation would wait for the slower one on a busy machine
-    computed = compute(arguments.model)
+    torch.set_num_threads(1)  # a second thread waits at each small operation for whatever else the machine does
+    if arguments.shifted and not arguments.check:
+        write_shifted(SHIFTED_FOLDER)
+    folder = SHIFTED_FOLDER if arguments.shifted else FOLDER
+    computed = compute(SHIFTED_FOLDER if arguments.shifted else arguments.model)
     if arguments.check:
-        found = check(*computed)
+        found = check(folder, *computed)
         print("\n".join(found) or "the golden vectors are fresh")
         sys.exit(bool(found))
-    write(*computed)
-    print(
-        f"{len(computed[1])} tensors, {len(computed[0]['completions'])} of {len(POLICIES) * len(COMPLETIONS)} completions"
-    )
+    write(folder, *computed)
+    print(f"{len(computed[1])} tensors, {len(computed[0]['completions'])} completions")

@@ -31,11 +31,11 @@ SPECIAL_TOKENS = ("<|pad|>", "<|mask|>", "<|eom|>", "<|prefix|>", "<|suffix|>", 
 #   up to three digits                                  never with a space: numbers look the same everywhere
 #   punctuation, with the space before it               ` => {`, `);`
 #   white space inside a line up to its end             trailing white space in one piece
-#   one character of white space                        the rest of a run, except the space that the next word takes
-# `\s` is avoided: it matches other characters in JavaScript (U+FEFF) than in Oniguruma (U+0085). White space is the six
-# characters that are spelled out; everything except white space, letters, marks and digits is punctuation. So the
-# alternatives cover every character, and a JavaScript RegExp with the flag `u` cuts every text in the same way. (Except
-# for characters newer than the Unicode tables of one engine, which treats them as punctuation; no text is lost.)
+#   one character of white space                        the rest of a run, but for the space that the next word takes
+# `\s` is avoided: it means other characters in JavaScript (U+FEFF) than in Oniguruma (U+0085). White space is the six
+# characters that are spelt out; what is no white space, letter, mark or digit is punctuation. So the alternatives cover
+# every character, and a JavaScript RegExp with the flag `u` cuts every text in the same way; which characters are
+# letters it takes from the tables of this library (src/tokenizer/unicode-classes.ts), not from its own.
 PATTERN = (
     r"\n[ \t]*"
     r"| ?[\p{L}\p{M}_$]+"
@@ -90,6 +90,30 @@ def load_tokenizer(path: Path) -> Tokenizer:
 def encode(tokenizer: Tokenizer, text: str) -> list[int]:
     """Ids of a text, never a special token."""
     return tokenizer.encode(text, add_special_tokens=False).ids
+
+
+def token_bytes(tokenizer: Tokenizer) -> list[bytes | None]:
+    """By id the bytes that a token writes, None of a special one."""
+    byte_of = {letter: byte for byte, letter in _byte_letters().items()}
+    special = {token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special}
+    found: list[bytes | None] = [None] * tokenizer.get_vocab_size()
+    for content, id_ in tokenizer.get_vocab().items():
+        if content not in special:
+            # of an added token as the decoder has it: as it is written, unless every letter stands for a byte
+            known = all(letter in byte_of for letter in content)
+            found[id_] = bytes(map(byte_of.get, content)) if known else content.encode()
+    return found
+
+
+def _byte_letters() -> dict[int, str]:
+    """Byte → the letter that stands for it in a byte-level vocabulary: printable ones for themselves, the others, in
+    order, for the letters from U+0100 on (GPT-2)."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    letters = {byte: chr(byte) for byte in printable} | {byte: chr(256 + i) for i, byte in enumerate(others)}
+    if set(letters.values()) != set(pre_tokenizers.ByteLevel.alphabet()):
+        raise ValueError("the tokenizer library maps bytes to other letters")
+    return letters
 
 
 def sample_documents(documents: Sequence[Document], size: int) -> list[Document]:

@@ -146,12 +146,12 @@ def test_diffusion_is_the_sampler_and_leaves_the_prompt_as_it_was(completer, mod
 def test_at_a_line_diffusion_stops_at_its_end_and_opens_no_canvas_behind_it(completer, model):
     prompt, thresholds = completer.prompt(EXAMPLE), Thresholds.of(model.config)
     free = completer.diffuse(prompt, "random", thresholds)
-    completer.line_ends = set(range(completer.model.config.vocab_size))  # whatever it says
+    completer.ends_line = bool  # whatever it says
     stopped = completer.diffuse(prompt, "line_rest", thresholds)
     assert stopped.text
     assert free.text.startswith(stopped.text)
     assert stopped.tokens <= SERVICE.width(model.config, completer.max_tokens) < free.tokens
-    completer.line_ends = set()
+    completer.ends_line = lambda said: False
     assert completer.diffuse(prompt, "line_rest", thresholds).text == free.text.split("\n", 1)[0]
 
 

@@ -18,8 +18,10 @@ const configSchema = z.object({
   head_dim: z.literal(64),
   tie_word_embeddings: z.literal(true),
   attention_bias: z.literal(false),
-  qk_norm: z.literal(true).default(true),
+  qk_norm: z.boolean().default(true),
   diffusion: z.object({
+    shifted: z.boolean().default(false),
+    suffix_order: z.enum(['backward', 'forward']).default('backward'),
     canvas_slots: count,
     canvas_widths: z.array(count).min(1).optional(),
     prefix_tokens: count,
@@ -33,6 +35,13 @@ const configSchema = z.object({
 /** Shapes and limits of a denoiser; lengths in tokens. */
 export interface DenoiserConfig extends TransformerShape {
   readonly diffusion: {
+    /**
+     * Whether a row predicts the slot after its token, as a language model does. Then the last known token is the first
+     * row of a canvas, and the token that the cursor stands in is completed.
+     */
+    readonly isShifted: boolean;
+    /** How the suffix stream reads: from its end, or from the cursor on. */
+    readonly suffixOrder: 'backward' | 'forward';
     /** Slots of the widest canvas. */
     readonly canvasSlots: number;
     /** Widths of canvas the model was trained on, ascending; the last is canvasSlots. */
@@ -60,6 +69,8 @@ export function parseConfig(json: unknown): DenoiserConfig {
   return {
     ...shapeOf(c),
     diffusion: {
+      isShifted: d.shifted,
+      suffixOrder: d.suffix_order,
       canvasSlots: d.canvas_slots,
       canvasWidths: widths,
       prefixTokens: d.prefix_tokens,

@@ -24,12 +24,12 @@ export interface PrefillChunk {
 export interface View {
   readonly prefix: KvCache;
   readonly suffix: KvCache | undefined;
-  /** Tokens of the first slots; the others have been dropped and are not attended to. */
+  /** Tokens of the first rows; the others have been dropped and are not attended to. */
   readonly ids: ArrayLike<number>;
   /** Slots that the canvas was opened with. */
   readonly width: number;
   /**
-   * The slots to compute, ascending; all of `ids` when absent. The others are seen with the keys and values that an
+   * The rows to compute, ascending; all of `ids` when absent. The others are seen with the keys and values that an
    * earlier pass gave them: the last one over this prefix must have been of the same `canvas`.
    */
   readonly slots?: readonly number[];
@@ -73,7 +73,7 @@ export class Denoiser {
     this.maxOutputTokens = plan.maxOutputTokens;
     this.maxRows = plan.maxRows;
     this.#transformer = transformer;
-    this.#forward = new ForwardPass(transformer);
+    this.#forward = new ForwardPass(transformer, config.diffusion.suffixOrder);
   }
 
   get build(): KernelBuild {

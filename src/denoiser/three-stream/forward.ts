@@ -10,7 +10,7 @@ import type { LayerPointers } from '../transformer/pointers.ts';
 import type { Transformer } from '../transformer/transformer.ts';
 import type { KvCache } from './kv-cache.ts';
 import type { ThreeStreamPlan } from './memory.ts';
-import { contextPosition, slotPosition, slotPositionBeforeSuffix } from './positions.ts';
+import { contextPosition, rowPosition, rowPositionBeforeSuffix, type SuffixOrder } from './positions.ts';
 
 /**
  * Receives the residual stream (rows, hidden) after each layer; for comparisons with a reference. The view is
@@ -25,26 +25,28 @@ export interface ContextRows {
   readonly ids: ArrayLike<number>;
 }
 
-/** Slots of a canvas that a pass computes. */
+/** Rows of a canvas that a pass computes. */
 export interface CanvasRows {
   readonly firstRow: number;
   readonly prefix: KvCache;
   readonly suffix: KvCache | undefined;
-  /** Tokens of the slots that exist; the others have been dropped and are not attended to. */
+  /** Tokens of the rows that exist; the others have been dropped and are not attended to. */
   readonly ids: ArrayLike<number>;
   /** Slots that the canvas was opened with. */
   readonly width: number;
-  /** The slots to compute, ascending. The others keep their keys and values after the prefix. */
+  /** The rows to compute, ascending. The others keep their keys and values after the prefix. */
   readonly slots: readonly number[];
 }
 
 export class ForwardPass {
   readonly #transformer: Transformer<ThreeStreamPlan>;
   readonly #headsOfGroup: number;
+  readonly #suffixOrder: SuffixOrder;
 
-  constructor(transformer: Transformer<ThreeStreamPlan>) {
+  constructor(transformer: Transformer<ThreeStreamPlan>, suffixOrder: SuffixOrder) {
     this.#transformer = transformer;
     this.#headsOfGroup = transformer.shape.heads / transformer.shape.kvHeads;
+    this.#suffixOrder = suffixOrder;
   }
 
   /**
@@ -81,9 +83,9 @@ export class ForwardPass {
     const { scratch } = transformer.plan;
     const rows = slots.length;
     transformer.writeInts(scratch.ids, firstRow, rows, (row) => ids[slots[row]!]!);
-    transformer.writeInts(scratch.positions, firstRow, rows, (row) => slotPosition(prefix, slots[row]!));
+    transformer.writeInts(scratch.positions, firstRow, rows, (row) => rowPosition(prefix, slots[row]!));
     if (suffix) {
-      const position = (row: number) => slotPositionBeforeSuffix(suffix, slots[row]!, width);
+      const position = (row: number) => rowPositionBeforeSuffix(suffix, slots[row]!, width, this.#suffixOrder);
       transformer.writeInts(scratch.suffixPositions, firstRow, rows, position);
     }
   }
@@ -92,8 +94,9 @@ export class ForwardPass {
     const transformer = this.#transformer;
     const { scratch } = transformer.plan;
     const start = context.length - ids.length;
+    const position = (row: number) => contextPosition(context.kind, start + row, this.#suffixOrder);
     transformer.writeInts(scratch.ids, firstRow, ids.length, (row) => ids[row]!);
-    transformer.writeInts(scratch.positions, firstRow, ids.length, (row) => contextPosition(context.kind, start + row));
+    transformer.writeInts(scratch.positions, firstRow, ids.length, position);
   }
 
   #storeRead({ context, ids, firstRow }: ContextRows, layer: LayerPointers, index: number): void {

@@ -1,6 +1,6 @@
 /**
  * A context stream: the keys and values of tokens that every denoising step sees. Prefix and suffix are both causal
- * streams, the suffix read backwards with negated positions, so that both grow at their end.
+ * streams; a suffix that is read backwards has negated positions. Both grow at their end.
  */
 
 import type { Pointer } from '../transformer/kernel-exports.ts';

@@ -1,26 +1,33 @@
 /**
- * The rotary positions of the three streams. With its marker a prefix of P tokens has the positions 0 to P, and the
- * canvas those after it. The suffix is read backwards: its marker has position 0, its last token -1, and the token next
- * to the canvas -S. A query of the canvas is therefore rotated twice: for prefix and canvas by one position, for the
- * suffix by another.
+ * The rotary positions of the three streams. With its marker a prefix of P tokens has the positions 0 to P, and the rows
+ * of a canvas those after it; of a shifted canvas the first row is the last token of the prefix, which is not in the
+ * stream then. A query of the canvas is rotated twice: for prefix and canvas by one position, for the suffix by another.
+ *
+ * A backward suffix is read from its end: its marker has position 0, its last token -1, and the token next to the canvas
+ * -S. A forward suffix is read from the cursor on, from position 0. Either way the last row of a canvas is one position
+ * before the nearest token of the suffix stream.
  */
 
+import type { DenoiserConfig } from './config.ts';
 import type { KvCache, StreamKind } from './kv-cache.ts';
 
+export type SuffixOrder = DenoiserConfig['diffusion']['suffixOrder'];
+
 /** Position of token `index` of a context, the marker being token 0. */
-export function contextPosition(kind: StreamKind, index: number): number {
-  return kind === 'prefix' ? index : -index;
+export function contextPosition(kind: StreamKind, index: number, suffixOrder: SuffixOrder): number {
+  return kind === 'prefix' || suffixOrder === 'forward' ? index : -index;
 }
 
-/** Position of a slot as prefix and canvas see it. */
-export function slotPosition(prefix: KvCache, slot: number): number {
-  return prefix.length + slot;
+/** Position of a row as prefix and canvas see it. */
+export function rowPosition(prefix: KvCache, row: number): number {
+  return prefix.length + row;
 }
 
 /**
- * Position of a slot as the suffix sees it.
+ * Position of a row as the suffix sees it.
  * @param width slots that the canvas was opened with, dropped ones included
  */
-export function slotPositionBeforeSuffix(suffix: KvCache, slot: number, width: number): number {
-  return 1 - suffix.length + slot - width;
+export function rowPositionBeforeSuffix(suffix: KvCache, row: number, width: number, suffixOrder: SuffixOrder): number {
+  const nearest = suffixOrder === 'forward' ? 0 : 1 - suffix.length;
+  return nearest + row - width;
 }

@@ -55,6 +55,10 @@ export class AutoregressiveModel implements CanvasModel {
     return this.#diffusion.prompt(request);
   }
 
+  canvas(generation: Generation, slots: number): Canvas {
+    return this.#diffusion.canvas(generation, slots);
+  }
+
   /** The widest that is needed: slots that are not computed cost nothing. */
   canvasWidth(_generation: Generation, missing: number): number {
     return canvasWidth(this.#denoiser.config.diffusion.canvasWidths, missing, Number.POSITIVE_INFINITY);
@@ -97,6 +101,6 @@ export class AutoregressiveModel implements CanvasModel {
     return { predictions, slots: [slot] };
   }
 
-  readonly sample: CanvasModel['sample'] = (canvas, predictions, settings, special, { step, written }) =>
-    nextTokenStep(canvas, predictions, settings, special, step, written);
+  readonly sample: CanvasModel['sample'] = (canvas, predictions, settings, special, { step, written, cursor }) =>
+    nextTokenStep(canvas, predictions, settings, special, step, written, cursor);
 }

@@ -5,7 +5,7 @@
 
 import type { SingleStreamConfig } from '../../denoiser/single-stream/config.ts';
 import type { SingleStreamDenoiser } from '../../denoiser/single-stream/denoiser.ts';
-import type { Canvas } from '../../diffusion/canvas.ts';
+import { Canvas } from '../../diffusion/canvas.ts';
 import { denoisingStep, type SamplerSettings } from '../../diffusion/sampler.ts';
 import { NO_TOKEN, type SpecialTokens, type Tokenizer } from '../../tokenizer/tokenizer.ts';
 import type { AdmissionQueue } from '../admission-queue.ts';
@@ -76,6 +76,10 @@ export class SingleStreamModel implements CanvasModel {
       return { prefix: text.length > 0 ? text : [endOfText], suffix: after, truncatedTokens };
     }
     return { prefix: [fim.prefix, ...text, fim.suffix, ...after, fim.middle], suffix: [], truncatedTokens };
+  }
+
+  canvas(_generation: Generation, slots: number): Canvas {
+    return new Canvas(slots, this.#tokenizer.special);
   }
 
   /** No wider than needed, unless asked for: every slot has to be filled, and the model may want fewer. */

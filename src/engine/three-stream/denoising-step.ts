@@ -21,10 +21,12 @@ export class PrefillStep implements Step {
   readonly #stream: readonly number[];
   #isComplete = false;
 
-  constructor(contexts: Contexts, generation: Generation) {
+  /** @param isShifted the last token is a row of the canvas, not of the prefix stream */
+  constructor(contexts: Contexts, generation: Generation, isShifted: boolean) {
     this.#contexts = contexts;
     this.#generation = generation;
-    this.#stream = [...generation.prompt.prefix, ...generation.written];
+    const stream = [...generation.prompt.prefix, ...generation.written];
+    this.#stream = isShifted ? stream.slice(0, -1) : stream;
   }
 
   prepare(rows: number): PassPart | undefined {
@@ -50,7 +52,8 @@ export class PrefillStep implements Step {
       left -= ids.length;
       return ids.length === missing.length;
     };
-    const prefix = prefixes.claim(this.#stream, prompt.prefix.length, ticket);
+    const promptLength = Math.min(prompt.prefix.length, this.#stream.length);
+    const prefix = prefixes.claim(this.#stream, promptLength, ticket);
     const hasSuffix = prompt.suffix.length > 0;
     const suffix = hasSuffix ? suffixes.claim(prompt.suffix, prompt.suffix.length, ticket) : undefined;
     meter.noteCached(prefix.length + (suffix?.length ?? 0));
@@ -65,12 +68,12 @@ export class PrefillStep implements Step {
 export class DenoisingStep extends PrefillStep {
   readonly #canvas: Canvas;
   readonly #generation: Generation;
-  #slots: readonly number[] = [];
+  #rows: readonly number[] = [];
   #isLost = false;
   #evaluation: Evaluation | undefined;
 
-  constructor(contexts: Contexts, generation: Generation, canvas: Canvas) {
-    super(contexts, generation);
+  constructor(contexts: Contexts, generation: Generation, isShifted: boolean, canvas: Canvas) {
+    super(contexts, generation, isShifted);
     this.#canvas = canvas;
     this.#generation = generation;
   }
@@ -90,20 +93,20 @@ export class DenoisingStep extends PrefillStep {
     const readsAlone = reads.length > 0 ? { reads } : undefined;
     if (!isComplete) return readsAlone;
 
-    this.#slots = canvas.unfrozen(settings.freezeAfter);
-    const live = canvas.tokens.length;
+    this.#rows = canvas.unfrozen(settings.freezeAfter);
+    const ids = canvas.rows;
     const isPrefixRead = reads.some(({ context }) => context === prefix);
-    this.#isLost = this.#slots.length < live && (isPrefixRead || prefix.cachedCanvasSlots(canvas) < live);
+    this.#isLost = this.#rows.length < ids.length && (isPrefixRead || prefix.cachedCanvasSlots(canvas) < ids.length);
     if (this.#isLost) return { reads };
 
-    if (this.#slots.length > left) return readsAlone;
+    if (this.#rows.length > left) return readsAlone;
     meter.start();
-    return { reads, view: { prefix, suffix, ids: canvas.tokens, width: canvas.slots, slots: this.#slots, canvas } };
+    return { reads, view: { prefix, suffix, ids, width: canvas.slots, slots: this.#rows, canvas } };
   }
 
   override finish(predictions: PassPredictions | undefined, share: PassShare): boolean {
     super.finish(predictions, share);
-    if (predictions !== undefined) this.#evaluation = { predictions: predictions.keep(), slots: this.#slots };
+    if (predictions !== undefined) this.#evaluation = { predictions: predictions.keep(), slots: this.#rows };
     return this.#isLost || predictions !== undefined;
   }
 }

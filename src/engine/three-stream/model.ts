@@ -4,7 +4,8 @@
  */
 
 import type { Denoiser } from '../../denoiser/three-stream/denoiser.ts';
-import type { Canvas } from '../../diffusion/canvas.ts';
+import { Canvas } from '../../diffusion/canvas.ts';
+import { TokenTable } from '../../diffusion/cursor-token.ts';
 import { denoisingStep, type SamplerSettings } from '../../diffusion/sampler.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import type { CanvasModel, Evaluation, Generation } from '../canvas-model.ts';
@@ -33,6 +34,8 @@ export class ThreeStreamModel implements CanvasModel {
   readonly #denoiser: Denoiser;
   readonly #contexts: Contexts;
   readonly #scheduler: BatchScheduler;
+  /** Of a model that completes the token that the cursor stands in. */
+  readonly #table: TokenTable | undefined;
 
   constructor(tokenizer: Tokenizer, denoiser: Denoiser, contexts: Contexts, scheduler: BatchScheduler) {
     const { prefixTokens, suffixTokens, canvasSlots, canvasWidths, revealThreshold, editThreshold } =
@@ -45,6 +48,7 @@ export class ThreeStreamModel implements CanvasModel {
     };
     this.#tokenizer = tokenizer;
     this.#denoiser = denoiser;
+    this.#table = denoiser.config.diffusion.isShifted ? new TokenTable(tokenizer) : undefined;
     this.#contexts = contexts;
     this.#scheduler = scheduler;
   }
@@ -56,7 +60,14 @@ export class ThreeStreamModel implements CanvasModel {
   }
 
   prompt({ prefix, suffix, prefixTokens }: PromptText): Prompt {
-    return buildPrompt(prefix, suffix, this.#tokenizer, this.#denoiser.config.diffusion, prefixTokens);
+    const shape = { ...this.#denoiser.config.diffusion, table: this.#table };
+    return buildPrompt(prefix, suffix, this.#tokenizer, shape, prefixTokens);
+  }
+
+  /** A row of a shifted canvas is the last token before it. */
+  canvas({ prompt, written }: Generation, slots: number): Canvas {
+    const before = this.#denoiser.config.diffusion.isShifted ? (written.at(-1) ?? prompt.prefix.at(-1)) : undefined;
+    return new Canvas(slots, this.#tokenizer.special, before);
   }
 
   canvasWidth({ request }: Generation, missing: number): number {
@@ -64,12 +75,13 @@ export class ThreeStreamModel implements CanvasModel {
   }
 
   prefill(generation: Generation): Promise<void> {
-    const step = new PrefillStep(this.#contexts, generation);
+    const step = new PrefillStep(this.#contexts, generation, this.#denoiser.config.diffusion.isShifted);
     return this.#scheduler.take(step, generation.ticket, generation.signal);
   }
 
   async step(generation: Generation, canvas: Canvas): Promise<Evaluation | undefined> {
-    const step = new DenoisingStep(this.#contexts, generation, canvas);
+    const { isShifted } = this.#denoiser.config.diffusion;
+    const step = new DenoisingStep(this.#contexts, generation, isShifted, canvas);
     await this.#scheduler.take(step, generation.ticket, generation.signal);
     return step.evaluation;
   }

@@ -1,28 +1,39 @@
 /**
- * The prompt of a three-stream model: a marker before each side, the suffix backwards, so that both streams grow at
- * their end.
+ * The prompt of a three-stream model: a marker before each side, the suffix in the order in which its stream reads it, so
+ * that both streams grow at their end. A shifted model completes the token that the cursor stands in.
  */
 
+import type { SuffixOrder } from '../../denoiser/three-stream/positions.ts';
+import { CursorToken, type TokenTable } from '../../diffusion/cursor-token.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { cutToWindow, type Prompt, type WindowLimits } from '../prompt.ts';
 
+/** What a model reads, and how: the suffix backwards if nothing else is said. */
+export interface PromptShape extends WindowLimits {
+  readonly suffixOrder?: SuffixOrder;
+  /** Tokens by their bytes, if the token that the cursor stands in is to be completed. */
+  readonly table?: TokenTable | undefined;
+}
+
 /**
- * <|prefix|>, <|endoftext|> if nothing was cut, the text; and <|suffix|>, the text backwards.
- * @param prefixIds tokens of `prefixText`, where they are given
+ * <|prefix|>, <|endoftext|> if nothing was cut, the text; and <|suffix|>, the text.
+ * @param prefixIds tokens of `prefixText`, where they are given: they are read as they are
  */
 export function buildPrompt(
   prefixText: string,
   suffixText: string,
   tokenizer: Tokenizer,
-  limits: WindowLimits,
+  { suffixOrder, table, ...limits }: PromptShape,
   prefixIds?: readonly number[],
 ): Prompt {
   const { special } = tokenizer;
   const text = { prefix: prefixText, suffix: suffixText, ...(prefixIds && { prefixTokens: prefixIds }) };
   const { before, after, truncatedTokens } = cutToWindow(text, tokenizer, limits);
-  return {
-    prefix: [special.prefix, ...before],
-    suffix: suffixText === '' ? [] : [special.suffix, ...after.reverse()],
-    truncatedTokens,
-  };
+  const whole = [special.prefix, ...before];
+  const ordered = suffixOrder === 'forward' ? after : after.reverse();
+  const suffix = suffixText === '' ? [] : [special.suffix, ...ordered];
+  const { kept, begun } = table && !prefixIds ? table.takeOff(whole) : { kept: whole, begun: '' };
+  if (table === undefined || begun === '') return { prefix: whole, suffix, truncatedTokens };
+  const cursor = { token: new CursorToken(begun, table), ids: whole.slice(kept.length) };
+  return { prefix: kept, suffix, cursor, truncatedTokens };
 }

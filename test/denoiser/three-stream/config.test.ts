@@ -22,6 +22,8 @@ describe('parseConfig', () => {
       hasBiases: false,
       hasQkNorm: true,
       diffusion: {
+        isShifted: false,
+        suffixOrder: 'backward',
         canvasSlots: 12,
         canvasWidths: [12],
         prefixTokens: 160,
@@ -31,6 +33,12 @@ describe('parseConfig', () => {
         maxEditsPerSlot: 2,
       },
     });
+  });
+
+  it('should read how the streams of a shifted model go', () => {
+    const diffusion = { ...SAMPLE_CONFIG.diffusion, shifted: true, suffix_order: 'forward' };
+    const config = parseConfig({ ...SAMPLE_CONFIG, qk_norm: false, diffusion });
+    expect(config).toMatchObject({ hasQkNorm: false, diffusion: { isShifted: true, suffixOrder: 'forward' } });
   });
 
   it('should read the widths of canvas it was trained on', () => {
@@ -47,7 +55,11 @@ describe('parseConfig', () => {
     ['no object', 'text', 'expected object'],
     ['a missing key', without('rope_theta'), 'rope_theta'],
     ['another model', { ...SAMPLE_CONFIG, model_type: 'qwen3' }, 'model_type'],
-    ['projections without a norm of heads', { ...SAMPLE_CONFIG, qk_norm: false }, 'qk_norm'],
+    [
+      'an order of the suffix that it does not know',
+      { ...SAMPLE_CONFIG, diffusion: { ...SAMPLE_CONFIG.diffusion, suffix_order: 'sideways' } },
+      'diffusion.suffix_order',
+    ],
     ['biases', { ...SAMPLE_CONFIG, attention_bias: true }, 'attention_bias'],
     ['a width that is no multiple of a group', { ...SAMPLE_CONFIG, hidden_size: 100 }, 'hidden_size'],
     ['heads that do not divide', { ...SAMPLE_CONFIG, num_key_value_heads: 3 }, 'num_key_value_heads 3'],

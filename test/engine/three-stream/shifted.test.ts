@@ -1,0 +1,133 @@
+/** What a request to a shifted model gets: the text after the cursor, whatever token the cursor stands in. */
+
+import { createReadStream } from 'node:fs';
+import { Readable } from 'node:stream';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { createEngine } from '../../../src/engine/create.ts';
+import type { Engine, GenerateRequest } from '../../../src/engine/types.ts';
+import { loadTokenizer } from '../../../src/tokenizer/tokenizer.ts';
+import { kernelModule } from '../../assembly/builds.ts';
+import { readJson } from '../../denoiser/golden-files.ts';
+import { run, SEVERAL_PAIRS, said } from '../sample-engine.ts';
+
+const folder = new URL('../../golden/shifted/', import.meta.url);
+const tokenizer = loadTokenizer(readJson(new URL('tokenizer.json', folder)));
+const PREFIX = 'function add(a, b) {\n  ret';
+const SUFFIX = '\n}\n';
+
+function load(): Promise<Engine> {
+  return createEngine({
+    model: { id: 'shifted', created: 0 },
+    kernels: { relaxed: kernelModule('relaxed'), simd: kernelModule('simd') },
+    config: readJson(new URL('config.json', folder)),
+    tokenizer: readJson(new URL('tokenizer.json', folder)),
+    openWeights: async () =>
+      Readable.toWeb(createReadStream(new URL('model.safetensors', folder))) as ReadableStream<Uint8Array>,
+    limits: { cacheBytes: SEVERAL_PAIRS },
+  });
+}
+
+describe('a shifted model', () => {
+  let engine: Engine;
+  beforeAll(async () => {
+    engine = await load();
+  });
+  const complete = (changes: Partial<GenerateRequest> = {}) =>
+    run(engine, { prefix: PREFIX, suffix: SUFFIX, maxTokens: 8, ...changes });
+
+  const ways: [string, Partial<GenerateRequest>][] = [
+    ['canvases of the default width', {}],
+    ['canvases of one slot', { canvasWidth: 1 }],
+    ['a wide canvas', { canvasWidth: 8 }],
+    ['a temperature', { temperature: 1, seed: 7, canvasWidth: 8 }],
+    ['from left to right', { decoding: 'autoregressive', suffix: '' }],
+  ];
+
+  it.each(ways)('should stream settled text that only grows, the end of it the completion (%s)', async (_, changes) => {
+    const { frames, completion } = await complete(changes);
+    let settled = '';
+    for (const frame of frames) {
+      expect(frame.settled.startsWith(settled)).toBe(true);
+      expect(frame.text.startsWith(frame.settled)).toBe(true);
+      settled = frame.settled;
+    }
+    expect(completion.text.startsWith(settled)).toBe(true);
+    expect(completion.tokens!.map(({ text }) => text).join('')).toBe(completion.text);
+    expect(completion.usage.completionTokens).toBe(completion.tokens!.length);
+  });
+
+  it.each(ways)(
+    'should emit as many tokens as asked for, those of what is before the cursor not counted (%s)',
+    async (...[, changes]) => {
+      for (const maxTokens of [1, 2, 3]) {
+        const { completion } = await complete({ ...changes, maxTokens, prefix: 'const fs = require', suffix: '' });
+        if (completion.finishReason === 'length') expect(completion.usage.completionTokens).toBe(maxTokens);
+      }
+    },
+  );
+
+  it('should say the same whether contexts were kept or not, and read the suffix once while a user types', async () => {
+    let typed = PREFIX;
+    for (const key of 'urn a') {
+      typed += key;
+      const warm = (await complete({ prefix: typed })).completion;
+      const cold = (await run(await load(), { prefix: typed, suffix: SUFFIX, maxTokens: 8 })).completion;
+      expect(said(warm)).toEqual(said(cold));
+      expect(warm.usage.cachedTokens).toBeGreaterThanOrEqual(1 + tokenizer.encode(SUFFIX).length);
+    }
+  });
+
+  it('should report alternatives by what they say after the cursor', async () => {
+    const { tokens = [] } = (await complete({ alternatives: 5, canvasWidth: 1 })).completion;
+    const [first] = tokens;
+    expect(first!.alternatives!.map(({ name }) => name)).toContain(first!.text);
+    // Each is what is left of a token that goes on where the cursor stands.
+    const names = [...Array(tokenizer.vocabSize).keys()].map((id) => tokenizer.nameOf(id));
+    for (const { name, logProbability } of first!.alternatives!) {
+      expect(logProbability).toBeLessThanOrEqual(0);
+      const goesOn = (whole: string) => whole.endsWith(name) && ' ret'.endsWith(whole.slice(0, -name.length));
+      expect(names.some(goesOn), name).toBe(true);
+    }
+  });
+
+  it('should show a canvas without what is before the cursor', async () => {
+    const { frames, completion } = await complete({ showCanvas: true, canvasWidth: 8 });
+    const last = frames.filter(({ canvas }) => canvas?.block === 0).at(-1)!;
+    const shown = last.canvas!.slots.map(({ text }) => text).join('');
+    expect(completion.text.startsWith(shown) || shown.startsWith(completion.text)).toBe(true);
+  });
+
+  it('should end within a budget of steps with what it has, never with what is before the cursor', async () => {
+    for (const maxSteps of [1, 2, 3]) {
+      const { completion } = await complete({ maxSteps, canvasWidth: 4 });
+      expect(completion.usage.steps).toBeLessThanOrEqual(maxSteps);
+      expect(completion.text.startsWith(' ret')).toBe(false);
+    }
+  });
+
+  it('should read a prompt that is token ids as it is', async () => {
+    const ids = tokenizer.encode(PREFIX);
+    const { completion } = await complete({ prefixTokens: ids, suffix: '' });
+    expect(completion.usage.promptTokens).toBe(2 + ids.length);
+    expect(completion.text).not.toBe('');
+  });
+
+  it('should go on after characters that no completion has', async () => {
+    for (const prefix of ['a\r', 'a\r\n  ', 'x\u0007', 'né', '日', '👩‍', '\ufeff']) {
+      for (const [, changes] of ways) {
+        const { completion } = await complete({ ...changes, prefix });
+        expect(completion.text).not.toContain('\ufffd');
+      }
+    }
+  });
+
+  it('should read a prompt longer than its window', async () => {
+    const { completion } = await complete({ prefix: 'const a = 1;\n'.repeat(60), suffix: 'b();\n'.repeat(60) });
+    expect(completion.usage.truncatedTokens).toBeGreaterThan(0);
+  });
+
+  it('should read the prompt where nothing is to be emitted', async () => {
+    const { completion } = await complete({ maxTokens: 0 });
+    expect(completion).toMatchObject({ text: '', usage: { completionTokens: 0 } });
+  });
+});

@@ -1,0 +1,54 @@
+/** Ids and text equal those of the `tokenizers` library: test/golden/tokenizers, see training/export/tokenizer_parity.py. */
+
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { TokenizerError } from '../../src/tokenizer/schema.ts';
+import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';
+
+const FOLDER = new URL('../golden/tokenizers/', import.meta.url);
+const read = (name: string) => readFileSync(new URL(name, FOLDER), 'utf8');
+
+describe.each(['digits', 'words'])('the tokenizer of %s', (name) => {
+  const tokenizer = loadTokenizer(JSON.parse(read(`${name}.json`)));
+  const golden = read(`${name}.texts.jsonl`).trim().split('\n');
+
+  it.each(golden.map((line) => JSON.parse(line)))('should read $input as the library does', ({ input, ids, text }) => {
+    expect(tokenizer.encode(input)).toEqual(ids);
+    expect(tokenizer.decode(ids)).toBe(text);
+  });
+});
+
+describe('added tokens', () => {
+  const json = JSON.parse(read('digits.json'));
+  const tokenizer = loadTokenizer(json);
+  const idOf = (content: string) =>
+    json.added_tokens.find((token: { content: string }) => token.content === content).id;
+
+  it('should keep their id and their text where they are not special', () => {
+    const ids = tokenizer.encode('a <think> b');
+    expect(ids).toContain(idOf('<think>'));
+    expect(tokenizer.decode(ids)).toBe('a <think> b');
+    expect(tokenizer.isText(idOf('<think>'))).toBe(true);
+    expect(tokenizer.nameOf(idOf('<think>'))).toBe('<think>');
+  });
+
+  it('should be text where they have a part in the diffusion, whatever the file calls them', () => {
+    const open = structuredClone(json);
+    for (const token of open.added_tokens) token.special = false;
+    const lax = loadTokenizer(open);
+    expect(lax.encode('<|mask|> <|suffix|>')).toEqual(tokenizer.encode('<|mask|> <|suffix|>'));
+    expect(lax.isText(lax.special.mask)).toBe(false);
+  });
+
+  it('should be found in a long text of almost nothing else in time that grows with its length', () => {
+    const text = '<word> '.repeat(40_000);
+    expect(tokenizer.encode(text).filter((id) => id === idOf('<word>'))).toHaveLength(40_000);
+  });
+
+  it('should refuse bytes that are made before the last cut', () => {
+    const wrong = structuredClone(json);
+    wrong.pre_tokenizer.pretokenizers.reverse();
+    expect(() => loadTokenizer(wrong)).toThrow(TokenizerError);
+    expect(() => loadTokenizer(wrong)).toThrow('ByteLevel as the last pre-tokenizer');
+  });
+});
