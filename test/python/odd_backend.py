@@ -16,7 +16,11 @@ def event(data: object) -> str:
 
 
 def choice(text: str | None, finish_reason: str | None, index: int = 0, *, is_chat: bool, is_chunk: bool) -> object:
-    part = {"delta" if is_chunk else "message": {"role": "assistant", "content": text}} if is_chat else {"text": text or ""}
+    part = (
+        {"delta" if is_chunk else "message": {"role": "assistant", "content": text}}
+        if is_chat
+        else {"text": text or ""}
+    )
     return {"index": index, "finish_reason": finish_reason, "logprobs": None, **part}
 
 

@@ -142,8 +142,8 @@ def repairs(examples: list[Example], completer: Completer, seed: int, bar: tqdm)
     for example in examples:
         prompt = completer.prompt(example)
         ids = completer.middle_ids(prompt)
-        for (kind, count), found in looks.items():
-            look = look_at_planted(
+        for (kind, count), found in predicted.items():
+            canvas = predict_planted(
                 kind, count, ids, completer.model, completer.special, prompt.prefix, prompt.suffix, rng
             )
             found += [canvas] if canvas else []

@@ -147,14 +147,14 @@ def canvas_logits(
     return model.logits(hidden)[0, 0, : len(ids)]
 
 
-class HeldCanvas:
+class CachedCanvas:
     """Keys and values of the rows of a canvas as they were last computed, layer by layer."""
 
     def __init__(self, model: Denoiser, width: int, prefix: Context, suffix: Context | None):
         config = model.config
         shape = (config.num_key_value_heads, width, config.head_dim)
         self.model, self.width, self.prefix, self.suffix = model, width, prefix, suffix or Context(model, 1)
-        self.held = [(torch.zeros(shape), torch.zeros(shape)) for _ in model.layers]
+        self.cached = [(torch.zeros(shape), torch.zeros(shape)) for _ in model.layers]
 
     def logits(self, ids: list[int], rows: list[int]) -> Tensor:
         """Logits (len(rows), vocabulary) of these rows of a canvas whose rows are `ids`; the others are seen as they are
@@ -169,7 +169,7 @@ class HeldCanvas:
         nearest = 0 if config.suffix_order == "forward" else 1 - suffix_length
         turn_suffix = rotation(nearest + at - self.width, config.head_dim, config.rope_theta)
         x = model.embed_tokens(torch.tensor(ids)[at])
-        for layer, (keys, values), *context in zip(model.layers, self.held, self.prefix.states, self.suffix.states):
+        for layer, (keys, values), *context in zip(model.layers, self.cached, self.prefix.states, self.suffix.states):
             q, k, v = layer.self_attn.project(layer.input_layernorm(x))  # (heads, slots, d)
             keys[:, at], values[:, at] = rotate(k, *turn_prefix), v
             # rows that are not computed are empty, and what comes out of them is not looked at
@@ -232,7 +232,7 @@ def infill_contexts(
     result = Generated()
     while not result.ended and (left := max_tokens - _answered(result.ids, begun)) > 0 and not stop(result.ids):
         width = policy.width(model.config, left)
-        canvas = HeldCanvas(model, width, prefix, suffix)
+        canvas = CachedCanvas(model, width, prefix, suffix)
         rest = begun and Begun(begun.table.left_over(begun.bytes, result.ids), begun.table)
         ids, log_probabilities, ended = denoise(canvas, special, thresholds, policy, left, result, rest)
         result.ids += ids
@@ -249,7 +249,7 @@ def _answered(ids: list[int], begun: Begun | None) -> int:
 
 
 def denoise(
-    canvas: HeldCanvas,
+    canvas: CachedCanvas,
     special: SpecialTokens,
     thresholds: Thresholds,
     policy: Policy,
@@ -262,7 +262,7 @@ def denoise(
     width = canvas.width
     ends = {special.eom, special.end_of_text}
     tokens, confidence, edits = [special.mask] * width, [0.0] * width, [0] * width
-    looks = [0] * width  # evaluations of a slot with the token that it has
+    evaluations = [0] * width  # of a slot with its current token
     computed: list[int | None] = [None] * width  # the token of each row when it was last computed
     live, bound, wanted = width, 0, min(width, left)  # bound: slots that completed the cursor's token
     begun = begun if begun and begun.bytes else None
@@ -271,7 +271,7 @@ def denoise(
         rows = [
             row
             for row, token in enumerate(row_tokens)
-            if (row < live and (tokens[row] == special.mask or looks[row] < policy.freeze_after))
+            if (row < live and (tokens[row] == special.mask or evaluations[row] < policy.freeze_after))
             or computed[row] != token
         ]
         log_p = torch.log_softmax(canvas.logits(row_tokens, rows).float(), dim=-1)
@@ -324,7 +324,7 @@ def denoise(
         for slot in slots:
             evaluations[slot] += tokens[slot] != special.mask
         for slot, token in changed.items():
-            tokens[slot], confidence[slot], looks[slot] = token, best_p[slot], 0
+            tokens[slot], confidence[slot], evaluations[slot] = token, best_p[slot], 0
         if rest:
             bound += 1
         end = next((slot for slot in range(width) if tokens[slot] in ends), None)

@@ -13,7 +13,7 @@ from training.evaluation.sampler import (
     EVERYTHING,
     Begun,
     Generated,
-    HeldCanvas,
+    CachedCanvas,
     Policy,
     Thresholds,
     canvas_logits,
@@ -100,7 +100,7 @@ def test_a_held_canvas_whose_rows_are_all_computed_is_a_canvas(model, special, q
     prefix, suffix = open_contexts(model, [special.prefix, *random_ids(model, 7, 3)], [special.suffix, 40, 41])
     for ids in ([special.mask] * 4, [50, special.mask, 51, special.mask], [50, special.eom]):
         rows = prefix.rows(ids, 4)
-        held = HeldCanvas(model, 4, prefix, suffix).logits(rows, list(range(len(rows))))
+        held = CachedCanvas(model, 4, prefix, suffix).logits(rows, list(range(len(rows))))
         assert len(rows) == min(4, len(ids) + 1)  # the row of an end token is seen
         assert torch.allclose(held[: len(ids)], canvas_logits(model, ids, 4, prefix, suffix), atol=1e-4)
 
@@ -117,7 +117,7 @@ def test_frozen_slots_are_not_looked_at_but_rows_whose_token_changed_are(model, 
     prefix, suffix = open_contexts(model, [special.prefix, *random_ids(model, 7, 5)], [special.suffix, 40, 41])
     seen = []
 
-    class Watched(HeldCanvas):
+    class Watched(CachedCanvas):
         def logits(self, ids, rows):
             seen.append((list(ids), list(rows)))
             return super().logits(ids, rows)
