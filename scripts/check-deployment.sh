@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks what cannot be run here: Dockerfile, compose file and systemd units. Needs hadolint, check-jsonschema and compose-lint
-# (test/requirements.txt) on the PATH; the units are checked where systemd-analyze is.
+# Checks what cannot be run here: Dockerfile, compose file and systemd units. Needs hadolint, check-jsonschema and
+# compose-lint (test/requirements.txt) on the PATH; the units are checked where systemd-analyze is.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,9 +1,11 @@
 /**
- * Serves the bundled worker with plain workerd: `npm run serve [-- --host 127.0.0.1 --port 8787 --processes 1 --models models]`. No
- * account, no wrangler, no network. Settings are environment variables, or lines of the files given with `--env-file`; docs/deploy.md.
+ * Serves the bundled worker with plain workerd: `npm run serve [-- --host 127.0.0.1 --port 8787 --processes 1 --models
+ * models]`. No account, no wrangler, no network. Settings are environment variables, or lines of the files given with
+ * `--env-file`; docs/deploy.md.
  *
- * SIGTERM, SIGINT and SIGHUP: new requests are refused and those under way are finished, for at most `--drain-seconds`; a second signal
- * ends at once. SIGUSR2: settings and bundle are read again and the processes replaced, without an answer or a connection lost.
+ * SIGTERM, SIGINT and SIGHUP: new requests are refused and those under way are finished, for at most `--drain-seconds`;
+ * a second signal ends at once. SIGUSR2: settings and bundle are read again and the processes replaced, without an
+ * answer or a connection lost.
  */
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';

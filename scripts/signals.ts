@@ -1,8 +1,8 @@
 /** When a script that serves is told to end: by a signal, or by the end of the npm that started it. */
 
 /**
- * Ctrl-C in a terminal reaches npm and its script, and npm hands it on: the script gets it twice. What comes that soon after the first is
- * no second wish.
+ * Ctrl-C in a terminal reaches npm and its script, and npm hands it on: the script gets it twice. What comes that soon
+ * after the first is no second wish.
  */
 const ECHO_MS = 1_000;
 

@@ -19,8 +19,9 @@ export const STATE_VERSION = 'v3';
 export const WRANGLER = join(createRequire(import.meta.url).resolve('wrangler/package.json'), '../bin/wrangler.js');
 
 /**
- * Options that tell the worker which commit it is made of (src/version.ts): that of the environment variable REVISION, as in an image
- * that is built without the repository, or the one that is checked out, with `-dirty` where files were changed.
+ * Options that tell the worker which commit it is made of (src/version.ts): that of the environment variable REVISION,
+ * as in an image that is built without the repository, or the one that is checked out, with `-dirty` where files were
+ * changed.
  */
 export function definedRevision(configPath: string): string[] {
   const folder = join(configPath, '..');

@@ -1,6 +1,6 @@
 /**
- * The entry point of plain workerd (`npm run serve`): weights on disk unless other storage is configured, and a second socket for the
- * supervisor. scripts/serve.ts writes the configuration.
+ * The entry point of plain workerd (`npm run serve`): weights on disk unless other storage is configured, and a second
+ * socket for the supervisor. scripts/serve.ts writes the configuration.
  */
 import type { ExecutionContext } from 'hono';
 import { ServiceMetrics } from './metrics/service-metrics.ts';
@@ -35,8 +35,8 @@ export default main;
 const POLL_MS = 100;
 
 /**
- * The head at once, the body when nothing is under way any more. workerd that is told to end answers no new request, and finishes those
- * that it has: this one is how its last counts come out.
+ * The head at once, the body when nothing is under way any more. workerd that is told to end answers no new request,
+ * and finishes those that it has: this one is how its last counts come out.
  */
 function metricsAtEnd(): Response {
   const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();

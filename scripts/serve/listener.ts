@@ -1,7 +1,8 @@
 /**
- * A listening socket that lives as long as the supervisor, and that all processes inherit, those that begin later too. They accept from
- * its one queue, so that a connection goes to a process that has nothing to compute right now (the kernel's own sharing of a port,
- * SO_REUSEPORT, deals connections out blindly), and waits there while a process is replaced instead of being refused.
+ * A listening socket that lives as long as the supervisor, and that all processes inherit, those that begin later too.
+ * They accept from its one queue, so that a connection goes to a process that has nothing to compute right now (the
+ * kernel's own sharing of a port, SO_REUSEPORT, deals connections out blindly), and waits there while a process is
+ * replaced instead of being refused.
  */
 import { once } from 'node:events';
 import { createServer } from 'node:net';
@@ -63,7 +64,9 @@ export async function claimPort({ host, port }: Address): Promise<number> {
 /** systemd's first descriptor: https://www.freedesktop.org/software/systemd/man/latest/sd_listen_fds.html */
 const FIRST_INHERITED = 3;
 
-/** The socket that systemd, or whoever speaks its protocol, hands to this process. Throws Error when there are several. */
+/**
+ * The socket that systemd, or whoever speaks its protocol, hands to this process. Throws Error when there are several.
+ */
 export function inheritedListener(environment: NodeJS.ProcessEnv, pid: number): Inherited | undefined {
   const { LISTEN_PID, LISTEN_FDS } = environment;
   if (LISTEN_FDS === undefined || Number(LISTEN_PID) !== pid) return undefined;

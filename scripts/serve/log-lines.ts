@@ -24,8 +24,9 @@ export function relayLog(stream: Readable): void {
 }
 
 /**
- * With structured logging workerd writes `{timestamp, level, message, …}`, where `message` is what the worker handed to its console. The
- * worker hands it lines of the log, which stay as they are. What is no JSON comes from the runtime in distress.
+ * With structured logging workerd writes `{timestamp, level, message, …}`, where `message` is what the worker handed to
+ * its console. The worker hands it lines of the log, which stay as they are. What is no JSON comes from the runtime in
+ * distress.
  */
 function relayLine(line: string): void {
   const entry = objectOf(line);

@@ -109,15 +109,16 @@ export class WorkerdProcess {
   }
 
   /**
-   * Leaves new connections to the other processes at the same listener, finishes what is under way, and ends the process.
-   * Resolves with what it has counted to its last request, if that is known.
+   * Leaves new connections to the other processes at the same listener, finishes what is under way, and ends the
+   * process. Resolves with what it has counted to its last request, if that is known.
    */
   async retire(deadlineMs: number): Promise<MetricSnapshot[] | undefined> {
-    // The head of this answer comes at once, its body when nothing is under way any more: told to end, workerd takes no new questions.
+    // The head of this answer comes at once, its body when nothing is under way any more: told to end, workerd takes no
+    // new questions.
     const answer = await this.#request('GET', '/metrics-at-end', CONTROL_TIMEOUT_MS).catch(() => undefined);
     const metrics = answer && text(answer).catch(() => undefined);
-    // workerd that is told to end closes connections of which it has read nothing yet. So it is held where it is until the others have
-    // taken what waits at the listener, and hears that it is to end before anything else.
+    // workerd that is told to end closes connections of which it has read nothing yet. So it is held where it is until
+    // the others have taken what waits at the listener, and hears that it is to end before anything else.
     this.#child.kill('SIGSTOP');
     await sleep(HAND_OVER_MS);
     this.#child.kill('SIGTERM');
@@ -127,7 +128,9 @@ export class WorkerdProcess {
     return last ? JSON.parse(last) : undefined;
   }
 
-  /** Ends the process: workerd finishes what it has, until the deadline (on the clock of `performance`) at the latest. */
+  /**
+   * Ends the process: workerd finishes what it has, until the deadline (on the clock of `performance`) at the latest.
+   */
   async end(deadlineMs = 0): Promise<void> {
     if (this.#hasEnded) return;
     const patienceMs = Math.max(0, deadlineMs - performance.now());

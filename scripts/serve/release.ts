@@ -53,7 +53,10 @@ export async function readRelease({ bundle, models, envFiles }: ReleaseOptions):
   };
 }
 
-/** The settings of all files, of which a later one wins. A name that nobody reads is a mistake: it can be meant for a key. */
+/**
+ * The settings of all files, of which a later one wins. A name that nobody reads is a mistake: it can be meant for a
+ * key.
+ */
 async function readFiles(paths: readonly string[]): Promise<Record<string, string | undefined>> {
   const files = await Promise.all(
     paths.map(async (path) => ({ path, values: parseEnv(await readFile(path, 'utf8')) })),

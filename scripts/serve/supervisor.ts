@@ -1,4 +1,7 @@
-/** Several workerd behind one socket: started together, replaced when one dies or when there is something new to run, drained together. */
+/**
+ * Several workerd behind one socket: started together, replaced when one dies or when there is something new to run,
+ * drained together.
+ */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import type { Server } from 'node:http';
 import { tmpdir } from 'node:os';
@@ -111,8 +114,8 @@ export class Supervisor {
   }
 
   /**
-   * Replaces the processes, one after the other, by those of another release; no connection is refused meanwhile. Rejects when that
-   * release cannot answer: then all is as before.
+   * Replaces the processes, one after the other, by those of another release; no connection is refused meanwhile.
+   * Rejects when that release cannot answer: then all is as before.
    */
   reload(release: Release): Promise<void> {
     // One at a time, and the last one wins.

@@ -1,6 +1,6 @@
 /**
- * Counters, gauges and histograms of one isolate. A snapshot of them can be added to those of other processes (sum.ts) and is written
- * in the text format of Prometheus: https://prometheus.io/docs/instrumenting/exposition_formats/
+ * Counters, gauges and histograms of one isolate. A snapshot of them can be added to those of other processes (sum.ts)
+ * and is written in the text format of Prometheus: https://prometheus.io/docs/instrumenting/exposition_formats/
  */
 
 export const CONTENT_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
@@ -19,7 +19,9 @@ export interface MetricSnapshot {
   readonly name: string;
   readonly help: string;
   readonly type: 'counter' | 'gauge' | 'histogram';
-  /** Samples of processes that have the same name and labels are added; those of information, whose value is 1, are one. */
+  /**
+   * Samples of processes that have the same name and labels are added; those of information, whose value is 1, are one.
+   */
   readonly isInfo?: boolean;
   readonly samples: readonly Sample[];
 }

@@ -34,8 +34,8 @@ interface AuthenticationOptions {
 }
 
 /**
- * Throws ApiError 401 for a missing or wrong key, 403 for a key that does not open this path, and 403 from elsewhere while there are
- * no keys.
+ * Throws ApiError 401 for a missing or wrong key, 403 for a key that does not open this path, and 403 from elsewhere
+ * while there are no keys.
  */
 export function authentication({ keys = [], publicPaths = PUBLIC_PATHS }: AuthenticationOptions = {}) {
   return async function authentication(c: Context, next: Next): Promise<void> {

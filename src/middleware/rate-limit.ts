@@ -1,6 +1,7 @@
 /**
  * Requests per client and period, counted by the platform: on Cloudflare by its binding, per data centre
- * (https://developers.cloudflare.com/workers/runtime-apis/bindings/rate-limit/), in plain workerd by the supervisor, over all processes.
+ * (https://developers.cloudflare.com/workers/runtime-apis/bindings/rate-limit/), in plain workerd by the supervisor,
+ * over all processes.
  */
 import type { Context, Next } from 'hono';
 import { ApiError } from '../http/errors.ts';
@@ -30,8 +31,8 @@ export interface RateLimitOptions {
 }
 
 /**
- * Throws ApiError 429 once a client has used up its period. Public paths, where nobody is named, are not counted, nor is /metrics, which
- * has to be read when there is most to see.
+ * Throws ApiError 429 once a client has used up its period. Public paths, where nobody is named, are not counted, nor
+ * is /metrics, which has to be read when there is most to see.
  */
 export function rateLimit({ limiter, requests, periodSeconds = DEFAULT_PERIOD_SECONDS }: RateLimitOptions = {}) {
   return async function rateLimit(c: Context, next: Next): Promise<void> {
