@@ -306,7 +306,7 @@ describe('/metrics', () => {
   });
 
   it('should be all that a key for metrics opens', async () => {
-    const [laptop, prometheus] = await Promise.all([newKey('laptop'), newKey('prometheus', 'metrics')]);
+    const [laptop, prometheus] = await Promise.all([newKey('laptop'), newKey('prometheus', { scope: 'metrics' })]);
     const url = await serve([], { API_KEYS: `${laptop.line} ${prometheus.line}` });
     const refused = await post(url, SHORT, { 'x-api-key': prometheus.key });
     expect(refused.status).toBe(403);
