@@ -10,7 +10,9 @@ COPY playground playground
 COPY src src
 COPY scripts scripts
 COPY wrangler.toml tsconfig.json ./
-RUN npm run build:worker
+# For quicksilver_build_info: docker build --build-arg REVISION=$(git rev-parse --short=12 HEAD)
+ARG REVISION=unknown
+RUN REVISION=$REVISION npm run build:worker
 
 FROM node:24.21.0-bookworm-slim
 ENV NODE_ENV=production

@@ -28,9 +28,10 @@ export default defineConfig({
       {
         test: {
           name: 'service',
+          globalSetup: 'test/service/bundle.ts',
           include: ['test/service/**/*.test.ts'],
           // Bundling and starting the runtime on a busy machine takes seconds.
-          testTimeout: 60_000,
+          testTimeout: 2 * BUSY_MACHINE_MS,
           hookTimeout: 120_000,
         },
       },

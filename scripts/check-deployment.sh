@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks what cannot be run here: Dockerfile, compose file and systemd unit. Needs hadolint, check-jsonschema and compose-lint
-# (test/requirements.txt) on the PATH; the unit is checked where systemd-analyze is.
+# Checks what cannot be run here: Dockerfile, compose file and systemd units. Needs hadolint, check-jsonschema and
+# compose-lint (test/requirements.txt) on the PATH; the units are checked where systemd-analyze is.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,7 +17,8 @@ rm -r "$stage"
 
 if command -v systemd-analyze > /dev/null; then
   # The programs that the unit names are looked for: here they are those of this checkout.
-  unit=$(mktemp -d)/quicksilver.service
-  sed "s|/opt/quicksilver|$PWD|" deploy/quicksilver.service > "$unit"
-  systemd-analyze verify "$unit"
+  units=$(mktemp -d)
+  sed "s|/opt/quicksilver|$PWD|" deploy/quicksilver.service > "$units/quicksilver.service"
+  cp deploy/quicksilver.socket "$units"
+  systemd-analyze verify "$units/quicksilver.service" "$units/quicksilver.socket"
 fi

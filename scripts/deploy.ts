@@ -7,7 +7,7 @@ import { once } from 'node:events';
 import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { bundleWith, WRANGLER } from './wrangler.ts';
+import { bundleWith, definedRevision, WRANGLER } from './wrangler.ts';
 
 /**
  * The whole bundle is parsed at each cold start, which may take one second of processor time. The platform accepts 3
@@ -41,10 +41,14 @@ if (total > BUDGET_GZIP_BYTES) {
 }
 
 if (!isDryRun) {
-  const wrangler = spawn(process.execPath, [WRANGLER, 'deploy', '--config', configPath, ...options], {
-    cwd: root,
-    stdio: 'inherit',
-  });
+  const wrangler = spawn(
+    process.execPath,
+    [WRANGLER, 'deploy', '--config', configPath, ...definedRevision(configPath), ...options],
+    {
+      cwd: root,
+      stdio: 'inherit',
+    },
+  );
   const [code] = await once(wrangler, 'exit');
   process.exit(code ?? 1);
 }

@@ -7,15 +7,21 @@ import { STATE_VERSION } from './wrangler.ts';
 
 /** The part of an R2 bucket that is used here. */
 interface WritableBucket {
+  head(key: string): Promise<unknown>;
   put(key: string, value: Uint8Array | string): Promise<unknown>;
 }
 
 /**
  * Stores every model folder that has a manifest. The manifest is stored last, so that an incomplete copy is not a
  * model.
- * @returns the names of the models stored.
+ * @returns the names of the models stored, and whether the bucket has `model`, from this call or an earlier one.
  */
-export async function storeModels(modelsFolder: string, stateFolder: string, configPath: string): Promise<string[]> {
+export async function storeModels(
+  modelsFolder: string,
+  stateFolder: string,
+  configPath: string,
+  model: string,
+): Promise<{ models: string[]; hasModel: boolean }> {
   const { env, dispose } = await getPlatformProxy<{ WEIGHTS: WritableBucket }>({
     configPath,
     persist: { path: join(stateFolder, STATE_VERSION) },
@@ -26,7 +32,7 @@ export async function storeModels(modelsFolder: string, stateFolder: string, con
     for (const entry of await readdir(modelsFolder, { withFileTypes: true })) {
       if (entry.isDirectory() && (await storeModel(env.WEIGHTS, modelsFolder, entry.name))) stored.push(entry.name);
     }
-    return stored;
+    return { models: stored, hasModel: (await env.WEIGHTS.head(`${model}/${MANIFEST}`)) !== null };
   } finally {
     await dispose();
   }

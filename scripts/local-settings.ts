@@ -1,21 +1,32 @@
 /** The settings of the local runtime: wrangler.toml, and secrets from .dev.vars or other files. */
 import { getPlatformProxy } from 'wrangler';
 import { readMirrorSettings } from '../src/mirror/settings.ts';
-import { readSettings, type Settings, type SettingsVariables } from '../src/settings.ts';
+import { readSettings, requireLimiter, type Settings, SettingsError, type SettingsVariables } from '../src/settings.ts';
 import { readWeightSettings } from '../src/weights/settings.ts';
 
+export interface LocalSettings {
+  settings: Settings;
+  /** Folder of the model in the store. */
+  model: string;
+  /** Whether weights can come from elsewhere than the local bucket. */
+  hasOtherStore: boolean;
+}
+
 /** Rejects with SettingsError. */
-export async function readLocalSettings(configPath: string, envFiles: string[] | undefined): Promise<Settings> {
-  const { env, dispose } = await getPlatformProxy<SettingsVariables>({
+export async function readLocalSettings(configPath: string, envFiles: string[] | undefined): Promise<LocalSettings> {
+  const { env, dispose } = await getPlatformProxy<SettingsVariables & { RATE_LIMITER?: unknown }>({
     configPath,
     persist: false,
     remoteBindings: false,
     ...(envFiles && { envFiles }),
   });
   try {
-    readWeightSettings(env as Record<string, unknown>);
+    const { s3, origin } = readWeightSettings(env as Record<string, unknown>);
     readMirrorSettings(env as Record<string, unknown>);
-    return readSettings(env);
+    const settings = readSettings(env);
+    requireLimiter(env, env.RATE_LIMITER);
+    if (!env.MODEL) throw new SettingsError('MODEL is missing');
+    return { settings, model: String(env.MODEL), hasOtherStore: s3 !== undefined || origin !== undefined };
   } finally {
     await dispose();
   }

@@ -1,96 +1,140 @@
 /**
- * Serves the bundled worker with plain workerd: `npm run serve [-- --host 127.0.0.1 --port 8787 --processes 1 --models models]`. No account,
- * no wrangler, no network. Settings are environment variables, or lines of the files given with `--env-file`; see docs/deploy.md.
+ * Serves the bundled worker with plain workerd: `npm run serve [-- --host 127.0.0.1 --port 8787 --processes 1 --models
+ * models]`. No account, no wrangler, no network. Settings are environment variables, or lines of the files given with
+ * `--env-file`; docs/deploy.md.
  *
- * On SIGTERM or SIGINT new requests are refused and those under way are finished, for at most `--drain-seconds`; a second signal ends at once.
+ * SIGTERM, SIGINT and SIGHUP: new requests are refused and those under way are finished, for at most `--drain-seconds`;
+ * a second signal ends at once. SIGUSR2: settings and bundle are read again and the processes replaced, without an
+ * answer or a connection lost.
  */
-import { access, readFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
-import { parseArgs, parseEnv } from 'node:util';
-import { MIRROR_SETTING_NAMES, readMirrorSettings } from '../src/mirror/settings.ts';
-import { readSettings, SETTING_NAMES } from '../src/settings.ts';
-import { readWeightSettings, WEIGHT_SETTING_NAMES } from '../src/weights/settings.ts';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { log, logError, logInfo } from '../src/log.ts';
+import type { Settings } from '../src/settings.ts';
 import { accessOf, LOOPBACK } from './access.ts';
-import { BUNDLE_FOLDER, readBundle } from './serve/bundle.ts';
+import { BUNDLE_FOLDER } from './serve/bundle.ts';
+import { inheritedListener, Listener } from './serve/listener.ts';
+import { type ReadRelease, type ReleaseOptions, readRelease } from './serve/release.ts';
 import { Supervisor } from './serve/supervisor.ts';
-import { workerVariables } from './serve/variables.ts';
+import { onEnd } from './signals.ts';
 
 const root = join(import.meta.dirname, '..');
 
+const DEFAULT_HOST = '127.0.0.1';
+const DEFAULT_PORT = 8787;
+
 /** Behind it a request is over by its time limit, 30 s unless set otherwise. */
-const DEFAULT_DRAIN_SECONDS = '35';
+const DEFAULT_DRAIN_SECONDS = 35;
 
-const { values: options } = parseArgs({
-  options: {
-    host: { type: 'string', default: '127.0.0.1' },
-    port: { type: 'string', default: '8787' },
-    processes: { type: 'string', default: '1' },
-    models: { type: 'string', default: join(root, 'models') },
-    bundle: { type: 'string', default: join(root, BUNDLE_FOLDER) },
-    'env-file': { type: 'string', multiple: true, default: [] },
-    'drain-seconds': { type: 'string', default: DEFAULT_DRAIN_SECONDS },
-  },
-});
+/** Longer times do not fit the timers of JavaScript. */
+const MAX_DRAIN_SECONDS = Math.floor((2 ** 31 - 1) / 1000);
+const MAX_PROCESSES = 1024;
 
+const OPTIONS = {
+  host: { type: 'string' },
+  port: { type: 'string' },
+  processes: { type: 'string' },
+  models: { type: 'string', default: join(root, 'models') },
+  bundle: { type: 'string', default: join(root, BUNDLE_FOLDER) },
+  'env-file': { type: 'string', multiple: true, default: [] as string[] },
+  'drain-seconds': { type: 'string' },
+} as const;
+
+logOwnTroubles();
 try {
   await serve();
 } catch (error) {
-  console.error(`cannot start: ${error instanceof Error ? error.message : error}`);
+  log('error', { message: `cannot start: ${error instanceof Error ? error.message : error}` });
   process.exit(1);
 }
 
-async function serve(): Promise<void> {
-  const { host } = options;
-  const port = count('port', 0);
-  const processes = count('processes', 1);
-  const drainMs = count('drain-seconds', 0) * 1000;
-  const models = resolve(options.models);
-  await access(models);
-
-  const files = await Promise.all(options['env-file'].map((file) => readFile(file, 'utf8')));
-  const variables = workerVariables(Object.assign({}, ...files.map(parseEnv), process.env), [
-    ...SETTING_NAMES,
-    ...WEIGHT_SETTING_NAMES,
-    ...MIRROR_SETTING_NAMES,
-  ]);
-  readWeightSettings(variables);
-  readMirrorSettings(variables);
-  const settings = readSettings(variables);
-  if (settings.keys.length === 0 && !LOOPBACK.test(host)) {
-    throw new Error(`--host ${host} can be reached by others and needs API_KEYS, see docs/operating.md`);
-  }
-  console.log(accessOf(settings));
-
-  const supervisor = await Supervisor.start({
-    address: { host, port },
-    processes,
-    bundle: await readBundle(resolve(options.bundle)),
-    models,
-    variables,
-    log: (line) => console.error(line),
+/** What Node would write as text, in the form of the log. The guard ends the processes of a supervisor that fails. */
+function logOwnTroubles(): void {
+  // Whoever read the log may leave; what is under way is finished all the same.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
+  process.removeAllListeners('warning').on('warning', ({ message }) => log('warn', { message }));
+  process.on('uncaughtException', (error) => {
+    logError('supervisor', error);
+    process.exit(1);
   });
-  endOnSignals(supervisor, drainMs);
-  for (const problem of await supervisor.ready()) console.error(`not ready: ${problem}`);
-  const name = host.includes(':') ? `[${host}]` : host;
-  console.log(`serving ${variables.MODEL} on http://${name}:${supervisor.port} with ${processes} process(es)`);
 }
 
-function endOnSignals(supervisor: Supervisor, drainMs: number): void {
-  let ending = false;
-  const end = async () => {
-    if (ending) return supervisor.kill();
-    ending = true;
-    console.log('finishing what is under way');
-    await supervisor.stop(drainMs);
-    process.exit(0);
-  };
-  process.on('SIGTERM', end);
-  process.on('SIGINT', end);
+async function serve(): Promise<void> {
+  const { values: options } = parseArgs({ options: OPTIONS });
+  const processes = count('processes', options.processes, 1, 1, MAX_PROCESSES);
+  const drainMs = count('drain-seconds', options['drain-seconds'], DEFAULT_DRAIN_SECONDS, 0, MAX_DRAIN_SECONDS) * 1000;
+  const files = { bundle: options.bundle, models: options.models, envFiles: options['env-file'] };
+  const read = await readRelease(files);
+  const listener = await openListener(options, read.settings);
+  logInfo(accessOf(read.settings));
+
+  const supervisor = await Supervisor.start({ listener, processes, release: read.release, drainMs });
+  endOnSignals(supervisor);
+  reloadOnSignal(supervisor, files, listener.address.host);
+  await requireReady(supervisor, read);
+  const { host, port } = listener.address;
+  const url = `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
+  logInfo(`serving ${read.release.variables.MODEL} on ${url} with ${processes} process(es)`);
 }
 
-function count(name: 'port' | 'processes' | 'drain-seconds', least: number): number {
-  const value = Number(options[name]);
-  if (!Number.isInteger(value) || value < least)
-    throw new Error(`--${name} ${options[name]} is not a number of at least ${least}`);
-  return value;
+/** The socket that was handed over, or one of its own. */
+async function openListener(options: { host?: string; port?: string }, settings: Settings): Promise<Listener> {
+  const inherited = inheritedListener(process.env, process.pid);
+  if (inherited !== undefined && (options.host ?? options.port) !== undefined) {
+    throw new Error('--host and --port do nothing where a listening socket is handed over (LISTEN_FDS)');
+  }
+  const { host = DEFAULT_HOST } = options;
+  if (inherited === undefined) requireKeys(settings, host);
+  const port = count('port', options.port, DEFAULT_PORT, 0, 65_535);
+  const listener = await Listener.open(inherited ?? { host, port });
+  requireKeys(settings, listener.address.host);
+  return listener;
+}
+
+function requireKeys({ keys }: Settings, host: string): void {
+  if (keys.length > 0 || LOOPBACK.test(host)) return;
+  throw new Error(`--host ${host} can be reached by others and needs API_KEYS, see docs/operating.md`);
+}
+
+/** Goes on without a model that may come yet. Throws where waiting does not help. */
+async function requireReady(supervisor: Supervisor, { release, isModelNamed }: ReadRelease): Promise<void> {
+  for (const { message, isFinal, isUnknownModel } of await supervisor.ready()) {
+    const isUnknown = isUnknownModel && isModelNamed;
+    if (isFinal || isUnknown) {
+      await supervisor.kill();
+      throw new Error(isUnknown ? `MODEL ${release.variables.MODEL} is not in the store: ${message}` : message);
+    }
+    log('warn', { message: `not ready: ${message}` });
+  }
+}
+
+function endOnSignals(supervisor: Supervisor): void {
+  const exit = () => process.exit(0);
+  onEnd(
+    (why) => {
+      logInfo(`${why}: finishing what is under way`);
+      supervisor.stop().then(exit);
+    },
+    () => supervisor.kill().then(exit),
+  );
+}
+
+function reloadOnSignal(supervisor: Supervisor, files: ReleaseOptions, host: string): void {
+  process.on('SIGUSR2', async () => {
+    try {
+      const { release, settings } = await readRelease(files);
+      requireKeys(settings, host);
+      await supervisor.reload(release);
+      logInfo(`reloaded; ${accessOf(settings)}`);
+    } catch (error) {
+      log('error', { message: `not reloaded, all is as before: ${error instanceof Error ? error.message : error}` });
+    }
+  });
+}
+
+function count(name: string, text: string | undefined, byDefault: number, least: number, most: number): number {
+  if (text === undefined) return byDefault;
+  const value = Number(text);
+  if (text.trim() !== '' && Number.isInteger(value) && value >= least && value <= most) return value;
+  throw new Error(`--${name} ${text} is not a whole number from ${least} to ${most}`);
 }

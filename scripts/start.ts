@@ -7,9 +7,14 @@ import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { accessOf, LOOPBACK } from './access.ts';
-import { OFFLINE, WRANGLER } from './wrangler.ts';
+import { Guard } from './serve/guard.ts';
+import { onEnd } from './signals.ts';
+import { definedRevision, OFFLINE, WRANGLER } from './wrangler.ts';
 
 const POLL_INTERVAL_MS = 200;
+
+/** wrangler takes less to end its workerd. */
+const END_SECONDS = 10;
 
 const root = join(import.meta.dirname, '..');
 const { values: options } = parseArgs({
@@ -30,33 +35,45 @@ Object.assign(process.env, OFFLINE);
 // wrangler reads its environment when it is imported.
 const { storeModels } = await import('./local-bucket.ts');
 const { readLocalSettings } = await import('./local-settings.ts');
-const settings = await readLocalSettings(configPath, envFiles).catch(cannotStart);
+const { settings, model, hasOtherStore } = await readLocalSettings(configPath, envFiles).catch(cannotStart);
 if (settings.keys.length === 0 && !LOOPBACK.test(options.host)) {
   cannotStart(new Error(`--host ${options.host} can be reached by others and needs API_KEYS, see docs/operating.md`));
 }
 console.log(accessOf(settings));
-const models = await storeModels(options.models, options.state, configPath);
+const { models, hasModel } = await storeModels(options.models, options.state, configPath, model);
 console.log(models.length > 0 ? `models: ${models.join(', ')}` : `no model in ${options.models}: answers will be 503`);
+if (models.length > 0 && !hasOtherStore && !hasModel) {
+  cannotStart(new Error(`MODEL ${model} is not in the store, which has ${models.join(', ')}`));
+}
 
 const server = spawn(
   process.execPath,
   [
     WRANGLER,
     'dev',
+    ...definedRevision(configPath),
     ...['--config', configPath, '--ip', options.host, '--port', options.port, '--inspector-port', '0'],
     ...(envFiles ?? []).flatMap((file) => ['--env-file', file]),
     ...['--persist-to', options.state, '--show-interactive-dev-session=false', '--log-level', options['log-level']],
   ],
   { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] },
 );
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => server.kill(signal));
-server.on('exit', (code) => process.exit(code ?? 0));
+const guard = await Guard.start({ patienceSeconds: END_SECONDS });
+if (server.pid !== undefined) guard.add(server.pid);
+onEnd(
+  () => server.kill('SIGTERM'),
+  () => server.kill('SIGTERM'),
+);
+server.on('exit', (code) => {
+  if (server.pid !== undefined) guard.remove(server.pid);
+  process.exit(code ?? 0);
+});
 
 await answering(`${url}/health`);
 console.log(`serving on ${url}; try`);
 console.log(
   `  curl ${url}/v1/completions -H 'content-type: application/json' ` +
-    `-d '{"model":"${models[0] ?? 'nano'}","prompt":"def add(a, b):\\n    return "}'`,
+    `-d '{"model":"${model}","prompt":"def add(a, b):\\n    return "}'`,
 );
 
 function cannotStart(error: unknown): never {

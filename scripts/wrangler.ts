@@ -1,5 +1,5 @@
 /** Runs wrangler without network calls of its own. */
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
@@ -19,6 +19,21 @@ export const STATE_VERSION = 'v3';
 export const WRANGLER = join(createRequire(import.meta.url).resolve('wrangler/package.json'), '../bin/wrangler.js');
 
 /**
+ * Options that tell the worker which commit it is made of (src/version.ts): that of the environment variable REVISION,
+ * as in an image that is built without the repository, or the one that is checked out, with `-dirty` where files were
+ * changed.
+ */
+export function definedRevision(configPath: string): string[] {
+  const folder = join(configPath, '..');
+  const described = spawnSync('git', ['describe', '--always', '--dirty', '--exclude=*', '--abbrev=12'], {
+    cwd: folder,
+    encoding: 'utf8',
+  });
+  const revision = process.env.REVISION || described.stdout?.trim() || 'unknown';
+  return ['--define', `QUICKSILVER_REVISION:${JSON.stringify(revision)}`];
+}
+
+/**
  * Bundles `entry` (that of the configuration by default) into `folder` as for a deployment, without deploying it.
  * Rejects with the output of wrangler if that fails.
  * @returns the output of wrangler: sizes and bindings.
@@ -26,7 +41,10 @@ export const WRANGLER = join(createRequire(import.meta.url).resolve('wrangler/pa
 export async function bundleWith(configPath: string, folder: string, entry?: string): Promise<string> {
   const child = spawn(
     process.execPath,
-    [WRANGLER, 'deploy', ...(entry ? [entry] : []), '--config', configPath, '--dry-run', '--outdir', folder],
+    [
+      ...[WRANGLER, 'deploy', ...(entry ? [entry] : []), '--config', configPath, ...definedRevision(configPath)],
+      ...['--dry-run', '--outdir', folder],
+    ],
     { cwd: join(configPath, '..'), env: { ...process.env, ...OFFLINE }, stdio: ['ignore', 'pipe', 'pipe'] },
   );
   let output = '';

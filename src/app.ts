@@ -14,7 +14,7 @@ import { tabbyEvent, tabbyHealth, tabbySetting } from './api/dialects/tabby.ts';
 import { errorResponse, onError } from './api/errors.ts';
 import { openapi } from './api/openapi/openapi.ts';
 import { about, configured, health, ready } from './api/service/health.ts';
-import { metrics } from './api/service/metrics.ts';
+import { type CollectMetrics, metrics } from './api/service/metrics.ts';
 import { modelFiles } from './api/service/model-files.ts';
 import { getModel, listModels } from './api/service/models.ts';
 import { type Assets, playground } from './api/service/playground.ts';
@@ -23,7 +23,7 @@ import type { ModelProvider } from './engine/provider.ts';
 import { ApiError } from './http/errors.ts';
 import { ServiceMetrics } from './metrics/service-metrics.ts';
 import type { ApiKey } from './middleware/api-keys.ts';
-import { authentication } from './middleware/authentication.ts';
+import { authentication, METRICS_PATH } from './middleware/authentication.ts';
 import { bodyLimit } from './middleware/body-limit.ts';
 import { contentEncoding } from './middleware/content-encoding.ts';
 import { crossOrigin } from './middleware/cross-origin.ts';
@@ -51,6 +51,9 @@ export interface OperatorOptions {
   rateLimit?: RateLimitOptions;
   /** Where the process can be asked to finish what it has and take no more. */
   drain?: Drain;
+  /** Where this isolate counts; its own counters otherwise. */
+  metrics?: ServiceMetrics;
+  collectMetrics?: CollectMetrics | undefined;
   log?: (line: LogLine) => void;
 }
 
@@ -72,7 +75,7 @@ export function createApp(
   { assets, weights, mirror }: Files = {},
 ) {
   const app = new Hono<{ Variables: RequestIdVariables }>();
-  const counted = new ServiceMetrics();
+  const counted = operations.metrics ?? new ServiceMetrics();
   const hasKeys = (operations.keys ?? []).length > 0;
   const description = openapi({ hasKeys, hasBackends: gateway.maxRequestBytes > 0 });
   const localTime = timeLimit({ limitMs: operations.timeLimitMs });
@@ -109,7 +112,7 @@ export function createApp(
   app.get('/', about(models));
   app.get('/health', health);
   app.get('/ready', configured(gateway), ready(models));
-  app.get('/metrics', metrics(counted));
+  app.get(METRICS_PATH, metrics(counted, operations.collectMetrics));
   app.get('/openapi.json', description.json);
   app.get('/docs', description.docs);
   app.on('GET', ['/v1/models', '/models'], listModels(models, gateway));

@@ -1,25 +1,37 @@
 /** Lines of the log beside those of requests: one JSON object a line, found by the id of its request. */
 
+export type LogLevel = 'info' | 'warn' | 'error';
+
 /** Causes behind causes beyond this say nothing new. */
 const MAX_CAUSES = 4;
 
+/** Where the platform takes each level: standard output for what is as it should be, standard error for the rest. */
+const WRITERS: Readonly<Record<LogLevel, (line: string) => void>> = {
+  info: (line) => console.log(line),
+  warn: (line) => console.warn(line),
+  error: (line) => console.error(line),
+};
+
+/** Writes a line with the time, that of now unless another is given, the level and `fields`. */
+export function log(level: LogLevel, fields: Readonly<Record<string, unknown>>, time = new Date().toISOString()): void {
+  WRITERS[level](JSON.stringify({ time, level, ...fields }));
+}
+
 /** An error that nobody outside may see, with its stack and what caused it. */
 export function logError(id: string, error: unknown): void {
-  console.error(
-    JSON.stringify({ time: new Date().toISOString(), level: 'error', id, ...described(error, MAX_CAUSES) }),
-  );
+  log('error', { id, ...described(error, MAX_CAUSES) });
 }
 
 export function logWarning(id: string, message: string): void {
-  console.warn(JSON.stringify({ time: new Date().toISOString(), level: 'warn', id, message }));
+  log('warn', { id, message });
 }
 
 /** What the service did of its own accord, which no request is the reason of alone. */
 export function logInfo(message: string): void {
-  console.log(JSON.stringify({ time: new Date().toISOString(), level: 'info', message }));
+  log('info', { message });
 }
 
-function described(error: unknown, causes: number): object {
+function described(error: unknown, causes: number): Record<string, unknown> {
   if (!(error instanceof Error)) return { message: String(error) };
   const { name, message, stack, cause } = error;
   return { name, message, stack, ...(cause !== undefined && causes > 0 && { cause: described(cause, causes - 1) }) };

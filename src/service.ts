@@ -2,17 +2,19 @@
 import type { ExecutionContext } from 'hono';
 import relaxed from '../build/kernels.relaxed.wasm';
 import simd from '../build/kernels.simd.wasm';
+import type { CollectMetrics } from './api/service/metrics.ts';
 import type { Assets } from './api/service/playground.ts';
 import { createApp } from './app.ts';
 import { type BackendBindings, configuredGateway } from './backend/gateway.ts';
 import { createEngine } from './engine/create.ts';
-import { logInfo } from './log.ts';
+import { log, logInfo } from './log.ts';
+import type { ServiceMetrics } from './metrics/service-metrics.ts';
 import type { Drain } from './middleware/drain.ts';
 import type { LogLine } from './middleware/observe.ts';
 import type { RateLimiter } from './middleware/rate-limit.ts';
 import { configuredMirror } from './mirror/configured.ts';
 import type { MirrorVariables } from './mirror/settings.ts';
-import { readSettings, SettingsError, type SettingsVariables } from './settings.ts';
+import { readSettings, requireLimiter, SettingsError, type SettingsVariables } from './settings.ts';
 import type { WeightCache } from './weights/cached.ts';
 import { type ConfiguredWeights, configuredWeights, type PlatformStore } from './weights/configured.ts';
 import { modelLoader } from './weights/model-loader.ts';
@@ -22,26 +24,36 @@ import type { WeightVariables } from './weights/settings.ts';
 export interface ServiceBindings extends BackendBindings, SettingsVariables, WeightVariables, MirrorVariables {
   /** Name of the model, and its folder in the store. */
   MODEL: string;
-  RATE_LIMITER?: RateLimiter;
   /** The playground's files, where the platform has them. */
   ASSETS?: Assets;
 }
 
-interface ServiceOptions<Bindings> {
-  /** Where this platform has the weights, unless the settings say otherwise. */
-  storeOf: (bindings: Bindings) => PlatformStore;
+/** What a platform has by itself. */
+interface Platform {
+  /** Where the weights are, unless the settings say otherwise. */
+  store: PlatformStore;
+  limiter?: RateLimiter | undefined;
+  collectMetrics?: CollectMetrics;
+}
+
+/** What lives as long as the isolate, and is seen from outside of the app. */
+interface Isolate {
+  metrics: ServiceMetrics;
   drain?: Drain;
 }
 
 /** The handler of an entry point. */
-export function service<Bindings extends ServiceBindings>({ storeOf, drain }: ServiceOptions<Bindings>) {
+export function service<Bindings extends ServiceBindings>(
+  platformOf: (bindings: Bindings) => Platform,
+  isolate: Isolate,
+) {
   let app: ReturnType<typeof createApp> | undefined;
 
   return {
     fetch(request: Request, bindings: Bindings, context: ExecutionContext): Response | Promise<Response> {
       try {
         // An isolate has one set of bindings; the app, and with it the loaded model, lives as long as the isolate.
-        app ??= appOf(bindings, weightsOf(bindings, storeOf(bindings)), drain);
+        app ??= appOf(bindings, platformOf(bindings), isolate);
       } catch (error) {
         if (!(error instanceof SettingsError)) throw error;
         return misconfigured(error);
@@ -51,8 +63,11 @@ export function service<Bindings extends ServiceBindings>({ storeOf, drain }: Se
   };
 }
 
-function appOf(bindings: ServiceBindings, weights: ConfiguredWeights, drain?: Drain): ReturnType<typeof createApp> {
+function appOf(bindings: ServiceBindings, platform: Platform, { metrics, drain }: Isolate) {
   const { keys, origins, timeLimitMs, maxWaiting, rateLimitRequests, rateLimitPeriodSeconds } = readSettings(bindings);
+  if (!bindings.MODEL) throw new SettingsError('MODEL is missing');
+  requireLimiter(bindings, platform.limiter);
+  const weights = weightsOf(bindings, platform.store);
   const source = weights.source(bindings.MODEL);
   const models = modelLoader({
     model: bindings.MODEL,
@@ -66,10 +81,12 @@ function appOf(bindings: ServiceBindings, weights: ConfiguredWeights, drain?: Dr
     origins,
     timeLimitMs,
     rateLimit: {
-      limiter: bindings.RATE_LIMITER,
+      limiter: platform.limiter,
       requests: rateLimitRequests,
       periodSeconds: rateLimitPeriodSeconds,
     },
+    metrics,
+    collectMetrics: platform.collectMetrics,
     ...(drain && { drain }),
     log: (line: LogLine) => console.log(JSON.stringify(line)),
   };
@@ -85,7 +102,7 @@ function weightsOf(bindings: WeightVariables, store: PlatformStore): ConfiguredW
 
 /** A service whose settings are wrong answers nothing, lest a mistyped key opens it. */
 function misconfigured(error: SettingsError): Response {
-  console.error(error.message);
+  log('error', { message: error.message });
   const message = 'The service is misconfigured; its log says what is wrong.';
   return Response.json(
     { error: { message, type: 'server_error', param: null, code: 'misconfigured' } },

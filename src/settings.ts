@@ -17,16 +17,32 @@ const list = z
   .default('')
   .transform((text) => text.split(/[\s,]+/).filter((entry) => entry !== ''));
 
-const count = (max = Number.MAX_SAFE_INTEGER) =>
-  z.coerce.number({ error: 'must be a number' }).int('must be a whole number').min(1).max(max);
+const wholeNumber = (max: number) =>
+  z.coerce
+    .number({ error: 'must be a number' })
+    .int('must be a whole number')
+    .min(1, 'must be at least 1')
+    .max(max, `must be at most ${max}`);
 
-const KEY_LINE = /^([\w.@-]{1,64}):([0-9a-f]{64})$/i;
+/** An empty variable is none, as compose files leave one out. */
+const withoutEmpty = (value: unknown) => (value === '' ? undefined : value);
+const count = (max = Number.MAX_SAFE_INTEGER) => z.preprocess(withoutEmpty, wholeNumber(max).optional());
+const countOr = (byDefault: number, max = Number.MAX_SAFE_INTEGER) =>
+  z.preprocess(withoutEmpty, wholeNumber(max).default(byDefault));
+
+/** Longer periods do not fit the timers of JavaScript. */
+const MAX_PERIOD_SECONDS = 24 * 24 * 3600;
+
+const KEY_LINE = /^([\w.@-]{1,64}):([0-9a-f]{64})(:metrics)?$/i;
 
 const keys = list.transform((lines, context): ApiKey[] =>
   lines.map((line, index) => {
-    const [, name, hash] = KEY_LINE.exec(line) ?? [];
-    if (name !== undefined && hash !== undefined) return { name, hash: fromHex(hash) };
-    context.addIssue({ code: 'custom', message: `entry ${index + 1} is not NAME:SHA256 in hexadecimal digits` });
+    const [, name, hash, scope] = KEY_LINE.exec(line) ?? [];
+    if (name !== undefined && hash !== undefined) {
+      return { name, hash: fromHex(hash), ...(scope !== undefined && { scope: 'metrics' as const }) };
+    }
+    const message = `entry ${index + 1} is not NAME:SHA256 in hexadecimal digits, nor NAME:SHA256:metrics`;
+    context.addIssue({ code: 'custom', message });
     return z.NEVER;
   }),
 );
@@ -38,17 +54,33 @@ const origins = list.refine(
   },
 );
 
-const schema = z.object({
+/** A folder of the store, and one segment of a path. */
+const modelName = z.preprocess(
+  withoutEmpty,
+  z
+    .string()
+    .regex(/^\w[\w.-]*$/, 'must be the name of a folder: letters, digits and . _ -')
+    .optional(),
+);
+
+const variables = z.object({
+  MODEL: modelName,
   API_KEYS: keys,
   ALLOWED_ORIGINS: origins,
-  TIME_LIMIT_MS: count(MAX_TIME_LIMIT_MS).default(DEFAULT_TIME_LIMIT_MS),
-  MAX_WAITING: count().default(DEFAULT_MAX_WAITING),
-  RATE_LIMIT_REQUESTS: count().optional(),
-  RATE_LIMIT_PERIOD_SECONDS: count().optional(),
+  TIME_LIMIT_MS: countOr(DEFAULT_TIME_LIMIT_MS, MAX_TIME_LIMIT_MS),
+  MAX_WAITING: countOr(DEFAULT_MAX_WAITING),
+  RATE_LIMIT_REQUESTS: count(),
+  RATE_LIMIT_PERIOD_SECONDS: count(MAX_PERIOD_SECONDS),
 });
 
+const schema = variables.refine(
+  ({ RATE_LIMIT_REQUESTS, RATE_LIMIT_PERIOD_SECONDS }) =>
+    RATE_LIMIT_REQUESTS !== undefined || RATE_LIMIT_PERIOD_SECONDS === undefined,
+  { path: ['RATE_LIMIT_PERIOD_SECONDS'], error: 'does nothing without RATE_LIMIT_REQUESTS' },
+);
+
 /** All variables that are read here. */
-export const SETTING_NAMES: readonly string[] = Object.keys(schema.shape);
+export const SETTING_NAMES: readonly string[] = Object.keys(variables.shape);
 
 /** The variables, by the names they have in wrangler.toml; all optional. */
 export type SettingsVariables = { [Name in keyof z.input<typeof schema>]?: string | number | undefined };
@@ -82,6 +114,12 @@ export function readSettings(variables: SettingsVariables): Settings {
     rateLimitRequests: data.RATE_LIMIT_REQUESTS,
     rateLimitPeriodSeconds: data.RATE_LIMIT_PERIOD_SECONDS,
   };
+}
+
+/** Throws SettingsError where a rate limit is set and nothing counts: a limit that does nothing is worse than none. */
+export function requireLimiter(variables: SettingsVariables, limiter: unknown): void {
+  if (limiter || readSettings(variables).rateLimitRequests === undefined) return;
+  throw new SettingsError('RATE_LIMIT_REQUESTS does nothing without the binding RATE_LIMITER');
 }
 
 function fromHex(hex: string): Uint8Array {

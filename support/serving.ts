@@ -11,8 +11,8 @@ const ROOT = join(import.meta.dirname, '..');
 /** Bundling, starting workerd and storing the model on a machine that does other things as well. */
 const START_TIMEOUT_MS = 90_000;
 
-/** What a script says once it answers. */
-const SERVING = /^serving /m;
+/** What a script says once it answers, as a line for people or as one of the log. */
+const SERVING = /^serving |"message":"serving /m;
 
 export interface Service {
   url: string;

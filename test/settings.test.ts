@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { readSettings, SettingsError } from '../src/settings.ts';
+import { readSettings, requireLimiter, SettingsError } from '../src/settings.ts';
 
 const HASH = 'ab'.repeat(32);
 
@@ -30,6 +30,22 @@ describe('readSettings', () => {
     expect(readSettings({ TIME_LIMIT_MS: 500, MAX_WAITING: '7' })).toMatchObject({ timeLimitMs: 500, maxWaiting: 7 });
   });
 
+  it('should take an empty variable for none', () => {
+    const none = { MODEL: '', API_KEYS: '', TIME_LIMIT_MS: '', MAX_WAITING: '', RATE_LIMIT_REQUESTS: '' };
+    expect(readSettings(none)).toEqual(readSettings({}));
+  });
+
+  it('should read what a key is for', () => {
+    const { keys } = readSettings({ API_KEYS: `one:${HASH}:metrics,two:${HASH}` });
+    expect(keys.map(({ scope }) => scope)).toEqual(['metrics', undefined]);
+  });
+
+  it('should refuse a limit where nothing counts', () => {
+    expect(() => requireLimiter({ RATE_LIMIT_REQUESTS: 5 }, undefined)).toThrow('without the binding RATE_LIMITER');
+    expect(() => requireLimiter({ RATE_LIMIT_REQUESTS: 5 }, {})).not.toThrow();
+    expect(() => requireLimiter({}, undefined)).not.toThrow();
+  });
+
   it.each([
     [{ API_KEYS: `one:${HASH}, two:secret` }, 'API_KEYS entry 2'],
     [{ API_KEYS: 'qs_secret' }, 'API_KEYS entry 1'],
@@ -40,6 +56,10 @@ describe('readSettings', () => {
     [{ TIME_LIMIT_MS: 2 ** 31 }, 'TIME_LIMIT_MS'],
     [{ MAX_WAITING: 0 }, 'MAX_WAITING'],
     [{ RATE_LIMIT_REQUESTS: 1.5 }, 'RATE_LIMIT_REQUESTS must be a whole number'],
+    [{ RATE_LIMIT_PERIOD_SECONDS: 10 }, 'RATE_LIMIT_PERIOD_SECONDS does nothing without RATE_LIMIT_REQUESTS'],
+    [{ API_KEYS: `one:${HASH}:secret` }, 'API_KEYS entry 1'],
+    [{ MODEL: '../secret' }, 'MODEL must be the name of a folder'],
+    [{ MODEL: '.' }, 'MODEL must be the name of a folder'],
   ])('should refuse %j by name, without its value', (variables, message) => {
     expect(() => readSettings(variables)).toThrow(SettingsError);
     expect(() => readSettings(variables)).toThrow(message);

@@ -109,7 +109,7 @@ export async function benchCost(requests = 200): Promise<Scenario[]> {
   try {
     let output = '';
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += chunk));
-    while (!/^serving/m.test(output)) {
+    while (!/"message":"serving /.test(output)) {
       if (child.exitCode !== null) throw new Error(`the service did not start:\n${output}`);
       await new Promise((resolve) => setTimeout(resolve, 100));
     }

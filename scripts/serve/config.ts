@@ -2,7 +2,7 @@
 import { join, relative } from 'node:path';
 import { ASSETS_FOLDER, type Bundle } from './bundle.ts';
 
-/** The socket for requests; its listener is handed over by the supervisor. */
+/** The socket for requests; its listener is the supervisor's. */
 export const HTTP_SOCKET = 'http';
 /** The socket for the supervisor; each process has a file of its own. */
 export const CONTROL_SOCKET = 'control';
@@ -15,10 +15,12 @@ export interface WorkerdConfig {
   variables: readonly string[];
   /** Folder in which the configuration will lie: paths of modules are relative to it. */
   folder: string;
+  /** File of the supervisor's socket. Without one a process has its own metrics alone, and cannot count requests. */
+  supervisorPath?: string;
 }
 
 /** Makes the text of the file. */
-export function workerdConfig({ bundle, models, variables, folder }: WorkerdConfig): string {
+export function workerdConfig({ bundle, models, variables, folder, supervisorPath }: WorkerdConfig): string {
   const embedded = (file: string) => `embed ${text(relative(folder, `${bundle.folder}/${file}`))}`;
   const modules = [
     `(name = ${text(bundle.main)}, esModule = ${embedded(bundle.main)})`,
@@ -27,22 +29,28 @@ export function workerdConfig({ bundle, models, variables, folder }: WorkerdConf
   const bindings = [
     '(name = "MODELS", service = "models")',
     '(name = "ASSETS", service = "assets")',
+    ...(supervisorPath === undefined ? [] : ['(name = "SUPERVISOR", service = "supervisor")']),
     ...variables.map((name) => `(name = ${text(name)}, fromEnvironment = ${text(name)})`),
+  ];
+  const services = [
+    '(name = "quicksilver", worker = .worker)',
+    `(name = "models", disk = (path = ${text(models)}))`,
+    `(name = "assets", disk = (path = ${text(join(bundle.folder, ASSETS_FOLDER))}))`,
+    // Backends are chosen by the operator and often stand in the same network.
+    '(name = "internet", network = (allow = ["public", "private"], tlsOptions = (trustBrowserCas = true)))',
+    ...(supervisorPath === undefined
+      ? []
+      : [`(name = "supervisor", external = (address = ${text(`unix:${supervisorPath}`)}, http = ()))`]),
   ];
   return `using Workerd = import "/workerd/workerd.capnp";
 
 const config :Workerd.Config = (
-  services = [
-    (name = "quicksilver", worker = .worker),
-    (name = "models", disk = (path = ${text(models)})),
-    (name = "assets", disk = (path = ${text(join(bundle.folder, ASSETS_FOLDER))})),
-    # Backends are chosen by the operator and often stand in the same network.
-    (name = "internet", network = (allow = ["public", "private"], tlsOptions = (trustBrowserCas = true))),
-  ],
+  services = [${list(services)}],
   sockets = [
     (name = "${HTTP_SOCKET}", http = (), service = "quicksilver"),
     (name = "${CONTROL_SOCKET}", http = (), service = (name = "quicksilver", entrypoint = "control")),
   ],
+  logging = (structuredLogging = true),
 );
 
 const worker :Workerd.Worker = (

@@ -1,9 +1,12 @@
 /**
- * A listening socket that processes inherit: all of them accept from the one queue, so that a connection goes to a process that has
- * nothing to compute right now. (The kernel's own sharing of a port, SO_REUSEPORT, deals connections out blindly.)
+ * A listening socket that lives as long as the supervisor, and that all processes inherit, those that begin later too.
+ * They accept from its one queue, so that a connection goes to a process that has nothing to compute right now (the
+ * kernel's own sharing of a port, SO_REUSEPORT, deals connections out blindly), and waits there while a process is
+ * replaced instead of being refused.
  */
 import { once } from 'node:events';
-import { createServer, type Server } from 'node:net';
+import { createServer } from 'node:net';
+import { Worker } from 'node:worker_threads';
 
 export interface Address {
   host: string;
@@ -11,13 +14,46 @@ export interface Address {
   port: number;
 }
 
-/** A process that begins later needs a listener of its own beside those that live. */
-const canShare = process.platform === 'linux';
+/** A socket that this process was given already listening, by its descriptor. */
+export interface Inherited {
+  fd: number;
+}
 
-/** The port that is free at an address. Rejects when something listens there already. */
+/** What the thread answers. */
+export type Listening = (Address & Inherited) | { error: string };
+
+export class Listener {
+  readonly address: Address;
+  /** To be handed to child processes. */
+  readonly fd: number;
+  readonly #thread: Worker;
+
+  /** Rejects when the address cannot be listened at, as when something listens there already. */
+  static async open(at: Address | Inherited): Promise<Listener> {
+    const thread = new Worker(new URL('./listener-thread.ts', import.meta.url), { workerData: at });
+    const [listening] = (await once(thread, 'message')) as [Listening];
+    if (!('error' in listening)) return new Listener(listening, thread);
+    await thread.terminate();
+    throw new Error(listening.error);
+  }
+
+  private constructor({ host, port, fd }: Address & Inherited, thread: Worker) {
+    this.address = { host, port };
+    this.fd = fd;
+    this.#thread = thread;
+    thread.unref();
+  }
+
+  /** Lets the socket go; it stays open in the processes that have inherited it. */
+  async close(): Promise<void> {
+    await this.#thread.terminate();
+  }
+}
+
+/** A port that is free at an address. Rejects when something listens there already. */
 export async function claimPort({ host, port }: Address): Promise<number> {
-  // Without sharing: what another process shares is taken all the same.
-  const server = await listening({ host, port }, false);
+  const server = createServer().listen({ host, port });
+  await once(server, 'listening');
   const address = server.address();
   server.close();
   await once(server, 'close');
@@ -25,28 +61,15 @@ export async function claimPort({ host, port }: Address): Promise<number> {
   return address.port;
 }
 
-/** Calls `inherit` with the descriptor of a listener, which it must hand to processes before it returns; then this process lets it go. */
-export async function withListener<T>(address: Address, inherit: (descriptor: number) => T): Promise<T> {
-  const server = await listening(address, canShare);
-  try {
-    return inherit(descriptorOf(server));
-  } finally {
-    server.close();
-  }
-}
+/** systemd's first descriptor: https://www.freedesktop.org/software/systemd/man/latest/sd_listen_fds.html */
+const FIRST_INHERITED = 3;
 
-/** Nothing is accepted here: the caller closes the server before the event loop looks at it. */
-function listening({ host, port }: Address, reusePort: boolean): Promise<Server> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.on('error', reject);
-    server.listen({ host, port, reusePort }, () => resolve(server));
-  });
-}
-
-/** Node has no public way to a listener's descriptor, and its child processes take descriptors only. */
-function descriptorOf(server: Server): number {
-  const { fd } = (server as unknown as { _handle?: { fd?: number } })._handle ?? {};
-  if (fd === undefined || fd < 0) throw new Error('listeners cannot be handed over on this platform');
-  return fd;
+/**
+ * The socket that systemd, or whoever speaks its protocol, hands to this process. Throws Error when there are several.
+ */
+export function inheritedListener(environment: NodeJS.ProcessEnv, pid: number): Inherited | undefined {
+  const { LISTEN_PID, LISTEN_FDS } = environment;
+  if (LISTEN_FDS === undefined || Number(LISTEN_PID) !== pid) return undefined;
+  if (LISTEN_FDS !== '1') throw new Error(`one socket can be handed over, not ${LISTEN_FDS}`);
+  return { fd: FIRST_INHERITED };
 }

@@ -1,16 +1,21 @@
 /** One workerd: started, asked about itself at its control socket, drained and ended. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { request } from 'node:http';
+import { type IncomingMessage, request } from 'node:http';
+import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import workerd from 'workerd';
+import type { MetricSnapshot } from '../../src/metrics/registry.ts';
 import { CONTROL_SOCKET, HTTP_SOCKET } from './config.ts';
+import { relayLog } from './log-lines.ts';
 
 const POLL_MS = 50;
 /** An answer of the control socket; loading a model takes longer, and so does a process that computes. */
 const CONTROL_TIMEOUT_MS = 30_000;
-/** A deadline comes before it: the longest that timers know. */
-const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
+/** Who asks for metrics waits less; a process that is busy for longer counts as it did before. */
+const METRICS_TIMEOUT_MS = 2_000;
+
+/** In which other processes accept what waits at the listener. */
+const HAND_OVER_MS = 200;
 
 /** Descriptors of the child: behind input, output and errors. */
 const LISTENER_DESCRIPTOR = 3;
@@ -21,13 +26,18 @@ export interface ProcessOptions {
   controlPath: string;
   /** All of its environment. */
   environment: NodeJS.ProcessEnv;
-  /** Descriptor of the shared listener. */
-  listener: number;
+  /** Descriptor of the shared listener, or a file for a socket of this process alone. */
+  listener: number | string;
 }
 
-interface ControlAnswer {
-  status: number;
-  body: string;
+/** Why a process cannot answer. */
+export interface Unready {
+  /** For the log. */
+  message: string;
+  /** The process has ended, or its settings are wrong: waiting does not help. */
+  isFinal: boolean;
+  /** The store has nothing of the model's name. */
+  isUnknownModel: boolean;
 }
 
 export class WorkerdProcess {
@@ -38,74 +48,122 @@ export class WorkerdProcess {
 
   constructor({ configPath, controlPath, environment, listener }: ProcessOptions) {
     this.#controlPath = controlPath;
+    const isShared = typeof listener === 'number';
     this.#child = spawn(
       workerd.default,
       [
         ...['serve', configPath],
-        ...['--socket-fd', `${HTTP_SOCKET}=${LISTENER_DESCRIPTOR}`],
+        ...(isShared
+          ? ['--socket-fd', `${HTTP_SOCKET}=${LISTENER_DESCRIPTOR}`]
+          : ['--socket-addr', `${HTTP_SOCKET}=unix:${listener}`]),
         ...['--socket-addr', `${CONTROL_SOCKET}=unix:${controlPath}`],
       ],
       // A group of its own: Ctrl-C in a terminal is for the supervisor, which drains first.
-      { env: environment, stdio: ['ignore', 'inherit', 'inherit', listener], detached: true },
+      { env: environment, stdio: ['ignore', 'pipe', 'pipe', ...(isShared ? [listener] : [])], detached: true },
     );
+    relayLog(this.#child.stdout!);
+    relayLog(this.#child.stderr!);
     this.ended = new Promise((resolve) => {
       this.#child.on('error', ({ message }) => resolve(message));
       this.#child.on('exit', (code, signal) => resolve(signal ?? `code ${code}`));
     });
   }
 
+  /** Undefined when the process could not be started. */
+  get pid(): number | undefined {
+    return this.#child.pid;
+  }
+
   get #hasEnded(): boolean {
     return this.#child.pid === undefined || this.#child.exitCode !== null || this.#child.signalCode !== null;
   }
 
-  /** Loads the model. Resolves with undefined when it is ready, otherwise with the answer that says what is missing. */
-  async ready(): Promise<string | undefined> {
+  /** Loads the model. Resolves with undefined when it is ready. */
+  async ready(): Promise<Unready | undefined> {
     for (;;) {
       const answer = await this.#ask('GET', '/ready').catch(() => undefined);
-      if (answer?.status === 200) return undefined;
-      if (answer) return answer.body;
-      if (this.#hasEnded) return `workerd ended: ${await this.ended}`;
+      if (answer) return answer.status === 200 ? undefined : unready(answer.body);
+      if (this.#hasEnded) {
+        return { message: `workerd ended: ${await this.ended}`, isFinal: true, isUnknownModel: false };
+      }
       await sleep(POLL_MS);
     }
   }
 
+  /** What the process has counted. Rejects when it does not answer soon. */
+  async metrics(): Promise<MetricSnapshot[]> {
+    return JSON.parse((await this.#ask('GET', '/metrics', METRICS_TIMEOUT_MS)).body);
+  }
+
   /** Refuses new requests, waits until those under way are done or the deadline passes, and ends the process. */
-  async drain(deadline: AbortSignal): Promise<void> {
+  async drain(deadlineMs: number): Promise<void> {
     await this.#ask('POST', '/drain').catch(() => undefined);
-    while (!deadline.aborted && !this.#hasEnded) {
+    while (performance.now() < deadlineMs && !this.#hasEnded) {
       const answer = await this.#ask('GET', '/drain').catch(() => undefined);
       if (answer && JSON.parse(answer.body).in_flight === 0) break;
       await sleep(POLL_MS);
     }
-    // What is not counted, such as the last bytes on their way to a slow client, workerd finishes by itself; idle connections it closes.
-    if (!deadline.aborted) deadline.addEventListener('abort', () => this.#child.kill('SIGKILL'), { once: true });
-    await this.end(deadline.aborted ? 0 : LONGEST_TIMEOUT_MS);
+    // What is not counted, such as the last bytes on their way to a slow client, workerd finishes by itself; idle
+    // connections it closes.
+    await this.end(deadlineMs);
   }
 
-  /** Ends the process: workerd finishes what it can within `patienceMs`. */
-  async end(patienceMs = 0): Promise<void> {
+  /**
+   * Leaves new connections to the other processes at the same listener, finishes what is under way, and ends the
+   * process. Resolves with what it has counted to its last request, if that is known.
+   */
+  async retire(deadlineMs: number): Promise<MetricSnapshot[] | undefined> {
+    // The head of this answer comes at once, its body when nothing is under way any more: told to end, workerd takes no
+    // new questions.
+    const answer = await this.#request('GET', '/metrics-at-end', CONTROL_TIMEOUT_MS).catch(() => undefined);
+    const metrics = answer && text(answer).catch(() => undefined);
+    // workerd that is told to end closes connections of which it has read nothing yet. So it is held where it is until
+    // the others have taken what waits at the listener, and hears that it is to end before anything else.
+    this.#child.kill('SIGSTOP');
+    await sleep(HAND_OVER_MS);
+    this.#child.kill('SIGTERM');
+    this.#child.kill('SIGCONT');
+    await this.end(deadlineMs);
+    const last = await metrics;
+    return last ? JSON.parse(last) : undefined;
+  }
+
+  /**
+   * Ends the process: workerd finishes what it has, until the deadline (on the clock of `performance`) at the latest.
+   */
+  async end(deadlineMs = 0): Promise<void> {
     if (this.#hasEnded) return;
-    const exited = once(this.#child, 'exit');
+    const patienceMs = Math.max(0, deadlineMs - performance.now());
     this.#child.kill(patienceMs > 0 ? 'SIGTERM' : 'SIGKILL');
     const timer = setTimeout(() => this.#child.kill('SIGKILL'), patienceMs);
-    await exited;
+    await this.ended;
     clearTimeout(timer);
   }
 
-  #ask(method: 'GET' | 'POST', path: string): Promise<ControlAnswer> {
+  async #ask(method: 'GET' | 'POST', path: string, timeoutMs = CONTROL_TIMEOUT_MS) {
+    const response = await this.#request(method, path, timeoutMs);
+    return { status: response.statusCode ?? 0, body: await text(response) };
+  }
+
+  /** Resolves with the head of the answer. */
+  #request(method: 'GET' | 'POST', path: string, timeoutMs: number): Promise<IncomingMessage> {
     return new Promise((resolve, reject) => {
       const asked = request(
         { socketPath: this.#controlPath, method, path, headers: { host: 'localhost' }, agent: false },
-        (response) => {
-          let body = '';
-          response.setEncoding('utf8');
-          response.on('data', (chunk: string) => (body += chunk));
-          response.on('end', () => resolve({ status: response.statusCode ?? 0, body }));
-          response.on('error', reject);
-        },
+        resolve,
       );
-      asked.setTimeout(CONTROL_TIMEOUT_MS, () => asked.destroy(new Error('no answer at the control socket')));
+      asked.setTimeout(timeoutMs, () => asked.destroy(new Error('no answer at the control socket')));
       asked.on('error', reject).end();
     });
   }
+}
+
+/** From an answer of /ready that says no. */
+function unready(body: string): Unready {
+  const { reason, files = [], error } = JSON.parse(body);
+  return {
+    message: body,
+    isFinal: error?.code === 'misconfigured',
+    isUnknownModel: reason === 'missing' && files.includes('manifest.json'),
+  };
 }

@@ -1,12 +1,22 @@
-/** Several workerd behind one port: started together, replaced when one dies, drained together. */
+/**
+ * Several workerd behind one socket: started together, replaced when one dies or when there is something new to run,
+ * drained together.
+ */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import type { Server } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { log } from '../../src/log.ts';
+import { Registry } from '../../src/metrics/registry.ts';
 import type { Bundle } from './bundle.ts';
 import { workerdConfig } from './config.ts';
-import { type Address, claimPort, withListener } from './listener.ts';
-import { WorkerdProcess } from './process.ts';
+import { Guard } from './guard.ts';
+import type { Listener } from './listener.ts';
+import { type Unready, WorkerdProcess } from './process.ts';
+import { ProcessMetrics } from './process-metrics.ts';
+import { type RateLimits, RequestCounter } from './rate-limits.ts';
+import { answerWorkers } from './worker-questions.ts';
 
 /** A process that dies at once is not replaced at once, for ever. */
 const FIRST_RESTART_MS = 500;
@@ -14,100 +24,215 @@ const LONGEST_RESTART_MS = 30_000;
 /** One that has lived so long begins anew with the first delay. */
 const SOUND_LIFE_MS = 60_000;
 
-export interface SupervisorOptions {
-  address: Address;
-  /** One for each core that the service may use. */
-  processes: number;
+/** What is run; a reload exchanges all of it. */
+export interface Release {
   bundle: Bundle;
   models: string;
   /** Variables and secrets of the worker by name. */
   variables: Readonly<Record<string, string>>;
-  /** Told what an operator should know. */
-  log: (line: string) => void;
+  rateLimits: RateLimits | undefined;
+}
+
+export interface SupervisorOptions {
+  listener: Listener;
+  /** One for each core that the service may use. */
+  processes: number;
+  release: Release;
+  /** How long processes that are told to end may take for what they have. */
+  drainMs: number;
+}
+
+/** A release with its files. */
+interface Prepared {
+  configPath: string;
+  variables: Readonly<Record<string, string>>;
 }
 
 export class Supervisor {
-  readonly port: number;
   readonly #options: SupervisorOptions;
-  /** Holds the configuration and the control sockets; nobody else may enter. */
+  /** Holds configurations and sockets; nobody else may enter. */
   readonly #folder: string;
-  readonly #configPath: string;
+  readonly #guard: Guard;
+  readonly #metrics = new ProcessMetrics();
+  readonly #registry = new Registry();
+  readonly #deaths = this.#registry.counter('quicksilver_process_deaths_total', 'Processes that ended unasked.');
+  readonly #reloads = this.#registry.counter('quicksilver_reloads_total', 'Reloads by outcome: done or refused.');
+  /** Those that answer, by their place. */
   readonly #processes = new Map<number, WorkerdProcess>();
+  /** All that live: those that answer, that begin, and that finish what they have. */
+  readonly #living = new Set<WorkerdProcess>();
+  /** Those of them that only finish what they have. */
+  readonly #retiring = new Set<WorkerdProcess>();
+  #server: Server | undefined;
+  #release!: Prepared;
+  #counter: RequestCounter | undefined;
+  #launches = 0;
+  #releases = 0;
   #ending = false;
+  #reloading: Promise<void> = Promise.resolve();
 
-  /** Rejects when the address cannot be listened at. */
+  /** Starts all processes. Rejects when they cannot be configured. */
   static async start(options: SupervisorOptions): Promise<Supervisor> {
-    const port = await claimPort(options.address);
     const folder = await mkdtemp(join(tmpdir(), 'quicksilver-serve-'));
-    const configPath = join(folder, 'workerd.capnp');
-    const { bundle, models, variables } = options;
-    await writeFile(configPath, workerdConfig({ bundle, models, variables: Object.keys(variables), folder }));
-    const supervisor = new Supervisor(options, port, folder, configPath);
-    await withListener({ ...options.address, port }, (listener) => {
-      for (let index = 0; index < options.processes; index++) supervisor.#launch(index, listener, 0);
-    });
+    const guard = await Guard.start({ patienceSeconds: Math.ceil(options.drainMs / 1000), folder });
+    const supervisor = new Supervisor(options, folder, guard);
+    try {
+      await supervisor.#open();
+    } catch (error) {
+      await supervisor.kill();
+      throw error;
+    }
     return supervisor;
   }
 
-  private constructor(options: SupervisorOptions, port: number, folder: string, configPath: string) {
+  private constructor(options: SupervisorOptions, folder: string, guard: Guard) {
     this.#options = options;
-    this.port = port;
     this.#folder = folder;
-    this.#configPath = configPath;
+    this.#guard = guard;
+    this.#registry.gauge('quicksilver_processes', 'Processes that live.', () => this.#living.size);
   }
 
-  /** Waits until every process has its model. Resolves with what is wrong, an answer of `/ready` each. */
-  async ready(): Promise<string[]> {
+  async #open(): Promise<void> {
+    this.#server = await answerWorkers(this.#supervisorPath, {
+      metrics: async () => [...this.#registry.snapshot(), ...(await this.#metrics.collect([...this.#living]))],
+      // A process of a release before this one may ask where nothing is limited any more.
+      count: async (client) => (await this.#counter?.count(client)) ?? { success: true },
+    });
+    this.#release = await this.#prepare(this.#options.release);
+    this.#limit(this.#options.release);
+    for (let place = 0; place < this.#options.processes; place++) this.#occupy(place, this.#launch(this.#release), 0);
+  }
+
+  get #supervisorPath(): string {
+    return join(this.#folder, 'supervisor.sock');
+  }
+
+  /** Waits until every process has its model. Resolves with what is wrong, one of each process that is not ready. */
+  async ready(): Promise<Unready[]> {
     const answers = await Promise.all([...this.#processes.values()].map((process) => process.ready()));
     return answers.filter((answer) => answer !== undefined);
   }
 
+  /**
+   * Replaces the processes, one after the other, by those of another release; no connection is refused meanwhile.
+   * Rejects when that release cannot answer: then all is as before.
+   */
+  reload(release: Release): Promise<void> {
+    // One at a time, and the last one wins.
+    const reloaded = this.#reloading.then(() => this.#replaceAll(release));
+    this.#reloading = reloaded.catch(() => {});
+    return reloaded;
+  }
+
   /** Takes no new requests, finishes those under way but for those that take longer, and ends. */
-  async stop(patienceMs: number): Promise<void> {
+  async stop(): Promise<void> {
     this.#ending = true;
-    const deadline = AbortSignal.timeout(patienceMs);
-    await Promise.all([...this.#processes.values()].map((process) => process.drain(deadline)));
-    await rm(this.#folder, { recursive: true, force: true });
+    const deadlineMs = performance.now() + this.#options.drainMs;
+    await Promise.all([...this.#living].map((process) => process.drain(deadlineMs)));
+    await this.#close();
   }
 
   /** Ends at once. */
   async kill(): Promise<void> {
     this.#ending = true;
-    await Promise.all([...this.#processes.values()].map((process) => process.end()));
+    await Promise.all([...this.#living].map((process) => process.end()));
+    await this.#close();
+  }
+
+  async #close(): Promise<void> {
+    this.#server?.close();
+    this.#server?.closeAllConnections();
+    this.#guard.close();
+    await this.#options.listener.close();
     await rm(this.#folder, { recursive: true, force: true });
   }
 
-  #launch(index: number, listener: number, failures: number): void {
-    const { variables, log } = this.#options;
-    const startedMs = performance.now();
+  async #prepare({ bundle, models, variables }: Release): Promise<Prepared> {
+    const configPath = join(this.#folder, `${this.#releases++}.capnp`);
+    const names = Object.keys(variables);
+    const folder = this.#folder;
+    const config = workerdConfig({ bundle, models, variables: names, folder, supervisorPath: this.#supervisorPath });
+    await writeFile(configPath, config);
+    return { configPath, variables };
+  }
+
+  #limit({ rateLimits }: Release): void {
+    this.#counter = rateLimits && (this.#counter?.with(rateLimits) ?? new RequestCounter(rateLimits));
+  }
+
+  #launch({ configPath, variables }: Prepared, listener: number | string = this.#options.listener.fd): WorkerdProcess {
     const process = new WorkerdProcess({
-      configPath: this.#configPath,
-      controlPath: join(this.#folder, `${index}.${failures}.sock`),
+      configPath,
+      controlPath: join(this.#folder, `${this.#launches++}.sock`),
       environment: variables,
       listener,
     });
-    this.#processes.set(index, process);
+    const { pid } = process;
+    if (pid !== undefined) this.#guard.add(pid);
+    this.#living.add(process);
+    process.ended.then(() => {
+      if (pid !== undefined) this.#guard.remove(pid);
+      this.#living.delete(process);
+      if (!this.#retiring.has(process)) this.#metrics.ended(process);
+    });
+    return process;
+  }
+
+  /** Puts a process in its place, where another one follows when it dies. */
+  #occupy(place: number, process: WorkerdProcess, failures: number): void {
+    const startedMs = performance.now();
+    this.#processes.set(place, process);
     process.ended.then(async (how) => {
-      if (this.#ending) return;
+      if (this.#ending || this.#processes.get(place) !== process) return;
+      this.#deaths.add(1);
       const inARow = performance.now() - startedMs > SOUND_LIFE_MS ? 0 : failures;
       const delayMs = Math.min(FIRST_RESTART_MS * 2 ** inARow, LONGEST_RESTART_MS);
-      log(`process ${index} ended (${how}); another one begins in ${delayMs} ms`);
+      log('error', { message: `process ${place} ended (${how}); another one begins in ${delayMs} ms` });
       await sleep(delayMs);
-      await this.#replace(index, inARow + 1);
+      // A reload may have put another one there by now.
+      if (this.#ending || this.#processes.get(place) !== process) return;
+      const next = this.#launch(this.#release);
+      this.#occupy(place, next, inARow + 1);
+      const problem = await next.ready();
+      if (this.#ending) return;
+      if (problem) log('error', { message: `process ${place}: ${problem.message}` });
+      else log('info', { message: `process ${place} is ready` });
     });
   }
 
-  async #replace(index: number, failures: number): Promise<void> {
+  async #replaceAll(release: Release): Promise<void> {
+    const prepared = await this.#prepare(release);
+    const problem = await this.#tryOut(prepared);
     if (this.#ending) return;
-    const address = { ...this.#options.address, port: this.port };
-    try {
-      await withListener(address, (listener) => this.#launch(index, listener, failures));
-    } catch (error) {
-      this.#options.log(`process ${index} cannot begin: ${error instanceof Error ? error.message : error}`);
-      await sleep(LONGEST_RESTART_MS);
-      return this.#replace(index, failures);
+    if (problem) {
+      this.#reloads.add(1, { outcome: 'refused' });
+      throw new Error(problem.message);
     }
-    const problem = await this.#processes.get(index)?.ready();
-    if (!this.#ending) this.#options.log(problem ? `process ${index}: ${problem}` : `process ${index} is ready`);
+    this.#release = prepared;
+    this.#limit(release);
+    for (let place = 0; place < this.#options.processes && !this.#ending; place++) {
+      const next = this.#launch(prepared);
+      const before = this.#processes.get(place)!;
+      this.#occupy(place, next, 0);
+      await next.ready();
+      this.#retire(before);
+    }
+    this.#reloads.add(1, { outcome: 'done' });
+  }
+
+  /** Starts a process that no client reaches, to see whether it can answer. */
+  async #tryOut(prepared: Prepared): Promise<Unready | undefined> {
+    const process = this.#launch(prepared, join(this.#folder, `${this.#launches}.http.sock`));
+    const problem = await process.ready();
+    await process.end();
+    return problem;
+  }
+
+  /** In the background: what is under way may take its time. */
+  async #retire(process: WorkerdProcess): Promise<void> {
+    this.#retiring.add(process);
+    const last = await process.retire(performance.now() + this.#options.drainMs);
+    this.#metrics.ended(process, last);
+    this.#retiring.delete(process);
   }
 }

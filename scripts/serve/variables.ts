@@ -1,5 +1,5 @@
 /** Which environment variables the worker gets: its settings, and the secrets that `BACKENDS` names. Nothing else of the environment. */
-import { AUTO_MIN_CONFIDENCE, BACKENDS } from '../../src/backend/gateway.ts';
+import { BACKEND_SETTING_NAMES, BACKENDS } from '../../src/backend/gateway.ts';
 
 const DEFAULT_MODEL = 'nano';
 
@@ -11,7 +11,7 @@ export function workerVariables(
   environment: Readonly<Record<string, string | undefined>>,
   settings: readonly string[],
 ): WorkerVariables {
-  const names = [...settings, BACKENDS, AUTO_MIN_CONFIDENCE, ...secretNames(environment[BACKENDS])];
+  const names = [...settings, ...BACKEND_SETTING_NAMES, ...secretNames(environment[BACKENDS])];
   const variables = names.flatMap((name) => {
     const value = environment[name];
     return value === undefined ? [] : [[name, value] as const];
@@ -20,7 +20,7 @@ export function workerVariables(
 }
 
 /** What is wrong with `BACKENDS` is told by the worker, at `/ready`. */
-function secretNames(backends: string | undefined): string[] {
+export function secretNames(backends: string | undefined): string[] {
   try {
     return Object.values(JSON.parse(backends ?? '{}')).flatMap((backend) => {
       const key = (backend as { key?: unknown } | null)?.key;

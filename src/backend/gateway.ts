@@ -1,4 +1,5 @@
 /** All backends of the service behind one object: what is configured, where a request goes, and the going there. */
+import { log } from '../log.ts';
 import type { Call } from './attempt.ts';
 import { type Backend, BackendConfigError, readBackends } from './config.ts';
 import { Forwarder, type ForwardOptions, type ForwardOutcome } from './forward.ts';
@@ -47,6 +48,9 @@ export function gatewayOf(
 export const BACKENDS = 'BACKENDS';
 export const AUTO_MIN_CONFIDENCE = 'AUTO_MIN_CONFIDENCE';
 
+/** All variables that are read here; `BACKENDS` names further ones, its keys. */
+export const BACKEND_SETTING_NAMES: readonly string[] = [BACKENDS, AUTO_MIN_CONFIDENCE];
+
 /** The variables of the worker that configure backends, beside the secrets that `BACKENDS` names. */
 export interface BackendBindings {
   /** JSON or an object, see config.ts. */
@@ -61,10 +65,14 @@ export function configuredGateway(bindings: BackendBindings): Gateway {
     // Secrets are bindings like any other.
     const secrets = bindings as Readonly<Record<string, unknown>>;
     const minConfidence = readMinConfidence(bindings.AUTO_MIN_CONFIDENCE);
-    return gatewayOf(readBackends(bindings.BACKENDS, secrets), { minConfidence });
+    const backends = readBackends(bindings.BACKENDS, secrets);
+    if (backends.length === 0 && minConfidence !== DEFAULT_MIN_CONFIDENCE) {
+      throw new BackendConfigError(['AUTO_MIN_CONFIDENCE: does nothing without BACKENDS']);
+    }
+    return gatewayOf(backends, { minConfidence });
   } catch (error) {
     if (!(error instanceof BackendConfigError)) throw error;
-    console.error(error.message);
+    log('error', { message: error.message });
     return gatewayOf([], { problems: error.problems });
   }
 }

@@ -1,8 +1,9 @@
 /** What is learned about one request while it is answered; the log, the metrics and Server-Timing are made from it. */
 
-/** What is observed of the engine: how many requests wait, where it has a queue. */
+/** What is observed of the engine: what it runs, and how many requests wait, where it has a queue. */
 export interface ObservedEngine {
   readonly waiting?: number;
+  readonly model?: { readonly id: string; readonly created: number; readonly contextLength: number };
 }
 
 /** Tokens of an answer. */

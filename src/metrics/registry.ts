@@ -1,19 +1,43 @@
 /**
- * Counters, gauges and histograms, written in the text format of Prometheus:
- * https://prometheus.io/docs/instrumenting/exposition_formats/
- * They count in the isolate they live in.
+ * Counters, gauges and histograms of one isolate. A snapshot of them can be added to those of other processes (sum.ts)
+ * and is written in the text format of Prometheus: https://prometheus.io/docs/instrumenting/exposition_formats/
  */
 
 export const CONTENT_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
 
 type Labels = Readonly<Record<string, string>>;
 
-interface Metric {
+export interface Sample {
+  /** The name of the metric, with the suffix that histograms add to it. */
+  readonly name: string;
+  readonly labels: Labels;
+  readonly value: number;
+}
+
+/** A metric at one moment, as plain data. */
+export interface MetricSnapshot {
   readonly name: string;
   readonly help: string;
   readonly type: 'counter' | 'gauge' | 'histogram';
-  /** Lines of the metric, without help and type. */
-  samples(): string[];
+  /**
+   * Samples of processes that have the same name and labels are added; those of information, whose value is 1, are one.
+   */
+  readonly isInfo?: boolean;
+  readonly samples: readonly Sample[];
+}
+
+interface Metric {
+  snapshot(): MetricSnapshot;
+}
+
+/** The whole page. */
+export function exposition(metrics: readonly MetricSnapshot[]): string {
+  const lines = metrics.flatMap(({ name, help, type, samples }) => [
+    `# HELP ${name} ${help}`,
+    `# TYPE ${name} ${type}`,
+    ...samples.map(line),
+  ]);
+  return `${lines.join('\n')}\n`;
 }
 
 export class Registry {
@@ -24,7 +48,16 @@ export class Registry {
   }
 
   gauge(name: string, help: string, read: () => number): void {
-    this.#add({ name, help, type: 'gauge', samples: () => [sample(name, {}, read())] });
+    this.#add({ snapshot: () => ({ name, help, type: 'gauge', samples: [{ name, labels: {}, value: read() }] }) });
+  }
+
+  /** A gauge that is 1 and says what it has to say in its labels; no sample where `read` gives none. */
+  info(name: string, help: string, read: () => Labels | undefined): void {
+    const samples = (): Sample[] => {
+      const labels = read();
+      return labels === undefined ? [] : [{ name, labels, value: 1 }];
+    };
+    this.#add({ snapshot: () => ({ name, help, type: 'gauge', isInfo: true, samples: samples() }) });
   }
 
   /** `bounds` are the upper bounds of the buckets, ascending; the last one, infinity, is added. */
@@ -32,14 +65,12 @@ export class Registry {
     return this.#add(new Histogram(name, help, bounds));
   }
 
-  /** The whole page. */
+  snapshot(): MetricSnapshot[] {
+    return this.#metrics.map((metric) => metric.snapshot());
+  }
+
   text(): string {
-    const lines = this.#metrics.flatMap((metric) => [
-      `# HELP ${metric.name} ${metric.help}`,
-      `# TYPE ${metric.name} ${metric.type}`,
-      ...metric.samples(),
-    ]);
-    return `${lines.join('\n')}\n`;
+    return exposition(this.snapshot());
   }
 
   #add<T extends Metric>(metric: T): T {
@@ -49,7 +80,6 @@ export class Registry {
 }
 
 export class Counter implements Metric {
-  readonly type = 'counter';
   readonly name: string;
   readonly help: string;
   readonly #series = new Map<string, { labels: Labels; total: number }>();
@@ -64,8 +94,10 @@ export class Counter implements Metric {
     series.total += amount;
   }
 
-  samples(): string[] {
-    return [...this.#series.values()].map(({ labels, total }) => sample(this.name, labels, total));
+  snapshot(): MetricSnapshot {
+    const { name, help } = this;
+    const samples = [...this.#series.values()].map(({ labels, total }) => ({ name, labels, value: total }));
+    return { name, help, type: 'counter', samples };
   }
 }
 
@@ -77,7 +109,6 @@ interface Distribution {
 }
 
 export class Histogram implements Metric {
-  readonly type = 'histogram';
   readonly name: string;
   readonly help: string;
   readonly #bounds: readonly number[];
@@ -95,15 +126,21 @@ export class Histogram implements Metric {
     series.sum += value;
   }
 
-  samples(): string[] {
-    return [...this.#series.values()].flatMap(({ labels, buckets, sum }) => {
+  snapshot(): MetricSnapshot {
+    const { name, help } = this;
+    const samples = [...this.#series.values()].flatMap(({ labels, buckets, sum }) => {
       let count = 0;
-      const lines = buckets.map((inBucket, index) => {
+      const cumulative = buckets.map((inBucket, index) => {
         count += inBucket;
-        return sample(`${this.name}_bucket`, { ...labels, le: format(this.#bounds[index]!) }, count);
+        return { name: `${name}_bucket`, labels: { ...labels, le: format(this.#bounds[index]!) }, value: count };
       });
-      return [...lines, sample(`${this.name}_sum`, labels, sum), sample(`${this.name}_count`, labels, count)];
+      return [
+        ...cumulative,
+        { name: `${name}_sum`, labels, value: sum },
+        { name: `${name}_count`, labels, value: count },
+      ];
     });
+    return { name, help, type: 'histogram', samples };
   }
 }
 
@@ -117,7 +154,7 @@ function seriesOf<T>(series: Map<string, T>, labels: Labels, create: () => T): T
   return found;
 }
 
-function sample(name: string, labels: Labels, value: number): string {
+function line({ name, labels, value }: Sample): string {
   const pairs = Object.entries(labels).map(([label, text]) => `${label}="${escaped(text)}"`);
   return `${name}${pairs.length > 0 ? `{${pairs.join(',')}}` : ''} ${format(value)}`;
 }

@@ -1,6 +1,6 @@
 /** What the service counts. Names and units follow https://prometheus.io/docs/practices/naming/ */
 import type { Observation, ObservedEngine, ObservedTokens } from './observation.ts';
-import { Registry } from './registry.ts';
+import { type MetricSnapshot, Registry } from './registry.ts';
 
 /** From a cached key stroke to the default time limit. */
 const LATENCY_BOUNDS_S = [0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2.5, 5, 10, 30];
@@ -12,8 +12,25 @@ const STEP_BOUNDS = [1, 2, 4, 6, 8, 12, 16, 24, 32, 64, 128];
 export interface Answer {
   route: string;
   status: number;
+  /** Name of the API key, or `loopback`; none on public paths and for those who have no key. */
+  key?: string | undefined;
   durationMs: number;
   observation: Observation;
+}
+
+/** What is being run: names and numbers that change with a release, and never with a request. */
+export interface RunningBuild {
+  version: string;
+  revision: string;
+}
+
+/** What is known of a model once it is loaded. */
+export interface RunningModel {
+  id: string;
+  /** Unix time of its release, in seconds. */
+  created: number;
+  /** Tokens. */
+  contextLength: number;
 }
 
 export class ServiceMetrics {
@@ -31,6 +48,18 @@ export class ServiceMetrics {
   readonly #backendAnswers = this.#registry.counter(
     'quicksilver_backend_answers_total',
     'Answers that came from a backend and not from the local model, by backend and status.',
+  );
+  readonly #keyRequests = this.#registry.counter(
+    'quicksilver_key_requests_total',
+    'Answers by name of the API key and status.',
+  );
+  readonly #keyPromptTokens = this.#registry.counter(
+    'quicksilver_key_prompt_tokens_total',
+    'Tokens of prompts and suffixes that the local model or a backend saw, by name of the API key.',
+  );
+  readonly #keyCompletionTokens = this.#registry.counter(
+    'quicksilver_key_completion_tokens_total',
+    'Tokens generated, by name of the API key.',
   );
   readonly #completions = this.#registry.counter(
     'quicksilver_completions_total',
@@ -64,8 +93,15 @@ export class ServiceMetrics {
   );
   #inFlight = 0;
   #engine: ObservedEngine | undefined;
+  #model: RunningModel | undefined;
 
-  constructor() {
+  constructor({ version, revision }: RunningBuild = { version: 'unknown', revision: 'unknown' }) {
+    this.#registry.info('quicksilver_build_info', 'The build that runs.', () => ({ version, revision }));
+    this.#registry.info('quicksilver_model_info', 'The local model, once it is loaded.', () => {
+      if (this.#model === undefined) return undefined;
+      const { id, created, contextLength } = this.#model;
+      return { model: id, created: String(created), context_length: String(contextLength) };
+    });
     this.#registry.gauge('quicksilver_requests_in_flight', 'Requests being answered.', () => this.#inFlight);
     this.#registry.gauge(
       'quicksilver_queue_length',
@@ -78,9 +114,10 @@ export class ServiceMetrics {
     this.#inFlight++;
   }
 
-  ended({ route, status, durationMs, observation }: Answer): void {
+  ended({ route, status, key, durationMs, observation }: Answer): void {
     this.#inFlight--;
     this.#engine = observation.engine ?? this.#engine;
+    this.#model = observation.engine?.model ?? this.#model;
     const labels = { route, status: String(status) };
     this.#requests.add(1, labels);
     this.#duration.observe(durationMs / 1000, { route });
@@ -91,6 +128,7 @@ export class ServiceMetrics {
     if (observation.backend !== undefined && observation.backendUsage !== undefined) {
       this.#addTokens(observation.backendUsage, { backend: observation.backend });
     }
+    if (key !== undefined) this.#countForKey(key, status, observation);
     for (const outcome of observation.outcomes) this.#completions.add(1, { outcome });
     for (const { usage } of observation.completions) {
       if (usage.queueMs !== undefined) this.#queueTime.observe(usage.queueMs / 1000);
@@ -104,6 +142,20 @@ export class ServiceMetrics {
     this.#promptTokens.add(tokens.promptTokens, labels);
     this.#cachedTokens.add(tokens.cachedTokens, labels);
     this.#completionTokens.add(tokens.completionTokens, labels);
+  }
+
+  /** Tokens of the local model and of backends: both are what the key has used. */
+  #countForKey(key: string, status: number, { work, backendUsage }: Observation): void {
+    this.#keyRequests.add(1, { key, status: String(status) });
+    for (const tokens of [work, backendUsage]) {
+      if (tokens === undefined) continue;
+      this.#keyPromptTokens.add(tokens.promptTokens, { key });
+      this.#keyCompletionTokens.add(tokens.completionTokens, { key });
+    }
+  }
+
+  snapshot(): MetricSnapshot[] {
+    return this.#registry.snapshot();
   }
 
   /** The page of the text format. */

@@ -9,19 +9,24 @@ const KEY_BYTES = 32;
 const KEY_PREFIX = 'qs_';
 
 /**
- * Clients of the Hugging Face Hub that send no other tokens want this and at least 34 letters or digits (llama.cpp, common/hf-cache.cpp), or only the
- * first of it (`@huggingface/hub`).
+ * Clients of the Hugging Face Hub that send no other tokens want this and at least 34 letters or digits (llama.cpp,
+ * common/hf-cache.cpp), or only the first of it (`@huggingface/hub`).
  */
 const HUB_KEY_PREFIX = 'hf_';
 const ALPHANUMERIC = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789';
 /** As many as make up 256 bits. */
 const HUB_KEY_LETTERS = 43;
 
+/** - `metrics`: GET /metrics, for who watches the service and has no business with its prompts. */
+export type KeyScope = 'metrics';
+
 export interface ApiKey {
   /** Whose key it is, for logs and rate limits. Two keys may share a name, so that one can follow the other. */
   name: string;
   /** SHA-256 of the key, 32 bytes. */
   hash: Uint8Array;
+  /** What alone the key opens; everything when absent. */
+  scope?: KeyScope;
 }
 
 /** The configured key that `presented` is, if any. All keys are compared, whichever matches. */
@@ -43,15 +48,18 @@ export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
 interface NewKeyOptions {
   /** In the form of the Hub's tokens, for clients of the mirror. */
   forHub?: boolean;
+  /** Everything when absent. */
+  scope?: KeyScope;
 }
 
 /** A fresh key, and its line for `API_KEYS`. The key is not kept anywhere. */
 export async function newKey(
   name: string,
-  { forHub = false }: NewKeyOptions = {},
+  { forHub = false, scope }: NewKeyOptions = {},
 ): Promise<{ key: string; line: string }> {
   const key = forHub ? HUB_KEY_PREFIX + randomLetters(HUB_KEY_LETTERS) : KEY_PREFIX + randomBase64(KEY_BYTES);
-  return { key, line: `${name}:${toHex(await sha256(key))}` };
+  const line = `${name}:${toHex(await sha256(key))}`;
+  return { key, line: scope === undefined ? line : `${line}:${scope}` };
 }
 
 /** URL-safe, without padding. */

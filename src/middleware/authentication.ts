@@ -9,6 +9,9 @@ import { type ApiKey, findKey } from './api-keys.ts';
 /** What anybody may ask: what this is and how to ask it, whether it runs, and whether it can answer. */
 export const PUBLIC_PATHS: readonly string[] = ['/', '/health', '/ready', '/openapi.json', '/docs'];
 
+/** The page of counters, which asks for a key and is not limited. */
+export const METRICS_PATH = '/metrics';
+
 /** Name under which requests without a key are counted. */
 export const LOOPBACK_CLIENT = 'loopback';
 
@@ -30,7 +33,10 @@ interface AuthenticationOptions {
   publicPaths?: readonly string[];
 }
 
-/** Throws ApiError 401 for a missing or wrong key, 403 from elsewhere while there are no keys. */
+/**
+ * Throws ApiError 401 for a missing or wrong key, 403 for a key that does not open this path, and 403 from elsewhere
+ * while there are no keys.
+ */
 export function authentication({ keys = [], publicPaths = PUBLIC_PATHS }: AuthenticationOptions = {}) {
   return async function authentication(c: Context, next: Next): Promise<void> {
     if (!publicPaths.includes(c.req.path)) {
@@ -47,6 +53,9 @@ async function keyNameOf(c: Context, keys: readonly ApiKey[]): Promise<string> {
   }
   const key = await findKey(keys, presented);
   if (key === undefined) throw unauthorized('The API key is not one of this service.', 'invalid_api_key');
+  if (key.scope === 'metrics' && c.req.path !== METRICS_PATH) {
+    throw new ApiError(403, `The API key '${key.name}' opens ${METRICS_PATH} alone.`, { code: 'key_not_permitted' });
+  }
   return key.name;
 }
 

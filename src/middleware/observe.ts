@@ -8,6 +8,10 @@ import { type BodyEnd, isStream, onBodyEnd } from './body-end.ts';
 /** Route of requests that no route takes; their paths are the client's invention, and may hold anything. */
 const NO_ROUTE = 'none';
 
+/** Routes that are asked every few seconds whether all is well. Their own answers, yes and no, would fill the log. */
+const PROBE_ROUTES: readonly string[] = ['/health', '/ready', '/v1/health', '/metrics'];
+const PROBE_STATUSES: readonly number[] = [200, 304, 503];
+
 /** One request in the log. Names and figures only: no text of a prompt or an answer, no key, no address. */
 export interface LogLine {
   time: string;
@@ -50,8 +54,8 @@ export function observe({ metrics, log }: ObserveOptions) {
     if (!isStream(c.res)) c.header('server-timing', serverTiming(observation.work, performance.now() - startMs));
     onBodyEnd(c, (end) => {
       const durationMs = performance.now() - startMs;
-      metrics.ended({ route, status, durationMs, observation });
-      log?.(logLine(c, { route, status, durationMs, end, observation }));
+      metrics.ended({ route, status, key: c.get('client'), durationMs, observation });
+      if (!isProbe(route, status)) log?.(logLine(c, { route, status, durationMs, end, observation }));
     });
   };
 }
@@ -59,6 +63,11 @@ export function observe({ metrics, log }: ObserveOptions) {
 /** The most specific route that matched; those of middleware match everything. */
 function routeOf(c: Context): string {
   return matchedRoutes(c).findLast(({ path }) => path !== '/*')?.path ?? NO_ROUTE;
+}
+
+/** One that was refused, or failed inside, is not what a probe is for. */
+function isProbe(route: string, status: number): boolean {
+  return PROBE_ROUTES.includes(route) && PROBE_STATUSES.includes(status);
 }
 
 /** https://www.w3.org/TR/server-timing/: what is known of queue, prefill and denoising, and the total, in milliseconds. */
@@ -85,7 +94,8 @@ function logLine(c: Context, { route, status, durationMs, end, observation }: En
   const client = c.get('client');
   return {
     time: new Date().toISOString(),
-    level: status >= 500 ? 'error' : 'info',
+    // A stream fails after its status has been sent.
+    level: status >= 500 || (status < 400 && errorCode !== undefined) ? 'error' : 'info',
     id: c.get('requestId'),
     method: c.req.method,
     route,

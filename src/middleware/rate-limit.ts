@@ -1,47 +1,62 @@
 /**
- * Requests per client and period, counted by the platform's rate-limit binding:
- * https://developers.cloudflare.com/workers/runtime-apis/bindings/rate-limit/
- * It counts per data centre and says yes or no, not how many are left.
+ * Requests per client and period, counted by the platform: on Cloudflare by its binding, per data centre
+ * (https://developers.cloudflare.com/workers/runtime-apis/bindings/rate-limit/), in plain workerd by the supervisor,
+ * over all processes.
  */
 import type { Context, Next } from 'hono';
 import { ApiError } from '../http/errors.ts';
+import { METRICS_PATH } from './authentication.ts';
 
-/** What is used of the binding. */
+/** What is used of the binding, and what only the supervisor tells beside it. */
 export interface RateLimiter {
-  limit(options: { key: string }): Promise<{ success: boolean }>;
+  limit(options: { key: string }): Promise<RateLimitVerdict>;
+}
+
+export interface RateLimitVerdict {
+  success: boolean;
+  /** Requests that are left in the period. */
+  remaining?: number;
+  /** Until the period ends. */
+  resetMs?: number;
 }
 
 /** The longer one of the two periods that the binding knows: who waits for it is let in again for certain. */
-const LONGEST_PERIOD_SECONDS = 60;
+export const DEFAULT_PERIOD_SECONDS = 60;
 
 export interface RateLimitOptions {
   limiter?: RateLimiter | undefined;
-  /** The binding's own settings, which it does not tell; for the headers alone. */
+  /** The settings of the limiter, which it does not tell; for the headers alone. */
   requests?: number | undefined;
   periodSeconds?: number | undefined;
 }
 
-/** Throws ApiError 429 once a client has used up its period. Public paths, where nobody is named, are not counted. */
-export function rateLimit({ limiter, requests, periodSeconds = LONGEST_PERIOD_SECONDS }: RateLimitOptions = {}) {
-  const limitHeader: Record<string, string> =
-    requests === undefined ? {} : { 'x-ratelimit-limit-requests': String(requests) };
-
+/**
+ * Throws ApiError 429 once a client has used up its period. Public paths, where nobody is named, are not counted, nor
+ * is /metrics, which has to be read when there is most to see.
+ */
+export function rateLimit({ limiter, requests, periodSeconds = DEFAULT_PERIOD_SECONDS }: RateLimitOptions = {}) {
   return async function rateLimit(c: Context, next: Next): Promise<void> {
     const client = c.get('client');
-    if (limiter === undefined || client === undefined) return next();
-    const { success } = await limiter.limit({ key: client });
+    if (limiter === undefined || client === undefined || c.req.path === METRICS_PATH) return next();
+    const { success, remaining, resetMs } = await limiter.limit({ key: client });
+    const resetSeconds = resetMs === undefined ? undefined : Math.max(1, Math.ceil(resetMs / 1000));
     if (!success) {
-      throw new ApiError(429, `Too many requests. Ask again in ${periodSeconds} seconds.`, {
+      const waitSeconds = resetSeconds ?? periodSeconds;
+      throw new ApiError(429, `Too many requests. Ask again in ${waitSeconds} seconds.`, {
         code: 'rate_limit_exceeded',
-        headers: {
-          ...limitHeader,
-          'retry-after': String(periodSeconds),
-          'x-ratelimit-remaining-requests': '0',
-          'x-ratelimit-reset-requests': `${periodSeconds}s`,
-        },
+        headers: { ...headersOf(requests, 0, waitSeconds), 'retry-after': String(waitSeconds) },
       });
     }
     await next();
-    for (const [name, value] of Object.entries(limitHeader)) c.header(name, value);
+    for (const [name, value] of Object.entries(headersOf(requests, remaining, resetSeconds))) c.header(name, value);
+  };
+}
+
+/** OpenAI's headers, those of which the value is known: https://platform.openai.com/docs/guides/rate-limits */
+function headersOf(limit?: number, remaining?: number, resetSeconds?: number): Record<string, string> {
+  return {
+    ...(limit !== undefined && { 'x-ratelimit-limit-requests': String(limit) }),
+    ...(remaining !== undefined && { 'x-ratelimit-remaining-requests': String(remaining) }),
+    ...(resetSeconds !== undefined && { 'x-ratelimit-reset-requests': `${resetSeconds}s` }),
   };
 }

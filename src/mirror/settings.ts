@@ -8,7 +8,7 @@ const DEFAULT_UPSTREAM = 'https://huggingface.co';
 /** Branches of models move seldom; an hour later is early enough to see it, and spares the hub a request a start. */
 const DEFAULT_REFRESH_SECONDS = 3600;
 
-const schema = z.object({
+const variables = z.object({
   HF_MIRROR_REPOS: z
     .string()
     .default('')
@@ -27,8 +27,21 @@ const schema = z.object({
   ),
 });
 
+/** What says how to mirror says nothing where nothing is mirrored. */
+const schema = variables.superRefine(({ HF_MIRROR_REPOS, ...others }, context) => {
+  if (HF_MIRROR_REPOS.length > 0) return;
+  const isSet: Readonly<Record<keyof typeof others, boolean>> = {
+    HF_MIRROR_UPSTREAM: others.HF_MIRROR_UPSTREAM !== DEFAULT_UPSTREAM,
+    HF_MIRROR_TOKEN: others.HF_MIRROR_TOKEN !== undefined,
+    HF_MIRROR_REFRESH_SECONDS: others.HF_MIRROR_REFRESH_SECONDS !== DEFAULT_REFRESH_SECONDS,
+  };
+  for (const [name, value] of Object.entries(isSet)) {
+    if (value) context.addIssue({ code: 'custom', path: [name], message: 'does nothing without HF_MIRROR_REPOS' });
+  }
+});
+
 /** All variables that are read here. */
-export const MIRROR_SETTING_NAMES: readonly string[] = Object.keys(schema.shape);
+export const MIRROR_SETTING_NAMES: readonly string[] = Object.keys(variables.shape);
 
 export type MirrorVariables = Partial<Record<keyof z.input<typeof schema>, unknown>>;
 

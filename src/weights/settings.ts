@@ -28,7 +28,23 @@ const variables = z.object({
 /** All variables that are read here. */
 export const WEIGHT_SETTING_NAMES: readonly string[] = Object.keys(variables.shape);
 
+/** Which variable each of the others belongs to: without it they do nothing. */
+const NEEDED = {
+  S3_BUCKET: 'S3_ENDPOINT',
+  S3_REGION: 'S3_ENDPOINT',
+  S3_ACCESS_KEY_ID: 'S3_ENDPOINT',
+  S3_SECRET_ACCESS_KEY: 'S3_ENDPOINT',
+  S3_SESSION_TOKEN: 'S3_ENDPOINT',
+  S3_PREFIX: 'S3_ENDPOINT',
+  WEIGHTS_ORIGIN_TOKEN: 'WEIGHTS_ORIGIN',
+} as const;
+
 const schema = variables.superRefine((variables, context) => {
+  for (const [name, needed] of Object.entries(NEEDED)) {
+    const value = variables[name as keyof typeof NEEDED];
+    if (value === undefined || value === DEFAULT_REGION || variables[needed] !== undefined) continue;
+    context.addIssue({ code: 'custom', path: [name], message: `does nothing without ${needed}` });
+  }
   if (variables.S3_ENDPOINT === undefined) return;
   for (const name of ['S3_ACCESS_KEY_ID', 'S3_SECRET_ACCESS_KEY'] as const) {
     if (variables[name] === undefined) context.addIssue({ code: 'custom', path: [name], message: 'is missing' });

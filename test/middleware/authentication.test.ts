@@ -1,6 +1,34 @@
 import { describe, expect, it } from 'vitest';
+import { newKey } from '../../src/middleware/api-keys.ts';
+import { readSettings } from '../../src/settings.ts';
 import { errorOf } from '../support/requests.ts';
 import { keysOf, serviceWith } from './support.ts';
+
+describe('a key for metrics', () => {
+  it('should open /metrics and nothing else', async () => {
+    const [{ key, line }, other] = await Promise.all([newKey('prometheus', { scope: 'metrics' }), newKey('laptop')]);
+    const { keys } = readSettings({ API_KEYS: `${line},${other.line}` });
+    const { app, complete, engine } = serviceWith({ keys });
+    const headers = { 'x-api-key': key };
+    expect((await app.request('/metrics', { headers })).status).toBe(200);
+    for (const path of [
+      '/v1/models',
+      '/metrics/',
+      '/v1beta/server_setting',
+      '/models/nano/manifest.json',
+      '/nowhere',
+    ]) {
+      expect((await app.request(path, { headers })).status).toBe(403);
+    }
+    expect(await errorOf(await complete({}, headers))).toMatchObject({
+      status: 403,
+      type: 'authentication_error',
+      code: 'key_not_permitted',
+    });
+    expect(engine.requests).toHaveLength(0);
+    expect((await complete({}, { 'x-api-key': other.key })).status).toBe(200);
+  });
+});
 
 describe('a service with keys', async () => {
   const { texts, keys } = await keysOf('laptop', 'office');

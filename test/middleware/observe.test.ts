@@ -91,6 +91,36 @@ describe('the log', () => {
     ]);
   });
 
+  it('should have no probes, but those that are refused', async () => {
+    const { keys } = await keysOf('laptop');
+    const { app, lines } = serviceWith({ keys });
+    await app.request('/health');
+    await app.request('/health', { method: 'HEAD' });
+    await app.request('/ready');
+    await app.request('/health', { method: 'DELETE' });
+    await app.request('/metrics');
+    await app.request('/v1/health');
+    expect(lines.map(({ route, status }) => [route, status])).toEqual([
+      ['none', 405],
+      ['/metrics', 401],
+      ['/v1/health', 401],
+    ]);
+  });
+
+  it('should be an error where a stream fails after its status', async () => {
+    const { complete, lines } = serviceWith(
+      {},
+      {
+        ...helloScript,
+        beforeFrame: (frame) => {
+          if (frame > 0) throw new Error('broken');
+        },
+      },
+    );
+    await (await complete({ stream: true })).text();
+    expect(lines).toMatchObject([{ status: 200, error: 'internal_error', level: 'error' }]);
+  });
+
   it('should wait for the end of a stream', async () => {
     const { complete, lines } = serviceWith({}, timed);
     const response = await complete({ stream: true });
@@ -200,6 +230,22 @@ describe('/metrics', () => {
     const counted = await metricsOf(app);
     expect(counted).toContain('quicksilver_completions_total{outcome="failed"} 1');
     expect(counted).toContain('quicksilver_completions_total{outcome="aborted"} 1');
+  });
+
+  it('should count for each key', async () => {
+    const { texts, keys } = await keysOf('laptop', 'office');
+    const { app, complete } = serviceWith({ keys }, timed);
+    await complete({}, { 'x-api-key': texts[0]! });
+    await complete({ model: 'other' }, { 'x-api-key': texts[1]! });
+    await complete();
+    const counted = await metricsOf(app, { 'x-api-key': texts[1] });
+    expect(counted.filter((line) => line.startsWith('quicksilver_key_'))).toEqual([
+      'quicksilver_key_requests_total{key="laptop",status="200"} 1',
+      'quicksilver_key_requests_total{key="office",status="404"} 1',
+      'quicksilver_key_prompt_tokens_total{key="laptop"} 5',
+      'quicksilver_key_completion_tokens_total{key="laptop"} 4',
+    ]);
+    expect(counted).toContainEqual(expect.stringMatching(/^quicksilver_model_info\{model="nano",/));
   });
 
   it('should show the length of the line', async () => {

@@ -52,6 +52,27 @@ describe('a rate limit', () => {
     expect(Object.fromEntries(limiter.counts)).toEqual({ laptop: 2, office: 1 });
   });
 
+  it('should say what is left, and when the period ends, where the limiter knows it', async () => {
+    const verdicts = [
+      { success: true, remaining: 4, resetMs: 1500 },
+      { success: false, remaining: 0, resetMs: 1 },
+    ];
+    const { complete } = serviceWith({ rateLimit: { limiter: { limit: async () => verdicts.shift()! }, requests: 5 } });
+    expect(Object.fromEntries((await complete()).headers)).toMatchObject({
+      'x-ratelimit-limit-requests': '5',
+      'x-ratelimit-remaining-requests': '4',
+      'x-ratelimit-reset-requests': '2s',
+    });
+    const refused = await complete();
+    expect(refused.status).toBe(429);
+    expect(refused.headers.get('retry-after')).toBe('1');
+  });
+
+  it('should not count who looks at the metrics', async () => {
+    const { app } = serviceWith({ rateLimit: { limiter: limiterOf(0) } });
+    expect((await app.request('/metrics')).status).toBe(200);
+  });
+
   it('should not count what asks for health', async () => {
     const limiter = limiterOf(0);
     const { app } = serviceWith({ rateLimit: { limiter } });

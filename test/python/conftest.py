@@ -73,7 +73,7 @@ def wait_until_serving(server: subprocess.Popen[str]) -> None:
     timer = Timer(START_TIMEOUT_S, server.terminate)
     timer.start()
     try:
-        if not any(re.match(r"serving .*on http", line) for line in server.stdout):
+        if not any(re.search(r"(^|\"message\":\")serving .*on http", line) for line in server.stdout):
             raise RuntimeError("the service did not start")
     finally:
         timer.cancel()

@@ -1,12 +1,8 @@
 /** The service without wrangler: plain workerd, several processes behind one port, and their end. */
-import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { once } from 'node:events';
 import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { type IncomingMessage, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
-import { promisify } from 'node:util';
 import OpenAI from 'openai';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { newKey } from '../../src/middleware/api-keys.ts';
@@ -14,20 +10,15 @@ import { MODELS } from '../../support/models-folder.ts';
 import { type Program, start } from '../../support/serving.ts';
 import { startOrigin } from '../weights/origin.ts';
 import { startS3 } from '../weights/s3-double.ts';
+import { beginPost, LONG, post, SHORT, startServe, urlOf, workersOf } from './self-hosting.ts';
 
-const run = promisify(execFile);
 const ROOT = join(import.meta.dirname, '../..');
-
-/** One slot a step, so that a completion is under way for long enough to be found so. */
-const LONG = { model: 'nano', prompt: 'const values = [1, 2, ', max_tokens: 96, reveal_threshold: 1, stream: true };
-const SHORT = { ...LONG, max_tokens: 4, stream: false };
 
 let folder: string;
 let program: Program | undefined;
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'quicksilver-self-hosted-'));
-  await run(process.execPath, ['scripts/build-self-hosted.ts'], { cwd: ROOT });
 });
 
 afterEach(async () => {
@@ -41,39 +32,8 @@ async function serve(
   args: readonly string[] = [],
   environment: Readonly<Record<string, string>> = {},
 ): Promise<string> {
-  program = await start('serve.ts', ['--port', '0', '--models', MODELS, ...args], environment);
+  program = await startServe(args, environment);
   return urlOf(program);
-}
-
-function urlOf({ output }: Program): string {
-  return /http:\/\/127\.0\.0\.1:\d+/.exec(output())![0];
-}
-
-/** Each on a connection of its own, as clients come. */
-function post(url: string, body: object): Promise<Response> {
-  const headers = { 'content-type': 'application/json', connection: 'close' };
-  return fetch(`${url}/v1/completions`, { method: 'POST', headers, body: JSON.stringify(body) });
-}
-
-/** Sends a request but for the end of its body; the function that resolves sends the rest, and gives the answer. */
-async function beginPost(url: string, body: object): Promise<() => Promise<IncomingMessage>> {
-  const asked = request(`${url}/v1/completions`, { method: 'POST', headers: { 'content-type': 'application/json' } });
-  const answered = once(asked, 'response');
-  // It is looked at when the rest is sent.
-  answered.catch(() => {});
-  const bytes = JSON.stringify(body);
-  await new Promise((resolve) => asked.write(bytes.slice(0, 5), resolve));
-  return async () => {
-    asked.end(bytes.slice(5));
-    const [answer] = await answered;
-    return answer;
-  };
-}
-
-/** Process ids of the workerd of a supervisor. */
-async function workersOf({ pid }: Program): Promise<number[]> {
-  const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8');
-  return children.split(' ').filter(Boolean).map(Number);
 }
 
 /** The tiny random Qwen3 of the golden vectors as a folder of models has it; `diffusion` replaces parts of its config. */

@@ -1,12 +1,10 @@
 /** The OpenAPI description, made of the schemas that validate. https://spec.openapis.org/oas/v3.1.1.html */
 import { createDocument, type ZodOpenApiOperationObject, type ZodOpenApiPathsObject } from 'zod-openapi';
 import { PUBLIC_PATHS } from '../../middleware/authentication.ts';
+import { VERSION } from '../../version.ts';
 import { API_ROUTES, type ApiRoute, TAGS } from './operations.ts';
 import { errors, json } from './responses.ts';
 import * as shapes from './service-answers.ts';
-
-/** That of package.json; a test keeps them the same. */
-const VERSION = '0.1.0';
 
 export interface DescriptionOptions {
   /** Whether the service has API keys, so that all but the public paths need one. */
@@ -61,7 +59,7 @@ function described(
     ...(body && { requestBody: { required: true, content: json(body) } }),
     responses: {
       ...errors([500, 504], shape),
-      ...(!isPublic && errors([hasKeys ? 401 : 403, 429], shape)),
+      ...(!isPublic && errors([...(hasKeys ? ([401, 403] as const) : ([403] as const)), 429], shape)),
       ...(body && errors([400, 403, 413, 415], shape)),
       ...(asksBackends &&
         hasBackends && {

@@ -40,7 +40,7 @@ function asJson(value: z.ZodType, description: string): z.ZodType {
 const WHY = {
   400: 'What the request asks for is wrong; `param` names the field.',
   401: 'No API key, or one that this service does not have.',
-  403: 'The service has no API keys, so it answers its own machine only; or a web page asks that may not.',
+  403: 'The key opens /metrics alone; or the service has no API keys, so it answers its own machine only; or the origin of a web page is not allowed.',
   404: 'The model, or what is asked for, does not exist.',
   413: 'The body is too large.',
   415: 'The body is not sent as JSON, or in an encoding that is not read.',

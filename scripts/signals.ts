@@ -1,0 +1,37 @@
+/** When a script that serves is told to end: by a signal, or by the end of the npm that started it. */
+
+/**
+ * Ctrl-C in a terminal reaches npm and its script, and npm hands it on: the script gets it twice. What comes that soon
+ * after the first is no second wish.
+ */
+const ECHO_MS = 1_000;
+
+/** npm hands on SIGINT and SIGTERM alone, and can be killed. Node does not say when a parent has gone. */
+const PARENT_POLL_MS = 500;
+
+const END_SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
+
+/** Calls `end` once, and `endNow` when there is a second signal. */
+export function onEnd(end: (why: string) => void, endNow: () => void): void {
+  let firstMs: number | undefined;
+  const told = (why: string) => {
+    if (firstMs === undefined) {
+      firstMs = performance.now();
+      end(why);
+    } else if (performance.now() - firstMs > ECHO_MS) endNow();
+  };
+  for (const signal of END_SIGNALS) process.on(signal, () => told(signal));
+  if (process.env.npm_lifecycle_event !== undefined) {
+    onParentGone(() => firstMs === undefined && told('npm has ended'));
+  }
+}
+
+function onParentGone(gone: () => void): void {
+  const parent = process.ppid;
+  const timer = setInterval(() => {
+    if (process.ppid === parent) return;
+    clearInterval(timer);
+    gone();
+  }, PARENT_POLL_MS);
+  timer.unref();
+}
