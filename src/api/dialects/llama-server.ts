@@ -43,7 +43,7 @@ export function llamaCompletion(models: ModelProvider) {
     params.editor ||= editorInAddress(c);
     const engine = await engineFor(c, models, params.model || models.id);
     const { vocabulary } = engine;
-    const prompts = promptsOf(params.prompt, { vocabulary, suffix: '', promptOf: promptText('') });
+    const prompts = promptsOf(params.prompt, { vocabulary, suffix: '', promptOf: promptText('', params.stop) });
     return respond(c, engine, llamaCall(prompts, params, engine), llamaFormat(params, engine));
   };
 }

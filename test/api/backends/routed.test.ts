@@ -348,6 +348,7 @@ describe('model: "auto"', () => {
     ['its confidence is low', unsure, {}, 'escalated-confidence'],
     ['the prompt does not fit', helloScript, {}, 'escalated-context'],
     ['more tokens are asked for than it can write', sure, { max_tokens: 257 }, 'escalated-length'],
+    ['that bound has another name', sure, { max_completion_tokens: 257 }, 'escalated-length'],
     [
       'too many requests wait',
       {
@@ -366,6 +367,14 @@ describe('model: "auto"', () => {
     expect(routeOf(response)).toEqual(['big', route, '1']);
     expect(JSON.parse(server.received[0]!.body)).toEqual({ ...request, ...fields, model: 'large' });
   });
+
+  it.each([{ max_tokens: 257, n_predict: 4 }, { num_predict: -1 }])(
+    'should be answered locally when the smallest bound is one that it can write: %j',
+    async (bounds) => {
+      const { app } = await setUp(sure);
+      expect(routeOf(await post(app, COMPLETIONS, { ...request, ...bounds }))).toEqual(['local', 'auto', '1']);
+    },
+  );
 
   it('should be answered locally when the backend fails, without generating again', async () => {
     const { app, engine } = await setUp(unsure, (response) => refuse(response, 500));

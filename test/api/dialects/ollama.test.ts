@@ -81,6 +81,14 @@ describe('POST /api/generate', () => {
     ]);
   });
 
+  it('should read a suffix among the options, where LiteLLM writes it, unless there is one beside the prompt', async () => {
+    const { ask, engine } = setUp();
+    await ask({ prompt: 'a', options: { suffix: 'b' } });
+    await ask({ prompt: 'a', suffix: 'c', options: { suffix: 'b' } });
+    await ask({ prompt: '', options: { suffix: 'd' } });
+    expect(engine.requests.map(({ suffix }) => suffix)).toEqual(['b', 'c', 'd']);
+  });
+
   it('should write as much as fits when num_predict is negative', async () => {
     const { ask, engine } = setUp();
     await ask({ prompt: 'a', options: { num_predict: -1 } });
