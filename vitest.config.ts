@@ -17,6 +17,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           testTimeout: BUSY_MACHINE_MS,
+          hookTimeout: 2 * BUSY_MACHINE_MS,
           include: ['test/**/*.test.ts'],
           exclude: ['test/**/*.workerd.test.ts', 'test/service/**', 'test/browser/**'],
         },
