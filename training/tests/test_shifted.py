@@ -12,8 +12,8 @@ from training.evaluation.infilling_tasks import Example
 from training.evaluation.sampler import (
     EVERYTHING,
     Begun,
-    Generated,
     CachedCanvas,
+    Generated,
     Policy,
     Thresholds,
     canvas_logits,
