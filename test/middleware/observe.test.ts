@@ -215,7 +215,7 @@ describe('/metrics', () => {
 
   it('should tell failed completions from those that the time limit ended', async () => {
     const { app, complete } = serviceWith(
-      { timeLimitMs: 20 },
+      { timeLimitMs: 1000 },
       {
         ...timed,
         beforeFrame: (_, signal) => {
