@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Vercel's AI SDK, `openai.completion(model)`: the prompt of a text completion is written out as a chat ("user:", "assistant:") and the
-# answer is stopped at "\nuser:". `prompt` is meant to be continued as it stands; with these lines a code model answers a conversation,
-# and a `suffix` fits no more. `createOpenAICompatible(…).completionModel(model)` does the same. No option turns it off.
+# Vercel's AI SDK, `openai.completion(model)`: the prompt of a text completion is written out as a chat ("user:",
+# "assistant:") and the answer is stopped at "\nuser:". `prompt` is meant to be continued as it stands; with these lines
+# a code model answers a conversation, and a `suffix` fits no more. `createOpenAICompatible(…).completionModel(model)`
+# does the same. No option turns it off.
 #
 # Versions  ai 7.0.173, @ai-sdk/openai 4.0.118, @ai-sdk/openai-compatible 3.0.92; Node 24.21.0 and 20.20.2
-# Source    https://platform.openai.com/docs/api-reference/completions/create (prompt); https://github.com/vercel/ai/issues/10272 (open)
+# Source    https://platform.openai.com/docs/api-reference/completions/create (prompt);
+#           https://github.com/vercel/ai/issues/10272 (open)
 # Seen      given "def add(a, b):\n    return ", both send
 #           {"prompt":"user:\ndef add(a, b):\n    return \n\nassistant:\n","stop":["\nuser:"]}
 # Exits with 1 when one of them sends something else.

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# @huggingface/hub 2.17.5: a slice of a downloaded file holds the whole file when the server answers the slice's `Range` with 200.
-# A server may ignore `Range` in any request. `downloadFile` asks for byte 0 first and looks at the status there, but no later request
-# does: code that reads a tensor by `slice` gets bytes from the file's start, without an error, and more of them than `slice.size` says.
+# @huggingface/hub 2.17.5: a slice of a downloaded file holds the whole file when the server answers the slice's `Range`
+# with 200. A server may ignore `Range` in any request. `downloadFile` asks for byte 0 first and looks at the status
+# there, but no later request does: code that reads a tensor by `slice` gets bytes from the file's start, without an
+# error, and more of them than `slice.size` says.
 #
 # Versions  @huggingface/hub 2.17.5; Node 20.20.2
 # Source    https://www.rfc-editor.org/rfc/rfc9110#section-14.2 (a server may ignore Range), #section-15.3.7 (206);

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# langchain-openai, `OpenAI(…).batch(prompts)`: prompts are put into one request as a list, 20 at a time (`batch_size`), and the
-# requests are sent one after the other. `max_concurrency` is meant to bound how many calls run at once; here it is the length of the
-# lists: with 4, eight prompts become two requests of four, never two at the same time.
-# A server that reads one prompt a request, or refuses one of a list, fails for all of that list.
+# langchain-openai, `OpenAI(…).batch(prompts)`: prompts are put into one request as a list, 20 at a time (`batch_size`),
+# and the requests are sent one after the other. `max_concurrency` is meant to bound how many calls run at once; here it
+# is the length of the lists: with 4, eight prompts become two requests of four, never two at the same time. A server
+# that reads one prompt a request, or refuses one of a list, fails for all of that list.
 #
 # Versions  langchain-openai 1.7.3, langchain-core 1.8.3
-# Source    https://reference.langchain.com/python/langchain_core/runnables/#langchain_core.runnables.base.Runnable.batch ("runs invoke in
-#           parallel"), RunnableConfig.max_concurrency ("maximum number of parallel calls"); langchain_core/language_models/llms.py
+# Source    https://reference.langchain.com/python/langchain_core/runnables/#langchain_core.runnables.base.Runnable.batch
+#           ("runs invoke in parallel"), RunnableConfig.max_concurrency ("maximum number of parallel calls");
+#           langchain_core/language_models/llms.py
 # Seen      8 prompts, no max_concurrency: requests of [8] prompts, at most 1 at once
 #           8 prompts, max_concurrency 4: requests of [4, 4] prompts, at most 1 at once
 #           3 prompts, max_concurrency 1: requests of [1, 1, 1] prompts, at most 1 at once

