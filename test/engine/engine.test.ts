@@ -35,6 +35,7 @@ describe('completion', () => {
       created: 1_790_000_000,
       contextLength: 252,
       maxOutputTokens: 84,
+      window: { prefixTokens: expect.any(Number), suffixTokens: expect.any(Number) },
       diffusion: { canvasWidths: [CANVAS_SLOTS], revealThreshold: 0.9, editThreshold: 0.9 },
     });
   });
