@@ -19,13 +19,12 @@ from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import boto3
 import huggingface_hub
 import pytest
 from conftest import NODE, ROOT, self_hosted, self_hosted_process
 from hub import Hub, Repo
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RemoteEntryNotFoundError
-from moto.server import ThreadedMotoServer
+from s3 import s3_server, store_variables
 
 MIB = 2**20
 OLD_CLIENT = "huggingface_hub==0.36.2"
@@ -76,23 +75,8 @@ def key() -> tuple[str, str]:
 
 @pytest.fixture(scope="module")
 def storage() -> Iterator[dict[str, str]]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    endpoint = f"http://{host}:{port}"
-    keys = {"aws_access_key_id": "AKIATEST", "aws_secret_access_key": "secret"}
-    boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1", **keys).create_bucket(Bucket="weights")
-    yield store_variables(endpoint)
-    server.stop()
-
-
-def store_variables(endpoint: str) -> dict[str, str]:
-    return {
-        "S3_ENDPOINT": endpoint,
-        "S3_BUCKET": "weights",
-        "S3_ACCESS_KEY_ID": "AKIATEST",
-        "S3_SECRET_ACCESS_KEY": "secret",
-    }
+    with s3_server() as variables:
+        yield variables
 
 
 @pytest.fixture(scope="module")

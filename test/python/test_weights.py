@@ -15,7 +15,6 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import boto3
 import huggingface_hub
 import pytest
 from conftest import NODE, ROOT, self_hosted
@@ -27,9 +26,8 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from moto.server import ThreadedMotoServer
+from s3 import BUCKET, s3_client, s3_server
 
-BUCKET = "weights"
 MODEL_REPO = "acme/tiny"
 PRIVATE_REPO = "acme/private"
 MIB = 2**20
@@ -66,24 +64,12 @@ def hub() -> Iterator[Hub]:
 
 @pytest.fixture(scope="module")
 def storage() -> Iterator[dict[str, str]]:
-    """The variables of a bucket in an S3 server of its own."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    variables = {
-        "S3_ENDPOINT": f"http://{host}:{port}",
-        "S3_BUCKET": BUCKET,
-        "S3_ACCESS_KEY_ID": "AKIATEST",
-        "S3_SECRET_ACCESS_KEY": "secret",
-    }
-    s3(variables).create_bucket(Bucket=BUCKET)
-    yield variables
-    server.stop()
+    with s3_server() as variables:
+        yield variables
 
 
 def s3(storage: dict[str, str]):
-    keys = {"aws_access_key_id": storage["S3_ACCESS_KEY_ID"], "aws_secret_access_key": storage["S3_SECRET_ACCESS_KEY"]}
-    return boto3.client("s3", endpoint_url=storage["S3_ENDPOINT"], region_name="us-east-1", **keys)
+    return s3_client(storage["S3_ENDPOINT"])
 
 
 def stored_keys(storage: dict[str, str], prefix: str) -> list[str]:
