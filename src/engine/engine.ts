@@ -49,9 +49,10 @@ export class CanvasEngine implements Engine {
   async *generate(request: GenerateRequest, signal: AbortSignal): AsyncGenerator<Frame, Completion> {
     signal.throwIfAborted();
     const model = this.#modelFor(request);
-    const settings = { ...model.settings(request), text: textConstraint(this.#tokenizer, request) };
+    const sampler = model.settings(request); // refuses before a stored completion could answer
     const rest = this.#completions.lookup(request);
     if (rest !== undefined) return rest;
+    const settings = { ...sampler, text: textConstraint(this.#tokenizer, request) };
 
     const joinedMs = performance.now();
     const ticket = this.#admission.join();
