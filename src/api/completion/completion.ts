@@ -25,7 +25,10 @@ export interface CompletionCall {
   stream: boolean;
   diffusing: boolean;
   includeUsage: boolean;
-  /** Makes of each completion what an editor can show, when it is complete: a stream then holds back all but the last chunk. */
+  /**
+   * Makes of each completion what an editor can show, when it is complete: a stream then holds back all but the last
+   * chunk.
+   */
   editor?: EditorRules;
   /** Temperature of the choices after the first, where several greedy ones would all be the same. */
   alternativesTemperature?: number;
@@ -43,19 +46,21 @@ export interface PromptText extends Cursor {
   lineEnd?: LineEnd;
 }
 
-interface PenaltyParams {
+interface SamplingParams extends LengthParams {
+  temperature: number;
+  top_p: number;
+  stop: readonly string[];
   presence_penalty?: number;
   frequency_penalty?: number;
+  max_steps?: number | undefined;
+  t_max_predict_ms?: number | undefined;
 }
 
 /** Validated fields that every dialect has under the same name. */
-export interface DecodingParams extends PenaltyParams, LengthParams {
+export interface DecodingParams extends SamplingParams {
   suffix: string;
-  temperature: number;
-  top_p: number;
   n: number;
   seed?: number | undefined;
-  stop: readonly string[];
   stream: boolean;
   stream_options?: { include_usage: boolean } | undefined;
   diffusing: boolean | 'canvas';
@@ -63,9 +68,7 @@ export interface DecodingParams extends PenaltyParams, LengthParams {
   canvas_width?: number | undefined;
   freeze_after?: number | undefined;
   reuse?: boolean;
-  max_steps?: number | undefined;
   deadline_ms?: number | undefined;
-  t_max_predict_ms?: number | undefined;
   reveal_threshold?: number | undefined;
   edit_threshold?: number | undefined;
   editor: boolean;
@@ -104,15 +107,8 @@ export function toCall(
     ...(params.editor && { editor: { minConfidence: params.min_confidence ?? EDITOR_MIN_CONFIDENCE } }),
     ...(params.deadline_ms !== undefined && { deadlineMs: params.deadline_ms }),
     decoding: {
-      maxTokens: maxTokensOf(params),
-      stop: params.stop,
-      temperature: params.temperature,
-      topP: params.top_p,
-      ...penaltiesOf(params),
-      ...(logitBias && logitBias.size > 0 && { logitBias }),
+      ...samplingOf(params, prompts.length * params.n, logitBias),
       ...(alternatives > 0 && { alternatives }),
-      ...(params.max_steps !== undefined && { maxSteps: params.max_steps }),
-      ...denoisingBound(params, prompts.length * params.n),
       ...(params.reveal_threshold !== undefined && { revealThreshold: params.reveal_threshold }),
       ...(params.edit_threshold !== undefined && { editThreshold: params.edit_threshold }),
       ...(params.canvas_width !== undefined && { canvasWidth: params.canvas_width }),
@@ -134,11 +130,19 @@ function refuseUnread(prompts: readonly PromptText[], params: DecodingParams): v
   }
 }
 
-/** The penalties that are asked for. */
-export function penaltiesOf({ presence_penalty, frequency_penalty }: PenaltyParams) {
+/** Limits and sampling of a call with so many choices, which all dialects ask for under the same names. */
+export function samplingOf(params: SamplingParams, choices: number, logitBias?: ReadonlyMap<number, number>) {
+  const { stop, temperature, presence_penalty, frequency_penalty, max_steps } = params;
   return {
+    maxTokens: maxTokensOf(params),
+    stop,
+    temperature,
+    topP: params.top_p,
     ...(presence_penalty && { presencePenalty: presence_penalty }),
     ...(frequency_penalty && { frequencyPenalty: frequency_penalty }),
+    ...(logitBias && logitBias.size > 0 && { logitBias }),
+    ...(max_steps !== undefined && { maxSteps: max_steps }),
+    ...denoisingBound(params, choices),
   };
 }
 
@@ -157,7 +161,9 @@ export interface FinishedChoice {
 /** One denoising step of a choice, or its end. */
 export type ChoiceEvent = { type: 'frame'; index: number; prompt: PromptText; frame: Frame } | FinishedChoice;
 
-/** Computes the choices of a call one after the other: there is one thread. Throws the signal's reason after an abort. */
+/**
+ * Computes the choices of a call one after the other: there is one thread. Throws the signal's reason after an abort.
+ */
 export async function* generateChoices(
   engine: Engine,
   call: CompletionCall,
@@ -188,7 +194,9 @@ export async function* generateChoices(
   }
 }
 
-/** The engine's request for choice `i` of a prompt. Throws ApiError 400 for a canvas width that its model does not have. */
+/**
+ * The engine's request for choice `i` of a prompt. Throws ApiError 400 for a canvas width that its model does not have.
+ */
 function requestOf(
   call: CompletionCall,
   { prefix, suffix, tokens }: Cursor & { tokens: PromptText['tokens'] },
@@ -220,7 +228,10 @@ function requestOf(
   };
 }
 
-/** The completion with its stop string as the client wrote it; the end of a line that nobody asked to stop at was the editor's. */
+/**
+ * The completion with its stop string as the client wrote it; the end of a line that nobody asked to stop at was the
+ * editor's.
+ */
 function withStopAsSent(completion: Completion, stops: readonly string[]): Completion {
   const found = completion.ending?.stop;
   if (found === undefined) return completion;

@@ -2,9 +2,10 @@
  * POST /infill: llama.cpp's fill in the middle, as llama.vim and llama.vscode call it.
  * https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md
  *
- * Without effect, because they steer what this model does not have: `top_k`, `min_p`, `repeat_penalty`, `samplers` and other
- * samplers, `id_slot`, `cache_prompt` (always on), `t_max_prompt_ms`. `n_indent` is what the editor rules find in the text. Unlike in
- * llama.cpp the temperature is 0 unless given, and the first of several choices is always the greedy one.
+ * Without effect, because they steer what this model does not have: `top_k`, `min_p`, `repeat_penalty`, `samplers` and
+ * other samplers, `id_slot`, `cache_prompt` (always on), `t_max_prompt_ms`. `n_indent` is what the editor rules find in
+ * the text. Unlike in llama.cpp the temperature is 0 unless given, and the first of several choices is always the
+ * greedy one.
  */
 import type { Context } from 'hono';
 import * as z from 'zod';
@@ -17,9 +18,9 @@ import {
   type FinishedChoice,
   invalid,
   type PromptText,
-  penaltiesOf,
+  samplingOf,
 } from '../completion/completion.ts';
-import { budgetFields, denoisingBound, lengthFields, maxTokensOf, wholeNumber } from '../completion/limits.ts';
+import { budgetFields, lengthFields, maxTokensOf, wholeNumber } from '../completion/limits.ts';
 import { lineEndOf, readSides } from '../completion/line-ends.ts';
 import type { Piece } from '../completion/pieces.ts';
 import { neutral, refusedFields } from '../completion/refused.ts';
@@ -117,7 +118,7 @@ export function infill(models: ModelProvider) {
 
 /** Throws ApiError 400 for too many choices, and for a bias of no token. */
 export function llamaCall(prompts: readonly PromptText[], params: LlamaParams, { vocabulary }: Engine): CompletionCall {
-  const { n_cmpl = params.n, max_steps, deadline_ms } = params;
+  const { n_cmpl = params.n, deadline_ms } = params;
   if (prompts.length * n_cmpl > MAX_CHOICES)
     throw invalid('n_cmpl', `at most ${MAX_CHOICES} choices over all prompts.`);
   const logitBias = biasesOfPairs(params.logit_bias, vocabulary);
@@ -133,14 +134,7 @@ export function llamaCall(prompts: readonly PromptText[], params: LlamaParams, {
     alternativesTemperature: params.temperature || ALTERNATIVES_TEMPERATURE,
     ...(deadline_ms !== undefined && { deadlineMs: deadline_ms }),
     decoding: {
-      maxTokens: maxTokensOf(params),
-      stop: params.stop,
-      temperature: params.temperature,
-      topP: params.top_p,
-      ...penaltiesOf(params),
-      ...(logitBias.size > 0 && { logitBias }),
-      ...(max_steps !== undefined && { maxSteps: max_steps }),
-      ...denoisingBound(params, prompts.length * n_cmpl),
+      ...samplingOf(params, prompts.length * n_cmpl, logitBias),
     },
   };
 }
@@ -213,7 +207,10 @@ function stopTypeOf({ finishReason, ending }: Completion): 'eos' | 'word' | 'lim
   return (ending === undefined ? finishReason === 'stop' : ending.by === 'end') ? 'eos' : 'limit';
 }
 
-/** The fields at these paths, each under its path: `timings/prompt_n`. All fields when none is named, but the `hidden` ones. */
+/**
+ * The fields at these paths, each under its path: `timings/prompt_n`. All fields when none is named, but the `hidden`
+ * ones.
+ */
 function onlyFields(answer: object, paths: readonly string[], hidden: object): object {
   if (paths.length === 0) return answer;
   const all: unknown = { ...answer, ...hidden };

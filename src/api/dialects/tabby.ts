@@ -1,15 +1,16 @@
 /**
  * Tabby's completions, and what else its clients ask a server: https://tabby.tabbyml.com/api
  *
- * Completions share the path of OpenAI's and are told apart by `segments`. Without effect: `language` (the text shows it),
- * `clipboard`, `edit_history`, `user`.
+ * Completions share the path of OpenAI's and are told apart by `segments`. Without effect: `language` (the text shows
+ * it), `clipboard`, `edit_history`, `user`.
  */
 import type { Context } from 'hono';
 import * as z from 'zod';
 import type { ModelProvider } from '../../engine/provider.ts';
 import { PLAIN_EVENTS } from '../../http/event-stream.ts';
 import { engineFor, respond } from '../completion/answer.ts';
-import { budgetFields, denoisingBound, lengthFields, maxTokensOf } from '../completion/limits.ts';
+import { samplingOf } from '../completion/completion.ts';
+import { budgetFields, lengthFields } from '../completion/limits.ts';
 import { lineEndOf, readSides } from '../completion/line-ends.ts';
 import { neutral, refusedFields } from '../completion/refused.ts';
 import { checkBody, looseDecodingFields, randomSeed, readBody, seedField } from '../completion/schema.ts';
@@ -60,7 +61,7 @@ export function isTabby(body: unknown): boolean {
 /** Answers a completion request of Tabby: one choice, as the editor can show it. */
 export async function tabbyCompletion(c: Context, models: ModelProvider, body: unknown): Promise<Response> {
   const params = checkBody(body, tabbyRequest);
-  const { segments, temperature, stop, seed, max_steps, deadline_ms } = params;
+  const { segments, seed, deadline_ms } = params;
   const engine = await engineFor(c, models, models.id);
   const read = readSides(segments);
   const { text: prefix } = leftContext(
@@ -83,14 +84,7 @@ export async function tabbyCompletion(c: Context, models: ModelProvider, body: u
     includeUsage: false,
     editor: { minConfidence: EDITOR_MIN_CONFIDENCE },
     ...(deadline_ms !== undefined && { deadlineMs: deadline_ms }),
-    decoding: {
-      maxTokens: maxTokensOf(params),
-      stop,
-      temperature,
-      topP: 1,
-      ...(max_steps !== undefined && { maxSteps: max_steps }),
-      ...denoisingBound(params, 1),
-    },
+    decoding: samplingOf({ ...params, top_p: 1 }, 1),
   };
   return respond(c, engine, call, {
     whole: (choices) => ({
