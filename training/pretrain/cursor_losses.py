@@ -15,7 +15,7 @@ from training.model.config import SpecialTokens, TrainConfig
 from training.model.denoiser import Denoiser, KeysValues, dense_attention
 from training.pretrain.cursor_windows import CursorBatch
 from training.pretrain.losses import token_losses
-from training.pretrain.noise import behind_first, ends_of
+from training.pretrain.noise import after_first, ends_of
 from training.pretrain.precision import narrow_products
 
 LEFT_RUN_SHARE = 0.75  # canvases whose visible slots are the first ones, as decoding mostly reveals them
@@ -49,7 +49,7 @@ def add_left_noise(x0: Tensor, special: SpecialTokens, config: TrainConfig, wind
     scattered = torch.rand(x0.shape, device=device) < torch.rand(shape, device=device)[..., None]
     masked = torch.where((torch.rand(shape, device=device) < LEFT_RUN_SHARE)[..., None], run, scattered)
     masked = masked | (torch.rand(shape, device=device) < config.all_mask_share)[..., None] | (x0 == special.pad)
-    alive = ~behind_first(ends_of(x0, special) & ~masked)
+    alive = ~after_first(ends_of(x0, special) & ~masked)
     rate = torch.where(torch.rand(shape, device=device) < config.corrupt_share, config.corrupt_rate, 0.0)
     wrong = (torch.rand(x0.shape, device=device) < rate[..., None]) & ~masked & ~ends_of(x0, special)
     # a window's own tokens are the likeliest mistakes, any token the rarest
@@ -74,13 +74,13 @@ def cursor_losses(
     (a hidden or wrong slot), first (slot 0 alone where hidden)."""
     before, after, states = read_streams(model, batch, special)
     # the head is a seventh of the work: not every position is needed, all of them have been attended to
-    chosen, behind = (
+    chosen, chosen_after = (
         torch.randperm(rows.shape[1], device=rows.device)[: int(rows.shape[1] * config.prefix_loss_share)]
         for rows in (before, after)
     )
-    targets = torch.cat((batch.prefix[:, chosen], batch.suffix[:, 1:][:, behind]), dim=1)
+    targets = torch.cat((batch.prefix[:, chosen], batch.suffix[:, 1:][:, chosen_after]), dim=1)
     there = targets != special.pad
-    logits = model.logits(torch.cat((before[:, chosen], after[:, behind]), dim=1))
+    logits = model.logits(torch.cat((before[:, chosen], after[:, chosen_after]), dim=1))
     losses = token_losses(logits, targets)
     taken = len(chosen)
     stream_loss = (losses * there).sum() / there.sum()
@@ -90,8 +90,8 @@ def cursor_losses(
     }
     if base is not None and config.base_share:
         with torch.no_grad():
-            theirs, behind_theirs, _ = read_streams(base, batch, special)
-            theirs = base.logits(torch.cat((theirs[:, chosen], behind_theirs[:, behind]), dim=1))
+            theirs, after_theirs, _ = read_streams(base, batch, special)
+            theirs = base.logits(torch.cat((theirs[:, chosen], after_theirs[:, chosen_after]), dim=1))
         soft = (soft_losses(logits, theirs) * there).sum() / there.sum()
         parts["base"] = soft.detach()
         stream_loss = (1 - config.base_share) * stream_loss + config.base_share * soft
@@ -138,7 +138,7 @@ class CursorValidator:
                 for visible in range(self.SLOTS):
                     masked = torch.arange(self.SLOTS, device=self.device) >= visible
                     xt = torch.where(masked, self.special.mask, batch.x0)
-                    ended = behind_first(ends_of(xt, self.special))
+                    ended = after_first(ends_of(xt, self.special))
                     logits = model.logits(canvas_hidden(model, batch, xt, ~ended, states))
                     losses = token_losses(logits, batch.x0)
                     right = logits.argmax(-1) == batch.x0

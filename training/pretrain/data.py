@@ -1,7 +1,7 @@
 """Batches for training: windows drawn in worker processes, and a fixed set of them for validation."""
 
 import random
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from itertools import groupby
 
 import numpy as np
@@ -34,50 +34,52 @@ def collate(windows: list[Window], slots: int, special: SpecialTokens) -> Batch:
     return Batch(*(torch.from_numpy(a.astype(np.int64)) for a in (window, horizon, *stacked)))
 
 
-class WindowBatches(IterableDataset):
-    """Endless batches; each has one canvas width, drawn from config.canvas_widths."""
-
-    def __init__(self, config: TrainConfig, split: Split, seed: int):
-        self.config, self.seed, self.split = config, seed, split
-
-    def __iter__(self) -> Iterator[Batch]:
-        worker = get_worker_info()
-        rng = random.Random(f"{self.seed}/{worker.id if worker else 0}")
-        tokenizer = load_tokenizer(self.config.tokenizer)
-        sampler = WindowSampler(texts_by_package(self.split), tokenizer, self.config.window_tokens)
-        while True:
-            slots = rng.choice(self.config.canvas_widths)
-            canvases = self.config.window_slots // slots
-            windows = [sampler.draw(rng, canvases, slots) for _ in range(self.config.batch_windows)]
-            yield collate(windows, slots, sampler.special)
+# (random, windows, canvases, slots) → a batch
+DrawBatch = Callable[[random.Random, int, int, int], Batch | CursorBatch]
 
 
-def training_batches(config: TrainConfig, seed: int) -> Iterator[Batch]:
-    return _loaded(WindowBatches(config, "train", seed), config)
+def window_batches(config: TrainConfig, split: Split) -> DrawBatch:
+    """Batches of windows with many cursors."""
+    sampler = WindowSampler(texts_by_package(split), load_tokenizer(config.tokenizer), config.window_tokens)
+
+    def draw(rng: random.Random, windows: int, canvases: int, slots: int) -> Batch:
+        return collate([sampler.draw(rng, canvases, slots) for _ in range(windows)], slots, sampler.special)
+
+    return draw
 
 
-class CursorBatches(IterableDataset):
-    """Endless batches for a shifted denoiser; each has one canvas width, drawn from config.canvas_widths."""
-
-    def __init__(self, config: TrainConfig, split: str, seed: int):
-        self.config, self.seed, self.split = config, seed, split
-
-    def __iter__(self) -> Iterator[CursorBatch]:
-        worker = get_worker_info()
-        rng = random.Random(f"{self.seed}/{worker.id if worker else 0}")
-        sampler = cursor_sampler(self.config, self.split)
-        while True:
-            slots = rng.choice(self.config.canvas_widths)
-            yield sampler.batch(rng, self.config.batch_windows, self.config.window_slots // slots, slots)
-
-
-def cursor_sampler(config: TrainConfig, split: str) -> CursorSampler:
+def cursor_batches(config: TrainConfig, split: Split) -> DrawBatch:
+    """Batches for a shifted denoiser, of windows with one cursor."""
     tokenizer = load_tokenizer(config.tokenizer)
-    return CursorSampler(texts_by_package(split), tokenizer, config.window_tokens, config.suffix_window_tokens)
+    return CursorSampler(texts_by_package(split), tokenizer, config.window_tokens, config.suffix_window_tokens).batch
 
 
-def cursor_batches(config: TrainConfig, seed: int) -> Iterator[CursorBatch]:
-    return _loaded(CursorBatches(config, "train", seed), config)
+class EndlessBatches(IterableDataset):
+    """Each batch has one canvas width, drawn from config.canvas_widths. The sampler is opened in the worker process."""
+
+    def __init__(self, config: TrainConfig, seed: int, open_sampler: Callable[[TrainConfig, Split], DrawBatch]):
+        self.config, self.seed, self.open_sampler = config, seed, open_sampler
+
+    def __iter__(self) -> Iterator[Batch | CursorBatch]:
+        worker = get_worker_info()
+        rng = random.Random(f"{self.seed}/{worker.id if worker else 0}")
+        draw = self.open_sampler(self.config, "train")
+        while True:
+            slots = rng.choice(self.config.canvas_widths)
+            yield draw(rng, self.config.batch_windows, self.config.window_slots // slots, slots)
+
+
+def training_batches(
+    config: TrainConfig, seed: int, open_sampler: Callable[[TrainConfig, Split], DrawBatch] = window_batches
+) -> Iterator[Batch | CursorBatch]:
+    return iter(
+        DataLoader(
+            EndlessBatches(config, seed, open_sampler),
+            batch_size=None,
+            num_workers=config.data_workers,
+            prefetch_factor=4 if config.data_workers else None,
+        )
+    )
 
 
 CANVASES_OF_VALIDATION = 12
@@ -86,19 +88,8 @@ CANVASES_OF_VALIDATION = 12
 def cursor_validation_batches(config: TrainConfig, slots: int, seed: int = 12345) -> list[CursorBatch]:
     """The same windows for every run with the same tokenizer, window and width."""
     rng = random.Random(seed)
-    sampler = cursor_sampler(config, "validation")
-    return [sampler.batch(rng, 4, CANVASES_OF_VALIDATION, slots) for _ in range(max(1, config.validation_windows // 4))]
-
-
-def _loaded(dataset: IterableDataset, config: TrainConfig) -> Iterator:
-    return iter(
-        DataLoader(
-            dataset,
-            batch_size=None,
-            num_workers=config.data_workers,
-            prefetch_factor=4 if config.data_workers else None,
-        )
-    )
+    draw = cursor_batches(config, "validation")
+    return [draw(rng, 4, CANVASES_OF_VALIDATION, slots) for _ in range(max(1, config.validation_windows // 4))]
 
 
 def validation_batches(config: TrainConfig, slots: int, seed: int = 12345) -> list[Batch]:

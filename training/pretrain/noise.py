@@ -44,7 +44,7 @@ def ends_of(tokens: Tensor, special: SpecialTokens) -> Tensor:
     return (tokens == special.eom) | (tokens == special.end_of_text)
 
 
-def behind_first(ends: Tensor) -> Tensor:
+def after_first(ends: Tensor) -> Tensor:
     """Slots after the first true one of their canvas."""
     return (ends.int().cumsum(-1) - ends.int()) > 0
 
@@ -65,7 +65,7 @@ def add_noise(
     padding = x0 == special.pad
     # <|pad|> is never revealed: after a masked end all slots are masks, after a visible one no slot exists
     masked = masked | padding
-    alive = ~behind_first(ends_of(x0, special) & ~masked)
+    alive = ~after_first(ends_of(x0, special) & ~masked)
 
     rate = torch.rand(t.shape, device=x0.device) * corrupt_rate
     rate = torch.where(torch.rand(t.shape, device=x0.device) < corrupt_share, rate, 0.0)
@@ -104,5 +104,5 @@ def reveal_own(noisy: Noisy, x0: Tensor, logits: Tensor, special: SpecialTokens)
     xt = torch.where(shown, token, noisy.xt)
     masked = noisy.masked & ~shown
     wrong = noisy.wrong | (shown & (token != x0))
-    alive = noisy.alive & ~behind_first(ends_of(x0, special) & ~masked)
+    alive = noisy.alive & ~after_first(ends_of(x0, special) & ~masked)
     return Noisy(xt, alive, masked & alive, wrong & alive)

@@ -29,7 +29,7 @@ from training.model.quantization import set_quantized
 from training.model.tokenizer import load_tokenizer
 from training.pretrain.cursor_losses import CursorValidator, cursor_losses
 from training.pretrain.curves import draw_curves
-from training.pretrain.data import cursor_batches, cursor_validation_batches, training_batches
+from training.pretrain.data import cursor_batches, cursor_validation_batches, training_batches, window_batches
 from training.pretrain.distill import teacher_soft_targets
 from training.pretrain.losses import ar_loss, three_stream_losses
 from training.pretrain.optimizer import build_optimizers
@@ -138,8 +138,8 @@ class Run:
         ar, diffusion, cursors = ar_loss, three_stream_losses, cursor_losses
         if config.compile:
             ar, diffusion, cursors = (torch.compile(loss, dynamic=False) for loss in (ar, diffusion, cursors))
-        drawn = cursor_batches if shifted else training_batches
-        batches = drawn(config, seed=(config.seed + self.step) * 1009 + self.rank)
+        open_sampler = cursor_batches if shifted else window_batches
+        batches = training_batches(config, (config.seed + self.step) * 1009 + self.rank, open_sampler)
         bar = tqdm(total=round(config.minutes, 2), initial=round(self.seconds / 60, 2), unit="min", smoothing=0.05,
                    disable=not first,
                    bar_format="{percentage:3.0f}% |{bar:20}| {elapsed}<{remaining} {postfix}")  # fmt: skip

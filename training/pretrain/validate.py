@@ -6,7 +6,7 @@ from training.model.config import SpecialTokens, TrainConfig
 from training.model.denoiser import Denoiser
 from training.pretrain.data import validation_batches
 from training.pretrain.losses import Batch, canvas_losses, context_streams, token_losses
-from training.pretrain.noise import behind_first, ends_of
+from training.pretrain.noise import after_first, ends_of
 from training.pretrain.precision import narrow_products
 
 WIDTHS = (2, 8, 32)  # from the narrowest canvas, which the service opens, to the widest
@@ -42,7 +42,7 @@ class Validator:
                 for name, rate in (("noise", 1.0), ("half", 0.5)):
                     drawn = torch.rand(batch.x0.shape, generator=generator).to(self.device)
                     masked = (drawn < rate) | (batch.x0 == self.special.pad)
-                    alive = ~behind_first(ends_of(batch.x0, self.special) & ~masked)
+                    alive = ~after_first(ends_of(batch.x0, self.special) & ~masked)
                     xt = torch.where(masked, self.special.mask, batch.x0)
                     losses = canvas_losses(model, batch, xt, alive, states)
                     add(f"{name}_{width}", losses, masked & alive)

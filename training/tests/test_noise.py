@@ -3,7 +3,7 @@
 import torch
 
 from training.model.config import SpecialTokens
-from training.pretrain.noise import add_noise, behind_first, ends_of, mask_rate, reveal_own
+from training.pretrain.noise import add_noise, after_first, ends_of, mask_rate, reveal_own
 
 SPECIAL = SpecialTokens(pad=0, mask=1, eom=2, prefix=3, suffix=4, end_of_text=5)
 VOCABULARY = 300
@@ -78,9 +78,9 @@ def test_no_corruption_when_none_is_asked_for():
     assert not noisy(canvases(200), torch.full((200, 2), 0.5)).wrong.any()
 
 
-def test_behind_first_starts_one_later():
+def test_after_first_starts_one_later():
     ends = ends_of(torch.tensor([[7, 2, 8, 5], [7, 8, 9, 9]]), SPECIAL)
-    assert behind_first(ends).tolist() == [[False, False, True, True], [False] * 4]
+    assert after_first(ends).tolist() == [[False, False, True, True], [False] * 4]
 
 
 def own_step(x0: torch.Tensor, says: torch.Tensor, surety: float):
