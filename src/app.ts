@@ -39,10 +39,16 @@ import type { WeightSource } from './weights/source.ts';
 /** Larger than any source file that an editor sends; bounds the time that one request can spend in the tokenizer. */
 export const MAX_BODY_BYTES = 256 * 1024;
 
-/** Routes that only backends answer; their prompts are not read here, and each backend has bounds of its own, of size and of time. */
+/**
+ * Routes that only backends answer; their prompts are not read here, and each backend has bounds of its own, of size
+ * and of time.
+ */
 const FORWARDED_PATH = /^\/v1\/(chat|edit|apply)\//;
 
-/** What an operator decides; without any of it the service answers its own machine, within the default limits, and logs nothing. */
+/**
+ * What an operator decides; without any of it the service answers its own machine, within the default limits, and logs
+ * nothing.
+ */
 export interface OperatorOptions {
   keys?: readonly ApiKey[];
   /** Web pages that may call the service. */

@@ -1,4 +1,7 @@
-/** What an operator configures: variables and secrets of the worker, as text, made into typed settings. docs/operating.md lists them. */
+/**
+ * What an operator configures: variables and secrets of the worker, as text, made into typed settings.
+ * docs/operating.md lists them.
+ */
 import * as z from 'zod';
 import { DEFAULT_MAX_WAITING } from './engine/admission-queue.ts';
 import type { ApiKey } from './middleware/api-keys.ts';

@@ -1,4 +1,6 @@
-/** The entry point on Cloudflare Workers, and of `npm start`: weights in an R2 bucket, unless S3 storage is configured. */
+/**
+ * The entry point on Cloudflare Workers, and of `npm start`: weights in an R2 bucket, unless S3 storage is configured.
+ */
 import { ServiceMetrics } from './metrics/service-metrics.ts';
 import type { RateLimiter } from './middleware/rate-limit.ts';
 import { type ServiceBindings, service } from './service.ts';

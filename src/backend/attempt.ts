@@ -268,7 +268,8 @@ function refusalFailure(
     ...(param !== undefined && { param: cleaned(param) }),
     ...(shouldRetry !== undefined && { shouldRetry }),
   });
-  // The operator has to know what is wrong with the key or the bill. Other reasons may quote the prompt, which belongs in no log.
+  // The operator has to know what is wrong with the key or the bill. Other reasons may quote the prompt, which belongs
+  // in no log.
   const isForOperator = [401, 402, 403].includes(status) || failure.isSpentQuota;
   if (isForOperator && failure.detail !== undefined) failure.message += `: ${failure.detail}`;
   return failure;

@@ -1,8 +1,9 @@
 /**
- * The backends of the variable `BACKENDS`: a JSON object of settings by name, as text or, from a table of wrangler.toml,
- * as an object.
+ * The backends of the variable `BACKENDS`: a JSON object of settings by name, as text or, from a table of
+ * wrangler.toml, as an object.
  *
- *     {"mercury": {"base_url": "https://api.example/v1", "key": "MERCURY_KEY", "models": ["mercury-*"], "default": true}}
+ *     {"mercury": {"base_url": "https://api.example/v1", "key": "MERCURY_KEY", "models": ["mercury-*"],
+ *                  "default": true}}
  *
  * `key` names the binding that holds the secret, so that the variable itself can be read by anybody. docs/backends.md
  * lists all settings.
@@ -61,7 +62,9 @@ const settings = z.strictObject({
   retries: z.int().min(0).max(MAX_RETRIES).default(2),
   /** The wait before the first retry; doubles with each one. */
   retry_delay_ms: milliseconds(250),
-  /** Whether it reads the suffix of a completion request; requests that have one do not go to a backend that does not. */
+  /**
+   * Whether it reads the suffix of a completion request; requests that have one do not go to a backend that does not.
+   */
   infill: z.boolean().default(true),
   /** Until the first text of a stream, or the headers of a whole answer, which come when all of it is computed. */
   first_byte_timeout_ms: milliseconds(60_000),

@@ -13,7 +13,9 @@ const MOMENT_MS = 1_000;
 /** The longest that a backend is left alone for one hint; one that means days is asked now and then all the same. */
 const MAX_PAUSE_MS = 3_600_000;
 
-/** Time of a bounded request that is kept for each who may have to answer after a backend; less when there is little. */
+/**
+ * Time of a bounded request that is kept for each who may have to answer after a backend; less when there is little.
+ */
 const RESERVE_MS = 5_000;
 
 export interface ForwardOptions {
@@ -183,8 +185,8 @@ export class Forwarder {
 }
 
 /**
- * What a request may spend on a backend: its own total, and of a bounded request what `successors` who may have to answer
- * after it do not need. A stream that has begun needs no successor any more.
+ * What a request may spend on a backend: its own total, and of a bounded request what `successors` who may have to
+ * answer after it do not need. A stream that has begun needs no successor any more.
  */
 function budgetOf({ total_timeout_ms }: Backend, endsMs: number | undefined, successors: number): Budget {
   const nowMs = Date.now();

@@ -25,7 +25,8 @@ interface GatewayOptions {
 }
 
 /**
- * A mean token probability of e^-0.7, about one half: with less, each token of an answer is more likely wrong than right.
+ * A mean token probability of e^-0.7, about one half: with less, each token of an answer is more likely wrong than
+ * right.
  */
 export const DEFAULT_MIN_CONFIDENCE = -0.7;
 
@@ -59,7 +60,9 @@ export interface BackendBindings {
   AUTO_MIN_CONFIDENCE?: string | number;
 }
 
-/** Makes the gateway of the worker's variables. A mistake in them must not stop the local model, so it is only noted. */
+/**
+ * Makes the gateway of the worker's variables. A mistake in them must not stop the local model, so it is only noted.
+ */
 export function configuredGateway(bindings: BackendBindings): Gateway {
   try {
     // Secrets are bindings like any other.

@@ -2,8 +2,10 @@
  * What a backend says when it refuses or fails: in the body of an HTTP error, in a body with status 200, or in an event
  * of a stream. Engines, gateways and frameworks each have a shape of their own; these are read:
  *
- * - `{"error": {"message", "type", "param", "code"}}` (OpenAI, vLLM, SGLang, OpenRouter), also as the one element of a list (Gemini)
- * - `{"error": "…"}` (Ollama, TGI), `{"message": …}`, `{"object": "error", "message": …, "code": 400}` (older vLLM, LMDeploy)
+ * - `{"error": {"message", "type", "param", "code"}}` (OpenAI, vLLM, SGLang, OpenRouter), also as the one element of a
+ *   list (Gemini)
+ * - `{"error": "…"}` (Ollama, TGI), `{"message": …}`, `{"object": "error", "message": …, "code": 400}` (older vLLM,
+ *   LMDeploy)
  * - `{"detail": "…"}`, `{"detail": [{"loc": […], "msg": "…"}]}` (FastAPI), `{"errors": [{"message": …}]}`
  * - `{"choices": [{"error": {…}, "finish_reason": "error"}]}` (OpenRouter)
  * - plain text
@@ -104,7 +106,9 @@ function bodyOf(value: unknown): unknown {
   return Array.isArray(value) && value.length === 1 ? value[0] : value;
 }
 
-/** The objects that may say what the error is, the innermost first. FastAPI's lists name mistakes in fields, not errors. */
+/**
+ * The objects that may say what the error is, the innermost first. FastAPI's lists name mistakes in fields, not errors.
+ */
 function errorsIn(body: Fields): Fields[] {
   const first = Array.isArray(body.errors) ? body.errors[0] : body.errors;
   return [body.error, body.detail, body.message, first].filter(isFields).concat(body);

@@ -1,4 +1,6 @@
-/** A backend's stream on its way to the client: byte for byte, or as a dialect has it, with a readable end in any case. */
+/**
+ * A backend's stream on its way to the client: byte for byte, or as a dialect has it, with a readable end in any case.
+ */
 import type { StreamEvent, StreamEvents } from './stream-events.ts';
 import type { TokenUsage } from './token-usage.ts';
 
@@ -18,7 +20,9 @@ export interface ChunkTranslation {
 }
 
 export interface RelayOptions {
-  /** Bounds in milliseconds: silence towards the client that a comment ends, and of the backend that ends the stream. */
+  /**
+   * Bounds in milliseconds: silence towards the client that a comment ends, and of the backend that ends the stream.
+   */
   keepAliveMs: number;
   idleMs: number;
   /** Makes the failures that the relay itself finds. */

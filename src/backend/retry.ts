@@ -16,8 +16,8 @@ export function isRetryable(error: unknown): error is BackendFailure {
 }
 
 /**
- * The wait before retry number `retry` (from 1): what the backend asked for, otherwise a doubling delay of which a random
- * half is taken away, so that clients that failed together do not come back together.
+ * The wait before retry number `retry` (from 1): what the backend asked for, otherwise a doubling delay of which a
+ * random half is taken away, so that clients that failed together do not come back together.
  * @param random in [0, 1)
  */
 export function retryDelayMs(retry: number, baseMs: number, failure: BackendFailure, random: number): number {
@@ -26,7 +26,10 @@ export function retryDelayMs(retry: number, baseMs: number, failure: BackendFail
   return delayMs * (1 - random / 2);
 }
 
-/** Reads `retry-after-ms`, or `retry-after` as seconds or as a date (RFC 9110, 10.2.3). Undefined when there is no sense in it. */
+/**
+ * Reads `retry-after-ms`, or `retry-after` as seconds or as a date (RFC 9110, 10.2.3). Undefined when there is no sense
+ * in it.
+ */
 export function retryAfterMs(headers: Headers, nowMs: number): number | undefined {
   const exact = headers.get('retry-after-ms');
   if (exact !== null && isNumber(exact)) return Number(exact);

@@ -1,4 +1,7 @@
-/** Server-sent events passed through: https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream */
+/**
+ * Server-sent events passed through:
+ * https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
+ */
 
 import { concat } from './bytes.ts';
 

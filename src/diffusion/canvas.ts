@@ -2,8 +2,8 @@
  * The canvas: the slots of one block while it is denoised. It starts as masks; slots are revealed, may be edited, and
  * are dropped when an end token is revealed before them.
  *
- * The network sees rows, and predicts slots. Row j is the token of slot j; shifted, as a language model has it, row 0 is
- * the token before the canvas and row j the token of slot j - 1. Either way row j predicts slot j.
+ * The network sees rows, and predicts slots. Row j is the token of slot j; shifted, as a language model has it, row 0
+ * is the token before the canvas and row j the token of slot j - 1. Either way row j predicts slot j.
  */
 
 import type { SpecialTokens } from '../tokenizer/tokenizer.ts';
@@ -43,7 +43,9 @@ export class Canvas {
     return this.#tokens.subarray(0, this.#live);
   }
 
-  /** Tokens of the rows. Shifted, an end token has one as well, if there is room: the others see where the text ends. */
+  /**
+   * Tokens of the rows. Shifted, an end token has one as well, if there is room: the others see where the text ends.
+   */
   get rows(): Int32Array {
     if (this.#before === undefined) return this.tokens;
     return Int32Array.of(this.#before, ...this.tokens).subarray(0, this.slots);

@@ -22,7 +22,9 @@ export function mostProbable(
   }));
 }
 
-/** Indices of the `count` largest values that are allowed, largest first; the lower index first where they are equal. */
+/**
+ * Indices of the `count` largest values that are allowed, largest first; the lower index first where they are equal.
+ */
 export function bestIds(values: Float32Array, count: number, allowed: (id: number) => boolean = () => true): number[] {
   const best: number[] = [];
   for (let id = 0; id < values.length; id++) {

@@ -7,8 +7,9 @@
  * (training/pretrain/distill.py). So when tokens are sampled, a step reveals nothing that is less confident than a slot
  * that drew another token: the next step sees that one.
  *
- * With a constraint no step leaves a canvas that cannot become text: each slot chooses among the tokens that fit what is
- * decided, and of the choices of one step the more confident go first; one that does not fit them waits for the next step.
+ * With a constraint no step leaves a canvas that cannot become text: each slot chooses among the tokens that fit what
+ * is decided, and of the choices of one step the more confident go first; one that does not fit them waits for the next
+ * step.
  *
  * It terminates: each step reveals a slot, and a slot can only become undecided again when an end token before it is
  * edited, which is bounded per slot.

@@ -1,8 +1,8 @@
 /**
- * Which tokens may stand where on a canvas so that its text is, or can still become, well-formed UTF-8 without characters that no
- * completion has. Slots are revealed each by itself, so half a character can lie on either side of masks: a token may stand where some
- * tokens for the masks make one text of all that is decided. Exact, by the states of a decoder that are possible before each slot and
- * those from which what follows can be reached; one bit a state.
+ * Which tokens may stand where on a canvas so that its text is, or can still become, well-formed UTF-8 without
+ * characters that no completion has. Slots are revealed each by itself, so half a character can lie on either side of
+ * masks: a token may stand where some tokens for the masks make one text of all that is decided. Exact, by the states
+ * of a decoder that are possible before each slot and those from which what follows can be reached; one bit a state.
  */
 
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
@@ -190,7 +190,10 @@ function bit(state: number): number {
   return state === DEAD ? 0 : 1 << state;
 }
 
-/** What a completion of a request may say. Characters that are rare in text are taken where the text around the cursor has such. */
+/**
+ * What a completion of a request may say. Characters that are rare in text are taken where the text around the cursor
+ * has such.
+ */
 export function textConstraint(
   tokenizer: Tokenizer,
   { prefix, suffix, logitBias }: { prefix: string; suffix: string; logitBias?: ReadonlyMap<number, number> },

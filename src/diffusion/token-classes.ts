@@ -1,6 +1,6 @@
 /**
- * What the tokens of a vocabulary do to a UTF-8 decoder: those that do the same are one class, so that a canvas is checked by class and
- * not by token. A byte-level vocabulary has some dozens of classes.
+ * What the tokens of a vocabulary do to a UTF-8 decoder: those that do the same are one class, so that a canvas is
+ * checked by class and not by token. A byte-level vocabulary has some dozens of classes.
  */
 
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
@@ -36,7 +36,10 @@ const UNWANTED_PATTERN = new RegExp(
   'u',
 );
 
-/** Whether a text has characters that a completion of it may have only for that reason. A byte order mark at its beginning is none. */
+/**
+ * Whether a text has characters that a completion of it may have only for that reason. A byte order mark at its
+ * beginning is none.
+ */
 export function hasUnwanted(text: string): boolean {
   return UNWANTED_PATTERN.test(text.startsWith('\ufeff') ? text.slice(1) : text);
 }

@@ -1,6 +1,6 @@
 /**
- * UTF-8 as a finite automaton over bytes, without the characters that a text must not have. Built from code points, so that overlong
- * forms and surrogates are excluded as any other character is (The Unicode Standard, table 3-7).
+ * UTF-8 as a finite automaton over bytes, without the characters that a text must not have. Built from code points, so
+ * that overlong forms and surrogates are excluded as any other character is (The Unicode Standard, table 3-7).
  */
 
 /** First and last code point. */
@@ -14,7 +14,10 @@ export const DEAD = -1;
 const SURROGATES: CodePoints = [0xd800, 0xdfff];
 const BEYOND_UNICODE: CodePoints = [0x110000, 0x1fffff];
 
-/** Lead bytes of each length: the first one, the bits of the code point in it, and the least code point that needs the length. */
+/**
+ * Lead bytes of each length: the first one, the bits of the code point in it, and the least code point that needs the
+ * length.
+ */
 const LEADS = [
   { first: 0xf0, last: 0xf7, bits: 0x07, more: 3, least: 0x10000 },
   { first: 0xe0, last: 0xef, bits: 0x0f, more: 2, least: 0x800 },

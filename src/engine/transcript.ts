@@ -163,7 +163,10 @@ export class Transcript {
     return decoder.push(this.#tokens) + decoder.push(more);
   }
 
-  /** Text that is decided after the first mask, each run by itself: the bytes next to a mask may be incomplete characters. */
+  /**
+   * Text that is decided after the first mask, each run by itself: the bytes next to a mask may be incomplete
+   * characters.
+   */
   #behindGaps(canvas: Canvas): string {
     const { mask } = this.#tokenizer.special;
     let text = '';

@@ -19,8 +19,9 @@ export interface GenerateRequest {
   /** Stop strings: the text ends before the first one found. */
   stop: readonly string[];
   /**
-   * Says where a text ends for a reason of the caller's, such as that an editor would show no more of it: a length in UTF-16 units, or
-   * undefined while it may go on. Called with beginnings of the text; must not change its mind as the text grows.
+   * Says where a text ends for a reason of the caller's, such as that an editor would show no more of it: a length in
+   * UTF-16 units, or undefined while it may go on. Called with beginnings of the text; must not change its mind as the
+   * text grows.
    */
   ends?: (text: string) => number | undefined;
   /** 0 is greedy decoding; the choice of token is sampled above 0. */
@@ -107,7 +108,9 @@ export interface SlotView {
   state: 'mask' | 'token' | 'end' | 'dropped';
   /** How this step changed the slot; absent when it did not. */
   change?: 'reveal' | 'edit' | 'remask' | 'drop' | undefined;
-  /** The decided token; for a mask the best token at the moment. Whole characters: empty while bytes of one are missing. */
+  /**
+   * The decided token; for a mask the best token at the moment. Whole characters: empty while bytes of one are missing.
+   */
   text: string;
   /** Probability of `text`: for a decided token as of its reveal or last edit. 0 where nothing is predicted. */
   confidence: number;
@@ -139,8 +142,8 @@ export interface Completion {
   ending?: Ending;
   usage: Usage;
   /**
-   * Mean log-probability (natural logarithm) of the tokens of `text`. Of an empty text that was meant to be empty, the log-probability of
-   * what ended it; 0 when nothing was decided.
+   * Mean log-probability (natural logarithm) of the tokens of `text`. Of an empty text that was meant to be empty, the
+   * log-probability of what ended it; 0 when nothing was decided.
    */
   confidence: number;
   /** The text token by token, where the engine knows it. Together they are `text`. */
@@ -202,7 +205,10 @@ export interface ModelInfo {
   created: number;
   /** Tokens of prefix, suffix and canvas together. */
   contextLength: number;
-  /** Tokens on each side of the cursor that the model sees; what is further away is cut. Absent where the engine does not tell. */
+  /**
+   * Tokens on each side of the cursor that the model sees; what is further away is cut. Absent where the engine does
+   * not tell.
+   */
   window?: { prefixTokens: number; suffixTokens: number };
   /** What is known of the stored model; absent where it does not come from a store. */
   stored?: StoredModel;

@@ -1,4 +1,7 @@
-/** Streams of JSON objects: server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html), or lines. */
+/**
+ * Streams of JSON objects: server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html), or
+ * lines.
+ */
 
 /** Headers of an event stream; without `no-cache` and `no-transform` a proxy may hold frames back. */
 export const EVENT_STREAM_HEADERS = {
@@ -17,8 +20,8 @@ export interface StreamFormat {
 }
 
 /**
- * A stream that says nothing for so long is kept alive. So often, because a write is how the runtime notices that nobody reads any
- * more, and a client that types has gone with its next key.
+ * A stream that says nothing for so long is kept alive. So often, because a write is how the runtime notices that
+ * nobody reads any more, and a client that types has gone with its next key.
  */
 const SILENCE_MS = 100;
 

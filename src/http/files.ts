@@ -1,7 +1,10 @@
-/** What answers with files have in common: conditions on their version, and a length that is said before they are sent. */
+/**
+ * What answers with files have in common: conditions on their version, and a length that is said before they are sent.
+ */
 
 /**
- * Whether a client that sent this `If-None-Match` has the version already. Compared weakly: https://www.rfc-editor.org/rfc/rfc9110#name-if-none-match
+ * Whether a client that sent this `If-None-Match` has the version already. Compared weakly:
+ * https://www.rfc-editor.org/rfc/rfc9110#name-if-none-match
  * @param etag Quoted, as HTTP writes it.
  */
 export function isKnown(ifNoneMatch: string | undefined, etag: string): boolean {
@@ -11,7 +14,10 @@ export function isKnown(ifNoneMatch: string | undefined, etag: string): boolean 
   return listed.some((candidate) => candidate.replace(/^W\//, '') === etag);
 }
 
-/** In workerd the length of an answer is sent when its stream is known to have it. Errors when it turns out to have another one. */
+/**
+ * In workerd the length of an answer is sent when its stream is known to have it. Errors when it turns out to have
+ * another one.
+ */
 export function ofLength(stream: ReadableStream<Uint8Array>, length: number): ReadableStream<Uint8Array> {
   const { FixedLengthStream } = globalThis as {
     FixedLengthStream?: new (length: number) => ReadableWritablePair<Uint8Array, Uint8Array>;

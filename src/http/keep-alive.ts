@@ -3,7 +3,8 @@ import type { Context } from 'hono';
 
 /**
  * Keeps the runtime's request context alive until the promise settles. Work that other requests wait for needs it: when
- * a client disconnects, the runtime would otherwise drop the work with that client's context, and the others would hang.
+ * a client disconnects, the runtime would otherwise drop the work with that client's context, and the others would
+ * hang.
  */
 export type KeepAlive = (work: Promise<unknown>) => void;
 

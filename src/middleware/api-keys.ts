@@ -1,6 +1,6 @@
 /**
- * API keys. The service knows only the SHA-256 of a key. No salt and no slow hash are needed: a key is 256 random bits, which nobody
- * can guess, unlike a password.
+ * API keys. The service knows only the SHA-256 of a key. No salt and no slow hash are needed: a key is 256 random bits,
+ * which nobody can guess, unlike a password.
  */
 
 const KEY_BYTES = 32;

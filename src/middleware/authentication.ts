@@ -1,6 +1,7 @@
 /**
- * Who may ask. With keys configured: whoever presents one, as `Authorization: Bearer KEY` or as `x-api-key: KEY`. Without: only requests
- * from this machine to this machine, so that a fresh copy works at once and a forgotten setting opens nothing.
+ * Who may ask. With keys configured: whoever presents one, as `Authorization: Bearer KEY` or as `x-api-key: KEY`.
+ * Without: only requests from this machine to this machine, so that a fresh copy works at once and a forgotten setting
+ * opens nothing.
  */
 import type { Context, Next } from 'hono';
 import { ApiError } from '../http/errors.ts';
@@ -69,8 +70,8 @@ function unauthorized(message: string, code: string): ApiError {
 }
 
 /**
- * The host in the URL is the one the client asked for, which also turns away web pages that resolve their own name to this machine.
- * A proxy can write a loopback host, so the address that it tells must be one of this machine too.
+ * The host in the URL is the one the client asked for, which also turns away web pages that resolve their own name to
+ * this machine. A proxy can write a loopback host, so the address that it tells must be one of this machine too.
  */
 function requireLoopback(c: Context): string {
   const addresses = ADDRESS_HEADERS.map((name) => c.req.header(name)).filter((address) => address !== undefined);

@@ -19,8 +19,8 @@ declare module 'hono' {
 }
 
 /**
- * Of a body that takes long to send and is not of a type of streams, such as a file: its end is that of the answer. For handlers, which give the
- * stream that is returned; so a stream that knows its length can still be made of it.
+ * Of a body that takes long to send and is not of a type of streams, such as a file: its end is that of the answer. For
+ * handlers, which give the stream that is returned; so a stream that knows its length can still be made of it.
  */
 export function watchedBody(c: Context, body: ReadableStream<Uint8Array>): ReadableStream<Uint8Array> {
   const end = Promise.withResolvers<BodyEnd>();
@@ -28,7 +28,10 @@ export function watchedBody(c: Context, body: ReadableStream<Uint8Array>): Reada
   return watched(body, end.resolve);
 }
 
-/** Calls `ended` once: at the end of a stream or a watched body, and right away for any other answer. To be used after `next()`. */
+/**
+ * Calls `ended` once: at the end of a stream or a watched body, and right away for any other answer. To be used after
+ * `next()`.
+ */
 export function onBodyEnd(c: Context, ended: (how: BodyEnd) => void): void {
   const watchedEnd = c.get('bodyEnd');
   // An error handler may have put another answer in its place.

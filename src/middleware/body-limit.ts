@@ -1,7 +1,7 @@
 /**
- * Bounds the body of a request, also of one that does not say how long it is. What is too long is read on for a while and thrown
- * away before it is refused: a server that closes while the client, or a proxy, still writes takes its answer with it (RFC 9112,
- * section 9.6, https://www.rfc-editor.org/rfc/rfc9112#section-9.6).
+ * Bounds the body of a request, also of one that does not say how long it is. What is too long is read on for a while
+ * and thrown away before it is refused: a server that closes while the client, or a proxy, still writes takes its
+ * answer with it (RFC 9112, section 9.6, https://www.rfc-editor.org/rfc/rfc9112#section-9.6).
  */
 import type { Context, Next } from 'hono';
 import { ApiError } from '../http/errors.ts';
@@ -18,7 +18,10 @@ interface BodyLimitOptions {
 
 type Reader = ReadableStreamDefaultReader<Uint8Array>;
 
-/** Throws ApiError 413 for a longer body; a shorter one has been read when `next` is called, unless its length was known. */
+/**
+ * Throws ApiError 413 for a longer body; a shorter one has been read when `next` is called, unless its length was
+ * known.
+ */
 export function bodyLimit({ maxBytes }: BodyLimitOptions) {
   return async function bodyLimit(c: Context, next: Next): Promise<void> {
     const { body } = c.req.raw;

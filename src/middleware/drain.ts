@@ -1,6 +1,6 @@
 /**
- * The end of a process without the end of an answer: once it is draining, what is under way is finished and what is new is
- * refused, by name, so that a client or a balancer asks elsewhere.
+ * The end of a process without the end of an answer: once it is draining, what is under way is finished and what is new
+ * is refused, by name, so that a client or a balancer asks elsewhere.
  */
 import type { Context, Next } from 'hono';
 import { ApiError } from '../http/errors.ts';

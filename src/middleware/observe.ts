@@ -70,7 +70,9 @@ function isProbe(route: string, status: number): boolean {
   return PROBE_ROUTES.includes(route) && PROBE_STATUSES.includes(status);
 }
 
-/** https://www.w3.org/TR/server-timing/: what is known of queue, prefill and denoising, and the total, in milliseconds. */
+/**
+ * https://www.w3.org/TR/server-timing/: what is known of queue, prefill and denoising, and the total, in milliseconds.
+ */
 function serverTiming(work: WorkTotals | undefined, totalMs: number): string {
   const parts = { queue: work?.queueMs, prefill: work?.prefillMs, denoise: work?.denoiseMs, total: totalMs };
   return Object.entries(parts)

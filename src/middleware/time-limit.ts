@@ -11,8 +11,9 @@ interface TimeLimitOptions {
 }
 
 /**
- * Answers 504 when the limit passes before the answer has begun, and aborts the signal `timeLimit` of the context in any case: the engine
- * stops, and a stream ends with the error as its last event. A body that never ends and a model that never loads count too.
+ * Answers 504 when the limit passes before the answer has begun, and aborts the signal `timeLimit` of the context in
+ * any case: the engine stops, and a stream ends with the error as its last event. A body that never ends and a model
+ * that never loads count too.
  */
 export function timeLimit({ limitMs = DEFAULT_TIME_LIMIT_MS }: TimeLimitOptions = {}) {
   return async function timeLimit(c: Context, next: Next): Promise<void> {

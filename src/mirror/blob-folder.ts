@@ -1,7 +1,7 @@
 /**
- * What the store has of one file, and what was given of it to clients that turned out wrong. A client that was cut goes on by `Range` behind what it
- * has, so what it has decides: as long as nothing wrong was given out, any part may be; once something was, the end of the file is given only
- * together with its beginning.
+ * What the store has of one file, and what was given of it to clients that turned out wrong. A client that was cut goes
+ * on by `Range` behind what it has, so what it has decides: as long as nothing wrong was given out, any part may be;
+ * once something was, the end of the file is given only together with its beginning.
  */
 import type { Bytes, WritableStore } from '../weights/store.ts';
 import { writing } from './errors.ts';
@@ -43,13 +43,18 @@ export class BlobFolder {
     }
   }
 
-  /** Says that the file is whole and right. Segments of another content may have been given by somebody else meanwhile. */
+  /**
+   * Says that the file is whole and right. Segments of another content may have been given by somebody else meanwhile.
+   */
   async complete(blob: HubBlob, index: BlobIndex): Promise<void> {
     await writing(this.#store.put(indexName(blob), json(index)));
     await this.#checkStrays(blob, index, await this.#names(blob));
   }
 
-  /** The hashes of segments that are there with the right size: one each, but where several processes got different ones. */
+  /**
+   * The hashes of segments that are there with the right size: one each, but where several processes got different
+   * ones.
+   */
   async segments(blob: HubBlob, segmentBytes: number): Promise<Map<number, string>> {
     const found = new Map<number, string>();
     for (const { name, size } of await this.#store.list(folderName(blob))) {
@@ -72,8 +77,8 @@ export class BlobFolder {
   }
 
   /**
-   * Remembers that something wrong was given out. To be called before what was wrong is deleted, and that only if it is true: then the store has
-   * taken it, and all processes know.
+   * Remembers that something wrong was given out. To be called before what was wrong is deleted, and that only if it is
+   * true: then the store has taken it, and all processes know.
    */
   async recall(blob: HubBlob): Promise<boolean> {
     this.#recalled.add(blob.oid);
@@ -86,7 +91,10 @@ export class BlobFolder {
     return true;
   }
 
-  /** As `recall`, for as long as this process lives: something was given out of which nobody will know whether it was right. */
+  /**
+   * As `recall`, for as long as this process lives: something was given out of which nobody will know whether it was
+   * right.
+   */
   doubt(blob: HubBlob): void {
     this.#doubted.add(blob.oid);
   }

@@ -1,7 +1,8 @@
 /**
- * Files by their hash, in segments. A file that is not there is pulled from its origin once; whoever reads it meanwhile follows the pull from
- * segment to segment, at a pace of his own and from any offset. A pull that is cut goes on where it was, also in another process, since what is
- * stored stays. The last segment is given when the whole has the right hash, to readers who had nothing else of the file.
+ * Files by their hash, in segments. A file that is not there is pulled from its origin once; whoever reads it meanwhile
+ * follows the pull from segment to segment, at a pace of his own and from any offset. A pull that is cut goes on where
+ * it was, also in another process, since what is stored stays. The last segment is given when the whole has the right
+ * hash, to readers who had nothing else of the file.
  */
 import { StoreFailed, WeightsDamaged, WeightsMissing } from '../weights/errors.ts';
 import { type ResumingOptions, STALL_MS } from '../weights/resuming.ts';
@@ -63,7 +64,8 @@ export class Blobs {
   }
 
   /**
-   * Opens a range of a file, or all of it, pulling it from `origin` if need be. Resolves when the first bytes are there.
+   * Opens a range of a file, or all of it, pulling it from `origin` if need be. Resolves when the first bytes are
+   * there.
    * @param keepAlive gets the pull that this begins or joins: it goes on when the reader leaves.
    * @throws what the origin throws; StoreFailed when the store cannot be read.
    */
@@ -243,7 +245,10 @@ async function begun(chunks: AsyncGenerator<Uint8Array>): Promise<ReadableStream
   );
 }
 
-/** A part of a stream that is read to its end all the same: the last chunk waits for what the end of the stream says of all of it. */
+/**
+ * A part of a stream that is read to its end all the same: the last chunk waits for what the end of the stream says of
+ * all of it.
+ */
 async function* partOf(
   stream: ReadableStream<Uint8Array>,
   { offset, length }: Required<ByteRange>,

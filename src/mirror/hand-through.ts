@@ -4,12 +4,16 @@ import { fromOrigin, hashOf, type OpenOrigin, type PullOptions } from './pull.ts
 import type { HubBlob } from './segments.ts';
 
 interface HandThroughOptions extends Pick<PullOptions, 'segmentBytes' | 'stallMs' | 'retryDelayMs'> {
-  /** Told when bytes were given of a file that was not found right: wrong, or not known because it was not read to its end. */
+  /**
+   * Told when bytes were given of a file that was not found right: wrong, or not known because it was not read to its
+   * end.
+   */
   onGiven: (verdict: 'wrong' | 'unknown') => Promise<void>;
 }
 
 /**
- * All bytes of a file, the last chunk when the whole has been found right; of a file that fits into a segment, the first one as well.
+ * All bytes of a file, the last chunk when the whole has been found right; of a file that fits into a segment, the
+ * first one as well.
  * @throws WeightsDamaged
  */
 export async function* handThrough(

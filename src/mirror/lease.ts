@@ -1,12 +1,16 @@
 /**
- * Who does something that one process is enough for: an object in the store, renewed while it is done. Two may hold a lease for a moment, where the
- * store knows no conditional writes or a process was stopped for long; nothing may come to harm by it but time.
+ * Who does something that one process is enough for: an object in the store, renewed while it is done. Two may hold a
+ * lease for a moment, where the store knows no conditional writes or a process was stopped for long; nothing may come
+ * to harm by it but time.
  */
 import * as z from 'zod';
 import type { Bytes, WritableStore } from '../weights/store.ts';
 import { writing } from './errors.ts';
 
-/** A lease that is not renewed for as long is over; shorter than clients wait for the next byte, so that they do not notice. */
+/**
+ * A lease that is not renewed for as long is over; shorter than clients wait for the next byte, so that they do not
+ * notice.
+ */
 const LEASE_MS = 8_000;
 const RENEWAL_MS = 2_000;
 
@@ -69,8 +73,8 @@ export class Leases {
   }
 
   /**
-   * Asks, each time it is called, whether a lease is over: 'free' when nobody has it, else the record that was not renewed in time. By the clock of
-   * the owner or by ours, since they may differ.
+   * Asks, each time it is called, whether a lease is over: 'free' when nobody has it, else the record that was not
+   * renewed in time. By the clock of the owner or by ours, since they may differ.
    */
   watch(name: string): () => Promise<'free' | LeaseRecord | undefined> {
     let seen: { record: LeaseRecord; atMs: number } | undefined;

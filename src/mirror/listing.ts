@@ -1,6 +1,6 @@
 /**
- * What the hub's API says of a repository, made of a snapshot. Hashes of Xet are left out, so that clients download over HTTP, from here; last
- * commits too, which are not kept.
+ * What the hub's API says of a repository, made of a snapshot. Hashes of Xet are left out, so that clients download
+ * over HTTP, from here; last commits too, which are not kept.
  */
 import { MirrorError } from './errors.ts';
 import type { HubBlob } from './segments.ts';
@@ -36,7 +36,10 @@ export function treeOf({ info, tree }: Snapshot, folder: string, recursive: bool
   return recursive ? below : below.filter(({ path }) => !path.slice(prefix.length).includes('/'));
 }
 
-/** The answer of `/api/models/REPO/paths-info/REVISION`: of the files and folders that are there; the others are left out. */
+/**
+ * The answer of `/api/models/REPO/paths-info/REVISION`: of the files and folders that are there; the others are left
+ * out.
+ */
 export function pathsInfo({ tree }: Snapshot, paths: readonly string[]): TreeEntry[] {
   const wanted = new Set(paths.map((path) => path.replace(/\/+$/, '')));
   return tree.filter(({ path }) => wanted.has(path));

@@ -54,7 +54,10 @@ export class Mirror {
     return { repo, commit: info.sha, path, entry, ...blobOf(entry) };
   }
 
-  /** @throws MirrorError when the hub does not give it, or gives something else; StoreFailed when the store cannot be read. */
+  /**
+   * @throws MirrorError when the hub does not give it, or gives something else; StoreFailed when the store cannot be
+   * read.
+   */
   async open(
     file: HubFile,
     range: Required<ByteRange> | undefined,

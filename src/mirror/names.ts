@@ -1,6 +1,7 @@
 /**
- * What clients may name. Everything that becomes part of an address or of a name in the store goes through here: repositories and revisions
- * by their grammar, blobs by their hash. Paths of files never do; they are looked up in the listing of their commit.
+ * What clients may name. Everything that becomes part of an address or of a name in the store goes through here:
+ * repositories and revisions by their grammar, blobs by their hash. Paths of files never do; they are looked up in the
+ * listing of their commit.
  */
 import { MirrorError, repoNotFound } from './errors.ts';
 
@@ -38,7 +39,10 @@ export function checkRevision(revision: string): string {
 /** What an absolute path begins with on Windows. A colon elsewhere is a letter like others. */
 const DRIVE = /^[a-z]:/i;
 
-/** A path that stays inside the folder into which a client unpacks a repository, on any system, and that can be put into an address. */
+/**
+ * A path that stays inside the folder into which a client unpacks a repository, on any system, and that can be put into
+ * an address.
+ */
 export function isSafePath(path: string): boolean {
   if (path.length > 1024 || !path.isWellFormed() || /[\\\p{Cc}]/u.test(path)) return false;
   return !DRIVE.test(path) && path.split('/').every((part) => !/^\.{0,2}$/.test(part));

@@ -27,15 +27,18 @@ export interface PullOptions extends Pick<ResumingOptions, 'stallMs' | 'retryDel
 }
 
 /**
- * A pull that runs from its making on, in one process at a time. Segments that an earlier one left in the store are not fetched again; they are
- * read, since the hash is that of the whole. When the hash is wrong that is noted, and all segments are deleted: nobody can tell which one is to
- * blame.
+ * A pull that runs from its making on, in one process at a time. Segments that an earlier one left in the store are not
+ * fetched again; they are read, since the hash is that of the whole. When the hash is wrong that is noted, and all
+ * segments are deleted: nobody can tell which one is to blame.
  *
- * No segment can be read before it is stored and there was no index after that. Who writes an index looks for segments of another content after
- * it. So of two processes that get different contents at least one learns of it, before the end of the file is given to anybody.
+ * No segment can be read before it is stored and there was no index after that. Who writes an index looks for segments
+ * of another content after it. So of two processes that get different contents at least one learns of it, before the
+ * end of the file is given to anybody.
  */
 export class Pull {
-  /** The index of the file, found right. Rejects with what went wrong: StoreUnwritable when the store does not take it. */
+  /**
+   * The index of the file, found right. Rejects with what went wrong: StoreUnwritable when the store does not take it.
+   */
   readonly done: Promise<BlobIndex>;
   readonly #blob: HubBlob;
   readonly #origin: OpenOrigin;
@@ -56,7 +59,9 @@ export class Pull {
     this.done.catch(() => {});
   }
 
-  /** Resolves with its SHA-256 when the segment can be read in the store. Never for the last one: that takes the index. */
+  /**
+   * Resolves with its SHA-256 when the segment can be read in the store. Never for the last one: that takes the index.
+   */
   readable(segment: number): Promise<string> {
     return this.#readable[segment]!.promise;
   }
@@ -81,7 +86,10 @@ export class Pull {
     }
   }
 
-  /** Looks on while another process pulls, until the file is there or that process has stopped: then with its lease, if it left one. */
+  /**
+   * Looks on while another process pulls, until the file is there or that process has stopped: then with its lease, if
+   * it left one.
+   */
   async #follow(): Promise<LeaseRecord | undefined> {
     const { folder, leases } = this.#options;
     const over = leases.watch(leaseName(this.#blob));

@@ -1,4 +1,7 @@
-/** From what the hub answers in place of what it was asked for to what a client of the mirror is told: the same, as far as it is about the client. */
+/**
+ * From what the hub answers in place of what it was asked for to what a client of the mirror is told: the same, as far
+ * as it is about the client.
+ */
 import { StoreFailed } from '../weights/errors.ts';
 import { retryAfter } from '../weights/request.ts';
 import { type HubErrorCode, MirrorError } from './errors.ts';
@@ -36,7 +39,8 @@ export function refusal(
   if (status === 403 || code === 'GatedRepo') {
     return new MirrorError(403, reason ?? `The hub does not give ${what}.`, { code: code ?? forbidden, cause });
   }
-  // Without the right token the Hub says 401 of a repository that there may be. To our clients that would say that their key is wrong.
+  // Without the right token the Hub says 401 of a repository that there may be. To our clients that would say that
+  // their key is wrong.
   if (status === 401 || status === 404 || status === 410) {
     return new MirrorError(404, `The hub has no ${what}, or does not show it.`, {
       code: code ?? missing,

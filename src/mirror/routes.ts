@@ -1,7 +1,7 @@
 /**
- * The download protocol of the Hugging Face Hub, as its clients speak it: `huggingface_hub` (hf_api.py, file_download.py), `@huggingface/hub`
- * (src/lib), llama.cpp (common/hf-cache.cpp). With `HF_ENDPOINT` set to this service and `HF_TOKEN` to one of its keys, engines take their weights
- * from the store.
+ * The download protocol of the Hugging Face Hub, as its clients speak it: `huggingface_hub` (hf_api.py,
+ * file_download.py), `@huggingface/hub` (src/lib), llama.cpp (common/hf-cache.cpp). With `HF_ENDPOINT` set to this
+ * service and `HF_TOKEN` to one of its keys, engines take their weights from the store.
  */
 import { type Context, Hono } from 'hono';
 import * as z from 'zod';
@@ -108,8 +108,8 @@ export function mirrorRoutes(mirror: Mirror): Hono {
       keepAliveOf(c)(logged);
     });
     if (asked === undefined || !isPart) {
-      // `@huggingface/hub` asks for a first byte to learn the size, and looks for it nowhere else. To one who resumes nothing of the kind may be
-      // said: curl would then put all of the file behind what it has.
+      // `@huggingface/hub` asks for a first byte to learn the size, and looks for it nowhere else. To one who resumes
+      // nothing of the kind may be said: curl would then put all of the file behind what it has.
       const isQuestion = /^bytes=0-/.test(c.req.header('range') ?? '');
       return c.body(ofLength(watchedBody(c, stream), size), 200, { ...whole, ...(isQuestion && ofAll) });
     }

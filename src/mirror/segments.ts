@@ -1,18 +1,22 @@
 /**
- * How a file lies in the store: `hf/blobs/<hash>/00000-<sha256>`, `00001-<sha256>`, … and an index that says that all of it is there and right.
- * A segment is named by its content, so that what was given to a client is never replaced by something else of the same name.
+ * How a file lies in the store: `hf/blobs/<hash>/00000-<sha256>`, `00001-<sha256>`, … and an index that says that all
+ * of it is there and right. A segment is named by its content, so that what was given to a client is never replaced by
+ * something else of the same name.
  */
 import * as z from 'zod';
 
-/** A file by the hash that the hub lists: SHA-256 for what is in LFS, else git's SHA-1 of `blob <size>\0` and the content. */
+/**
+ * A file by the hash that the hub lists: SHA-256 for what is in LFS, else git's SHA-1 of `blob <size>\0` and the
+ * content.
+ */
 export interface HubBlob {
   oid: string;
   size: number;
 }
 
 /**
- * A segment is held in memory while it is written, by as many pulls as may write at a time, in an isolate of 128 MiB. A slow line fills it well
- * before clients, which wait 10 s for the next byte, give up.
+ * A segment is held in memory while it is written, by as many pulls as may write at a time, in an isolate of 128 MiB. A
+ * slow line fills it well before clients, which wait 10 s for the next byte, give up.
  */
 export const SEGMENT_BYTES = 4 * 2 ** 20;
 

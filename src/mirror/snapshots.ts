@@ -1,4 +1,7 @@
-/** What repositories hold at a revision, from the store where it is known. A commit never changes; where a branch points is asked again after a while. */
+/**
+ * What repositories hold at a revision, from the store where it is known. A commit never changes; where a branch points
+ * is asked again after a while.
+ */
 import * as z from 'zod';
 import type { Bytes, WritableStore } from '../weights/store.ts';
 import { MirrorError } from './errors.ts';

@@ -1,4 +1,6 @@
-/** The hub that is mirrored: what a repository holds at a revision, and its files. https://huggingface.co/docs/hub/api */
+/**
+ * The hub that is mirrored: what a repository holds at a revision, and its files. https://huggingface.co/docs/hub/api
+ */
 import * as z from 'zod';
 import { StoreFailed } from '../weights/errors.ts';
 import { rangeHeader, sliced, toldSize } from '../weights/range.ts';
@@ -104,7 +106,9 @@ export function upstreamOf({ url, token, log, ...options }: UpstreamOptions): Up
   };
 }
 
-/** The hub may know itself by another name than we do; the pages of its listing are asked for where the first one was. */
+/**
+ * The hub may know itself by another name than we do; the pages of its listing are asked for where the first one was.
+ */
 function nextPage(url: string, link: string): string {
   const { pathname, search } = new URL(link, url);
   return new URL(pathname + search, url).href;

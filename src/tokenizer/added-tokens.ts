@@ -1,7 +1,7 @@
 /**
- * Added tokens of a `tokenizer.json` that are found in a text before it is cut and merged, as the `tokenizers` library finds
- * them: the leftmost, and of those the longest. Special ones are not taken out of a text (`encode_special_tokens`), but what
- * spells one is not read as another token either.
+ * Added tokens of a `tokenizer.json` that are found in a text before it is cut and merged, as the `tokenizers` library
+ * finds them: the leftmost, and of those the longest. Special ones are not taken out of a text
+ * (`encode_special_tokens`), but what spells one is not read as another token either.
  * https://huggingface.co/docs/tokenizers/api/added-tokens
  */
 

@@ -1,6 +1,6 @@
 /**
- * Cuts a text into the pieces that are merged on their own: the pre-tokenizers of a `tokenizer.json`, one after the other,
- * each on the pieces of the one before. So a look ahead never goes beyond a piece.
+ * Cuts a text into the pieces that are merged on their own: the pre-tokenizers of a `tokenizer.json`, one after the
+ * other, each on the pieces of the one before. So a look ahead never goes beyond a piece.
  * https://huggingface.co/docs/tokenizers/api/pre-tokenizers
  */
 

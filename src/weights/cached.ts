@@ -1,6 +1,7 @@
 /**
- * The Cache API in front of a store, where the platform has one: https://developers.cloudflare.com/workers/runtime-apis/cache/
- * Files are kept by their SHA-256, so nothing in the cache grows old; they are verified on their way in and again by whoever reads them.
+ * The Cache API in front of a store, where the platform has one:
+ * https://developers.cloudflare.com/workers/runtime-apis/cache/ Files are kept by their SHA-256, so nothing in the
+ * cache grows old; they are verified on their way in and again by whoever reads them.
  */
 import { WeightsDamaged } from './errors.ts';
 import { type Manifest, readManifest } from './manifest.ts';

@@ -1,11 +1,14 @@
 /**
- * Reads a stream of bytes in large pieces. The Workers runtime hands out 4 KiB at a time unless it is given a buffer to fill: a promise,
- * an allocation and a timer for each of them cost more than what is done with the bytes.
+ * Reads a stream of bytes in large pieces. The Workers runtime hands out 4 KiB at a time unless it is given a buffer to
+ * fill: a promise, an allocation and a timer for each of them cost more than what is done with the bytes.
  */
 
 const PIECE_BYTES = 65_536;
 
-/** What the Workers runtime has beyond the standard: https://developers.cloudflare.com/workers/runtime-apis/streams/readablestreambyobreader/ */
+/**
+ * What the Workers runtime has beyond the standard:
+ * https://developers.cloudflare.com/workers/runtime-apis/streams/readablestreambyobreader/
+ */
 interface FillingReader {
   readAtLeast?(bytes: number, view: Uint8Array): Promise<{ done: boolean; value?: Uint8Array | undefined }>;
 }

@@ -16,7 +16,10 @@ export interface PlatformStore {
 }
 
 export interface ConfiguredWeights {
-  /** Where files are read: S3 storage if configured, else the platform's bucket, else the origin if configured, else the folder. */
+  /**
+   * Where files are read: S3 storage if configured, else the platform's bucket, else the origin if configured, else the
+   * folder.
+   */
   store: WeightStore;
   /** The same, where it can be written to. */
   writable: WritableStore | undefined;

@@ -1,4 +1,7 @@
-/** Weights in a folder of models, through the disk service of workerd: GET is the content, HEAD the size of a file. Read only. */
+/**
+ * Weights in a folder of models, through the disk service of workerd: GET is the content, HEAD the size of a file. Read
+ * only.
+ */
 import { StoreFailed } from './errors.ts';
 import { rangeHeader, sliced, toldSize } from './range.ts';
 import type { ByteRange, StoredInfo, WeightStore } from './store.ts';

@@ -1,9 +1,13 @@
-/** Byte ranges: those that clients ask for, and those that servers do not know. https://www.rfc-editor.org/rfc/rfc9110#name-range-requests */
+/**
+ * Byte ranges: those that clients ask for, and those that servers do not know.
+ * https://www.rfc-editor.org/rfc/rfc9110#name-range-requests
+ */
 import type { ByteRange } from './store.ts';
 
 /**
- * The range that a `Range` header asks for, of an object of `size` bytes. Undefined when all of it is to be sent: without a header, and
- * for what a server may ignore (several ranges, other units, nonsense). `unsatisfiable` when it begins behind the end.
+ * The range that a `Range` header asks for, of an object of `size` bytes. Undefined when all of it is to be sent:
+ * without a header, and for what a server may ignore (several ranges, other units, nonsense). `unsatisfiable` when it
+ * begins behind the end.
  */
 export function parseRange(
   header: string | undefined,
@@ -27,8 +31,8 @@ export function rangeHeader({ offset, length }: ByteRange): string {
 }
 
 /**
- * Bytes of the whole object that an answer is about. Undefined where it does not tell: behind a proxy that sends in chunks, or compressed,
- * when the length is that of what was sent.
+ * Bytes of the whole object that an answer is about. Undefined where it does not tell: behind a proxy that sends in
+ * chunks, or compressed, when the length is that of what was sent.
  */
 export function toldSize({ status, headers }: Response): number | undefined {
   if (!/^(identity)?$/i.test(headers.get('content-encoding') ?? '')) return undefined;

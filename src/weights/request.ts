@@ -1,4 +1,7 @@
-/** One request to a store or an origin: asked again while the trouble may pass, redirects followed without taking the key along. */
+/**
+ * One request to a store or an origin: asked again while the trouble may pass, redirects followed without taking the
+ * key along.
+ */
 import { StoreFailed } from './errors.ts';
 
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
@@ -11,7 +14,10 @@ export interface RequestOptions {
   timeoutMs?: number;
 }
 
-/** With the wait doubling from 200 ms these take 3 s: enough for a store that restarts a process, too short to notice in a cold start. */
+/**
+ * With the wait doubling from 200 ms these take 3 s: enough for a store that restarts a process, too short to notice in
+ * a cold start.
+ */
 const REPETITIONS = 4;
 export const RETRY_DELAY_MS = 200;
 
@@ -27,8 +33,8 @@ const MAX_REDIRECTS = 5;
 const REDIRECTS: readonly number[] = [301, 302, 303, 307, 308];
 
 /**
- * The answer to the request that `make` builds, anew each time since signatures grow old. Answers with 429 and 5xx are asked for again, but for
- * those that ask for a longer wait than a moment.
+ * The answer to the request that `make` builds, anew each time since signatures grow old. Answers with 429 and 5xx are
+ * asked for again, but for those that ask for a longer wait than a moment.
  * @throws StoreFailed when there is no other answer.
  */
 export async function ask(
@@ -66,8 +72,8 @@ export async function ask(
 }
 
 /**
- * The seconds to wait that an answer asks for: `Retry-After`, in seconds or as a date, or what is left of the window of `RateLimit`
- * (https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/), which the Hub sends with 429.
+ * The seconds to wait that an answer asks for: `Retry-After`, in seconds or as a date, or what is left of the window of
+ * `RateLimit` (https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/), which the Hub sends with 429.
  */
 export function retryAfter(headers: Headers, nowMs: number = Date.now()): number | undefined {
   const text = headers.get('retry-after')?.trim() ?? /\bt=(\d+)/.exec(headers.get('ratelimit') ?? '')?.[1];
@@ -78,8 +84,8 @@ export function retryAfter(headers: Headers, nowMs: number = Date.now()): number
 }
 
 /**
- * As `ask`, following redirects. The authorization stays with the origin that it was meant for, and nobody is led from https to http
- * or out of HTTP.
+ * As `ask`, following redirects. The authorization stays with the origin that it was meant for, and nobody is led from
+ * https to http or out of HTTP.
  * @param onRedirect sees each answer that redirects.
  */
 export async function askFollowing(

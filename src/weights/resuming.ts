@@ -1,4 +1,7 @@
-/** Reads an object to its end through cuts of the connection: what is missing is asked for again, from where the last answer broke off. */
+/**
+ * Reads an object to its end through cuts of the connection: what is missing is asked for again, from where the last
+ * answer broke off.
+ */
 import { StoreFailed } from './errors.ts';
 import type { ByteRange, StoredInfo, WeightStore } from './store.ts';
 
@@ -17,7 +20,8 @@ export interface ResumingOptions {
 }
 
 /**
- * The chunks of an object from `offset` on. What `get` throws is thrown on: it asks again by itself where that is of use.
+ * The chunks of an object from `offset` on. What `get` throws is thrown on: it asks again by itself where that is of
+ * use.
  * @throws StoreFailed when it breaks again and again, or is another object after a cut.
  */
 export async function* resuming(

@@ -1,6 +1,8 @@
 /**
- * A bucket of any S3-compatible storage: https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Storage_Service.html
- * Requests are signed with version 4 signatures over the SHA-256 of their bodies, so that the store refuses a body that was damaged on its way.
+ * A bucket of any S3-compatible storage:
+ * https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Storage_Service.html Requests are signed
+ * with version 4 signatures over the SHA-256 of their bodies, so that the store refuses a body that was damaged on its
+ * way.
  */
 import { AwsClient } from 'aws4fetch';
 import { StoreFailed } from './errors.ts';
@@ -10,7 +12,10 @@ import { elements, textOf } from './s3-xml.ts';
 import type { Bytes, StoredInfo, Upload, WritableStore } from './store.ts';
 
 export interface S3StoreOptions extends RequestOptions {
-  /** `https://s3.eu-central-1.amazonaws.com`, `http://minio:9000`, or the address of the bucket itself if `bucket` is left out. */
+  /**
+   * `https://s3.eu-central-1.amazonaws.com`, `http://minio:9000`, or the address of the bucket itself if `bucket` is
+   * left out.
+   */
   endpoint: string;
   bucket?: string | undefined;
   /** `auto` where the storage has none. */

@@ -5,8 +5,8 @@ export interface WeightSource {
   /** Bytes of a file, or null when it is not there. Undefined when it is there and its size is not told. */
   size(file: string): Promise<number | null | undefined>;
   /**
-   * The content of a file, or null when it is not there. Nothing about it is verified yet. `sha256` is what the content should have,
-   * where that is known: a source may keep copies by it.
+   * The content of a file, or null when it is not there. Nothing about it is verified yet. `sha256` is what the content
+   * should have, where that is known: a source may keep copies by it.
    */
   open(file: string, sha256?: string): Promise<ReadableStream<Uint8Array> | null>;
   /** Does what can be done about what was found; true when it is worth to read again. */

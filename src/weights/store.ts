@@ -1,6 +1,7 @@
 /**
- * Where weights are kept. Names are `<model>/<file>`, in every store alike. A store that can be written to never shows part of an
- * object: `put` writes it in one request, and the parts of an `Upload` are nothing that can be read until it is completed.
+ * Where weights are kept. Names are `<model>/<file>`, in every store alike. A store that can be written to never shows
+ * part of an object: `put` writes it in one request, and the parts of an `Upload` are nothing that can be read until it
+ * is completed.
  */
 import type { WeightSource } from './source.ts';
 
@@ -44,7 +45,9 @@ export interface Upload {
 
 export interface WritableStore extends WeightStore {
   put(name: string, bytes: Bytes): Promise<void>;
-  /** As `put`, if there is no such object yet; false if there is. A store that knows no conditions writes in any case. */
+  /**
+   * As `put`, if there is no such object yet; false if there is. A store that knows no conditions writes in any case.
+   */
   putNew(name: string, bytes: Bytes): Promise<boolean>;
   upload(name: string): Promise<Upload>;
   /** No error when there is no such object. */

@@ -6,7 +6,10 @@ import type { ManifestFile } from './manifest.ts';
 import type { WeightSource } from './source.ts';
 
 export interface VerifiedStream {
-  /** The bytes as they come; errors with `WeightsDamaged` before the last of them when they are not those of the manifest. */
+  /**
+   * The bytes as they come; errors with `WeightsDamaged` before the last of them when they are not those of the
+   * manifest.
+   */
   stream: ReadableStream<Uint8Array>;
   /** True once the whole file was read and found right. */
   isVerified(): boolean;
@@ -22,7 +25,8 @@ export async function openVerified(source: WeightSource, file: ManifestFile): Pr
   const hash = createHash('sha256');
   let size = 0;
   let verified = false;
-  // The last chunk waits for the verdict: who takes a file whole (a cache, say, that counts its bytes) never has a damaged one whole.
+  // The last chunk waits for the verdict: who takes a file whole (a cache, say, that counts its bytes) never has a
+  // damaged one whole.
   let held: Uint8Array | undefined;
   const reader = chunkReader(body);
 

@@ -1,4 +1,7 @@
-/** Writes an object of known size and SHA-256, in bounded memory. It becomes visible when all of it has been found right, or not at all. */
+/**
+ * Writes an object of known size and SHA-256, in bounded memory. It becomes visible when all of it has been found
+ * right, or not at all.
+ */
 import { createHash } from 'node:crypto';
 import { WeightsDamaged } from './errors.ts';
 import type { ManifestFile } from './manifest.ts';
@@ -61,8 +64,8 @@ export async function writeVerified(
 }
 
 /**
- * The bytes of the chunks in blocks of `blockBytes`, the last one shorter. All blocks are in the same memory, so each has to be done with before the
- * next one is asked for: what is dropped is freed late, and an isolate has little.
+ * The bytes of the chunks in blocks of `blockBytes`, the last one shorter. All blocks are in the same memory, so each
+ * has to be done with before the next one is asked for: what is dropped is freed late, and an isolate has little.
  */
 export async function* blocks(
   chunks: AsyncIterable<Uint8Array>,

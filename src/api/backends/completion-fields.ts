@@ -4,7 +4,9 @@ import type { PromptText } from '../completion/completion.ts';
 import { looseLengthFields } from '../completion/limits.ts';
 import { decodingFields } from '../completion/schema.ts';
 
-/** Fields that only the local model knows, with those of the editor rules; strict backends refuse what they do not know. */
+/**
+ * Fields that only the local model knows, with those of the editor rules; strict backends refuse what they do not know.
+ */
 export const LOCAL_FIELDS: ReadonlySet<string> = new Set([
   'editor',
   'min_confidence',

@@ -1,6 +1,6 @@
 /**
- * Answers of backends in the dialect of the request. Backends answer completions as OpenAI's API has them; what a client
- * asked beyond that is added to the text of each choice, and every other byte stays as the backend wrote it.
+ * Answers of backends in the dialect of the request. Backends answer completions as OpenAI's API has them; what a
+ * client asked beyond that is added to the text of each choice, and every other byte stays as the backend wrote it.
  */
 import type { Translation } from '../../backend/attempt.ts';
 import { type Edit, edited, elementsOf, type Member, membersOf } from '../../backend/json-text.ts';
@@ -10,7 +10,9 @@ import { showable } from '../editor/showable.ts';
 export interface TranslationOptions {
   /** Each choice has its text as `message` and, in a stream, as `delta` too, where Mistral's clients read it. */
   mistral: boolean;
-  /** Each text is what an editor can show at the cursor of its choice; undefined where the text around it is not known. */
+  /**
+   * Each text is what an editor can show at the cursor of its choice; undefined where the text around it is not known.
+   */
   editor?: ((choice: number) => { cursor: Cursor; echo: string } | undefined) | undefined;
   /** The text of a chunk replaces that of the chunk before, as with `diffusing: true`. */
   replaces: boolean;

@@ -1,6 +1,6 @@
 /**
- * Bounds of the work of a request, under every name that clients of one dialect or another have for them. Each dialect takes all of
- * them: a bound that is read over lets the answer run on.
+ * Bounds of the work of a request, under every name that clients of one dialect or another have for them. Each dialect
+ * takes all of them: a bound that is read over lets the answer run on.
  */
 import * as z from 'zod';
 

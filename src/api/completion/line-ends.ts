@@ -1,6 +1,7 @@
 /**
- * Line ends. The engine reads and writes \n alone, so that a file says the same to the model whatever its line ends are; an answer has those
- * of the file around it: the most frequent ones, and of equally frequent ones those nearest before the cursor.
+ * Line ends. The engine reads and writes \n alone, so that a file says the same to the model whatever its line ends
+ * are; an answer has those of the file around it: the most frequent ones, and of equally frequent ones those nearest
+ * before the cursor.
  */
 import type { Completion, EmittedToken, Frame } from '../../engine/types.ts';
 
@@ -19,7 +20,10 @@ export function withLineFeeds(text: string): string {
   return text.includes('\r') ? text.replaceAll(LINE_END, '\n') : text;
 }
 
-/** Both sides as the engine reads them: with its line ends, and no half of a character. A cursor between \r and \n stands before both. */
+/**
+ * Both sides as the engine reads them: with its line ends, and no half of a character. A cursor between \r and \n
+ * stands before both.
+ */
 export function readSides({ prefix, suffix }: Sides): Sides {
   const splitsEnd = prefix.endsWith('\r') && suffix.startsWith('\n');
   const before = splitsEnd ? prefix.slice(0, -1) : prefix;

@@ -1,7 +1,7 @@
 /**
- * Fields by which services of these dialects, and the engines that copy them, let a request ask for another answer than this model can
- * give. One table for all dialects: a client that moves from one to another is told the same. What only says how likely tokens are
- * drawn, and is sent by clients as a preset, each dialect treats by itself.
+ * Fields by which services of these dialects, and the engines that copy them, let a request ask for another answer than
+ * this model can give. One table for all dialects: a client that moves from one to another is told the same. What only
+ * says how likely tokens are drawn, and is sent by clients as a preset, each dialect treats by itself.
  */
 import * as z from 'zod';
 
@@ -67,8 +67,8 @@ export const refusedFields = {
 };
 
 /**
- * Samplers that this model does not have, where asking for them is deliberate. Clients of llama.cpp and Ollama send presets of all of
- * them, so those dialects read over them.
+ * Samplers that this model does not have, where asking for them is deliberate. Clients of llama.cpp and Ollama send
+ * presets of all of them, so those dialects read over them.
  */
 export const refusedSamplers = {
   repetition_penalty: neutral(z.literal(1), 'is not supported; use presence_penalty or frequency_penalty'),

@@ -12,12 +12,16 @@ export const MAX_STOP_STRINGS = 32;
 /** Some dialects bound them only by what can be looked for in every step. */
 export const MAX_LOOSE_STOP_STRINGS = 256;
 
-/** What Continue's Inception provider sends for an empty suffix, where a model with this token reads the end of the file. */
+/**
+ * What Continue's Inception provider sends for an empty suffix, where a model with this token reads the end of the
+ * file.
+ */
 const END_OF_FILE = '<|endoftext|>';
 
 /**
- * Choices of one request, over all its prompts: as many prompts as OpenAI takes at once, where its description has no bound. They are
- * computed one after the other, each in its turn among other requests, and the time limit ends them all.
+ * Choices of one request, over all its prompts: as many prompts as OpenAI takes at once, where its description has no
+ * bound. They are computed one after the other, each in its turn among other requests, and the time limit ends them
+ * all.
  */
 export const MAX_CHOICES = 2048;
 
@@ -161,7 +165,10 @@ export const decodingFields = {
 /** An unset name, or an empty one, is that of the local model. */
 export const localModelField = z.string().default('').describe('A name of /v1/models; the local model when absent.');
 
-/** The same as llama.cpp, Ollama and Tabby describe it, which bound none of them; below 0 a temperature is greedy as well. */
+/**
+ * The same as llama.cpp, Ollama and Tabby describe it, which bound none of them; below 0 a temperature is greedy as
+ * well.
+ */
 export const looseDecodingFields = {
   temperature: z
     .number()
@@ -177,8 +184,10 @@ export const looseDecodingFields = {
 };
 
 /**
- * Reads the body as JSON against a schema. A field that is `null` counts as absent, as in OpenAI's API, also inside of others.
- * @throws ApiError 400 whose `param` is the path of the first field that is wrong, 415 for another media type or encoding.
+ * Reads the body as JSON against a schema. A field that is `null` counts as absent, as in OpenAI's API, also inside of
+ * others.
+ * @throws ApiError 400 whose `param` is the path of the first field that is wrong, 415 for another media type or
+ *   encoding.
  */
 export async function readBody<T extends z.ZodType>(c: Context, schema: T): Promise<z.output<T>> {
   return checkBody(await readJson(c), schema);
@@ -192,8 +201,8 @@ export function checkBody<T extends z.ZodType>(body: unknown, schema: T): z.outp
 }
 
 /**
- * Whether the address asks for what an editor can show, `?editor=true`: for clients that can set the address and not the
- * body. Throws ApiError 400 for another value.
+ * Whether the address asks for what an editor can show, `?editor=true`: for clients that can set the address and not
+ * the body. Throws ApiError 400 for another value.
  */
 export function editorInAddress(c: Context): boolean {
   const value = c.req.query('editor');

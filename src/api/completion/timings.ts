@@ -1,6 +1,6 @@
 /**
- * Times of a completion as llama.cpp reports them: reading the prompt, and writing. All are processor time of this request; 0 where the clock
- * stands still. What of the prompt was read for an earlier request is `cache_n`.
+ * Times of a completion as llama.cpp reports them: reading the prompt, and writing. All are processor time of this
+ * request; 0 where the clock stands still. What of the prompt was read for an earlier request is `cache_n`.
  */
 import type { Usage } from '../../engine/types.ts';
 

@@ -1,4 +1,7 @@
-/** Token ids that requests name: prompts that are tokens already, and biases. They are those of the model's `tokenizer.json`. */
+/**
+ * Token ids that requests name: prompts that are tokens already, and biases. They are those of the model's
+ * `tokenizer.json`.
+ */
 import type { Vocabulary } from '../../engine/types.ts';
 import { invalid, type PromptText } from './completion.ts';
 import { BAN } from './schema.ts';
@@ -14,7 +17,8 @@ interface PromptOptions {
 }
 
 /**
- * The prompts of a request. Token ids are read as they are, but for line ends, without markers being looked for in their text.
+ * The prompts of a request. Token ids are read as they are, but for line ends, without markers being looked for in
+ * their text.
  * @throws ApiError 400 for an id that is not one of text
  */
 export function promptsOf(input: PromptInput, options: PromptOptions): PromptText[] {

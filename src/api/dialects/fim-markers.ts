@@ -66,8 +66,8 @@ function split(prompt: string, { prefix, suffix, middle }: Markers): { prefix: s
   const end = prompt.lastIndexOf(middle);
   const [first, firstAt, second] = firstOf(prompt, prefix, suffix);
   const lead = prompt.slice(0, Math.max(firstAt, 0)).replace('<s>', '');
-  // A marker within source code is no marker: before its first one a prompt has nothing, or other files under their names; or other text
-  // where it ends with its last one, which source code does not.
+  // A marker within source code is no marker: before its first one a prompt has nothing, or other files under their
+  // names; or other text where it ends with its last one, which source code does not.
   const isWhole = prompt.length === end + middle.length;
   if (firstAt < 0 || (lead.trim() !== '' && lead.search(REPOSITORY_MARKERS) !== 0 && !isWhole)) return undefined;
   const secondAt = prompt.indexOf(second, firstAt + first.length);

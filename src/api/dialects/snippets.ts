@@ -1,6 +1,7 @@
 /**
- * Code from elsewhere in a project, put before the text of the file. The file has precedence, then what comes last here; but of what the
- * model sees on the left a share is the snippets' own, or a file longer than the context would leave nothing of them.
+ * Code from elsewhere in a project, put before the text of the file. The file has precedence, then what comes last
+ * here; but of what the model sees on the left a share is the snippets' own, or a file longer than the context would
+ * leave nothing of them.
  */
 import type { Engine } from '../../engine/types.ts';
 import { withLineFeeds } from '../completion/line-ends.ts';
@@ -8,7 +9,10 @@ import { withLineFeeds } from '../completion/line-ends.ts';
 /** Of the context on the left; llama.cpp leaves other files a quarter of its batch at least. */
 const SNIPPET_SHARE = 1 / 4;
 
-/** Parts of the context by which the border between snippets and file moves: were it to move by tokens, no key could reuse the last one. */
+/**
+ * Parts of the context by which the border between snippets and file moves: were it to move by tokens, no key could
+ * reuse the last one.
+ */
 const WINDOW_STEPS = 8;
 
 /** Text beyond so many characters a token is not read: it would be cut anyway. */

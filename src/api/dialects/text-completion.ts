@@ -71,7 +71,10 @@ function endOf({ ending }: Completion) {
   return ending && { stop_reason: ending.stop ?? null, ended_by: ending.by };
 }
 
-/** Of each `n` choices, which are those of one prompt, the `keep` most confident ones; all in their order when all are kept. */
+/**
+ * Of each `n` choices, which are those of one prompt, the `keep` most confident ones; all in their order when all are
+ * kept.
+ */
 function mostConfident(choices: readonly FinishedChoice[], n: number, keep: number): readonly FinishedChoice[] {
   if (keep === n) return choices;
   const prompts = Map.groupBy(choices, ({ index }) => Math.floor(index / n));

@@ -1,4 +1,6 @@
-/** What comes of a prompt's markers or of broken bytes, and belongs to no source text unless it stands there already. */
+/**
+ * What comes of a prompt's markers or of broken bytes, and belongs to no source text unless it stands there already.
+ */
 import type { Cursor, Written } from './lines.ts';
 
 /** Words of the markers that clients and models write, with the brackets and bars of one, whole or in part. */
@@ -12,7 +14,9 @@ const BEGUN_MARKER = /<[|｜][\w▁]*$|<fim_\w*$/;
 /** What stands for bytes that were no text, half characters, and controls that editors do not show. */
 const BROKEN = /[[\p{Cc}\p{Cs}\u{fffd}]--[\t\n\f]]/gv;
 
-/** Where a text has to end because of what stands in its next line, before the line end; undefined where nothing does. */
+/**
+ * Where a text has to end because of what stands in its next line, before the line end; undefined where nothing does.
+ */
 export function foreignStart(text: string, { prefix, suffix }: Cursor, written: Written = 'whole'): number | undefined {
   const found = [BROKEN, MARKER, SHORT_MARKER].flatMap((pattern) =>
     [...text.matchAll(pattern)].map(({ 0: piece, index }) => ({ piece, index })),

@@ -29,8 +29,9 @@ const MAX_LINE_CONTEXT = 200;
 const OPENS_COMMENT = /\/\/|\/\*|#|<!--|--|%|"""|^\s*\*/;
 
 /**
- * Where a text has to end because a runaway begins: before the line with a phrase that repeats itself, or before a block of lines that does.
- * The first unit goes as well: it is half of an expression, or one more of what was not meant. Undefined where there is none.
+ * Where a text has to end because a runaway begins: before the line with a phrase that repeats itself, or before a
+ * block of lines that does. The first unit goes as well: it is half of an expression, or one more of what was not
+ * meant. Undefined where there is none.
  */
 export function runawayStart(text: string, { prefix }: Cursor, written: Written = 'whole'): number | undefined {
   const starts = [repeatedBlock(text, prefix, written), repeatedPhrase(text, prefix, written)];

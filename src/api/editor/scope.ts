@@ -22,7 +22,10 @@ export function withinScope(text: string, cursor: Cursor): string {
   return lines.slice(0, scopeEnd(lines, cursor).lines).join('\n');
 }
 
-/** Length of a text that is still being written at which its scope has ended, whatever comes; undefined while it may go on. */
+/**
+ * Length of a text that is still being written at which its scope has ended, whatever comes; undefined while it may go
+ * on.
+ */
 export function scopeEndOf(text: string, cursor: Cursor): number | undefined {
   const lines = text.split('\n');
   const begun = lines.pop()!;
@@ -36,7 +39,8 @@ export function scopeEndOf(text: string, cursor: Cursor): number | undefined {
 }
 
 /**
- * Whether a closing line at the cursor closes nothing: no line above opens at its indentation, and the line below closes what is open.
+ * Whether a closing line at the cursor closes nothing: no line above opens at its indentation, and the line below
+ * closes what is open.
  */
 export function closesNothing(text: string, cursor: Cursor): boolean {
   const typed = lastLine(cursor.prefix);

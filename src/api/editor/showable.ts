@@ -1,8 +1,9 @@
 /**
  * From what the model says to what an editor can show at the cursor. Pure: text and cursor in, text out.
  *
- * The rules are those that editors and their users expect of a completion, whatever the model: one line where text follows
- * the cursor, no further than the scope, nothing that stands there already, nothing blank, no runaway repetition, no marker of a prompt.
+ * The rules are those that editors and their users expect of a completion, whatever the model: one line where text
+ * follows the cursor, no further than the scope, nothing that stands there already, nothing blank, no runaway
+ * repetition, no marker of a prompt.
  */
 import { foreignStart } from './foreign.ts';
 import { type Cursor, firstLine, isBlank, isSingleLine } from './lines.ts';
@@ -24,7 +25,8 @@ export function showable(text: string, cursor: Cursor): string {
 }
 
 /**
- * The length at which a completion ends for an editor, because what comes could not be shown whatever it is; undefined while it could.
+ * The length at which a completion ends for an editor, because what comes could not be shown whatever it is; undefined
+ * while it could.
  * @param text its beginning, as far as it is written
  */
 export function showableEnd(text: string, cursor: Cursor): number | undefined {

@@ -11,7 +11,8 @@ export function json(schema: z.ZodType): Content {
 }
 
 /**
- * Server-sent events. Until OpenAPI 3.2 the schema of this media type is that of one event; `data` holds a chunk as JSON.
+ * Server-sent events. Until OpenAPI 3.2 the schema of this media type is that of one event; `data` holds a chunk as
+ * JSON.
  * @param done whether the last event is `[DONE]`, which is no JSON
  */
 export function events(chunk: z.ZodType, { done }: { done: boolean }): Content {

@@ -1,6 +1,6 @@
 /**
- * GET /models/:name/:file: the files of the model as the store has them, for whoever runs it elsewhere. Nothing about them is verified
- * here: who loads them verifies them against the manifest, which is one of them.
+ * GET /models/:name/:file: the files of the model as the store has them, for whoever runs it elsewhere. Nothing about
+ * them is verified here: who loads them verifies them against the manifest, which is one of them.
  */
 import type { Context } from 'hono';
 import { ApiError } from '../../http/errors.ts';
@@ -11,7 +11,10 @@ import { MANIFEST, type Manifest, readManifest } from '../../weights/manifest.ts
 import { unavailable } from '../../weights/model-loader.ts';
 import type { WeightSource } from '../../weights/source.ts';
 
-/** Answers a file of the manifest, or the manifest. Throws ApiError 404 for any other, ModelUnavailable for one that is missing. */
+/**
+ * Answers a file of the manifest, or the manifest. Throws ApiError 404 for any other, ModelUnavailable for one that is
+ * missing.
+ */
 export function modelFiles(model: string, source: WeightSource | undefined) {
   return async function modelFiles(c: Context): Promise<Response> {
     const { name, file } = c.req.param() as { name: string; file: string };

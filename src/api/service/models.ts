@@ -62,7 +62,9 @@ function backendModelObject({ id, backend }: Gateway['models'][number]) {
   return { id, object: 'model', created: 0, owned_by: backend, name: id, type: 'base', capabilities: {} };
 }
 
-/** Lists the local model and those of backends; 503 while it cannot answer, so that no client picks what is not there. */
+/**
+ * Lists the local model and those of backends; 503 while it cannot answer, so that no client picks what is not there.
+ */
 export function listModels(models: ModelProvider, gateway: Pick<Gateway, 'models'>) {
   return async function listModels(c: Context): Promise<Response> {
     const { model } = await engineFor(c, models, models.id);

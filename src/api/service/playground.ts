@@ -1,6 +1,6 @@
 /**
- * The playground: a page at / for browsers, and what it loads. The files are static assets of the platform (`playground/` builds
- * them); their types and headers are set here, so that they are the same wherever they come from.
+ * The playground: a page at / for browsers, and what it loads. The files are static assets of the platform
+ * (`playground/` builds them); their types and headers are set here, so that they are the same wherever they come from.
  */
 import type { Context, Next } from 'hono';
 import { accepts } from 'hono/accepts';

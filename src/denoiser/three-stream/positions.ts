@@ -1,11 +1,12 @@
 /**
- * The rotary positions of the three streams. With its marker a prefix of P tokens has the positions 0 to P, and the rows
- * of a canvas those after it; of a shifted canvas the first row is the last token of the prefix, which is not in the
- * stream then. A query of the canvas is rotated twice: for prefix and canvas by one position, for the suffix by another.
+ * The rotary positions of the three streams. With its marker a prefix of P tokens has the positions 0 to P, and the
+ * rows of a canvas those after it; of a shifted canvas the first row is the last token of the prefix, which is not in
+ * the stream then. A query of the canvas is rotated twice: for prefix and canvas by one position, for the suffix by
+ * another.
  *
- * A backward suffix is read from its end: its marker has position 0, its last token -1, and the token next to the canvas
- * -S. A forward suffix is read from the cursor on, from position 0. Either way the last row of a canvas is one position
- * before the nearest token of the suffix stream.
+ * A backward suffix is read from its end: its marker has position 0, its last token -1, and the token next to the
+ * canvas -S. A forward suffix is read from the cursor on, from position 0. Either way the last row of a canvas is one
+ * position before the nearest token of the suffix stream.
  */
 
 import type { DenoiserConfig } from './config.ts';

@@ -1,6 +1,6 @@
 /**
- * The prompt of a three-stream model: a marker before each side, the suffix in the order in which its stream reads it, so
- * that both streams grow at their end. A shifted model completes the token that the cursor stands in.
+ * The prompt of a three-stream model: a marker before each side, the suffix in the order in which its stream reads it,
+ * so that both streams grow at their end. A shifted model completes the token that the cursor stands in.
  */
 
 import type { SuffixOrder } from '../../denoiser/three-stream/positions.ts';
