@@ -146,7 +146,8 @@ class TrainConfig:
     seed: int = 1
     device: str = "auto"  # cpu | cuda | auto
     processes: int = 2  # data-parallel processes, one thread each: on a CPU two of them beat two threads in one
-    compile: bool = False  # on a GPU: yes; on two CPU cores it gains a tenth and costs minutes for each canvas width
+    # none | layers: a minute of compiling, a third faster on a CPU | all: the whole pass, for a GPU; minutes a canvas width
+    compile: str = "none"
 
     batch_windows: int = 2  # of each process
     window_tokens: int = 512
@@ -165,6 +166,7 @@ class TrainConfig:
     base_share: float = 0.0  # of the next-token loss: the target is the base model's distribution instead of the text
     prefix_loss_share: float = 0.6  # positions of the prefix stream whose loss is taken
     canvas_loss_weight: float = 1.0
+    hidden_left_weight: float = 1.0  # a slot's loss counts this to the power of the number of hidden slots left of it
 
     optimizer: str = "muon"  # muon (layers' matrices) + adamw (the rest) | adamw
     muon_lr: float = 0.01

@@ -14,6 +14,7 @@ MDLM, arXiv 2406.07524, shows that masked diffusion needs none).
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +25,7 @@ from training.model.quantization import QuantizableEmbedding, QuantizableLinear
 from training.model.quantized_attention import attend_causal_quantized, quantized_attention
 
 KeysValues = tuple[Tensor, Tensor]  # each (batch, kv_heads, tokens, head_dim), keys rotated
+Rotation = tuple[Tensor, Tensor]  # cosines and sines
 
 # Attention of the canvases of a window: (q for the prefix, q for the suffix, k, v, prefix state, suffix state) →
 # output. q and the output (batch, canvases, heads, slots, d), k and v (batch, canvases, kv_heads, slots, d).
@@ -108,6 +110,24 @@ class Layer(nn.Module):
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.mlp = MLP(config)
 
+    def stream(self, x: Tensor, cos: Tensor, sin: Tensor, cached: KeysValues | None, attend: Callable[..., Tensor]):
+        """Rows of a context stream (batch, n, hidden) → the same after this layer, and keys and values of all tokens."""
+        q, k, v = self.self_attn.project(self.input_layernorm(x))
+        q, k = rotate(q, cos, sin), rotate(k, cos, sin)
+        if cached:
+            k, v = torch.cat((cached[0], k), dim=2), torch.cat((cached[1], v), dim=2)
+        x = x + self.self_attn.merge(attend(q, k, v))
+        return x + self.mlp(self.post_attention_layernorm(x)), (k, v)
+
+    def canvas(
+        self, x: Tensor, in_prefix: Rotation, in_suffix: Rotation, prefix: KeysValues, suffix: KeysValues, attend: Attend
+    ) -> Tensor:
+        """Rows of canvases (batch, canvases, slots, hidden) → the same after this layer."""
+        q, k, v = self.self_attn.project(self.input_layernorm(x))
+        turned = rotate(q, *in_prefix), rotate(q, *in_suffix), rotate(k, *in_prefix)
+        x = x + self.self_attn.merge(attend(*turned, v, prefix, suffix))
+        return x + self.mlp(self.post_attention_layernorm(x))
+
 
 class Denoiser(nn.Module):
     def __init__(self, config: DenoiserConfig):
@@ -149,15 +169,8 @@ class Denoiser(nn.Module):
         states = []
         attend = attend_causal_quantized if self.quantize_attention else attend_causal
         for index, layer in enumerate(self.layers):
-            attention = layer.self_attn
-            q, k, v = attention.project(layer.input_layernorm(x))
-            q, k = rotate(q, cos, sin), rotate(k, cos, sin)
-            if cached:
-                k = torch.cat((cached[index][0], k), dim=2)
-                v = torch.cat((cached[index][1], v), dim=2)
-            x = x + attention.merge(attend(q, k, v))
-            x = x + layer.mlp(layer.post_attention_layernorm(x))
-            states.append((k, v))
+            x, state = layer.stream(x, cos, sin, cached[index] if cached else None, attend)
+            states.append(state)
             if trace is not None:
                 trace.append(x)
         return self.norm(x), states
@@ -190,17 +203,23 @@ class Denoiser(nn.Module):
         nearest = 0 if self.config.suffix_order == "forward" else 1 - suffix_seen[..., None]
         before_suffix = nearest + (slot - (width or slots)).expand(*alive.shape)
         head_dim, theta = self.config.head_dim, self.config.rope_theta
-        turn_prefix = [part[:, :, None] for part in rotation(after_prefix, head_dim, theta)]
-        turn_suffix = [part[:, :, None] for part in rotation(before_suffix, head_dim, theta)]
+        turn_prefix, turn_suffix = (
+            tuple(part[:, :, None] for part in rotation(positions, head_dim, theta))
+            for positions in (after_prefix, before_suffix)
+        )
         x = self._embed(tokens)
         for layer, prefix_state, suffix_state in zip(self.layers, prefix, suffix):
-            q, k, v = layer.self_attn.project(layer.input_layernorm(x))
-            turned = rotate(q, *turn_prefix), rotate(q, *turn_suffix), rotate(k, *turn_prefix)
-            x = x + layer.self_attn.merge(attend(*turned, v, prefix_state, suffix_state))
-            x = x + layer.mlp(layer.post_attention_layernorm(x))
+            x = layer.canvas(x, turn_prefix, turn_suffix, prefix_state, suffix_state, attend)
             if trace is not None:
                 trace.append(x)
         return self.norm(x)
+
+    def compile_layers(self) -> None:
+        """Compiles one layer instead of the whole pass: all layers share the result, so it takes a minute, not ten."""
+        torch._dynamo.config.recompile_limit = 64  # streams and widths of training and of validation
+        for layer in self.layers:
+            layer.stream = torch.compile(layer.stream, dynamic=False)
+            layer.canvas = torch.compile(layer.canvas, dynamic=False)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Normed hidden states (…, hidden) → (…, vocabulary), through the tied embedding."""
@@ -221,6 +240,36 @@ def attend_causal(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return (weights.flatten(2, 3) @ v).unflatten(2, (group, n)).flatten(1, 2)
 
 
+def attend_dense(
+    hidden: Tensor, q_prefix: Tensor, q_suffix: Tensor, k: Tensor, v: Tensor, prefix: KeysValues, suffix: KeysValues
+) -> Tensor:
+    """As `Attend`; hidden (batch, 1, canvases, 1, 1 or slots, all keys) bool: keys that are not seen."""
+    _, canvases, heads, slots, d = q_prefix.shape
+    n_prefix, n_suffix = prefix[0].shape[2], suffix[0].shape[2]
+    kv_heads = k.shape[2]
+    group = heads // kv_heads
+
+    def grouped(q: Tensor) -> Tensor:  # (batch, kv_heads, canvases · group · slots, d)
+        return q.unflatten(2, (kv_heads, group)).transpose(1, 2).flatten(2, 4)
+
+    def shaped(scores: Tensor) -> Tensor:  # (batch, kv_heads, canvases, group, slots, keys)
+        return scores.unflatten(2, (canvases, group, slots))
+
+    # The product has already rounded the scores to its own type, and softmax sums in float32 for any input type.
+    # Reading the narrow type halves the memory traffic, which takes most of the time of this function.
+    q_prefix, q_suffix = q_prefix * d**-0.5, q_suffix * d**-0.5
+    own_q = q_prefix.unflatten(2, (kv_heads, group)).flatten(3, 4)  # (batch, canvases, kv_heads, group · slots, d)
+    own = (own_q @ k.transpose(-1, -2)).transpose(1, 2).unflatten(3, (group, slots))
+    on_prefix = shaped(grouped(q_prefix) @ prefix[0].transpose(-1, -2))
+    on_suffix = shaped(grouped(q_suffix) @ suffix[0].transpose(-1, -2))
+    scores = torch.cat((on_prefix, on_suffix, own), dim=-1).masked_fill(hidden, -torch.inf)
+    weights = torch.softmax(scores, dim=-1)
+    on_prefix, on_suffix, own = weights.split((n_prefix, n_suffix, slots), dim=-1)
+    context = shaped(on_prefix.flatten(2, 4) @ prefix[1] + on_suffix.flatten(2, 4) @ suffix[1])
+    canvas = (own.transpose(1, 2).flatten(3, 4) @ v).unflatten(3, (group, slots)).transpose(1, 2)
+    return (context + canvas).transpose(1, 2).flatten(2, 3)
+
+
 def dense_attention(prefix_seen: Tensor, suffix_seen: Tensor, alive: Tensor, n_prefix: int, n_suffix: int) -> Attend:
     """Canvas attention with plain matrix products; softmax over [prefix | suffix | own canvas] at once."""
 
@@ -231,32 +280,7 @@ def dense_attention(prefix_seen: Tensor, suffix_seen: Tensor, alive: Tensor, n_p
         (beyond(prefix_seen, n_prefix), beyond(suffix_seen, n_suffix), ~alive[:, None, :, None, None]), dim=-1
     )
 
-    def attend(q_prefix: Tensor, q_suffix: Tensor, k: Tensor, v: Tensor, prefix: KeysValues, suffix: KeysValues):
-        _, canvases, heads, slots, d = q_prefix.shape
-        kv_heads = k.shape[2]
-        group = heads // kv_heads
-
-        def grouped(q: Tensor) -> Tensor:  # (batch, kv_heads, canvases · group · slots, d)
-            return q.unflatten(2, (kv_heads, group)).transpose(1, 2).flatten(2, 4)
-
-        def shaped(scores: Tensor) -> Tensor:  # (batch, kv_heads, canvases, group, slots, keys)
-            return scores.unflatten(2, (canvases, group, slots))
-
-        # The product has already rounded the scores to its own type, and softmax sums in float32 for any input type.
-        # Reading the narrow type halves the memory traffic, which takes most of the time of this function.
-        q_prefix, q_suffix = q_prefix * d**-0.5, q_suffix * d**-0.5
-        own_q = q_prefix.unflatten(2, (kv_heads, group)).flatten(3, 4)  # (batch, canvases, kv_heads, group · slots, d)
-        own = (own_q @ k.transpose(-1, -2)).transpose(1, 2).unflatten(3, (group, slots))
-        on_prefix = shaped(grouped(q_prefix) @ prefix[0].transpose(-1, -2))
-        on_suffix = shaped(grouped(q_suffix) @ suffix[0].transpose(-1, -2))
-        scores = torch.cat((on_prefix, on_suffix, own), dim=-1).masked_fill(hidden, -torch.inf)
-        weights = torch.softmax(scores, dim=-1)
-        on_prefix, on_suffix, own = weights.split((n_prefix, n_suffix, slots), dim=-1)
-        context = shaped(on_prefix.flatten(2, 4) @ prefix[1] + on_suffix.flatten(2, 4) @ suffix[1])
-        canvas = (own.transpose(1, 2).flatten(3, 4) @ v).unflatten(3, (group, slots)).transpose(1, 2)
-        return (context + canvas).transpose(1, 2).flatten(2, 3)
-
-    return attend
+    return partial(attend_dense, hidden)
 
 
 def block_attention(prefix_seen: Tensor, suffix_seen: Tensor, alive: Tensor, n_prefix: int, n_suffix: int) -> Attend:

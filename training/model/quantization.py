@@ -6,6 +6,10 @@ saturates in the relaxed SIMD dot). Activations: int8 with one scale a row. Scal
 are rounded to bfloat16 before the values are chosen.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -108,6 +112,34 @@ def set_quantized(model: nn.Module, weights: bool, activations: bool) -> None:
     for module in model.modules():
         if isinstance(module, QuantizableLinear | QuantizableEmbedding):
             module.quantize_weights, module.quantize_activations = weights, activations
+
+
+@contextmanager
+def rounded_weights(model: nn.Module, compiled: bool = False) -> Iterator[None]:
+    """While open, every linear layer and the embedding have their quantized weights; afterwards what they had before.
+
+    A gradient that is computed meanwhile is the straight-through one. The weights are rounded once, however often a pass
+    uses them."""
+    round_groups = _compiled_groups() if compiled else fake_quantize_groups
+    kept = []
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, QuantizableLinear | QuantizableEmbedding):
+                kept.append((module.weight, module.weight.clone()))
+                linear = isinstance(module, QuantizableLinear)
+                module.weight.copy_((round_groups if linear else fake_quantize_rows)(module.weight))
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for weight, before in kept:
+                weight.copy_(before)
+
+
+@cache
+def _compiled_groups() -> Callable[[Tensor], Tensor]:
+    # without the option the compiler leaves out the rounding of scales to bfloat16
+    return torch.compile(fake_quantize_groups, dynamic=False, options={"emulate_precision_casts": True})
 
 
 def pack_nibbles(values: Tensor) -> Tensor:

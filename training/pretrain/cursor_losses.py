@@ -4,7 +4,10 @@
    distribution
 2. suffix stream from the horizon on, causal as well, with the same losses
 3. noise: masks, more of them on the right, and some wrong visible tokens
-4. canvas pass: the row of the last known token predicts slot 0, the row of slot j predicts slot j + 1
+4. canvas pass: the row of the last known token predicts slot 0, the row of slot j predicts slot j + 1. A slot counts the
+   less, the more hidden slots are left of it: its loss is large and mostly what no model can know. With `taught`, each
+   hidden slot but the first of a canvas learns what the model itself predicts once those to its left are revealed
+   (distill.py), so that several can be revealed in one pass
 """
 
 import torch
@@ -14,7 +17,7 @@ from torch import Tensor
 from training.model.config import SpecialTokens, TrainConfig
 from training.model.denoiser import Denoiser, KeysValues, dense_attention
 from training.pretrain.cursor_windows import CursorBatch
-from training.pretrain.losses import token_losses
+from training.pretrain.losses import soft_target_losses, token_losses
 from training.pretrain.noise import after_first, ends_of
 from training.pretrain.precision import narrow_products
 
@@ -67,11 +70,45 @@ def soft_losses(logits: Tensor, teacher: Tensor) -> Tensor:
     return -(teacher.float().softmax(-1) * logits.float().log_softmax(-1)).sum(-1)
 
 
+@torch.no_grad()
+def rollout_targets(
+    model: Denoiser, batch: CursorBatch, xt: Tensor, alive: Tensor, states: States, logits: Tensor, special: SpecialTokens
+) -> tuple[Tensor, Tensor]:
+    """Reveals the hidden slots of xt greedily from left to right, the logits (b, canvases, slots, vocabulary) of xt being
+    there. Returns which slots get a soft target, all that are revealed after the first one of their canvas: (b, canvases,
+    slots) bool. And the targets (number of them, vocabulary): the probabilities at the reveal of the slot, special tokens
+    excluded. Ends, and slots after them, are learned from the file."""
+    # a model that learned ends from its own predictions would write shorter and shorter completions
+    open_slots = (xt == special.mask) & ~(ends_of(batch.x0, special) | (batch.x0 == special.pad))
+    teaching = torch.zeros_like(open_slots)
+    targets = torch.zeros_like(logits)
+    revealed = torch.zeros_like(open_slots[..., 0])  # whether a slot of the canvas has been revealed
+    names = list(vars(special).values())
+    for slot in range(xt.shape[-1]):
+        here = open_slots[..., slot]
+        text = logits[..., slot, :].float()
+        if slot:
+            text = model.logits(canvas_hidden(model, batch, xt, alive, states)[..., slot, :]).float()
+        text[..., names] = -torch.inf
+        probabilities = text.softmax(-1)
+        targets[..., slot, :] = probabilities.to(targets.dtype)
+        teaching[..., slot] = here & revealed
+        revealed = revealed | here
+        token = torch.where(here, probabilities.argmax(-1), xt[..., slot])
+        xt = torch.cat((xt[..., :slot], token[..., None], xt[..., slot + 1 :]), dim=-1)
+    return teaching, targets[teaching]
+
+
 def cursor_losses(
-    model: Denoiser, batch: CursorBatch, special: SpecialTokens, config: TrainConfig, base: Denoiser | None = None
+    model: Denoiser,
+    batch: CursorBatch,
+    special: SpecialTokens,
+    config: TrainConfig,
+    base: Denoiser | None = None,
+    taught: bool = False,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss to minimise, and its parts in nats: prefix and suffix (a token), base (against its distribution), canvas
-    (a hidden or wrong slot), first (slot 0 alone where hidden)."""
+    (a hidden or wrong slot, weighted; `taught` with soft targets), first (slot 0 alone where hidden)."""
     before, after, states = read_streams(model, batch, special)
     # the head is a seventh of the work: not every position is needed, all of them have been attended to
     chosen, chosen_after = (
@@ -100,12 +137,16 @@ def cursor_losses(
         xt, alive, to_find = add_left_noise(batch.x0, special, config, batch.prefix, model.config.vocab_size)
         logits = model.logits(canvas_hidden(model, batch, xt, alive, states))
         losses = token_losses(logits, batch.x0)
-        count = to_find.sum().clamp(min=1)
-        canvas_loss = (losses * alive).sum() / count
-        loss = loss + config.canvas_loss_weight * canvas_loss
+        hidden = (xt == special.mask).long()
+        weights = alive * config.hidden_left_weight ** (hidden.cumsum(-1) - hidden)
+        if taught:
+            teaching, targets = rollout_targets(model, batch, xt, alive, states, logits.detach(), special)
+            losses = losses.masked_scatter(teaching, soft_target_losses(logits[teaching], targets))
+        count = (weights * to_find).sum().clamp(min=1)
+        loss = loss + config.canvas_loss_weight * (losses * weights).sum() / count
         first = to_find[..., 0]
         parts |= {
-            "canvas": ((losses * to_find).sum() / count).detach(),
+            "taught" if taught else "canvas": ((losses * weights * to_find).sum() / count).detach(),
             "first": ((losses[..., 0] * first).sum() / first.sum().clamp(min=1)).detach(),
         }
     return loss, parts

@@ -88,8 +88,11 @@ class CursorSampler:
         tokens = encodings[0].ids[-self.prefix_tokens :]
         line_ends = ["\n" in left[a:b] for a, b in encodings[0].offsets[-self.prefix_tokens :]]
         first = 0  # token of the document itself
-        if len(tokens) < self.prefix_tokens and rng.random() >= DOCUMENT_START_SHARE:
-            filler = self._filler(package, document, self.prefix_tokens - len(tokens))
+        if len(tokens) < self.prefix_tokens:
+            filler = []
+            if rng.random() >= DOCUMENT_START_SHARE:
+                filler = self._filler(package, document, self.prefix_tokens - len(tokens))
+            filler = filler or [self.special.end_of_text]  # as the service marks the start of a document
             first = len(filler)
             tokens, line_ends = filler + tokens, [True] * first + line_ends
         after = encodings[1].ids[: self.suffix_tokens]

@@ -13,8 +13,10 @@ import argparse
 import dataclasses
 import json
 import math
+import signal
 import tempfile
 import time
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
@@ -25,7 +27,7 @@ from tqdm import tqdm
 from training.model.base import load_base_denoiser
 from training.model.config import DENOISERS, DenoiserConfig, SpecialTokens, TrainConfig
 from training.model.denoiser import Denoiser
-from training.model.quantization import set_quantized
+from training.model.quantization import rounded_weights, set_quantized
 from training.model.tokenizer import load_tokenizer
 from training.pretrain.cursor_losses import CursorValidator, cursor_losses
 from training.pretrain.curves import draw_curves
@@ -69,6 +71,7 @@ class Run:
         self.base = load_base_denoiser(tokenizer).to(self.device) if config.base_share else None
         self.optimizers = build_optimizers(self.model, config)
         self.step, self.tokens, self.seconds = 0, 0, 0.0
+        self.stopping = False  # after SIGTERM: save at the end of the step
         if self.checkpoint.exists():
             self._resume()
         elif config.init:
@@ -109,23 +112,32 @@ class Run:
             file.write(json.dumps(record) + "\n")
 
     def average(self, elapsed: float) -> float:
-        """Averages the gradients and the seconds of the step over the processes, so that all have the same clock."""
+        """Averages the gradients and the seconds of the step over the processes, so that all have the same clock, and
+        tells all of them to stop if one was told to."""
         if self.config.processes == 1:
             return elapsed
         gradients = [p.grad for p in self.model.parameters()]
-        flat = torch.cat([g.flatten() for g in gradients] + [torch.tensor([elapsed], device=self.device)])
+        own = torch.tensor([elapsed, float(self.stopping)], device=self.device)
+        flat = torch.cat([g.flatten() for g in gradients] + [own])
         dist.all_reduce(flat)
         flat /= self.config.processes
-        parts = flat[:-1].split([g.numel() for g in gradients])
+        parts = flat[:-2].split([g.numel() for g in gradients])
         for gradient, part in zip(gradients, parts):
             gradient.copy_(part.view_as(gradient))
-        return flat[-1].item()
+        self.stopping = flat[-1].item() > 0
+        return flat[-2].item()
 
     def _validator(self) -> Validator | CursorValidator:
         if not self.model.config.shifted:
             return Validator(self.config, self.special, self.device)
         batches = cursor_validation_batches(self.config, CursorValidator.SLOTS)
         return CursorValidator(batches, self.special, self.device)
+
+    def _rounded(self, quantized: bool) -> AbstractContextManager:
+        return rounded_weights(self.model, self.config.compile != "none") if quantized else nullcontext()
+
+    def _stop(self, *_: object) -> None:
+        self.stopping = True
 
     def train(self) -> None:
         config = self.config
@@ -136,7 +148,9 @@ class Run:
         shifted = self.model.config.shifted
         validator = self._validator() if first else None
         ar, diffusion, cursors = ar_loss, three_stream_losses, cursor_losses
-        if config.compile:
+        if config.compile == "layers":
+            self.model.compile_layers()
+        elif config.compile == "all":
             ar, diffusion, cursors = (torch.compile(loss, dynamic=False) for loss in (ar, diffusion, cursors))
         open_sampler = cursor_batches if shifted else window_batches
         batches = training_batches(config, (config.seed + self.step) * 1009 + self.rank, open_sampler)
@@ -145,26 +159,28 @@ class Run:
                    bar_format="{percentage:3.0f}% |{bar:20}| {elapsed}<{remaining} {postfix}")  # fmt: skip
         validated = saved = logged = self.seconds
         elapsed = 0.0
-        while self.seconds < budget:
+        signal.signal(signal.SIGTERM, self._stop)
+        while self.seconds < budget and not self.stopping:
             progress = self.seconds / budget
             quantized = progress >= 1 - config.qat_share
-            set_quantized(self.model, quantized, quantized)
+            set_quantized(self.model, weights=False, activations=quantized)
             started = clock()
             batch = next(batches).to(self.device)
             only_ar = progress < config.ar_share
-            with narrow_products(self.device):
-                if shifted:
-                    loss, parts = cursors(self.model, batch, self.special, config, self.base)
-                elif only_ar:
-                    loss = ar(self.model, batch.window, self.special)
-                    parts = {"prefix": loss.detach()}
-                else:
-                    taught = progress >= 1 - config.distill_share and batch.x0.shape[-1] <= config.distill_widest
-                    teacher = teacher_soft_targets if taught else None
-                    loss, parts = diffusion(self.model, batch, self.special, config, teacher)
+            taught = progress >= 1 - config.distill_share and batch.x0.shape[-1] <= config.distill_widest
+            with self._rounded(quantized):
+                with narrow_products(self.device):
+                    if shifted:
+                        loss, parts = cursors(self.model, batch, self.special, config, self.base, taught)
+                    elif only_ar:
+                        loss = ar(self.model, batch.window, self.special)
+                        parts = {"prefix": loss.detach()}
+                    else:
+                        teacher = teacher_soft_targets if taught else None
+                        loss, parts = diffusion(self.model, batch, self.special, config, teacher)
+                loss.backward()
             if not math.isfinite(loss.item()):
                 raise FloatingPointError(f"loss is {loss.item()} at step {self.step}")
-            loss.backward()
             elapsed = self.average(elapsed)
             self.seconds += elapsed
             norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)
@@ -192,7 +208,8 @@ class Run:
                 logged = self.seconds
             if self.seconds - validated > config.validate_minutes * 60 or self.seconds >= budget:
                 validated = self.seconds
-                scores = validator.scores(self.model)
+                with self._rounded(quantized):
+                    scores = validator.scores(self.model)
                 self.log({"validation": scores})
                 bar.write(f"{self.seconds / 60:6.1f} min  step {self.step}  {self.tokens / 1e6:.2f}M tokens  {scores}")
                 draw_curves(self.folder / "metrics.jsonl", self.folder / "curves.png")
