@@ -78,6 +78,10 @@ async function cpuMs<T>(work: () => Promise<T> | T): Promise<[result: T, ms: num
   return [result, (user + system) / 1000];
 }
 
+function refusing(ids: readonly number[]): Map<number, number> {
+  return new Map(ids.map((id) => [id, Number.NEGATIVE_INFINITY]));
+}
+
 function readModel(folder: string): EngineParts {
   const json = (file: string): unknown => JSON.parse(readFileSync(join(folder, file), 'utf8'));
   const kernels = (build: KernelBuild) =>
@@ -93,8 +97,8 @@ function readModel(folder: string): EngineParts {
   };
 }
 
-/** Diffusion as the service runs it. */
-class Diffusion {
+/** A model as the service runs it: by diffusion, or from left to right without the suffix. */
+class Served {
   readonly #engine: Engine;
   readonly #tokenizer: Tokenizer;
 
@@ -117,9 +121,24 @@ class Diffusion {
     return { text, tokens, steps, slotEvaluations, promptMs, decodeMs, ...(frames && { frames: shown }) };
   }
 
+  /**
+   * The same weights from left to right: lines end with the line, other spans after the true number of tokens. Only
+   * the end of a text is predicted, and the end of a middle is refused: this decoder does not know where one is.
+   */
+  async decode(example: Example, most: number): Promise<Found> {
+    const maxTokens = example.line ? most : this.#tokenizer.encode(example.middle).length;
+    const alone = { ...example, suffix: '' };
+    const { eom, pad } = this.#tokenizer.special;
+    const options = { decoding: 'autoregressive', logitBias: refusing([eom, pad]) } as const;
+    const [, promptMs] = await cpuMs(() => this.#generate(alone, { maxTokens: 0 }));
+    const [{ text, usage }, decodeMs] = await cpuMs(() => this.#generate(alone, { ...options, maxTokens }));
+    const { steps, slotEvaluations } = usage;
+    return { text, tokens: steps, steps, slotEvaluations, promptMs, decodeMs };
+  }
+
   #noEnd(): Map<number, number> {
     const { eom, endOfText, pad } = this.#tokenizer.special;
-    return new Map([eom, endOfText, pad].map((id) => [id, Number.NEGATIVE_INFINITY]));
+    return refusing([eom, endOfText, pad]);
   }
 
   async #generate(
@@ -138,20 +157,18 @@ class Diffusion {
   }
 }
 
-/** A next-token model, greedy. */
-class LeftToRight {
+/** A fill-in-the-middle model, greedy. */
+class FillInTheMiddle {
   readonly #denoiser: Denoiser;
   readonly #tokenizer: Tokenizer;
   readonly #limits: DenoiserConfig['diffusion'];
-  readonly #seesSuffix: boolean;
   readonly #lineEnds: Set<number>;
 
   /** @param limits of the context in tokens: the same for all systems */
-  constructor(denoiser: Denoiser, tokenizer: Tokenizer, limits: DenoiserConfig['diffusion'], seesSuffix: boolean) {
+  constructor(denoiser: Denoiser, tokenizer: Tokenizer, limits: DenoiserConfig['diffusion']) {
     this.#denoiser = denoiser;
     this.#tokenizer = tokenizer;
     this.#limits = limits;
-    this.#seesSuffix = seesSuffix;
     const ids = [...Array(tokenizer.vocabSize).keys()];
     this.#lineEnds = new Set(ids.filter((id) => tokenizer.decode([id]).includes('\n')));
   }
@@ -183,7 +200,7 @@ class LeftToRight {
   /** `<|prefix|> prefix`, followed by `<|suffix|> suffix <|mask|>` if there is a suffix. */
   #prompt({ prefix, suffix }: Example): number[] {
     const { special } = this.#tokenizer;
-    const streams = buildPrompt(prefix, this.#seesSuffix ? suffix : '', this.#tokenizer, this.#limits);
+    const streams = buildPrompt(prefix, suffix, this.#tokenizer, this.#limits);
     const [mark, ...backwards] = streams.suffix;
     return mark === undefined ? [...streams.prefix] : [...streams.prefix, mark, ...backwards.reverse(), special.mask];
   }
@@ -210,10 +227,10 @@ class LeftToRight {
   }
 }
 
-async function leftToRight(folder: string, limits: DenoiserConfig['diffusion'], sees: boolean): Promise<LeftToRight> {
+async function fillInTheMiddle(folder: string, limits: DenoiserConfig['diffusion']): Promise<FillInTheMiddle> {
   const { kernels: modules, config, tokenizer, openWeights } = readModel(folder);
   const denoiser = await Denoiser.load({ modules, config: parseConfig(config), openWeights, cacheBytes: 0 });
-  return new LeftToRight(denoiser, loadTokenizer(tokenizer), limits, sees);
+  return new FillInTheMiddle(denoiser, loadTokenizer(tokenizer), limits);
 }
 
 async function main(): Promise<void> {
@@ -233,12 +250,11 @@ async function main(): Promise<void> {
 
   const model = readModel(resolve(values.model));
   const { diffusion: limits } = parseConfig(model.config);
-  const diffusion = new Diffusion(await createEngine(model), loadTokenizer(model.tokenizer));
-  const ar = await leftToRight(resolve(values.model), limits, false);
-  const fim = values.fim === undefined ? undefined : await leftToRight(resolve(values.fim), limits, true);
+  const served = new Served(await createEngine(model), loadTokenizer(model.tokenizer));
+  const fim = values.fim === undefined ? undefined : await fillInTheMiddle(resolve(values.fim), limits);
   const complete = (example: Example, setting: Setting): Promise<Found> => {
-    if (setting.system === 'diffusion') return diffusion.complete(example, maxTokens, setting);
-    if (setting.system === 'ar') return ar.complete(example, maxTokens);
+    if (setting.system === 'diffusion') return served.complete(example, maxTokens, setting);
+    if (setting.system === 'ar') return served.decode(example, maxTokens);
     if (fim === undefined) throw new Error('a setting of the system fim, but no --fim');
     return fim.complete(example, maxTokens);
   };

@@ -4,6 +4,10 @@
  * Dialects (src/api) know only these types; they never see canvases or kernels, and only ids of tokens.
  */
 
+import type { ConfidenceScale } from '../denoiser/three-stream/config.ts';
+
+export type { ConfidenceScale };
+
 /** One completion to generate: text on the left of the cursor, text on its right, and how to decode. */
 export interface GenerateRequest {
   prefix: string;
@@ -219,6 +223,8 @@ export interface ModelInfo {
     canvasWidths: readonly number[];
     revealThreshold: number;
     editThreshold: number;
+    /** How probably a completion is right; absent where nobody has measured it. */
+    confidence?: ConfidenceScale;
   };
 }
 

@@ -23,14 +23,15 @@ import torch
 from tqdm import tqdm
 
 from training.corpus.documents import load_documents
+from training.corpus.paths import LANGUAGES
 from training.evaluation.comparison_figures import draw_canvas, draw_confidence, draw_quality
-from training.evaluation.comparison_report import report, write_into
+from training.evaluation.comparison_report import parts_of, report, write_into
 from training.evaluation.completer import Completer, Prompt
 from training.evaluation.evaluate import repairs
 from training.evaluation.infilling_tasks import LINE_TASKS, Example, draw_examples
 from training.evaluation.ngram import ngram_of_train
 from training.evaluation.parses import has_grammar, parses
-from training.evaluation.sampler import SERVICE, Begun, prompt_ids
+from training.evaluation.sampler import Begun, prompt_ids
 from training.evaluation.scores import (
     ALL_TASKS,
     SAME_COST,
@@ -66,7 +67,6 @@ LOOKS = 3
 EDIT_THRESHOLD = 0.5
 FEW = 1.5  # slot evaluations per token up to which diffusion should beat autoregressive decoding on one core
 MAX_TOKENS = 64
-SHOWN = "canvas 16"  # the setting whose steps are drawn: wide enough to see something
 DIFFUSION = "diffusion"  # with the settings of the model's config
 GIVEN = "length given"  # the same, given the true length as AR is at tasks other than lines
 REPAIR_TASK = "line_rest"
@@ -90,7 +90,7 @@ def settings_of(config: DenoiserConfig, has_fim: bool) -> list[Setting]:
     found = [Setting(DIFFUSION, "diffusion", "thresholds")]
     others = [t for t in THRESHOLDS if t != config.reveal_threshold]
     found += [Setting(f"τ {t}", "diffusion", "thresholds", {"revealThreshold": t}) for t in others]
-    widths = [width for width in config.canvas_widths if width != SERVICE.canvas_width]
+    widths = [width for width in config.canvas_widths if width != config.canvas_width]
     found += [Setting(f"canvas {width}", "diffusion", "widths", {"canvasWidth": width}) for width in widths]
     found += [Setting(f"{n} steps", "diffusion", "budgets", {"maxSteps": n}) for n in STEP_BUDGETS]
     wide = {"canvasWidth": EDIT_WIDTH}
@@ -113,6 +113,12 @@ def settings_of(config: DenoiserConfig, has_fim: bool) -> list[Setting]:
     found.append(Setting(GIVEN, "diffusion", "given", given_length=True))
     found.append(Setting("ar", "ar", "ar"))
     return found + ([Setting("fim", "fim", "fim")] if has_fim else [])
+
+
+def shown_setting(settings: list[Setting]) -> str:
+    """The setting whose steps are drawn: the widest canvas, to see something."""
+    widths = [setting for setting in settings if setting.curve == "widths"]
+    return max(widths, key=lambda setting: setting.request["canvasWidth"]).name if widths else settings[0].name
 
 
 def run_systems(
@@ -214,6 +220,8 @@ def with_and_without_edits(summaries: dict[str, dict], quality: dict) -> list[di
 def few_steps(summaries: dict[str, dict], quality: dict) -> dict | None:
     """The best setting of diffusion (by edit similarity) that needs at most FEW slot evaluations per token, and its
     paired loss against revealing slot by slot. None if no setting is that cheap."""
+    if MANY_STEPS not in quality:
+        return None
     cheap = [
         name for name, row in summaries.items() if name not in NO_RIVALS and row["slot_evaluations_per_token"] <= FEW
     ]
@@ -253,9 +261,13 @@ def compare(options: argparse.Namespace) -> dict:
     """Runs all systems. Returns the content of the JSON file."""
     torch.set_num_threads(1)
     config = DenoiserConfig.from_json(json.loads((options.model / "config.json").read_text()))
-    packages = texts_by_package(options.split)
+    packages = texts_by_package(options.split, options.languages)
     extensions = {document.text: Path(document.path).suffix for document in load_documents(options.split)}
-    settings = settings_of(config, options.fim is not None)
+    settings = [
+        setting
+        for setting in settings_of(config, options.fim is not None)
+        if not options.only or setting.name in (DIFFUSION, *options.only)
+    ]
     ngram = Ngram(options.model / "tokenizer.json", config) if options.ngram else None
     result: dict = {
         "model": options.model.name,
@@ -267,13 +279,13 @@ def compare(options: argparse.Namespace) -> dict:
         "settings": [asdict(setting) for setting in settings],
         "tasks": {},
         "frames": [],
-        "repair": repairs_of(options, packages),
+        "repair": [] if options.only else repairs_of(options, packages),
     }
     with tqdm(total=options.examples * len(options.tasks), unit="example", smoothing=0.05) as bar:
         for task in options.tasks:
             bar.set_description(ALL_TASKS[task])
             examples = draw_examples(packages, task, options.examples, options.seed)
-            shown = SHOWN if task == options.tasks[0] else ""
+            shown = shown_setting(settings) if task == options.tasks[0] else ""
             found = run_systems(examples, task in LINE_TASKS, settings, options.model, options.fim, bar, shown)
             completions = {
                 setting.name: [as_completion(of_example[index]) for of_example in found]
@@ -298,6 +310,8 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--split", choices=("validation", "test"), default="validation")
     parser.add_argument("--examples", type=int, default=300, help="of each task")
     parser.add_argument("--tasks", nargs="+", choices=tuple(ALL_TASKS), default=list(ALL_TASKS))
+    parser.add_argument("--languages", nargs="+", choices=sorted(set(LANGUAGES.values())), help="all unless given")
+    parser.add_argument("--only", nargs="+", default=[], help="settings beside the default, by name: 'τ 1' ar …")
     parser.add_argument("--no-ngram", dest="ngram", action="store_false", help="leave the 5-gram model out")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, help="JSON file to write")
@@ -319,7 +333,7 @@ def main(arguments: list[str] | None = None) -> None:
         draw_quality(result, images / "quality-cpu.svg", "decode_ms")
         draw_canvas(result["frames"], images / "canvas.svg")
         draw_confidence(result["frames"], images / "confidence.svg")
-        write_into(options.docs / "diffusion.md", result)
+        write_into(options.docs / "diffusion.md", parts_of(result))
 
 
 if __name__ == "__main__":

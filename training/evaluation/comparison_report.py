@@ -185,13 +185,13 @@ def report(result: dict) -> str:
     return "\n\n".join(parts_of(result).values())
 
 
-def write_into(page: Path, result: dict) -> None:
+def write_into(page: Path, parts: dict[str, str]) -> None:
     """Writes the parts between the markers `<!-- name -->` and `<!-- /name -->` of a page. Raises ValueError if a
-    marker is missing."""
+    marker is not there exactly once."""
     text = page.read_text()
-    for name, part in parts_of(result).items():
+    for name, part in parts.items():
         pattern = re.compile(rf"(<!-- {name} -->).*?(<!-- /{name} -->)", re.DOTALL)
-        # a function and not a template, because a table may contain backslashes
+        # a function, because the part may contain backslashes
         text, count = pattern.subn(lambda found, part=part: f"{found[1]}\n{part}\n{found[2]}", text)
         if count != 1:
             raise ValueError(f"{page}: expected one place <!-- {name} --> … <!-- /{name} -->, found {count}")

@@ -208,9 +208,9 @@ def evaluate(arguments: argparse.Namespace) -> dict:
             "examples": arguments.examples,
             "seed": arguments.seed,
             "max_tokens": arguments.max_tokens,
-            "canvas_width": policy.canvas_width,
-            "freeze_after": policy.freeze_after,
             **{key: getattr(model.config, key) for key in model.config.DIFFUSION_KEYS},
+            "canvas_width": policy.canvas_width or model.config.canvas_width,
+            "freeze_after": policy.freeze_after,
         },
     }
     if arguments.sweep:

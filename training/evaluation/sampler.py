@@ -51,7 +51,8 @@ class Thresholds:
 class Policy:
     """What is left out of the computation (src/engine/three-stream/canvas-width.ts, src/diffusion/canvas.ts).
 
-    canvas_width: an upper limit, of which the widest of the model's widths is used; None: no limit. freeze_after:
+    canvas_width: an upper limit, of which the widest of the model's widths is used; 0: that of the model's config; None:
+    no limit. freeze_after:
     number of evaluations after which a revealed slot is frozen and keeps its token, keys and values.
     """
 
@@ -61,13 +62,14 @@ class Policy:
     def width(self, config: DenoiserConfig, left: int) -> int:
         """Slots of a canvas, at most the narrowest width that has room for the `left` tokens still wanted."""
         widths = sorted({*config.canvas_widths, config.canvas_slots})
-        fitting = [width for width in widths if width <= (self.canvas_width or widths[-1])]
+        limit = widths[-1] if self.canvas_width is None else self.canvas_width or config.canvas_width
+        fitting = [width for width in widths if width <= limit]
         enough = next((width for width in widths if width >= left), widths[-1])
         return min(fitting[-1] if fitting else widths[0], enough)
 
 
 EVERYTHING = Policy()
-SERVICE = Policy(canvas_width=2, freeze_after=1)  # DEFAULT_CANVAS_WIDTH and DEFAULT_FREEZE_AFTER of src/engine
+SERVICE = Policy(canvas_width=0, freeze_after=1)  # DEFAULT_FREEZE_AFTER of src/engine
 
 
 def prompt_ids(

@@ -51,27 +51,34 @@ class DenoiserConfig:
     suffix_order: str = "backward"  # backward: the suffix stream is read from its end | forward: from the cursor on
     canvas_slots: int = 32
     canvas_widths: tuple[int, ...] = (2, 4, 8, 16, 32)  # widths that the service may open
+    canvas_width: int = 2  # that the service opens unless a request says otherwise
     prefix_tokens: int = 256  # with suffix_tokens well below a training window, so that it has room for a middle
     suffix_tokens: int = 128
     reveal_threshold: float = 0.5
     edit_threshold: float = 0.8
     max_edits_per_slot: int = 2
+    # How probably a completion is right: bias, mean, total (logistic, of the log-probabilities of its tokens), least_shown
+    confidence: dict[str, float] | None = None
 
     DIFFUSION_KEYS = (
         "shifted",
         "suffix_order",
         "canvas_slots",
         "canvas_widths",
+        "canvas_width",
         "prefix_tokens",
         "suffix_tokens",
         "reveal_threshold",
         "edit_threshold",
         "max_edits_per_slot",
+        "confidence",
     )
 
     def to_json(self) -> dict:
         values = asdict(self)
         diffusion = {key: values.pop(key) for key in self.DIFFUSION_KEYS}
+        if not diffusion["confidence"]:
+            del diffusion["confidence"]
         return {
             "architectures": ["QuicksilverForMaskedDiffusion"],
             "model_type": "quicksilver",

@@ -1,7 +1,7 @@
 /** A completion request free of its dialect, and the engine calls that answer it. */
 import type { Completion, Decoding, Engine, Frame, GenerateRequest } from '../../engine/types.ts';
 import { ApiError } from '../../http/errors.ts';
-import { EDITOR_MIN_CONFIDENCE, type EditorRules, forEditor } from '../editor/editor.ts';
+import { type EditorRules, forEditor } from '../editor/editor.ts';
 import { type Cursor, isSingleLine } from '../editor/lines.ts';
 import { showableEnd } from '../editor/showable.ts';
 import { denoisingBound, type LengthParams, maxTokensOf } from './limits.ts';
@@ -104,7 +104,7 @@ export function toCall(
     stream: params.stream,
     diffusing: params.diffusing !== false,
     includeUsage: params.stream_options?.include_usage ?? false,
-    ...(params.editor && { editor: { minConfidence: params.min_confidence ?? EDITOR_MIN_CONFIDENCE } }),
+    ...(params.editor && { editor: { minConfidence: params.min_confidence } }),
     ...(params.deadline_ms !== undefined && { deadlineMs: params.deadline_ms }),
     decoding: {
       ...samplingOf(params, prompts.length * params.n, logitBias),
@@ -188,7 +188,8 @@ export async function* generateChoices(
         yield { type: 'frame', index, prompt, frame: frameWithLineEnds(frame, lineEnd) };
       }
       const completion = withStopAsSent(frames.completion!, call.decoding.stop);
-      const shown = call.editor ? forEditor(completion, cursor, call.editor) : completion;
+      const scale = engine.model.diffusion?.confidence;
+      const shown = call.editor ? forEditor(completion, cursor, call.editor, scale) : completion;
       yield { type: 'end', index, prompt, completion: completionWithLineEnds(shown, lineEnd) };
     }
   }

@@ -159,7 +159,9 @@ export const decodingFields = {
     .min(0)
     .max(1)
     .optional()
-    .describe('With `editor`: the text is empty when the geometric mean of its token probabilities is below this.'),
+    .describe(
+      'With `editor`: the text is empty when it is less probably right than this; the default is that of the model.',
+    ),
 };
 
 /** An unset name, or an empty one, is that of the local model. */

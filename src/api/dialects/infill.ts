@@ -39,7 +39,6 @@ import {
 import { timingsOf } from '../completion/timings.ts';
 import { biasesOfPairs } from '../completion/token-ids.ts';
 import { confidenceOf } from '../completion/usage.ts';
-import { EDITOR_MIN_CONFIDENCE } from '../editor/editor.ts';
 import { leftContext } from './snippets.ts';
 
 /** Makes the further choices differ from the greedy one without leaving what is likely. */
@@ -130,7 +129,7 @@ export function llamaCall(prompts: readonly PromptText[], params: LlamaParams, {
     stream: params.stream,
     diffusing: false,
     includeUsage: false,
-    ...(params.editor && { editor: { minConfidence: params.min_confidence ?? EDITOR_MIN_CONFIDENCE } }),
+    ...(params.editor && { editor: { minConfidence: params.min_confidence } }),
     alternativesTemperature: params.temperature || ALTERNATIVES_TEMPERATURE,
     ...(deadline_ms !== undefined && { deadlineMs: deadline_ms }),
     decoding: {

@@ -15,7 +15,6 @@ import { lineEndOf, readSides } from '../completion/line-ends.ts';
 import { neutral, refusedFields } from '../completion/refused.ts';
 import { checkBody, looseDecodingFields, randomSeed, readBody, seedField } from '../completion/schema.ts';
 import { confidenceOf } from '../completion/usage.ts';
-import { EDITOR_MIN_CONFIDENCE } from '../editor/editor.ts';
 import { leftContext } from './snippets.ts';
 
 const snippets = z
@@ -82,7 +81,7 @@ export async function tabbyCompletion(c: Context, models: ModelProvider, body: u
     stream: false,
     diffusing: false,
     includeUsage: false,
-    editor: { minConfidence: EDITOR_MIN_CONFIDENCE },
+    editor: {},
     ...(deadline_ms !== undefined && { deadlineMs: deadline_ms }),
     decoding: samplingOf({ ...params, top_p: 1 }, 1),
   };

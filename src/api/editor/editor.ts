@@ -1,30 +1,37 @@
 /** A completion as an editor can show it, or an empty one where the model was not sure enough. */
 import { shortened } from '../../engine/emitted-token.ts';
-import type { Completion, EmittedToken } from '../../engine/types.ts';
+import type { Completion, ConfidenceScale, EmittedToken } from '../../engine/types.ts';
 import type { Cursor } from './lines.ts';
 import { showable } from './showable.ts';
 
-/** Geometric mean of the token probabilities below which a completion is more guess than answer. */
-export const EDITOR_MIN_CONFIDENCE = 0.2;
+/** Of models whose confidence has no scale: geometric mean of the token probabilities. */
+const DEFAULT_MIN_CONFIDENCE = 0.2;
 
 export interface EditorRules {
-  /** Least geometric mean of the probabilities of the tokens, from 0 (show everything) to 1. */
-  minConfidence: number;
+  /** Least confidence that is shown, from 0 (show everything) to 1; that of the model when absent. */
+  minConfidence?: number | undefined;
 }
 
 /**
  * The completion with the text that can be shown, its tokens and their confidence; the usage stays that of what was
  * generated. An empty one says by its `ending` whether nothing is to be added or the model was not sure.
  */
-export function forEditor(completion: Completion, cursor: Cursor, { minConfidence }: EditorRules): Completion {
+export function forEditor(
+  completion: Completion,
+  cursor: Cursor,
+  { minConfidence }: EditorRules,
+  scale?: ConfidenceScale,
+): Completion {
   const text = showable(completion.text, cursor);
   const tokens = completion.tokens && tokensOf(text, completion.tokens);
-  const confidence = tokens && tokens.length > 0 ? meanLogProbability(tokens) : completion.confidence;
+  const total = tokens && tokens.length > 0 ? totalLogProbability(tokens) : completion.confidence;
+  const mean = total / Math.max(1, tokens?.length ?? 1);
+  const confidence = scale ? scaled(mean, total, scale) : mean;
   const shown = { ...completion, ...(tokens && { tokens }), text, confidence };
-  if (Math.exp(confidence) < minConfidence) {
+  if (Math.exp(confidence) < (minConfidence ?? scale?.leastShown ?? DEFAULT_MIN_CONFIDENCE)) {
     return { ...shown, ...(tokens && { tokens: [] }), text: '', finishReason: 'stop', ending: { by: 'unsure' } };
   }
-  if (text === completion.text) return completion;
+  if (text === completion.text) return { ...completion, confidence };
   const isTrimmed = text === completion.text.trimEnd() && completion.finishReason === 'stop';
   return isTrimmed ? shown : { ...shown, finishReason: 'stop', ending: { by: 'editor' } };
 }
@@ -41,6 +48,11 @@ function tokensOf(text: string, tokens: readonly EmittedToken[]): EmittedToken[]
   return shown;
 }
 
-function meanLogProbability(tokens: readonly EmittedToken[]): number {
-  return tokens.reduce((sum, { logProbability }) => sum + logProbability, 0) / tokens.length;
+function totalLogProbability(tokens: readonly EmittedToken[]): number {
+  return tokens.reduce((sum, { logProbability }) => sum + logProbability, 0);
+}
+
+/** The logarithm of the probability that a completion is right. */
+function scaled(mean: number, total: number, scale: ConfidenceScale): number {
+  return -Math.log1p(Math.exp(-(scale.bias + scale.mean * mean + scale.total * total)));
 }

@@ -12,6 +12,9 @@ import {
   type TransformerShape,
 } from '../transformer/shape.ts';
 
+/** Of models that name none. Chosen from a curve of quality against cost (`npm run bench:quality`), see bench/RESULTS.md. */
+const DEFAULT_CANVAS_WIDTH = 2;
+
 const configSchema = z.object({
   ...shapeKeys,
   model_type: z.literal('quicksilver'),
@@ -24,13 +27,30 @@ const configSchema = z.object({
     suffix_order: z.enum(['backward', 'forward']).default('backward'),
     canvas_slots: count,
     canvas_widths: z.array(count).min(1).optional(),
+    canvas_width: count.optional(),
     prefix_tokens: count,
     suffix_tokens: count,
     reveal_threshold: probability,
     edit_threshold: probability,
     max_edits_per_slot: z.int().nonnegative(),
+    confidence: z
+      .object({ bias: z.number(), mean: z.number(), total: z.number(), least_shown: probability })
+      .optional(),
   }),
 });
+
+/**
+ * How probably a completion is right, as a logistic function of the log-probabilities of its tokens:
+ * 1 / (1 + exp(−(bias + mean · their mean + total · their sum))). Fitted on held-out files
+ * (training/evaluation/editor_places.py).
+ */
+export interface ConfidenceScale {
+  readonly bias: number;
+  readonly mean: number;
+  readonly total: number;
+  /** Below it an editor shows nothing, unless a request says otherwise. */
+  readonly leastShown: number;
+}
 
 /** Shapes and limits of a denoiser; lengths in tokens. */
 export interface DenoiserConfig extends TransformerShape {
@@ -46,11 +66,14 @@ export interface DenoiserConfig extends TransformerShape {
     readonly canvasSlots: number;
     /** Widths of canvas the model was trained on, ascending; the last is canvasSlots. */
     readonly canvasWidths: readonly number[];
+    /** The one that the service opens unless a request says otherwise. */
+    readonly canvasWidth: number;
     readonly prefixTokens: number;
     readonly suffixTokens: number;
     readonly revealThreshold: number;
     readonly editThreshold: number;
     readonly maxEditsPerSlot: number;
+    readonly confidence?: ConfidenceScale;
   };
 }
 
@@ -66,6 +89,9 @@ export function parseConfig(json: unknown): DenoiserConfig {
       `config.json: the widest of canvas_widths is ${widths.at(-1)}, canvas_slots is ${d.canvas_slots}`,
     );
   }
+  if (d.canvas_width !== undefined && !widths.includes(d.canvas_width)) {
+    throw new ConfigError(`config.json: canvas_width is ${d.canvas_width}, canvas_widths has ${widths.join(', ')}`);
+  }
   return {
     ...shapeOf(c),
     diffusion: {
@@ -73,11 +99,20 @@ export function parseConfig(json: unknown): DenoiserConfig {
       suffixOrder: d.suffix_order,
       canvasSlots: d.canvas_slots,
       canvasWidths: widths,
+      canvasWidth: d.canvas_width ?? widths.findLast((width) => width <= DEFAULT_CANVAS_WIDTH) ?? widths[0]!,
       prefixTokens: d.prefix_tokens,
       suffixTokens: d.suffix_tokens,
       revealThreshold: d.reveal_threshold,
       editThreshold: d.edit_threshold,
       maxEditsPerSlot: d.max_edits_per_slot,
+      ...(d.confidence && {
+        confidence: {
+          bias: d.confidence.bias,
+          mean: d.confidence.mean,
+          total: d.confidence.total,
+          leastShown: d.confidence.least_shown,
+        },
+      }),
     },
   };
 }

@@ -3,16 +3,13 @@
  * first slots can be predicted well: canvases are narrow, and a full one is committed and followed by another.
  */
 
-/** Chosen from a curve of quality against cost (`npm run bench:quality`), see bench/RESULTS.md. */
-export const DEFAULT_CANVAS_WIDTH = 2;
-
 /**
  * The widest of `widths` up to `wanted`, but not wider than the narrowest that holds all tokens that may still be
  * emitted.
  * @param widths those that the model was trained on, ascending
  * @param left tokens that may still be emitted
  */
-export function canvasWidth(widths: readonly number[], left: number, wanted = DEFAULT_CANVAS_WIDTH): number {
+export function canvasWidth(widths: readonly number[], left: number, wanted: number): number {
   const widest = widths.findLastIndex((width) => width <= wanted);
   const enough = widths.findIndex((width) => width >= left);
   return widths[Math.min(Math.max(0, widest), enough < 0 ? widths.length - 1 : enough)]!;

@@ -38,13 +38,13 @@ export class ThreeStreamModel implements CanvasModel {
   readonly #table: TokenTable | undefined;
 
   constructor(tokenizer: Tokenizer, denoiser: Denoiser, contexts: Contexts, scheduler: BatchScheduler) {
-    const { prefixTokens, suffixTokens, canvasSlots, canvasWidths, revealThreshold, editThreshold } =
+    const { prefixTokens, suffixTokens, canvasSlots, canvasWidths, revealThreshold, editThreshold, confidence } =
       denoiser.config.diffusion;
     this.info = {
       contextLength: prefixTokens + suffixTokens + canvasSlots,
       window: { prefixTokens, suffixTokens },
       maxOutputTokens: denoiser.maxOutputTokens,
-      diffusion: { canvasWidths, revealThreshold, editThreshold },
+      diffusion: { canvasWidths, revealThreshold, editThreshold, ...(confidence && { confidence }) },
     };
     this.#tokenizer = tokenizer;
     this.#denoiser = denoiser;
@@ -71,7 +71,8 @@ export class ThreeStreamModel implements CanvasModel {
   }
 
   canvasWidth({ request }: Generation, missing: number): number {
-    return request.canvasWidth ?? canvasWidth(this.#denoiser.config.diffusion.canvasWidths, missing);
+    const { canvasWidths, canvasWidth: byDefault } = this.#denoiser.config.diffusion;
+    return request.canvasWidth ?? canvasWidth(canvasWidths, missing, byDefault);
   }
 
   prefill(generation: Generation): Promise<void> {

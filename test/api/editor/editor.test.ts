@@ -1,14 +1,22 @@
 import { describe, expect, it } from 'vitest';
 import { createApp } from '../../../src/app.ts';
+import type { ConfidenceScale } from '../../../src/engine/types.ts';
 import { errorOf, eventsOf, post } from '../../support/requests.ts';
 import { helloScript, providerOf, scriptedEngine } from '../../support/scripted-engine.ts';
 
 const TEXT = 'return a + b\n\ndef sub(a, b):';
 
-function setUp(confidence = -0.1) {
+interface ShownCompletion {
+  choices: { text: string }[];
+  usage: { quicksilver: { confidence: number } };
+}
+
+function setUp(confidence = -0.1, scale?: ConfidenceScale) {
   const frames = [{ text: 'return a', settled: 'return a' }];
   const completion = { ...helloScript.completion, text: TEXT, confidence, finishReason: 'length' as const };
-  const engine = scriptedEngine({ frames, completion });
+  const scripted = scriptedEngine({ frames, completion });
+  const diffusion = { ...scripted.model.diffusion!, ...(scale && { confidence: scale }) };
+  const engine = { ...scripted, model: { ...scripted.model, diffusion } };
   const app = createApp(providerOf(engine));
   const body = { model: 'nano', prompt: 'def add(a, b):\n    ' };
   return { engine, ask: (path: string, fields: object = {}) => post(app, path, { ...body, ...fields }) };
@@ -49,6 +57,21 @@ describe.each(['/v1/completions', '/v1/fim/completions'])('editor: true at %s', 
       { choices: [{ text: 'return a + b' }] },
       '[DONE]',
     ]);
+  });
+
+  it('should say how probably the text is right where the model has a scale', async () => {
+    // 1 / (1 + exp(1)) = 0.27, of the mean log-probability −0.1
+    const scale = { bias: 0, mean: 10, total: 0, leastShown: 0.25 };
+    const shown = await (await setUp(-0.1, scale).ask(path, { editor: true })).json<ShownCompletion>();
+    expect(shown.choices[0]!.text).toBe('return a + b');
+    expect(Math.exp(shown.usage.quicksilver.confidence)).toBeCloseTo(0.269, 3);
+    const unsure = setUp(-0.1, { ...scale, leastShown: 0.28 });
+    expect(await (await unsure.ask(path, { editor: true })).json()).toMatchObject({ choices: [{ text: '' }] });
+    const asked = await unsure.ask(path, { editor: true, min_confidence: 0.26 });
+    expect(await asked.json()).toMatchObject({ choices: [{ text: 'return a + b' }] });
+    // without the rules of editors the confidence stays the mean
+    const plain = await (await setUp(-0.1, scale).ask(path)).json<ShownCompletion>();
+    expect(plain.usage.quicksilver.confidence).toBe(-0.1);
   });
 
   it('should show nothing below the confidence that is asked for', async () => {

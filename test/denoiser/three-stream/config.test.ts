@@ -26,6 +26,7 @@ describe('parseConfig', () => {
         suffixOrder: 'backward',
         canvasSlots: 12,
         canvasWidths: [12],
+        canvasWidth: 12,
         prefixTokens: 160,
         suffixTokens: 80,
         revealThreshold: 0.9,

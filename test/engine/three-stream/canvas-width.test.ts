@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { canvasWidth, DEFAULT_CANVAS_WIDTH } from '../../../src/engine/three-stream/canvas-width.ts';
+import { canvasWidth } from '../../../src/engine/three-stream/canvas-width.ts';
 
 const widths = [8, 16, 32];
 const MANY = 1000;
@@ -10,8 +10,8 @@ describe('canvasWidth', () => {
     expect(canvasWidth(widths, MANY, 31)).toBe(16);
     expect(canvasWidth(widths, MANY, 3)).toBe(8);
     expect(canvasWidth(widths, MANY, Number.POSITIVE_INFINITY)).toBe(32);
-    expect(canvasWidth([12], MANY)).toBe(12);
-    expect(canvasWidth([1, DEFAULT_CANVAS_WIDTH, 32], MANY)).toBe(DEFAULT_CANVAS_WIDTH);
+    expect(canvasWidth([12], MANY, 2)).toBe(12);
+    expect(canvasWidth([1, 2, 32], MANY, 2)).toBe(2);
   });
 
   it.each([

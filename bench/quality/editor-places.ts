@@ -1,0 +1,58 @@
+/**
+ * Completes places of files as an editor asks for them: `/v1/completions` with the editor rules, whatever the confidence.
+ * training/evaluation/editor_places.py calls it, draws the places and scores the answers.
+ *
+ * Run: `npm run build:kernels`, then `node bench/quality/editor-places.ts --model models/nano --places places.jsonl`
+ * (Node 24 or later). A place is a JSON line with `prefix` and `suffix`. Writes one JSON line for each: `text`, `mean`
+ * and `total` (of the log-probabilities of its tokens), `tokens`, `cpuMs`.
+ */
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { parseArgs } from 'node:util';
+import * as z from 'zod';
+import { createApp } from '../../src/app.ts';
+import { openEngine } from '../engine.ts';
+
+const placeSchema = z.object({ prefix: z.string(), suffix: z.string() });
+const answerSchema = z.object({
+  choices: z.tuple([z.object({ text: z.string(), logprobs: z.object({ token_logprobs: z.array(z.number()) }) })]),
+});
+
+/** More than an editor shows of a line. */
+const MAX_TOKENS = 64;
+
+const MODEL = 'model';
+
+const { values } = parseArgs({
+  options: { model: { type: 'string', default: 'models/nano' }, places: { type: 'string' } },
+});
+if (values.places === undefined) throw new Error('--places is needed');
+const folder = pathToFileURL(`${resolve(values.model)}/`);
+const engine = await openEngine(folder, {});
+const app = createApp({ id: MODEL, engine: async () => engine });
+
+for (const line of readFileSync(values.places, 'utf8').trimEnd().split('\n')) {
+  const { prefix, suffix } = placeSchema.parse(JSON.parse(line));
+  const { user, system } = process.cpuUsage();
+  const response = await app.request('/v1/completions', {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({
+      model: MODEL,
+      prompt: prefix,
+      suffix,
+      max_tokens: MAX_TOKENS,
+      logprobs: 1,
+      editor: true,
+      min_confidence: 0,
+    }),
+  });
+  if (!response.ok) throw new Error(`/v1/completions answered ${response.status}: ${await response.text()}`);
+  const used = process.cpuUsage({ user, system });
+  const [{ text, logprobs }] = answerSchema.parse(await response.json()).choices;
+  const total = logprobs.token_logprobs.reduce((sum, each) => sum + each, 0);
+  const tokens = logprobs.token_logprobs.length;
+  const found = { text, mean: tokens > 0 ? total / tokens : 0, total, tokens, cpuMs: (used.user + used.system) / 1000 };
+  process.stdout.write(`${JSON.stringify(found)}\n`);
+}

@@ -1,0 +1,73 @@
+"""The confidence of editor completions: fitted, it says how many are right; the threshold keeps half of them right."""
+
+import random
+
+import numpy as np
+
+from training.evaluation.editor_places import (
+    Answer,
+    choose_threshold,
+    confidences,
+    curve,
+    draw_places,
+    fit,
+    reliability,
+    without_space,
+)
+
+
+def made_up(count: int, seed: int) -> list[Answer]:
+    """Answers that are right as often as their first token says, whatever the later ones do."""
+    rng = random.Random(seed)
+    answers = []
+    for _ in range(count):
+        tokens = rng.randint(1, 12)
+        chance = rng.uniform(0.02, 0.98)
+        total = float(np.log(chance))
+        answers.append(Answer("text", total / tokens, total, tokens, rng.random() < chance))
+    return answers
+
+
+def test_a_fitted_confidence_is_the_share_that_is_right():
+    answers = made_up(4000, 1)
+    scale = fit(answers)
+    sure = confidences(answers, scale)
+    assert scale["mean"] >= 0 and scale["total"] > 0
+    for mean, share, _ in reliability(answers, sure):
+        assert abs(mean - share) < 0.12
+    # the geometric mean of the probabilities is far above it
+    plain = confidences(answers, None)
+    assert max(abs(mean - share) for mean, share, _ in reliability(answers, plain)) > 0.2
+
+
+def test_the_threshold_is_the_lowest_that_keeps_half_of_what_is_shown_right():
+    answers = made_up(2000, 2)
+    answers += [Answer("", 0.0, 0.0, 0, False)] * 100
+    sure = confidences(answers, fit(answers))
+    threshold = choose_threshold(answers, sure)
+
+    def precision(at: float) -> float:
+        shown = [answer.right for answer, value in zip(answers, sure) if answer.text and value >= at]
+        return sum(shown) / len(shown)
+
+    assert precision(threshold) >= 0.5 > precision(threshold - 0.02) - 0.02
+    rows = curve(answers, sure)
+    assert [row["coverage"] for row in rows] == sorted((row["coverage"] for row in rows), reverse=True)
+    assert rows[0]["coverage"] == 2000 / 2100
+
+
+def test_places_are_the_same_for_the_same_seed_and_end_within_their_line(monkeypatch):
+    from training.evaluation import editor_places
+    from training.tests.made_up import readable_code
+
+    packages = [[readable_code(seed, 40)] for seed in range(3)]
+    monkeypatch.setattr(editor_places, "texts_by_package", lambda split, languages: packages)
+    places = draw_places("validation", 9, 1)
+    assert places == draw_places("validation", 9, 1)
+    assert len(places) == 9 * 4
+    assert all(place.example.middle.strip() for place in places)
+    assert not any("\n" in place.example.middle for place in places)
+
+
+def test_white_space_does_not_count():
+    assert without_space(" a  =\tb ") == "a=b"
