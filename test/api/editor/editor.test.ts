@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { createApp } from '../../../src/app.ts';
 import { errorOf, eventsOf, post } from '../../support/requests.ts';
-import { helloScript, providerOf, scriptedEngine } from '../../support/scripted-engine.ts';
+import { catalogOf, helloScript, scriptedEngine } from '../../support/scripted-engine.ts';
 
 const TEXT = 'return a + b\n\ndef sub(a, b):';
 
@@ -9,7 +9,7 @@ function setUp(confidence = -0.1) {
   const frames = [{ text: 'return a', settled: 'return a' }];
   const completion = { ...helloScript.completion, text: TEXT, confidence, finishReason: 'length' as const };
   const engine = scriptedEngine({ frames, completion });
-  const app = createApp(providerOf(engine));
+  const app = createApp(catalogOf(engine));
   const body = { model: 'nano', prompt: 'def add(a, b):\n    ' };
   return { engine, ask: (path: string, fields: object = {}) => post(app, path, { ...body, ...fields }) };
 }
