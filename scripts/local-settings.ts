@@ -6,8 +6,6 @@ import { readWeightSettings } from '../src/weights/settings.ts';
 
 export interface LocalSettings {
   settings: Settings;
-  /** Folder of the model in the store. */
-  model: string;
   /** Whether weights can come from elsewhere than the local bucket. */
   hasOtherStore: boolean;
 }
@@ -25,8 +23,8 @@ export async function readLocalSettings(configPath: string, envFiles: string[] |
     readMirrorSettings(env as Record<string, unknown>);
     const settings = readSettings(env);
     requireLimiter(env, env.RATE_LIMITER);
-    if (!env.MODEL) throw new SettingsError('MODEL is missing');
-    return { settings, model: String(env.MODEL), hasOtherStore: s3 !== undefined || origin !== undefined };
+    if (settings.models.length === 0) throw new SettingsError('MODEL is missing');
+    return { settings, hasOtherStore: s3 !== undefined || origin !== undefined };
   } finally {
     await dispose();
   }

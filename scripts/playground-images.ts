@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { type Recording, slotsAfter } from '../playground/src/canvas/recording.ts';
 import { serviceAt } from '../playground/src/service/answerer.ts';
-import { complete, modelOf } from '../playground/src/service/completions.ts';
+import { complete, modelsOf } from '../playground/src/service/completions.ts';
 import type { CompletionRequest } from '../playground/src/service/request.ts';
 import { chromiumPath, launch } from '../support/chromium.ts';
 import { MODELS } from '../support/models-folder.ts';
@@ -93,7 +93,7 @@ async function raced(page: Page): Promise<void> {
 
 async function animation(url: string): Promise<void> {
   const answerer = serviceAt({ baseUrl: url, key: '' });
-  const model = await modelOf(answerer);
+  const [model] = await modelsOf(answerer);
   const shared = {
     ...{ model: model.id, prefix: ABOVE + BEFORE, maxTokens: 16, temperature: 0, seed: 1, stop: ['\n'], editor: false },
     ...{ revealThreshold: undefined, editThreshold: undefined, maxSteps: undefined },

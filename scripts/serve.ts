@@ -74,7 +74,7 @@ async function serve(): Promise<void> {
   await requireReady(supervisor, read);
   const { host, port } = listener.address;
   const url = `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
-  logInfo(`serving ${read.release.variables.MODEL} on ${url} with ${processes} process(es)`);
+  logInfo(`serving ${read.settings.models.join(', ')} on ${url} with ${processes} process(es)`);
 }
 
 /** The socket that was handed over, or one of its own. */
@@ -97,12 +97,12 @@ function requireKeys({ keys }: Settings, host: string): void {
 }
 
 /** Goes on without a model that may come yet. Throws where waiting does not help. */
-async function requireReady(supervisor: Supervisor, { release, isModelNamed }: ReadRelease): Promise<void> {
-  for (const { message, isFinal, isUnknownModel } of await supervisor.ready()) {
-    const isUnknown = isUnknownModel && isModelNamed;
+async function requireReady(supervisor: Supervisor, { isModelNamed }: ReadRelease): Promise<void> {
+  for (const { message, isFinal, unknownModels } of await supervisor.ready()) {
+    const isUnknown = unknownModels.length > 0 && isModelNamed;
     if (isFinal || isUnknown) {
       await supervisor.kill();
-      throw new Error(isUnknown ? `MODEL ${release.variables.MODEL} is not in the store: ${message}` : message);
+      throw new Error(isUnknown ? `MODEL ${unknownModels.join(', ')} is not in the store: ${message}` : message);
     }
     log('warn', { message: `not ready: ${message}` });
   }

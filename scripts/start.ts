@@ -6,7 +6,10 @@
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import type { StoredModel } from '../src/engine/types.ts';
+import { WeightsDamaged } from '../src/weights/errors.ts';
 import { accessOf, LOOPBACK } from './access.ts';
+import { bytesText } from './models/progress.ts';
 import { Guard } from './serve/guard.ts';
 import { onEnd } from './signals.ts';
 import { definedRevision, OFFLINE, WRANGLER } from './wrangler.ts';
@@ -35,15 +38,21 @@ Object.assign(process.env, OFFLINE);
 // wrangler reads its environment when it is imported.
 const { storeModels } = await import('./local-bucket.ts');
 const { readLocalSettings } = await import('./local-settings.ts');
-const { settings, model, hasOtherStore } = await readLocalSettings(configPath, envFiles).catch(cannotStart);
+const { settings, hasOtherStore } = await readLocalSettings(configPath, envFiles).catch(cannotStart);
 if (settings.keys.length === 0 && !LOOPBACK.test(options.host)) {
   cannotStart(new Error(`--host ${options.host} can be reached by others and needs API_KEYS, see docs/operating.md`));
 }
 console.log(accessOf(settings));
-const { models, hasModel } = await storeModels(options.models, options.state, configPath, model);
-console.log(models.length > 0 ? `models: ${models.join(', ')}` : `no model in ${options.models}: answers will be 503`);
-if (models.length > 0 && !hasOtherStore && !hasModel) {
-  cannotStart(new Error(`MODEL ${model} is not in the store, which has ${models.join(', ')}`));
+const { models, found } = await storeModels(options.models, options.state, configPath, settings.models);
+const lacking = settings.models.filter((model) => !found.has(model));
+if (models.length > 0 && !hasOtherStore && lacking.length > 0) {
+  cannotStart(new Error(`MODEL ${lacking.join(', ')} is not in the store, which has ${models.join(', ')}`));
+}
+if (lacking.length === settings.models.length && !hasOtherStore) {
+  console.log(`no model in ${options.models}: answers will be 503`);
+}
+for (const [index, model] of settings.models.entries()) {
+  console.log(`model ${model}${index === 0 ? ' (default)' : ''}: ${described(found.get(model))}`);
 }
 
 const server = spawn(
@@ -73,8 +82,20 @@ await answering(`${url}/health`);
 console.log(`serving on ${url}; try`);
 console.log(
   `  curl ${url}/v1/completions -H 'content-type: application/json' ` +
-    `-d '{"model":"${model}","prompt":"def add(a, b):\\n    return "}'`,
+    `-d '{"model":"${settings.models[0]}","prompt":"def add(a, b):\\n    return "}'`,
 );
+
+function described(model: StoredModel | WeightsDamaged | undefined): string {
+  if (model === undefined) return 'not in the bucket';
+  if (model instanceof WeightsDamaged) return model.message;
+  const { size, parameters, languages } = model;
+  const facts = [
+    ...(parameters === undefined ? [] : [`${(parameters / 1e6).toFixed(1)} million parameters`]),
+    bytesText(size),
+    ...languages,
+  ];
+  return facts.join(', ');
+}
 
 function cannotStart(error: unknown): never {
   console.error(`cannot start: ${error instanceof Error ? error.message : error}`);

@@ -19,7 +19,7 @@ import { modelFiles } from './api/service/model-files.ts';
 import { getModel, listModels } from './api/service/models.ts';
 import { type Assets, playground } from './api/service/playground.ts';
 import { type Gateway, gatewayOf } from './backend/gateway.ts';
-import type { ModelProvider } from './engine/provider.ts';
+import type { ModelCatalog } from './engine/catalog.ts';
 import { ApiError } from './http/errors.ts';
 import { ServiceMetrics } from './metrics/service-metrics.ts';
 import type { ApiKey } from './middleware/api-keys.ts';
@@ -67,15 +67,15 @@ export interface OperatorOptions {
 export interface Files {
   /** The playground. */
   assets?: Assets | undefined;
-  /** The files of the model, for who runs it elsewhere. */
-  weights?: WeightSource;
+  /** The files of the models by their names, for who runs them elsewhere. */
+  weights?: ReadonlyMap<string, WeightSource>;
   /** Weights of other models, for GPU engines. */
   mirror?: Mirror | undefined;
 }
 
-/** Builds the service around the local model and the backends it may answer with. */
+/** Builds the service around the local models and the backends it may answer with. */
 export function createApp(
-  models: ModelProvider,
+  models: ModelCatalog,
   gateway: Gateway = gatewayOf([]),
   operations: OperatorOptions = {},
   { assets, weights, mirror }: Files = {},
@@ -123,7 +123,7 @@ export function createApp(
   app.get('/docs', description.docs);
   app.on('GET', ['/v1/models', '/models'], listModels(models, gateway));
   app.get('/v1/models/:id', getModel(models, gateway));
-  app.get('/models/:name/:file', modelFiles(models.id, weights));
+  app.get('/models/:name/:file', modelFiles(models, weights));
   app.post('/v1/completions', routed(completions, models, gateway, 'completions', promptText));
   app.post('/v1/fim/completions', routed(fim, models, gateway, 'fim'));
   app.post('/beta/completions', routed(completions, models, gateway, 'completions', promptText));
@@ -137,9 +137,9 @@ export function createApp(
   app.post('/v1/events', tabbyEvent);
   app.get('/v1beta/server_setting', tabbySetting);
   app.route('/api', ollama(models));
-  app.post('/v1/chat/completions', forwarded(gateway, models.id, 'chat'));
-  app.post('/v1/edit/completions', forwarded(gateway, models.id, 'edit'));
-  app.post('/v1/apply/completions', forwarded(gateway, models.id, 'apply'));
+  app.post('/v1/chat/completions', forwarded(gateway, models.names, 'chat'));
+  app.post('/v1/edit/completions', forwarded(gateway, models.names, 'edit'));
+  app.post('/v1/apply/completions', forwarded(gateway, models.names, 'apply'));
   if (mirror) app.route('/', mirrorRoutes(mirror));
 
   app.notFound((c) =>

@@ -6,7 +6,7 @@ import type { CollectMetrics } from './api/service/metrics.ts';
 import type { Assets } from './api/service/playground.ts';
 import { createApp } from './app.ts';
 import { type BackendBindings, configuredGateway } from './backend/gateway.ts';
-import { createEngine } from './engine/create.ts';
+import { createEngine, describeModel } from './engine/create.ts';
 import { log, logInfo } from './log.ts';
 import type { ServiceMetrics } from './metrics/service-metrics.ts';
 import type { Drain } from './middleware/drain.ts';
@@ -17,12 +17,12 @@ import type { MirrorVariables } from './mirror/settings.ts';
 import { readSettings, requireLimiter, SettingsError, type SettingsVariables } from './settings.ts';
 import type { WeightCache } from './weights/cached.ts';
 import { type ConfiguredWeights, configuredWeights, type PlatformStore } from './weights/configured.ts';
-import { modelLoader } from './weights/model-loader.ts';
+import { localModels } from './weights/local-models.ts';
 import type { WeightVariables } from './weights/settings.ts';
 
 /** What every platform binds. */
 export interface ServiceBindings extends BackendBindings, SettingsVariables, WeightVariables, MirrorVariables {
-  /** Name of the model, and its folder in the store. */
+  /** Names of the models, the default first, and their folders in the store. */
   MODEL: string;
   /** The playground's files, where the platform has them. */
   ASSETS?: Assets;
@@ -64,16 +64,18 @@ export function service<Bindings extends ServiceBindings>(
 }
 
 function appOf(bindings: ServiceBindings, platform: Platform, { metrics, drain }: Isolate) {
-  const { keys, origins, timeLimitMs, maxWaiting, rateLimitRequests, rateLimitPeriodSeconds } = readSettings(bindings);
-  if (!bindings.MODEL) throw new SettingsError('MODEL is missing');
+  const settings = readSettings(bindings);
+  const { keys, origins, timeLimitMs, maxWaiting, rateLimitRequests, rateLimitPeriodSeconds } = settings;
+  if (settings.models.length === 0) throw new SettingsError('MODEL is missing');
   requireLimiter(bindings, platform.limiter);
   const weights = weightsOf(bindings, platform.store);
-  const source = weights.source(bindings.MODEL);
-  const models = modelLoader({
-    model: bindings.MODEL,
-    source,
+  const sources = new Map(settings.models.map((name) => [name, weights.source(name)]));
+  const models = localModels({
+    names: settings.models,
+    source: (name) => sources.get(name)!,
     kernels: { relaxed, simd },
     createEngine,
+    describeModel,
     limits: { maxWaiting },
   });
   const operations = {
@@ -90,7 +92,7 @@ function appOf(bindings: ServiceBindings, platform: Platform, { metrics, drain }
     ...(drain && { drain }),
     log: (line: LogLine) => console.log(JSON.stringify(line)),
   };
-  const files = { assets: bindings.ASSETS, weights: source, mirror: configuredMirror(bindings, weights) };
+  const files = { assets: bindings.ASSETS, weights: sources, mirror: configuredMirror(bindings, weights) };
   return createApp(models, configuredGateway(bindings), operations, files);
 }
 

@@ -57,17 +57,15 @@ const origins = list.refine(
   },
 );
 
-/** A folder of the store, and one segment of a path. */
-const modelName = z.preprocess(
-  withoutEmpty,
-  z
-    .string()
-    .regex(/^\w[\w.-]*$/, 'must be the name of a folder: letters, digits and . _ -')
-    .optional(),
-);
+/** Each a folder of the store, and one segment of a path. */
+const modelNames = list
+  .refine((names) => names.every((name) => /^\w[\w.-]*$/.test(name)), {
+    error: 'must be the name of a folder, or several: letters, digits and . _ -',
+  })
+  .refine((names) => new Set(names).size === names.length, { error: 'must not name a model twice' });
 
 const variables = z.object({
-  MODEL: modelName,
+  MODEL: modelNames,
   API_KEYS: keys,
   ALLOWED_ORIGINS: origins,
   TIME_LIMIT_MS: countOr(DEFAULT_TIME_LIMIT_MS, MAX_TIME_LIMIT_MS),
@@ -89,6 +87,8 @@ export const SETTING_NAMES: readonly string[] = Object.keys(variables.shape);
 export type SettingsVariables = { [Name in keyof z.input<typeof schema>]?: string | number | undefined };
 
 export interface Settings {
+  /** Folders of the models in the store; the first is the default. */
+  models: readonly string[];
   /** None: open on loopback, closed elsewhere. */
   keys: readonly ApiKey[];
   origins: readonly string[];
@@ -110,6 +110,7 @@ export function parseSettings<Schema extends z.ZodType>(schema: Schema, variable
 export function readSettings(variables: SettingsVariables): Settings {
   const data = parseSettings(schema, variables);
   return {
+    models: data.MODEL,
     keys: data.API_KEYS,
     origins: data.ALLOWED_ORIGINS,
     timeLimitMs: data.TIME_LIMIT_MS,

@@ -98,7 +98,8 @@ function started(child: ChildProcess, output: () => string): Promise<void> {
   });
 }
 
-async function freePort(): Promise<number> {
+/** A port of this machine where nothing listens now. */
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const address = server.address();

@@ -6,6 +6,7 @@ const HASH = 'ab'.repeat(32);
 describe('readSettings', () => {
   it('should have a default for everything', () => {
     expect(readSettings({})).toEqual({
+      models: [],
       keys: [],
       origins: [],
       timeLimitMs: 30_000,
@@ -24,6 +25,15 @@ describe('readSettings', () => {
     expect(keys[0]!.hash).toEqual(new Uint8Array(32).fill(0xab));
     expect(keys[1]!.hash).toEqual(keys[0]!.hash);
     expect(origins).toEqual(['https://a.example', 'http://localhost:3000']);
+  });
+
+  it.each([
+    ['nano', ['nano']],
+    ['small,nano', ['small', 'nano']],
+    [' small, nano\n', ['small', 'nano']],
+    ['', []],
+  ])('should read the models of %j, the default first', (MODEL, models) => {
+    expect(readSettings({ MODEL }).models).toEqual(models);
   });
 
   it('should read numbers as wrangler.toml and the environment write them', () => {
@@ -59,6 +69,8 @@ describe('readSettings', () => {
     [{ RATE_LIMIT_PERIOD_SECONDS: 10 }, 'RATE_LIMIT_PERIOD_SECONDS does nothing without RATE_LIMIT_REQUESTS'],
     [{ API_KEYS: `one:${HASH}:secret` }, 'API_KEYS entry 1'],
     [{ MODEL: '../secret' }, 'MODEL must be the name of a folder'],
+    [{ MODEL: 'small,../secret' }, 'MODEL must be the name of a folder'],
+    [{ MODEL: 'secret,secret' }, 'MODEL must not name a model twice'],
     [{ MODEL: '.' }, 'MODEL must be the name of a folder'],
   ])('should refuse %j by name, without its value', (variables, message) => {
     expect(() => readSettings(variables)).toThrow(SettingsError);

@@ -80,6 +80,11 @@ export class Playground {
     const language = find('language', HTMLSelectElement);
     language.append(...LANGUAGES.map((name) => element('option', { value: name }, languageName(name))));
     language.addEventListener('change', () => this.#editor.setLanguage(language.value as Language));
+    const model = find('model', HTMLSelectElement);
+    model.addEventListener('change', () => {
+      this.#settings.picked = model.value;
+      this.#move(this.#places.current);
+    });
     find('open-settings', HTMLButtonElement).addEventListener('click', () => this.#dialog.open());
     find('race', HTMLButtonElement).addEventListener('click', () => void this.#race());
     const press = (id: string, key: string) =>

@@ -7,24 +7,27 @@ export interface Settings {
   baseUrl: string;
   key: string;
   place: Place;
-  /** Name of the model from the service, for use without a network. */
+  /** Name of the model that answered last, for use without a network. */
   model: string;
+  /** The model that the user has picked; empty for the default of the service. */
+  picked: string;
 }
 
 const STORAGE_KEY = 'quicksilver-playground';
 
-const DEFAULTS: Settings = { baseUrl: '', key: '', place: 'service', model: 'nano' };
+const DEFAULTS: Settings = { baseUrl: '', key: '', place: 'service', model: '', picked: '' };
 
 export function loadSettings(): Settings {
   const settings = { ...DEFAULTS };
   try {
     const stored: unknown = JSON.parse(localStorage.getItem(STORAGE_KEY) ?? '{}');
     if (typeof stored !== 'object' || stored === null) return settings;
-    const { baseUrl, key, place, model } = stored as Partial<Record<keyof Settings, unknown>>;
+    const { baseUrl, key, place, model, picked } = stored as Partial<Record<keyof Settings, unknown>>;
     if (typeof baseUrl === 'string') settings.baseUrl = baseUrl;
     if (typeof key === 'string') settings.key = key;
     if (place === 'service' || place === 'browser') settings.place = place;
     if (typeof model === 'string') settings.model = model;
+    if (typeof picked === 'string') settings.picked = picked;
   } catch {
     // The stored value is invalid, or there is no storage: the page works without.
   }

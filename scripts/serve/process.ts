@@ -5,6 +5,7 @@ import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import workerd from 'workerd';
 import type { MetricSnapshot } from '../../src/metrics/registry.ts';
+import { MANIFEST } from '../../src/weights/manifest.ts';
 import { CONTROL_SOCKET, HTTP_SOCKET } from './config.ts';
 import { relayLog } from './log-lines.ts';
 
@@ -36,8 +37,8 @@ export interface Unready {
   message: string;
   /** The process has ended, or its settings are wrong: waiting does not help. */
   isFinal: boolean;
-  /** The store has nothing of the model's name. */
-  isUnknownModel: boolean;
+  /** Models of which the store has nothing. */
+  unknownModels: readonly string[];
 }
 
 export class WorkerdProcess {
@@ -78,13 +79,13 @@ export class WorkerdProcess {
     return this.#child.pid === undefined || this.#child.exitCode !== null || this.#child.signalCode !== null;
   }
 
-  /** Loads the model. Resolves with undefined when it is ready. */
+  /** Loads the default model. Resolves with undefined when it is ready, and the store knows the others. */
   async ready(): Promise<Unready | undefined> {
     for (;;) {
       const answer = await this.#ask('GET', '/ready').catch(() => undefined);
-      if (answer) return answer.status === 200 ? undefined : unready(answer.body);
+      if (answer) return unready(answer);
       if (this.#hasEnded) {
-        return { message: `workerd ended: ${await this.ended}`, isFinal: true, isUnknownModel: false };
+        return { message: `workerd ended: ${await this.ended}`, isFinal: true, unknownModels: [] };
       }
       await sleep(POLL_MS);
     }
@@ -158,12 +159,18 @@ export class WorkerdProcess {
   }
 }
 
-/** From an answer of /ready that says no. */
-function unready(body: string): Unready {
-  const { reason, files = [], error } = JSON.parse(body);
-  return {
-    message: body,
-    isFinal: error?.code === 'misconfigured',
-    isUnknownModel: reason === 'missing' && files.includes('manifest.json'),
-  };
+/** From an answer of /ready. A model without a manifest is a mistake in its name, whichever of the models it is. */
+function unready({ status, body }: { status: number; body: string }): Unready | undefined {
+  const { models = [], error }: ReadyBody = JSON.parse(body);
+  const unknownModels = models
+    .filter(({ reason, files }) => reason === 'missing' && files?.includes(MANIFEST))
+    .map(({ id }) => id);
+  if (status === 200 && unknownModels.length === 0) return undefined;
+  return { message: body, isFinal: error?.code === 'misconfigured', unknownModels };
+}
+
+/** What is read of an answer of /ready. */
+interface ReadyBody {
+  models?: { id: string; reason?: string; files?: string[] }[];
+  error?: { code?: string };
 }

@@ -27,7 +27,7 @@ export interface ReleaseOptions {
 export interface ReadRelease {
   release: Release;
   settings: Settings;
-  /** Whether somebody has named the model; otherwise it is the default. */
+  /** Whether somebody has named the models; otherwise they are the default. */
   isModelNamed: boolean;
 }
 

@@ -1,7 +1,8 @@
 /** Which environment variables the worker gets: its settings, and the secrets that `BACKENDS` names. Nothing else of the environment. */
 import { BACKEND_SETTING_NAMES, BACKENDS } from '../../src/backend/gateway.ts';
 
-const DEFAULT_MODEL = 'nano';
+/** Models of a service that names none, the default one first; wrangler.toml has its own. */
+export const DEFAULT_MODELS = 'nano';
 
 /** Values by name; one of the settings stands here so that the type is known for settings. */
 export type WorkerVariables = Record<string, string> & { MODEL: string; API_KEYS?: string };
@@ -16,7 +17,7 @@ export function workerVariables(
     const value = environment[name];
     return value === undefined ? [] : [[name, value] as const];
   });
-  return { ...Object.fromEntries(variables), MODEL: environment.MODEL || DEFAULT_MODEL };
+  return { ...Object.fromEntries(variables), MODEL: environment.MODEL || DEFAULT_MODELS };
 }
 
 /** What is wrong with `BACKENDS` is told by the worker, at `/ready`. */

@@ -21,8 +21,8 @@ export interface Target {
 export interface RouteRequest {
   operation: Operation;
   model: string;
-  /** Name of the local model, which no backend knows. */
-  localModel: string;
+  /** Names of the local models, which no backend knows. */
+  localModels: readonly string[];
 }
 
 /** The route of a request; undefined when no backend has the model and the operation. */
@@ -54,8 +54,8 @@ export function listedModels(backends: readonly Backend[]): { id: string; backen
  * The first backend is asked for the very name in the request, which it may know without our listing it; its successors
  * stand in for it and are asked for a model of their own.
  */
-function modelFor(backend: Backend, { model, localModel }: RouteRequest, isFirst: boolean): string {
-  const isOurs = model === localModel || model === AUTO_MODEL;
+function modelFor(backend: Backend, { model, localModels }: RouteRequest, isFirst: boolean): string {
+  const isOurs = localModels.includes(model) || model === AUTO_MODEL;
   if (serves(backend.models, model) && !isOurs) return model;
   if (isFirst && !isOurs) return model;
   return backend.default_model ?? exactNames(backend.models)[0] ?? model;

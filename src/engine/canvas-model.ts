@@ -9,7 +9,7 @@ import type { Canvas } from '../diffusion/canvas.ts';
 import type { denoisingStep, SamplerSettings } from '../diffusion/sampler.ts';
 import type { Ticket } from './admission-queue.ts';
 import type { Prompt } from './prompt.ts';
-import type { GenerateRequest, ModelInfo } from './types.ts';
+import type { DescribeModel, GenerateRequest } from './types.ts';
 import type { UsageMeter } from './usage-meter.ts';
 
 /** One completion while it is generated, as a model sees it. */
@@ -32,7 +32,7 @@ export interface Evaluation {
 }
 
 export interface CanvasModel {
-  readonly info: Omit<ModelInfo, 'id' | 'created' | 'stored'>;
+  readonly info: ReturnType<DescribeModel>;
 
   /**
    * The settings of a request, with the model's defaults.

@@ -9,11 +9,16 @@ import { loadTokenizer, type SpecialTokens, type Tokenizer } from '../tokenizer/
 import { AdmissionQueue } from './admission-queue.ts';
 import { AutoregressiveModel } from './autoregressive/model.ts';
 import { CanvasEngine } from './engine.ts';
-import { SINGLE_STREAM_CONCURRENCY, SingleStreamModel, specialTokensOf } from './single-stream/model.ts';
+import {
+  SINGLE_STREAM_CONCURRENCY,
+  SingleStreamModel,
+  singleStreamInfo,
+  specialTokensOf,
+} from './single-stream/model.ts';
 import { BatchScheduler } from './three-stream/batch-scheduler.ts';
 import { Contexts } from './three-stream/contexts.ts';
-import { DEFAULT_CACHE_BYTES, ThreeStreamModel } from './three-stream/model.ts';
-import type { Engine, EngineParts } from './types.ts';
+import { DEFAULT_CACHE_BYTES, ThreeStreamModel, threeStreamInfo } from './three-stream/model.ts';
+import type { DescribeModel, Engine, EngineParts } from './types.ts';
 
 /**
  * Requests that take turns step by step, if there are contexts for so many. The others wait: if all were served at
@@ -29,12 +34,19 @@ export function createEngine(parts: EngineParts): Promise<Engine> {
   return isSingleStream(parts.config) ? createSingleStreamEngine(parts) : createThreeStreamEngine(parts);
 }
 
+/** @param config parsed JSON of config.json. Throws ConfigError. */
+export function describeModel(config: unknown): ReturnType<DescribeModel> {
+  return isSingleStream(config)
+    ? singleStreamInfo(parseSingleStreamConfig(config))
+    : threeStreamInfo(parseConfig(config));
+}
+
 async function createThreeStreamEngine({ model, limits = {}, ...parts }: EngineParts): Promise<Engine> {
   const config = parseConfig(parts.config);
   const tokenizer = tokenizerFor(parts.tokenizer, config);
   const { kernels: modules, openWeights } = parts;
-  const { cacheBytes = DEFAULT_CACHE_BYTES, maxWaiting, requestsPerPass } = limits;
-  const denoiser = await Denoiser.load({ modules, config, openWeights, cacheBytes });
+  const { cacheBytes = DEFAULT_CACHE_BYTES, memoryBytes, maxWaiting, requestsPerPass } = limits;
+  const denoiser = await Denoiser.load({ modules, config, openWeights, cacheBytes, memoryBytes });
   const contexts = new Contexts(denoiser);
   const maxConcurrent = Math.min(contexts.pairs, MAX_CONCURRENT);
   const admission = new AdmissionQueue(maxConcurrent, (ticket) => contexts.release(ticket), maxWaiting);

@@ -1,16 +1,27 @@
 /** How the dialects get an engine, and the error when there is none. */
 
 import type { KeepAlive } from '../http/keep-alive.ts';
-import type { Engine } from './types.ts';
+import type { Engine, ModelInfo } from './types.ts';
 
 /** One model by name; its engine is made on first use. */
 export interface ModelProvider {
   readonly id: string;
+  readonly status: ModelStatus;
+  /**
+   * What is known of the model. It is not loaded for that: unless it is loaded already its description is read. Rejects
+   * with `ModelUnavailable`.
+   */
+  info(keepAlive: KeepAlive): Promise<ModelInfo>;
   /**
    * Resolves with the engine, loading it first if necessary. Rejects with `ModelUnavailable`; a later call tries again.
    */
   engine(keepAlive: KeepAlive): Promise<Engine>;
 }
+
+/** `unavailable`: the last attempt to load it failed. */
+export type ModelStatus =
+  | { readonly state: 'not_loaded' | 'loading' | 'loaded' }
+  | { readonly state: 'unavailable'; readonly error: ModelUnavailable };
 
 /** Why a model cannot answer: what of it is missing, what is damaged, or that it could not be loaded. */
 export type UnavailableReason = 'missing' | 'damaged' | 'failed';

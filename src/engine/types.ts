@@ -287,6 +287,8 @@ export interface KernelModules {
 export interface EngineLimits {
   /** Bound of all cached keys and values. */
   cacheBytes?: number;
+  /** Bound of all memory of the model's kernels, weights included; cached keys and values have what is left of it. */
+  memoryBytes?: number;
   /** Requests that may wait for their turn; one more is refused with EngineBusy. */
   maxWaiting?: number;
   /** Requests whose steps share a pass; 1 computes each by itself. No completion depends on it. */
@@ -295,3 +297,6 @@ export interface EngineLimits {
 
 /** The signature of `createEngine` in create.ts. Rejects when the parts do not fit together or the weights fail. */
 export type CreateEngine = (parts: EngineParts) => Promise<Engine>;
+
+/** The signature of `describeModel` in create.ts. Throws ConfigError for a configuration that no model has. */
+export type DescribeModel = (config: unknown) => Omit<ModelInfo, 'id' | 'created' | 'stored'>;

@@ -3,7 +3,13 @@
 /** What is observed of the engine: what it runs, and how many requests wait, where it has a queue. */
 export interface ObservedEngine {
   readonly waiting?: number;
-  readonly model?: { readonly id: string; readonly created: number; readonly contextLength: number };
+  readonly model: {
+    readonly id: string;
+    /** Unix time of its release, in seconds. */
+    readonly created: number;
+    /** Tokens. */
+    readonly contextLength: number;
+  };
 }
 
 /** Tokens of an answer. */
@@ -43,6 +49,8 @@ export interface WorkTotals {
 export type CompletionOutcome = ObservedCompletion['finishReason'] | 'aborted' | 'failed';
 
 export class Observation {
+  /** The local model that was asked, by the name it is served under. */
+  model: string | undefined;
   /** The engine asked for this request; its line has a length. */
   engine: ObservedEngine | undefined;
   /** The backend that answered, when it was not the local model. */

@@ -48,15 +48,18 @@ export class Registry {
   }
 
   gauge(name: string, help: string, read: () => number): void {
-    this.#add({ snapshot: () => ({ name, help, type: 'gauge', samples: [{ name, labels: {}, value: read() }] }) });
+    this.gauges(name, help, () => [{ labels: {}, value: read() }]);
   }
 
-  /** A gauge that is 1 and says what it has to say in its labels; no sample where `read` gives none. */
-  info(name: string, help: string, read: () => Labels | undefined): void {
-    const samples = (): Sample[] => {
-      const labels = read();
-      return labels === undefined ? [] : [{ name, labels, value: 1 }];
-    };
+  /** A gauge with a value for each set of labels that `read` gives. */
+  gauges(name: string, help: string, read: () => readonly Omit<Sample, 'name'>[]): void {
+    const samples = () => read().map((sample) => ({ name, ...sample }));
+    this.#add({ snapshot: () => ({ name, help, type: 'gauge', samples: samples() }) });
+  }
+
+  /** Gauges that are 1 and say what they have to say in their labels. */
+  info(name: string, help: string, read: () => readonly Labels[]): void {
+    const samples = () => read().map((labels) => ({ name, labels, value: 1 }));
     this.#add({ snapshot: () => ({ name, help, type: 'gauge', isInfo: true, samples: samples() }) });
   }
 

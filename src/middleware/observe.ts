@@ -24,6 +24,8 @@ export interface LogLine {
   ms: number;
   /** Name of the API key, or `loopback`. */
   key?: string;
+  /** The local model that answered, or could not. */
+  model?: string;
   backend?: string;
   error?: string;
   /** How a stream ended when it was not sent whole. */
@@ -90,7 +92,7 @@ interface Ending {
 }
 
 function logLine(c: Context, { route, status, durationMs, end, observation }: Ending): LogLine {
-  const { work, backend, backendUsage, errorCode } = observation;
+  const { work, model, backend, backendUsage, errorCode } = observation;
   // Of the answer that was given: where a backend gave it, the work of the local model was in vain.
   const tokens = backend === undefined ? work : backendUsage;
   const client = c.get('client');
@@ -104,6 +106,7 @@ function logLine(c: Context, { route, status, durationMs, end, observation }: En
     status,
     ms: Math.round(durationMs),
     ...(client !== undefined && { key: client }),
+    ...(backend === undefined && model !== undefined && { model }),
     ...(backend !== undefined && { backend }),
     ...(errorCode !== undefined && { error: errorCode }),
     ...(end !== 'sent' && { end }),

@@ -1,6 +1,6 @@
 /** Makes an engine from stored weights: once for all requests that wait for it, and only from files that verify. */
-import { type ModelProvider, ModelUnavailable } from '../engine/provider.ts';
-import type { CreateEngine, Engine, EngineLimits, KernelModules } from '../engine/types.ts';
+import { type ModelProvider, type ModelStatus, ModelUnavailable } from '../engine/provider.ts';
+import type { CreateEngine, DescribeModel, Engine, EngineLimits, KernelModules, ModelInfo } from '../engine/types.ts';
 import type { KeepAlive } from '../http/keep-alive.ts';
 import { WeightsDamaged, WeightsMissing } from './errors.ts';
 import { CONFIG, fileOf, type Manifest, readManifest, TOKENIZER, WEIGHTS } from './manifest.ts';
@@ -13,7 +13,9 @@ export interface ModelLoaderOptions {
   source: WeightSource;
   kernels: KernelModules;
   createEngine: CreateEngine;
-  limits?: EngineLimits;
+  describeModel: DescribeModel;
+  /** Asked when the model is loaded. */
+  limits?: () => EngineLimits | Promise<EngineLimits>;
 }
 
 /**
@@ -21,19 +23,45 @@ export interface ModelLoaderOptions {
  * next request loads again, so that mending the store heals the service without a restart.
  */
 export function modelLoader(options: ModelLoaderOptions): ModelProvider {
+  let status: ModelStatus = { state: 'not_loaded' };
   let loading: Promise<Engine> | undefined;
+  let loaded: Engine | undefined;
 
   async function load(): Promise<Engine> {
+    status = { state: 'loading' };
     try {
-      return await loadEngine(options).catch((error: unknown) => repairAndLoad(options, error));
-    } catch (error) {
+      loaded = await repairing(options, () => loadEngine(options));
+      status = { state: 'loaded' };
+      return loaded;
+    } catch (cause) {
       loading = undefined;
-      throw unavailable(options.model, error);
+      const error = unavailable(options.model, cause);
+      status = { state: 'unavailable', error };
+      throw error;
+    }
+  }
+
+  async function describe(): Promise<ModelInfo> {
+    try {
+      const { config, manifest: _, ...head } = await repairing(options, () => readDescription(options));
+      return { ...head, ...options.describeModel(config) };
+    } catch (cause) {
+      throw unavailable(options.model, cause);
     }
   }
 
   return {
     id: options.model,
+    get status() {
+      return status;
+    },
+    async info(keepAlive: KeepAlive): Promise<ModelInfo> {
+      if (loaded !== undefined) return loaded.model;
+      const description = describe();
+      // Others may wait for what is fetched from an origin meanwhile.
+      keepAlive(description);
+      return description;
+    },
     engine(keepAlive: KeepAlive): Promise<Engine> {
       if (loading === undefined) {
         loading = load();
@@ -45,20 +73,32 @@ export function modelLoader(options: ModelLoaderOptions): ModelProvider {
 }
 
 /** Tries once more where the source could mend what was wrong. */
-async function repairAndLoad(options: ModelLoaderOptions, fault: unknown): Promise<Engine> {
-  if (!(fault instanceof WeightsMissing || fault instanceof WeightsDamaged)) throw fault;
-  if (!(await options.source.repair?.(fault))) throw fault;
-  return loadEngine(options);
+async function repairing<T>({ source }: ModelLoaderOptions, read: () => Promise<T>): Promise<T> {
+  try {
+    return await read();
+  } catch (fault) {
+    if (!(fault instanceof WeightsMissing || fault instanceof WeightsDamaged)) throw fault;
+    if (!(await source.repair?.(fault))) throw fault;
+    return read();
+  }
 }
 
-async function loadEngine({ model, source, kernels, createEngine, limits }: ModelLoaderOptions): Promise<Engine> {
+/** What the files of a model say of it, as far as they can without the weights, which have to be there. */
+async function readDescription({ model, source }: ModelLoaderOptions) {
   const manifest = await readManifest(source, model);
   await checkSizes(source, manifest);
   const config = await readVerifiedJson(source, fileOf(manifest, CONFIG));
+  return { id: model, created: manifest.created ?? 0, stored: storedModelOf(manifest, config), config, manifest };
+}
+
+async function loadEngine(options: ModelLoaderOptions): Promise<Engine> {
+  const { source, kernels, createEngine } = options;
+  const { config, manifest, ...model } = await readDescription(options);
+  const limits = await options.limits?.();
   const tokenizer = await readVerifiedJson(source, fileOf(manifest, TOKENIZER));
   let weights: VerifiedStream | undefined;
   const engine = await createEngine({
-    model: { id: model, created: manifest.created ?? 0, stored: storedModelOf(manifest, config) },
+    model,
     kernels,
     config,
     tokenizer,

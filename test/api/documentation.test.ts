@@ -9,7 +9,7 @@ import { infillRequest } from '../../src/api/dialects/infill.ts';
 import { generateRequest } from '../../src/api/dialects/ollama.ts';
 import { tabbyRequest } from '../../src/api/dialects/tabby.ts';
 import { createApp } from '../../src/app.ts';
-import { providerOf, scriptedEngine } from '../support/scripted-engine.ts';
+import { catalogOf, scriptedEngine } from '../support/scripted-engine.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const page = readFileSync(join(ROOT, 'docs/api.md'), 'utf8');
@@ -31,7 +31,7 @@ describe('docs/api.md', () => {
   });
 
   it('should name every route', () => {
-    const { routes } = createApp(providerOf(scriptedEngine()));
+    const { routes } = createApp(catalogOf(scriptedEngine()));
     const paths = new Set(
       routes
         .filter(({ method }) => method !== 'ALL')

@@ -7,7 +7,7 @@ import type { GenerateRequest } from '../../src/engine/types.ts';
 import { echoEngine } from '../support/echo-engine.ts';
 import { PATHS, requestTo } from '../support/fuzz-requests.ts';
 import { letters } from '../support/letters.ts';
-import { providerOf } from '../support/scripted-engine.ts';
+import { catalogOf } from '../support/scripted-engine.ts';
 import { expectWellFormed } from '../support/well-formed.ts';
 
 const REQUESTS = 100_000;
@@ -47,7 +47,7 @@ function checkRequest(request: GenerateRequest): void {
 }
 
 describe('handlers', () => {
-  const app = createApp(providerOf(echoEngine(checkRequest)), gatewayOf([]), { timeLimitMs: HANG_MS });
+  const app = createApp(catalogOf(echoEngine(checkRequest)), gatewayOf([]), { timeLimitMs: HANG_MS });
 
   it('should take bodies on the paths that are fuzzed, and on no others', () => {
     const routes = app.routes.filter(({ method, path }) => method === 'POST' && path !== '/*');

@@ -11,7 +11,7 @@ function routes(settings: Record<string, object>) {
   return {
     listed: listedModels(backends),
     to(model: string, operation: Operation = 'chat') {
-      const route = routeOf(backends, { operation, model, localModel: 'nano' });
+      const route = routeOf(backends, { operation, model, localModels: ['nano'] });
       return (
         route && [route.reason, ...route.chain.map(({ backend, path, model }) => `${backend.name}${path}?${model}`)]
       );

@@ -4,7 +4,7 @@ import { createApp } from '../../src/app.ts';
 import { readBackends } from '../../src/backend/config.ts';
 import { gatewayOf } from '../../src/backend/gateway.ts';
 import { post } from '../support/requests.ts';
-import { helloScript, providerOf, type Script, scriptedEngine } from '../support/scripted-engine.ts';
+import { catalogOf, helloScript, type Script, scriptedEngine } from '../support/scripted-engine.ts';
 import { type Behaviour, type Server, serverThat } from './server.ts';
 
 export const CHAT = '/v1/chat/completions';
@@ -68,7 +68,7 @@ export async function serviceWith(
 /** A service with the backends of a `BACKENDS` variable; `QUICK` gives what they leave out. */
 export function appWith(backends: Record<string, object>, script: Script = helloScript) {
   const settings = readBackends(JSON.stringify(backends), { BACKEND_KEY: KEY });
-  return createApp(providerOf(scriptedEngine(script)), gatewayOf(settings));
+  return createApp(catalogOf(scriptedEngine(script)), gatewayOf(settings));
 }
 
 /** Settings of a second backend. */

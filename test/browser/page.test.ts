@@ -1,14 +1,16 @@
 /** The page against a service that says what a script says. */
+
 import axe from 'axe-core';
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createApp } from '../../src/app.ts';
 import { gatewayOf } from '../../src/backend/gateway.ts';
+import { ModelCatalog } from '../../src/engine/catalog.ts';
 import { ModelUnavailable } from '../../src/engine/provider.ts';
 import type { CanvasView, Engine, GenerateRequest, SlotView } from '../../src/engine/types.ts';
 import { chromiumPath, explainSkip, launch } from '../../support/chromium.ts';
 import { keysOf } from '../middleware/support.ts';
-import { providerOf, scriptedEngine, usage } from '../support/scripted-engine.ts';
+import { catalogOf, scriptedEngine, unavailableModel, usage } from '../support/scripted-engine.ts';
 import { answerWith, builtAssets, code, ghost, ORIGIN, open, type Visit, write, written } from './visit.ts';
 
 const path = chromiumPath();
@@ -100,7 +102,7 @@ describe.skipIf(path === undefined)('the page', () => {
     return visit.page;
   }
 
-  const appOf = (made: Engine) => createApp(providerOf(made), gatewayOf([]), {}, { assets: builtAssets });
+  const appOf = (made: Engine) => createApp(catalogOf(made), gatewayOf([]), {}, { assets: builtAssets });
   const problem = () => visit.page.locator('.problem');
 
   /** To be called at the end of each test, so that no complaint goes unnoticed. */
@@ -317,10 +319,43 @@ describe.skipIf(path === undefined)('the page', () => {
     await leave();
   });
 
+  it('should answer with the model that is picked, also after the next visit, and say what it takes to run it here', async () => {
+    const named = (id: string, size: number) => {
+      const made = engine();
+      Object.assign(made.model, { id, stored: { size, digest: 'ab'.repeat(32), languages: [] } });
+      return made;
+    };
+    const [large, little] = [named('large', 52_000_000), named('little', 3_840_974)];
+    const page = await visitor(createApp(catalogOf(large, little), gatewayOf([]), {}, { assets: builtAssets }));
+    await ghost(page).waitFor();
+    const model = page.locator('#model');
+    expect(await model.locator('option').allTextContents()).toEqual(['large', 'little']);
+    expect(little.requests).toEqual([]);
+    await model.selectOption('little');
+    await expect.poll(() => little.requests.length).toBeGreaterThan(0);
+    await expect.poll(() => page.locator('#snippet').textContent()).toContain('"model": "little"');
+    const before = large.requests.length;
+    await page.reload();
+    await ghost(page).waitFor();
+    expect(await model.inputValue()).toBe('little');
+    expect(large.requests).toHaveLength(before);
+    await page.locator('input[value="browser"]').check({ force: true });
+    await expect.poll(() => model.locator('option').allTextContents()).toEqual(['large · 52.0 MB', 'little · 3.8 MB']);
+    await leave();
+  });
+
+  it('should offer no choice where there is one model', async () => {
+    const page = await visitor();
+    await ghost(page).waitFor();
+    expect(await page.locator('#model').isVisible()).toBe(false);
+    expect(await page.locator('#model-chip').isVisible()).toBe(true);
+    await leave();
+  });
+
   it('should say that a key is needed, that it was refused, and keep the right one in local storage alone', async () => {
     const { keys, texts } = await keysOf('laptop');
     const key = texts[0]!;
-    const page = await visitor(createApp(providerOf(engine()), gatewayOf([]), { keys }, { assets: builtAssets }));
+    const page = await visitor(createApp(catalogOf(engine()), gatewayOf([]), { keys }, { assets: builtAssets }));
     await problem().waitFor();
     expect(await problem().textContent()).toContain('A key is needed');
     const enter = async (entered: string) => {
@@ -363,8 +398,9 @@ describe.skipIf(path === undefined)('the page', () => {
 
   it('should say which weights are missing, on the service and here', async () => {
     const unavailable = new ModelUnavailable('nano', 'missing', ['model.safetensors'], {});
-    const models = { id: 'nano', engine: () => Promise.reject(unavailable) };
-    const missing = { size: async () => null, open: async () => null };
+    const model = { ...unavailableModel('nano', unavailable), info: async () => engine().model };
+    const models = new ModelCatalog([model]);
+    const missing = new Map([['nano', { size: async () => null, open: async () => null }]]);
     const page = await visitor(createApp(models, gatewayOf([]), {}, { assets: builtAssets, weights: missing }));
     await problem().waitFor();
     expect(await problem().textContent()).toContain('The weights cannot be used');

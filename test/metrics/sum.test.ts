@@ -7,7 +7,7 @@ function processOf(colour: string, seconds: number, waiting: number): Registry {
   registry.counter('cats_total', 'Cats seen.').add(1, { colour });
   registry.histogram('seconds', 'Time.', [1]).observe(seconds);
   registry.gauge('waiting', 'Length.', () => waiting);
-  registry.info('build_info', 'Build.', () => ({ version: '1' }));
+  registry.info('build_info', 'Build.', () => [{ version: '1' }]);
   return registry;
 }
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { createApp } from '../../src/app.ts';
 import { gatewayOf } from '../../src/backend/gateway.ts';
-import { providerOf, scriptedEngine } from '../support/scripted-engine.ts';
+import { catalogOf, scriptedEngine } from '../support/scripted-engine.ts';
 
 const GENERATE = '/api/generate';
 const body = JSON.stringify({ model: 'nano', prompt: 'a', stream: false });
@@ -9,7 +9,7 @@ const PAGE = 'https://page.example';
 
 function setUp(origins: readonly string[] = []) {
   const engine = scriptedEngine();
-  const app = createApp(providerOf(engine), gatewayOf([]), { origins });
+  const app = createApp(catalogOf(engine), gatewayOf([]), { origins });
   const post = (headers: Record<string, string>, path = GENERATE) =>
     app.request(path, { method: 'POST', headers, body: new TextEncoder().encode(body) });
   return { engine, post };
@@ -70,7 +70,7 @@ describe('a body of JSON', () => {
     ['UTF-16 without one', '{"model":"nano"}', 'application/json'],
     ['UTF-16 by its name', '{"model":"nano"}', 'application/json; charset=utf-16le'],
   ])('should be refused as what it is in %s', async (_, text, type) => {
-    const app = createApp(providerOf(scriptedEngine()));
+    const app = createApp(catalogOf(scriptedEngine()));
     const sent = new Uint8Array(Buffer.from(text, 'utf16le'));
     const response = await app.request(GENERATE, { method: 'POST', headers: { 'content-type': type }, body: sent });
     expect(response.status).toBe(415);

@@ -30,6 +30,7 @@ describe('the log', () => {
         id: 'mine-1',
         method: 'POST',
         route: '/v1/completions',
+        model: 'nano',
         status: 200,
         ms: expect.any(Number),
         key: 'laptop',
@@ -142,7 +143,7 @@ describe('the log', () => {
     expect(lines).toMatchObject([{ status: 200, end: 'cancelled' }]);
     const counted = await metricsOf(app);
     expect(counted).toContain('quicksilver_requests_total{route="/v1/completions",status="200"} 1');
-    expect(counted).toContain('quicksilver_completions_total{outcome="aborted"} 1');
+    expect(counted).toContain('quicksilver_completions_total{model="nano",outcome="aborted"} 1');
     expect(counted).toContain('quicksilver_requests_in_flight 1');
   });
 
@@ -200,14 +201,14 @@ describe('/metrics', () => {
         'quicksilver_errors_total{route="/v1/completions",status="404",code="model_not_found"} 1',
         'quicksilver_request_duration_seconds_count{route="/v1/completions"} 3',
         'quicksilver_request_duration_seconds_bucket{route="/v1/completions",le="+Inf"} 3',
-        'quicksilver_completions_total{outcome="stop"} 2',
-        'quicksilver_prompt_tokens_total 10',
-        'quicksilver_cached_tokens_total 6',
-        'quicksilver_completion_tokens_total 8',
-        'quicksilver_slot_evaluations_total 128',
-        'quicksilver_completion_steps_bucket{le="1"} 0',
-        'quicksilver_completion_steps_bucket{le="2"} 2',
-        'quicksilver_queue_seconds_count 2',
+        'quicksilver_completions_total{model="nano",outcome="stop"} 2',
+        'quicksilver_prompt_tokens_total{model="nano"} 10',
+        'quicksilver_cached_tokens_total{model="nano"} 6',
+        'quicksilver_completion_tokens_total{model="nano"} 8',
+        'quicksilver_slot_evaluations_total{model="nano"} 128',
+        'quicksilver_completion_steps_bucket{model="nano",le="1"} 0',
+        'quicksilver_completion_steps_bucket{model="nano",le="2"} 2',
+        'quicksilver_queue_seconds_count{model="nano"} 2',
         'quicksilver_requests_in_flight 1',
       ]),
     );
@@ -228,8 +229,8 @@ describe('/metrics', () => {
     await complete();
     await complete();
     const counted = await metricsOf(app);
-    expect(counted).toContain('quicksilver_completions_total{outcome="failed"} 1');
-    expect(counted).toContain('quicksilver_completions_total{outcome="aborted"} 1');
+    expect(counted).toContain('quicksilver_completions_total{model="nano",outcome="failed"} 1');
+    expect(counted).toContain('quicksilver_completions_total{model="nano",outcome="aborted"} 1');
   });
 
   it('should count for each key', async () => {
@@ -250,10 +251,11 @@ describe('/metrics', () => {
 
   it('should show the length of the line', async () => {
     const { app, complete, engine } = serviceWith();
-    expect(await metricsOf(app)).toContain('quicksilver_queue_length 0');
+    await complete();
+    expect(await metricsOf(app)).toContain('quicksilver_queue_length{model="nano"} 0');
     Object.assign(engine, { waiting: 3 });
     await complete();
-    expect(await metricsOf(app)).toContain('quicksilver_queue_length 3');
+    expect(await metricsOf(app)).toContain('quicksilver_queue_length{model="nano"} 3');
   });
 
   it('should ask for a key where there are keys', async () => {

@@ -5,14 +5,14 @@ import { type ApiKey, newKey } from '../../src/middleware/api-keys.ts';
 import type { LogLine } from '../../src/middleware/observe.ts';
 import { readSettings } from '../../src/settings.ts';
 import { post } from '../support/requests.ts';
-import { helloScript, providerOf, type Script, scriptedEngine } from '../support/scripted-engine.ts';
+import { catalogOf, helloScript, type Script, scriptedEngine } from '../support/scripted-engine.ts';
 
 export const PROMPT = 'the text that nobody else may read';
 
 export function serviceWith(operations: OperatorOptions = {}, script: Script = helloScript) {
   const engine = scriptedEngine(script);
   const lines: LogLine[] = [];
-  const app = createApp(providerOf(engine), undefined, { log: (line) => lines.push(line), ...operations });
+  const app = createApp(catalogOf(engine), undefined, { log: (line) => lines.push(line), ...operations });
   const complete = (fields: object = {}, headers: Record<string, string> = {}) =>
     post(
       app,

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { createApp } from '../../src/app.ts';
+import { ModelCatalog } from '../../src/engine/catalog.ts';
 import { errorOf, eventsOf, post } from '../support/requests.ts';
 import { helloScript, type Script } from '../support/scripted-engine.ts';
 import { serviceWith } from './support.ts';
@@ -41,7 +42,9 @@ describe('the time limit', () => {
   });
 
   it('should not wait for a model that never loads', async () => {
-    const app = createApp({ id: 'nano', engine: () => new Promise(() => {}) }, undefined, { timeLimitMs });
+    const never = () => new Promise<never>(() => {});
+    const model = { id: 'nano', status: { state: 'loading' as const }, info: never, engine: never };
+    const app = createApp(new ModelCatalog([model]), undefined, { timeLimitMs });
     const response = await post(app, '/v1/completions', { model: 'nano', prompt: 'a' });
     expect(await errorOf(response)).toMatchObject({ status: 504, ...timedOut });
   });

@@ -7,7 +7,7 @@ import { Mirror } from '../../src/mirror/mirror.ts';
 import { readMirrorSettings } from '../../src/mirror/settings.ts';
 import { readSettings, SettingsError } from '../../src/settings.ts';
 import { StoreFailed } from '../../src/weights/errors.ts';
-import { providerOf, scriptedEngine } from '../support/scripted-engine.ts';
+import { catalogOf, scriptedEngine } from '../support/scripted-engine.ts';
 import { memoryStore } from '../weights/memory-store.ts';
 import { sampleBytes } from '../weights/samples.ts';
 import { type Hub, oidOf, REPO, startHub } from './hub.ts';
@@ -34,7 +34,7 @@ function setUp({ refreshMs = 60_000, repos = ['acme/*'], store = memoryStore(), 
   const log: string[] = [];
   const mirror = new Mirror(settings, { store, log: (line) => log.push(line), segmentBytes: 1000, retryDelayMs: 1 });
   const { keys: apiKeys } = readSettings({ API_KEYS: keys });
-  const app = createApp(providerOf(scriptedEngine()), gatewayOf([]), { keys: apiKeys }, { mirror });
+  const app = createApp(catalogOf(scriptedEngine()), gatewayOf([]), { keys: apiKeys }, { mirror });
   const get = (path: string, headers: Record<string, string> = {}, method = 'GET') =>
     app.request(path, { method, headers });
   return { get, store, log, app };
@@ -316,7 +316,7 @@ describe('a refusal', () => {
 describe('without the setting', () => {
   it('should mirror nothing', async () => {
     expect(readMirrorSettings({})).toBeUndefined();
-    const app = createApp(providerOf(scriptedEngine()));
+    const app = createApp(catalogOf(scriptedEngine()));
     const response = await app.request(MODEL);
     expect(response.status).toBe(404);
     expect(response.headers.get('x-error-code')).toBeNull();

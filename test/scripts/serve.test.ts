@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { workerdConfig } from '../../scripts/serve/config.ts';
-import { workerVariables } from '../../scripts/serve/variables.ts';
+import { DEFAULT_MODELS, workerVariables } from '../../scripts/serve/variables.ts';
 
 describe('the variables of a self-hosted worker', () => {
   it('should be its settings and the secrets of its backends', () => {
@@ -15,7 +15,7 @@ describe('the variables of a self-hosted worker', () => {
       API_KEYS: 'a:b',
       BACKENDS: environment.BACKENDS,
       MERCURY_KEY: 'secret',
-      MODEL: 'nano',
+      MODEL: DEFAULT_MODELS,
     });
   });
 

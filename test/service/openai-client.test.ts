@@ -40,7 +40,7 @@ describe('the service with its model', () => {
     const response = await fetch(`${service.url}/ready`);
     expect({ status: response.status, body: await response.json() }).toEqual({
       status: 200,
-      body: { status: 'ready', model: 'nano' },
+      body: { status: 'ready', model: 'nano', models: [{ id: 'nano', state: 'loaded' }] },
     });
   });
 

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import OpenAI from 'openai';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { DEFAULT_MODELS } from '../../scripts/serve/variables.ts';
 import { newKey } from '../../src/middleware/api-keys.ts';
 import { MODELS } from '../../support/models-folder.ts';
 import { type Program, start } from '../../support/serving.ts';
@@ -132,7 +133,7 @@ describe('serve', () => {
     expect((await fetch(`${url}/metrics`, { headers: { 'x-api-key': key } })).status).toBe(200);
     const [worker] = await workersOf(program!);
     const environment = await readFile(`/proc/${worker}/environ`, 'utf8');
-    expect(environment.split('\0').filter(Boolean).sort()).toEqual([`API_KEYS=${line}`, 'MODEL=nano']);
+    expect(environment.split('\0').filter(Boolean).sort()).toEqual([`API_KEYS=${line}`, `MODEL=${DEFAULT_MODELS}`]);
   });
 
   it('should say what is missing of a model, and serve it once it is there', async () => {

@@ -1,5 +1,6 @@
 /** An engine that yields the frames it was given, so that the HTTP side can be tested without weights. */
-import type { ModelProvider } from '../../src/engine/provider.ts';
+import { ModelCatalog } from '../../src/engine/catalog.ts';
+import { type ModelProvider, ModelUnavailable } from '../../src/engine/provider.ts';
 import type { Completion, Engine, Frame, GenerateRequest } from '../../src/engine/types.ts';
 import { letters } from './letters.ts';
 
@@ -70,7 +71,20 @@ export function scriptedEngine(script: Script = helloScript): ScriptedEngine {
   };
 }
 
-/** Provides the engine as the model `nano`. */
-export function providerOf(engine: Engine): ModelProvider {
-  return { id: engine.model.id, engine: async () => engine };
+/** Serves the engines under the names of their models; the first is the default. */
+export function catalogOf(...engines: readonly Engine[]): ModelCatalog {
+  return new ModelCatalog(
+    engines.map((engine) => ({
+      id: engine.model.id,
+      status: { state: 'loaded' },
+      info: async () => engine.model,
+      engine: async () => engine,
+    })),
+  );
+}
+
+/** A model that cannot be loaded. */
+export function unavailableModel(id: string, error = new ModelUnavailable(id, 'missing', [], {})): ModelProvider {
+  const reject = () => Promise.reject(error);
+  return { id, status: { state: 'unavailable', error }, info: reject, engine: reject };
 }

@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import { describeModel } from '../../src/engine/create.ts';
 import type { EngineParts } from '../../src/engine/types.ts';
 import { cachedSource, type WeightCache } from '../../src/weights/cached.ts';
 import { modelLoader } from '../../src/weights/model-loader.ts';
@@ -34,6 +35,7 @@ function setUp(cache: WeightCache = platform, objects = new Map(files)) {
       model: MODEL,
       source: cachedSource(modelSource(counted, MODEL), cache, MODEL),
       kernels: {} as EngineParts['kernels'],
+      describeModel,
       createEngine: async (parts) => {
         made.push(new Uint8Array(await new Response(await parts.openWeights()).arrayBuffer()));
         return scriptedEngine();

@@ -1,6 +1,7 @@
 import { env } from 'cloudflare:workers';
 import { createHash } from 'node:crypto';
 import { beforeEach, describe, expect, it } from 'vitest';
+import { describeModel } from '../../src/engine/create.ts';
 import { ModelUnavailable } from '../../src/engine/provider.ts';
 import type { EngineParts } from '../../src/engine/types.ts';
 import { WeightsDamaged, WeightsMissing } from '../../src/weights/errors.ts';
@@ -43,6 +44,7 @@ function setUp() {
     model: MODEL,
     source: modelSource(r2Store(bucket), MODEL),
     kernels,
+    describeModel,
     createEngine: async (parts) => {
       const bytes = new Uint8Array(await new Response(await parts.openWeights()).arrayBuffer());
       made.push({ parts, weights: bytes });
@@ -174,6 +176,7 @@ describe('weights that are damaged', () => {
       model: MODEL,
       source: modelSource(r2Store(bucket), MODEL),
       kernels,
+      describeModel,
       createEngine: async (parts) => {
         await (await parts.openWeights()).cancel();
         return scriptedEngine();

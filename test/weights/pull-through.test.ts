@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describeModel } from '../../src/engine/create.ts';
 import { ModelUnavailable } from '../../src/engine/provider.ts';
 import type { EngineParts } from '../../src/engine/types.ts';
 import { httpStore } from '../../src/weights/http-store.ts';
@@ -42,6 +43,7 @@ function setUp(store = memoryStore(), stallMs = 30_000) {
         stallMs,
       }),
       kernels: {} as EngineParts['kernels'],
+      describeModel,
       createEngine: async (parts) => {
         made.push(new Uint8Array(await new Response(await parts.openWeights()).arrayBuffer()));
         return scriptedEngine();

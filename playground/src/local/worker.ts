@@ -10,8 +10,9 @@ import simdUrl from '../../../build/kernels.simd.wasm?url';
 import { completions } from '../../../src/api/dialects/completions.ts';
 import { onError } from '../../../src/api/errors.ts';
 import { listModels } from '../../../src/api/service/models.ts';
-import { createEngine } from '../../../src/engine/create.ts';
-import { type ModelProvider, ModelUnavailable } from '../../../src/engine/provider.ts';
+import { ModelCatalog } from '../../../src/engine/catalog.ts';
+import { createEngine, describeModel } from '../../../src/engine/create.ts';
+import { ModelUnavailable } from '../../../src/engine/provider.ts';
 import type { KernelModules } from '../../../src/engine/types.ts';
 import { modelLoader } from '../../../src/weights/model-loader.ts';
 import { type ErrorBody, Problem, problemOf, unreachable } from '../service/problem.ts';
@@ -34,9 +35,15 @@ function tell(message: FromWorker, transfer: Transferable[] = []): void {
 async function load(options: LoadOptions): Promise<void> {
   try {
     const source = await httpSource(options, (progress) => tell({ type: 'progress', ...progress }));
-    const models = modelLoader({ model: options.model, source, kernels: await kernels(), createEngine });
-    await models.engine(() => {});
-    app = serviceOf(models);
+    const model = modelLoader({
+      model: options.model,
+      source,
+      kernels: await kernels(),
+      createEngine,
+      describeModel,
+    });
+    await model.engine(() => {});
+    app = serviceOf(new ModelCatalog([model]));
     tell({ type: 'loaded' });
   } catch (error) {
     const { title, message } = loadProblem(error, options);
@@ -44,7 +51,7 @@ async function load(options: LoadOptions): Promise<void> {
   }
 }
 
-function serviceOf(models: ModelProvider) {
+function serviceOf(models: ModelCatalog) {
   const service = new Hono();
   service.use(requestId());
   service.post('/v1/completions', completions(models));

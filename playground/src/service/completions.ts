@@ -108,6 +108,8 @@ function resultOf(
 
 export interface ModelInfo {
   id: string;
+  /** Of all its files; undefined where the service does not tell. */
+  sizeBytes: number | undefined;
   canvasWidths: readonly number[];
   revealThreshold: number;
   editThreshold: number;
@@ -116,26 +118,32 @@ export interface ModelInfo {
 interface ModelList {
   data?: {
     id: string;
-    quicksilver?: { canvas_widths: number[]; reveal_threshold: number; edit_threshold: number };
+    quicksilver?: { canvas_widths: number[]; reveal_threshold: number; edit_threshold: number; size_bytes?: number };
   }[];
 }
 
-/** The diffusion model of an answerer. Throws as `complete` does. */
-export async function modelOf(answerer: Answerer, signal?: AbortSignal): Promise<ModelInfo> {
-  const response = await answerer.fetch('/v1/models', signal ? { signal } : {});
+/** The diffusion models of an answerer, at least one; the first is its default. Throws as `complete` does. */
+export async function modelsOf(answerer: Answerer): Promise<[ModelInfo, ...ModelInfo[]]> {
+  const response = await answerer.fetch('/v1/models', {});
   if (!response.ok) throw await refusal(response);
   const { data = [] } = (await response.json().catch(() => ({}))) as ModelList;
-  const model = data.find(({ quicksilver }) => quicksilver !== undefined);
-  if (!model?.quicksilver) {
+  const [first, ...others] = data.flatMap(({ id, quicksilver }): ModelInfo[] => {
+    if (quicksilver === undefined) return [];
+    const { canvas_widths, reveal_threshold, edit_threshold, size_bytes } = quicksilver;
+    return [
+      {
+        id,
+        sizeBytes: size_bytes,
+        canvasWidths: canvas_widths,
+        revealThreshold: reveal_threshold,
+        editThreshold: edit_threshold,
+      },
+    ];
+  });
+  if (first === undefined) {
     throw new Problem('No denoiser there', 'What answers at this address is not a Quicksilver service.', ['settings']);
   }
-  const { canvas_widths, reveal_threshold, edit_threshold } = model.quicksilver;
-  return {
-    id: model.id,
-    canvasWidths: canvas_widths,
-    revealThreshold: reveal_threshold,
-    editThreshold: edit_threshold,
-  };
+  return [first, ...others];
 }
 
 async function refusal(response: Response): Promise<Problem> {

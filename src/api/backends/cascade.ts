@@ -51,7 +51,7 @@ export interface CautiousModel extends ModelProvider {
  * Makes the model of one request cautious. The first completion decides, before any of it is seen; the further choices
  * of a request follow it, since the answer of one request comes from one model.
  */
-export function cautious(models: ModelProvider, { id, minConfidence, maxTokens }: CautionOptions): CautiousModel {
+export function cautious(local: ModelProvider, { id, minConfidence, maxTokens }: CautionOptions): CautiousModel {
   let insisting = false;
   let decided: { frames: Frame[]; completion: Completion } | undefined;
 
@@ -88,12 +88,14 @@ export function cautious(models: ModelProvider, { id, minConfidence, maxTokens }
 
   return {
     id,
+    status: local.status,
+    info: (keepAlive) => local.info(keepAlive),
     insist() {
       insisting = true;
     },
     async engine(keepAlive) {
       try {
-        const engine = await models.engine(keepAlive);
+        const engine = await local.engine(keepAlive);
         check('length', maxTokens > engine.model.maxOutputTokens);
         return wrap(engine);
       } catch (error) {

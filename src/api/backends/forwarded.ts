@@ -22,12 +22,12 @@ export const forwardedRequest = z.object({
 });
 
 /** Answers an operation that only backends offer. */
-export function forwarded(gateway: Gateway, localModel: string, operation: Operation) {
+export function forwarded(gateway: Gateway, localModels: readonly string[], operation: Operation) {
   return async function forwarded(c: Context): Promise<Response> {
     const call = await readCall(c);
     refuseIfMisconfigured(gateway);
-    const route = gateway.route({ operation, model: call.model, localModel });
-    if (route === undefined) throw backendRequired(operation, call.model, localModel);
+    const route = gateway.route({ operation, model: call.model, localModels });
+    if (route === undefined) throw backendRequired(operation, call.model, localModels);
     return withHeadStart(c, route, call, async (gone) =>
       respondWithOutcome(c, route, await forwardToBackend(c, gateway, route, call, { gone })),
     );
@@ -44,8 +44,8 @@ async function readCall(c: Context): Promise<Call> {
 }
 
 /** Not 501: clients retry what is 5xx, and no retry makes this model chat. */
-function backendRequired(operation: Operation, model: string, localModel: string): ApiError {
-  const isKnown = model === localModel || model === AUTO_MODEL;
+function backendRequired(operation: Operation, model: string, localModels: readonly string[]): ApiError {
+  const isKnown = localModels.includes(model) || model === AUTO_MODEL;
   return new ApiError(
     isKnown ? 400 : 404,
     `The local model does not do ${operation}, and no backend is configured that does it for the model '${model}'. ` +

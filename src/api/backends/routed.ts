@@ -6,7 +6,7 @@ import { AUTO_MODEL, type Operation } from '../../backend/config.ts';
 import type { Gateway } from '../../backend/gateway.ts';
 import { withName } from '../../backend/json-text.ts';
 import type { Route } from '../../backend/routing.ts';
-import type { ModelProvider } from '../../engine/provider.ts';
+import { ModelCatalog } from '../../engine/catalog.ts';
 import { ApiError } from '../../http/errors.ts';
 import { editorInAddress, readBody } from '../completion/schema.ts';
 import { cautious, Escalation } from './cascade.ts';
@@ -15,19 +15,19 @@ import { forwardToBackend, nameRoute, refuseIfMisconfigured, respondWithOutcome 
 import { withHeadStart } from './head-start.ts';
 import { translationOf } from './translation.ts';
 
-type Dialect = (models: ModelProvider) => (c: Context) => Promise<Response>;
+type Dialect = (models: ModelCatalog) => (c: Context) => Promise<Response>;
 
 /** Fields of the editor rules, which are applied here whoever answers. */
 const EDITOR_FIELDS: ReadonlySet<string> = new Set(['editor']);
 
 /**
- * Routes a dialect: its own model locally; `auto` locally, with a backend for what the local model is not sure of; any
+ * Routes a dialect: local models locally; `auto` to the default one, with a backend for what that is not sure of; any
  * other name to the backend that has it. A name that nobody has is refused by the dialect itself.
  * @param readPrompts finds the text around the cursor where the dialect has it in its prompts
  */
 export function routed(
   dialect: Dialect,
-  models: ModelProvider,
+  models: ModelCatalog,
   gateway: Gateway,
   operation: Operation,
   readPrompts: PromptReader = plainPrompts,
@@ -38,8 +38,8 @@ export function routed(
     const body = await readBody(c, z.record(z.string(), z.unknown()));
     const { model, segments } = body;
     // Tabby's requests have no model to route by.
-    if (typeof model !== 'string' || segments !== undefined) return local(c);
-    if (model === models.id) {
+    if (typeof model !== 'string' || model === '' || segments !== undefined) return local(c);
+    if (models.find(model) !== undefined) {
       nameRoute(c, { backend: 'local', route: 'model', attempts: 1 });
       return local(c);
     }
@@ -48,7 +48,7 @@ export function routed(
     const call = { model, stream: body.stream === true, text: operation === 'fim' ? withSeed(text, body) : text };
     if (model === AUTO_MODEL) return cascade(c, call, fields);
     refuseIfMisconfigured(gateway);
-    const route = gateway.route({ operation, model, localModel: models.id });
+    const route = gateway.route({ operation, model, localModels: models.names });
     if (route === undefined) return local(c);
     const able = ableOf(route, fields);
     if (able === undefined) throw cannotInfill(route);
@@ -69,12 +69,12 @@ export function routed(
 
   /** Answers locally; what the local model leaves goes to the backend, and comes back if that fails. */
   async function cascade(c: Context, call: Call, fields: CompletionFields): Promise<Response> {
-    const found = gateway.route({ operation, model: AUTO_MODEL, localModel: models.id });
+    const found = gateway.route({ operation, model: AUTO_MODEL, localModels: models.names });
     const able = found && ableOf(found, fields);
     // Without a bound the dialect has one that any model can write.
     const maxTokens = fields.maxTokens ?? 0;
-    const model = cautious(models, { id: AUTO_MODEL, minConfidence: gateway.minConfidence, maxTokens });
-    const answer = dialect(model);
+    const model = cautious(models.default, { id: AUTO_MODEL, minConfidence: gateway.minConfidence, maxTokens });
+    const answer = dialect(new ModelCatalog([model]));
     if (able === undefined) model.insist();
     try {
       nameRoute(c, { backend: 'local', route: 'auto', attempts: 1 });

@@ -1,15 +1,16 @@
 /** Answers a completion call, whole or as a stream, in the format of a dialect. */
 
 import type { Context } from 'hono';
-import type { ModelProvider } from '../../engine/provider.ts';
+import type { ModelCatalog } from '../../engine/catalog.ts';
 import type { Engine } from '../../engine/types.ts';
-import { ApiError } from '../../http/errors.ts';
+import type { ApiError } from '../../http/errors.ts';
 import { eventStream, type StreamFormat } from '../../http/event-stream.ts';
 import { keepAliveOf } from '../../http/keep-alive.ts';
 import { toApiError } from '../errors.ts';
 import { type ChoiceEvent, type CompletionCall, type FinishedChoice, generateChoices } from './completion.ts';
 import { observed } from './observed-engine.ts';
 import { type Piece, piecesOf } from './pieces.ts';
+import { modelFor } from './served.ts';
 
 /**
  * What goes wrong at once, such as a full line, has shown by then. Who waits longer gets the head of the stream: only
@@ -30,14 +31,11 @@ export interface AnswerFormat {
  * Finds the engine for a model name.
  * @throws ApiError 404 for a name that is not served, ModelUnavailable when the model cannot be loaded.
  */
-export async function engineFor(c: Context, models: ModelProvider, name: string): Promise<Engine> {
-  if (name !== models.id) {
-    throw new ApiError(404, `The model '${name}' does not exist; this service has '${models.id}'.`, {
-      param: 'model',
-      code: 'model_not_found',
-    });
-  }
-  return observed(c, await models.engine(keepAliveOf(c)));
+export async function engineFor(c: Context, models: ModelCatalog, name: string): Promise<Engine> {
+  const model = modelFor(models, name);
+  const observation = c.get('observation');
+  if (observation) observation.model = model.id;
+  return observed(c, await model.engine(keepAliveOf(c)));
 }
 
 /**

@@ -9,7 +9,10 @@ import type {} from '../../middleware/context.ts';
 export function observed(c: Context, engine: Engine): Engine {
   const observation = c.get('observation');
   const timeLimit = c.get('timeLimit');
-  if (observation) observation.engine = engine;
+  if (observation) {
+    observation.engine = engine;
+    observation.model = engine.model.id;
+  }
 
   async function* generate(request: GenerateRequest, signal: AbortSignal): AsyncGenerator<Frame, Completion> {
     const limited = timeLimit ? AbortSignal.any([signal, timeLimit]) : signal;

@@ -164,8 +164,8 @@ export const decodingFields = {
     ),
 };
 
-/** An unset name, or an empty one, is that of the local model. */
-export const localModelField = z.string().default('').describe('A name of /v1/models; the local model when absent.');
+/** An unset name, or an empty one, is that of the default. */
+export const localModelField = z.string().default('').describe('A name of /v1/models; the first of them when absent.');
 
 /**
  * The same as llama.cpp, Ollama and Tabby describe it, which bound none of them; below 0 a temperature is greedy as

@@ -4,7 +4,7 @@
  */
 import type { Context } from 'hono';
 import * as z from 'zod';
-import type { ModelProvider } from '../../engine/provider.ts';
+import type { ModelCatalog } from '../../engine/catalog.ts';
 import { engineFor } from '../completion/answer.ts';
 import { invalid, toCall } from '../completion/completion.ts';
 import { readJson } from '../completion/json-body.ts';
@@ -58,7 +58,7 @@ const choice = (index: number, text: string, finishReason: string | null, logPro
 const shape: ChoiceShape = { whole: choice, chunk: choice };
 
 /** Answers OpenAI's completion request, or Tabby's. */
-export function completions(models: ModelProvider) {
+export function completions(models: ModelCatalog) {
   return async function completions(c: Context): Promise<Response> {
     const body = await readJson(c);
     if (isTabby(body)) return tabbyCompletion(c, models, body);
@@ -68,7 +68,7 @@ export function completions(models: ModelProvider) {
     const options = { keep: n, logProbs: typeof logprobs === 'number' };
     const fields = { ...params, n: choicesOf(params) };
     checkLogProbs(params);
-    const engine = await engineFor(c, models, params.model || models.id);
+    const engine = await engineFor(c, models, params.model || models.default.id);
     const { vocabulary } = engine;
     const prompts = promptsOf(params.prompt, { vocabulary, suffix, promptOf: promptText(suffix, params.stop) });
     const logitBias = biasesOf(params.logit_bias, vocabulary);

@@ -7,7 +7,7 @@
  */
 import type { Context } from 'hono';
 import * as z from 'zod';
-import type { ModelProvider } from '../../engine/provider.ts';
+import type { ModelCatalog } from '../../engine/catalog.ts';
 import { engineFor } from '../completion/answer.ts';
 import { toCall } from '../completion/completion.ts';
 import { neutral, refusedFields, refusedSamplers } from '../completion/refused.ts';
@@ -49,12 +49,12 @@ const shape: ChoiceShape = {
 };
 
 /** Answers a fill-in-the-middle request of either dialect. */
-export function fim(models: ModelProvider) {
+export function fim(models: ModelCatalog) {
   return async function fim(c: Context): Promise<Response> {
     const params = await readBody(c, fimRequest);
     params.editor ||= editorInAddress(c);
     const { suffix } = params;
-    const engine = await engineFor(c, models, params.model || models.id);
+    const engine = await engineFor(c, models, params.model || models.default.id);
     const { vocabulary } = engine;
     const promptOf = (text: string) => ({ text, prefix: text, suffix });
     const call = toCall(

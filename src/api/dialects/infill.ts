@@ -9,7 +9,7 @@
  */
 import type { Context } from 'hono';
 import * as z from 'zod';
-import type { ModelProvider } from '../../engine/provider.ts';
+import type { ModelCatalog } from '../../engine/catalog.ts';
 import type { Completion, Engine } from '../../engine/types.ts';
 import { PLAIN_EVENTS } from '../../http/event-stream.ts';
 import { type AnswerFormat, engineFor, respond } from '../completion/answer.ts';
@@ -102,10 +102,10 @@ export const infillRequest = z.object({
 export type LlamaParams = z.output<z.ZodObject<typeof llamaFields>> & { editor: boolean };
 
 /** Answers the request of llama.vim and llama.vscode. */
-export function infill(models: ModelProvider) {
+export function infill(models: ModelCatalog) {
   return async function infill(c: Context): Promise<Response> {
     const params = await readBody(c, infillRequest);
-    const engine = await engineFor(c, models, params.model || models.id);
+    const engine = await engineFor(c, models, params.model || models.default.id);
     const before = params.input_extra.map(({ text, filename }) => ({ text, path: filename }));
     const file = { prefix: params.input_prefix + params.prompt, suffix: params.input_suffix };
     const read = readSides(file);

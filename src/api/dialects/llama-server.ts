@@ -4,14 +4,15 @@
  */
 import type { Context } from 'hono';
 import * as z from 'zod';
-import type { ModelProvider } from '../../engine/provider.ts';
+import type { ModelCatalog } from '../../engine/catalog.ts';
 import type { Vocabulary } from '../../engine/types.ts';
 import { ApiError } from '../../http/errors.ts';
+import { keepAliveOf } from '../../http/keep-alive.ts';
 import { engineFor, respond } from '../completion/answer.ts';
 import { invalid } from '../completion/completion.ts';
 import { DEFAULT_MAX_TOKENS } from '../completion/limits.ts';
 import { neutral, nothing } from '../completion/refused.ts';
-import { editorInAddress, promptField, readBody } from '../completion/schema.ts';
+import { editorInAddress, localModelField, promptField, readBody } from '../completion/schema.ts';
 import { promptsOf } from '../completion/token-ids.ts';
 import { promptText } from './fim-markers.ts';
 import { llamaCall, llamaFields, llamaFormat } from './infill.ts';
@@ -27,6 +28,7 @@ export const completionRequest = z.object({
 const content = z.union([z.string(), z.array(z.union([z.string(), z.int().min(0)]))]);
 
 export const tokenizeRequest = z.object({
+  model: localModelField,
   content: content.default(''),
   /** This model has no token that begins every text. */
   add_special: z.boolean().default(false).describe('Without effect.'),
@@ -34,14 +36,17 @@ export const tokenizeRequest = z.object({
   with_pieces: z.boolean().default(false),
 });
 
-export const detokenizeRequest = z.object({ tokens: z.array(z.int().min(0)).default([]) });
+export const detokenizeRequest = z.object({
+  model: localModelField,
+  tokens: z.array(z.int().min(0)).default([]),
+});
 
 /** POST /completion and /completions: the text goes on; markers of fill-in-the-middle in it are read. */
-export function llamaCompletion(models: ModelProvider) {
+export function llamaCompletion(models: ModelCatalog) {
   return async function llamaCompletion(c: Context): Promise<Response> {
     const params = await readBody(c, completionRequest);
     params.editor ||= editorInAddress(c);
-    const engine = await engineFor(c, models, params.model || models.id);
+    const engine = await engineFor(c, models, params.model || models.default.id);
     const { vocabulary } = engine;
     const prompts = promptsOf(params.prompt, { vocabulary, suffix: '', promptOf: promptText('', params.stop) });
     return respond(c, engine, llamaCall(prompts, params, engine), llamaFormat(params, engine));
@@ -49,10 +54,10 @@ export function llamaCompletion(models: ModelProvider) {
 }
 
 /** POST /tokenize: the ids of a text, with the text of each, or its bytes where they are no whole characters. */
-export function tokenize(models: ModelProvider) {
+export function tokenize(models: ModelCatalog) {
   return async function tokenize(c: Context): Promise<Response> {
-    const { content, with_pieces } = await readBody(c, tokenizeRequest);
-    const { vocabulary } = await engineFor(c, models, models.id);
+    const { model, content, with_pieces } = await readBody(c, tokenizeRequest);
+    const { vocabulary } = await engineFor(c, models, model || models.default.id);
     const ids = [content].flat().flatMap((part) => (typeof part === 'string' ? vocabulary.encode(part) : [part]));
     checkIds(ids, 'content', vocabulary);
     const tokens = with_pieces ? ids.map((id) => ({ id, piece: pieceOf(vocabulary.bytesOf(id)) })) : ids;
@@ -61,10 +66,10 @@ export function tokenize(models: ModelProvider) {
 }
 
 /** POST /detokenize: the text of token ids; those that end a text have none. */
-export function detokenize(models: ModelProvider) {
+export function detokenize(models: ModelCatalog) {
   return async function detokenize(c: Context): Promise<Response> {
-    const { tokens } = await readBody(c, detokenizeRequest);
-    const { vocabulary } = await engineFor(c, models, models.id);
+    const { model, tokens } = await readBody(c, detokenizeRequest);
+    const { vocabulary } = await engineFor(c, models, model || models.default.id);
     checkIds(tokens, 'tokens', vocabulary);
     return c.json({ content: vocabulary.decode(tokens.filter((id) => vocabulary.isText(id))) });
   };
@@ -83,10 +88,10 @@ function pieceOf(bytes: Uint8Array): string | number[] {
   }
 }
 
-/** GET /props: what holds for requests that do not say. */
-export function props(models: ModelProvider) {
+/** GET /props: what holds for requests that do not say, the model among it. */
+export function props(models: ModelCatalog) {
   return async function props(c: Context): Promise<Response> {
-    const { model } = await engineFor(c, models, models.id);
+    const model = await models.default.info(keepAliveOf(c));
     const params = {
       n_predict: DEFAULT_MAX_TOKENS,
       max_tokens: DEFAULT_MAX_TOKENS,

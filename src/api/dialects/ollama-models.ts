@@ -4,11 +4,14 @@
  */
 import type { Context, Hono } from 'hono';
 import * as z from 'zod';
+import type { ModelCatalog } from '../../engine/catalog.ts';
 import type { ModelProvider } from '../../engine/provider.ts';
 import type { Engine, ModelInfo } from '../../engine/types.ts';
 import { ApiError } from '../../http/errors.ts';
+import { keepAliveOf } from '../../http/keep-alive.ts';
 import { engineFor } from '../completion/answer.ts';
 import { readBody } from '../completion/schema.ts';
+import { availableModels, modelFor } from '../completion/served.ts';
 
 /** The version of Ollama whose API this is: clients ask for a least one. */
 const OLLAMA_VERSION = '0.13.0';
@@ -41,35 +44,50 @@ export const unsupportedRequest = z.object({ model: z.string().default('') });
  * The engine of a model by its name in Ollama, with or without a tag.
  * @throws ApiError 404 for any other name, also none, as Ollama does
  */
-export function ollamaEngine(c: Context, models: ModelProvider, name: string): Promise<Engine> {
-  return engineFor(c, models, name === models.id + LATEST ? models.id : name);
+export function ollamaEngine(c: Context, models: ModelCatalog, name: string): Promise<Engine> {
+  return engineFor(c, models, withoutTag(models, name));
 }
 
-export function ollamaModels(routes: Hono, models: ModelProvider): void {
+/** As `ollamaEngine`, for what needs no engine. */
+function ollamaModel(models: ModelCatalog, name: string): ModelProvider {
+  return modelFor(models, withoutTag(models, name));
+}
+
+function withoutTag({ names }: ModelCatalog, name: string): string {
+  return names.find((served) => served + LATEST === name) ?? name;
+}
+
+export function ollamaModels(routes: Hono, models: ModelCatalog): void {
   routes.get('/version', (c) => c.json({ version: OLLAMA_VERSION }));
   routes.get('/tags', async (c) => {
-    const { model } = await engineFor(c, models, models.id);
-    return c.json({ models: [{ ...headOf(model), modified_at: modifiedAt(model) }] });
+    const available = await availableModels(c, models);
+    return c.json({ models: available.map((model) => ({ ...headOf(model), modified_at: modifiedAt(model) })) });
   });
   routes.get('/ps', async (c) => {
-    const { model } = await engineFor(c, models, models.id);
-    const running = { expires_at: NEVER, size_vram: 0, context_length: model.contextLength };
-    return c.json({ models: [{ ...headOf(model), ...running }] });
+    const loaded = models.all.filter(({ status }) => status.state === 'loaded');
+    const infos = await Promise.all(loaded.map((model) => model.info(keepAliveOf(c))));
+    const running = infos.map((model) => ({
+      ...headOf(model),
+      expires_at: NEVER,
+      size_vram: 0,
+      context_length: model.contextLength,
+    }));
+    return c.json({ models: running });
   });
   routes.post('/show', async (c) => {
     const { model, name } = await readBody(c, showRequest);
-    return c.json(showOf((await ollamaEngine(c, models, model || name)).model));
+    return c.json(showOf(await ollamaModel(models, model || name).info(keepAliveOf(c))));
   });
   routes.post('/chat', refuse(models, 'chat'));
   routes.post('/embed', refuse(models, 'embeddings'));
   routes.post('/embeddings', refuse(models, 'embeddings'));
 }
 
-/** 404 for a name that is not served, 400 for the one that is: clients take either for final. */
-function refuse(models: ModelProvider, what: string) {
+/** 404 for a name that is not served, 400 for one that is: clients take either for final. */
+function refuse(models: ModelCatalog, what: string) {
   return async function refuse(c: Context): Promise<Response> {
     const { model } = await readBody(c, unsupportedRequest);
-    await ollamaEngine(c, models, model);
+    ollamaModel(models, model);
     throw new ApiError(400, `"${model}" does not support ${what}`, { param: 'model', code: 'unsupported_by_model' });
   };
 }

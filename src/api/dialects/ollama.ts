@@ -7,7 +7,7 @@
  */
 import { type Context, Hono } from 'hono';
 import * as z from 'zod';
-import type { ModelProvider } from '../../engine/provider.ts';
+import type { ModelCatalog } from '../../engine/catalog.ts';
 import type { Engine } from '../../engine/types.ts';
 import { JSON_LINES } from '../../http/event-stream.ts';
 import { type AnswerFormat, respond } from '../completion/answer.ts';
@@ -59,14 +59,14 @@ export const generateRequest = z.object({
 type Params = z.output<typeof generateRequest>;
 
 /** The routes under /api; src/api/errors.ts gives their errors Ollama's shape. */
-export function ollama(models: ModelProvider) {
+export function ollama(models: ModelCatalog) {
   const routes = new Hono();
   routes.post('/generate', generate(models));
   ollamaModels(routes, models);
   return routes;
 }
 
-function generate(models: ModelProvider) {
+function generate(models: ModelCatalog) {
   return async function generate(c: Context): Promise<Response> {
     const params = await readBody(c, generateRequest);
     const engine = await ollamaEngine(c, models, params.model);

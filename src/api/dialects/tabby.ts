@@ -6,7 +6,7 @@
  */
 import type { Context } from 'hono';
 import * as z from 'zod';
-import type { ModelProvider } from '../../engine/provider.ts';
+import type { ModelCatalog } from '../../engine/catalog.ts';
 import { PLAIN_EVENTS } from '../../http/event-stream.ts';
 import { engineFor, respond } from '../completion/answer.ts';
 import { samplingOf } from '../completion/completion.ts';
@@ -58,10 +58,10 @@ export function isTabby(body: unknown): boolean {
 }
 
 /** Answers a completion request of Tabby: one choice, as the editor can show it. */
-export async function tabbyCompletion(c: Context, models: ModelProvider, body: unknown): Promise<Response> {
+export async function tabbyCompletion(c: Context, models: ModelCatalog, body: unknown): Promise<Response> {
   const params = checkBody(body, tabbyRequest);
   const { segments, seed, deadline_ms } = params;
-  const engine = await engineFor(c, models, models.id);
+  const engine = await engineFor(c, models, models.default.id);
   const read = readSides(segments);
   const { text: prefix } = leftContext(
     read.prefix,
@@ -101,10 +101,10 @@ export async function tabbyCompletion(c: Context, models: ModelProvider, body: u
 }
 
 /** GET and POST /v1/health: what the client shows of the server, and by which it knows that completions are served. */
-export function tabbyHealth(models: ModelProvider) {
+export function tabbyHealth(models: ModelCatalog) {
   return function tabbyHealth(c: Context): Response {
     return c.json({
-      model: models.id,
+      model: models.default.id,
       chat_model: null,
       chat_device: null,
       device: 'cpu',

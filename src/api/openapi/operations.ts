@@ -84,7 +84,7 @@ const ollamaRefusal = {
   method: 'post',
   tag: 'Editors',
   body: unsupportedRequest,
-  responses: errors([400, ...LOCAL_MODEL], shapes.ollamaError),
+  responses: errors([400, 404], shapes.ollamaError),
 } as const;
 
 const listModels = {
@@ -163,7 +163,7 @@ export const API_ROUTES: readonly ApiRoute[] = [
     id: 'ollamaRunning',
     tag: 'Editors',
     summary: 'The loaded models (Ollama)',
-    responses: { ...ok(json(shapes.running)), ...errors([503], shapes.ollamaError) },
+    responses: ok(json(shapes.running)),
   },
   {
     method: 'post',
@@ -194,7 +194,7 @@ export const API_ROUTES: readonly ApiRoute[] = [
     tag: 'Editors',
     summary: 'Token ids of a text (llama.cpp)',
     body: tokenizeRequest,
-    responses: { ...ok(json(shapes.tokenized)), ...errors([503]) },
+    responses: { ...ok(json(shapes.tokenized)), ...errors(LOCAL_MODEL) },
   },
   {
     method: 'post',
@@ -203,7 +203,7 @@ export const API_ROUTES: readonly ApiRoute[] = [
     tag: 'Editors',
     summary: 'Text of token ids (llama.cpp)',
     body: detokenizeRequest,
-    responses: { ...ok(json(shapes.detokenized)), ...errors([503]) },
+    responses: { ...ok(json(shapes.detokenized)), ...errors(LOCAL_MODEL) },
   },
   {
     method: 'get',
@@ -243,7 +243,7 @@ export const API_ROUTES: readonly ApiRoute[] = [
   { ...forwarded, path: '/v1/chat/completions', id: 'createChatCompletion', summary: 'Chat' },
   { ...forwarded, path: '/v1/edit/completions', id: 'createEditCompletion', summary: 'Rewrite a region (Inception)' },
   { ...forwarded, path: '/v1/apply/completions', id: 'createApplyCompletion', summary: 'Apply an edit (Inception)' },
-  { ...listModels, path: '/v1/models', id: 'listModels', summary: 'The local model, and those of backends' },
+  { ...listModels, path: '/v1/models', id: 'listModels', summary: 'The local models, and those of backends' },
   { ...listModels, path: '/models', id: 'listModelsOfBase', summary: 'The same, for clients whose base has no /v1' },
   {
     method: 'get',
@@ -259,7 +259,7 @@ export const API_ROUTES: readonly ApiRoute[] = [
     path: '/models/{name}/{file}',
     id: 'getModelFile',
     tag: 'Models',
-    summary: 'A file of the model, to run it elsewhere',
+    summary: 'A file of a model, to run it elsewhere',
     description: '`manifest.json` lists the others with their sizes and SHA-256; who loads them verifies them.',
     params: { path: z.object({ name: z.string().min(1), file: z.string().min(1) }) },
     responses: {
@@ -290,7 +290,7 @@ export const API_ROUTES: readonly ApiRoute[] = [
     path: '/ready',
     id: 'ready',
     tag: 'Service',
-    summary: 'Readiness: the model is loaded',
+    summary: 'Readiness: the default model is loaded',
     responses: {
       ...ok(json(shapes.ready)),
       '503': { description: 'What is missing, damaged or configured wrongly.', content: json(shapes.unready) },

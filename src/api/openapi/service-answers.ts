@@ -18,13 +18,30 @@ export const ollamaError = z.object({ error: z.string() }).meta({ id: 'OllamaErr
 export const about = z.object({
   name: z.literal('quicksilver'),
   description: z.string(),
-  model: z.string(),
+  model: z.string().meta({ description: 'The default.' }),
+  models: z.array(z.string()).min(1),
   endpoints: z.array(z.string()),
 });
 
 export const health = z.object({ status: z.literal('ok') });
 
-export const ready = z.object({ status: z.literal('ready'), model: z.string() });
+const unavailableBecause = {
+  reason: z.enum(['missing', 'damaged', 'failed']),
+  files: z.array(z.string()).meta({ description: "Files at fault, by their path inside the model's folder." }),
+};
+
+const modelStates = z.array(
+  z.union([
+    z.object({ id: z.string(), state: z.enum(['not_loaded', 'loading', 'loaded']) }),
+    z.object({ id: z.string(), state: z.literal('unavailable'), ...unavailableBecause }),
+  ]),
+);
+
+export const ready = z.object({
+  status: z.literal('ready'),
+  model: z.string().meta({ description: 'The default.' }),
+  models: modelStates,
+});
 
 export const unready = z.union([
   z.object({
@@ -34,8 +51,8 @@ export const unready = z.union([
   }),
   z.object({
     status: z.literal('unavailable'),
-    reason: z.enum(['missing', 'damaged', 'failed']),
-    files: z.array(z.string()).meta({ description: "Files at fault, by their path inside the model's folder." }),
+    ...unavailableBecause,
+    models: modelStates,
     ...error.shape,
   }),
 ]);
@@ -74,6 +91,8 @@ export const model = z
           canvas_widths: z.array(z.int().min(1)).min(1).meta({ description: 'What `canvas_width` may ask for.' }),
           reveal_threshold: z.number(),
           edit_threshold: z.number(),
+          size_bytes: z.int().optional().meta({ description: 'All files of the model.' }),
+          parameters: z.int().optional(),
         })
         .optional()
         .meta({ description: 'What holds in denoising for requests that do not say.' }),

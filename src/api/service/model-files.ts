@@ -1,8 +1,9 @@
 /**
- * GET /models/:name/:file: the files of the model as the store has them, for whoever runs it elsewhere. Nothing about
+ * GET /models/:name/:file: the files of a model as the store has them, for whoever runs it elsewhere. Nothing about
  * them is verified here: who loads them verifies them against the manifest, which is one of them.
  */
 import type { Context } from 'hono';
+import type { ModelCatalog } from '../../engine/catalog.ts';
 import { ApiError } from '../../http/errors.ts';
 import { isKnown, ofLength } from '../../http/files.ts';
 import { watchedBody } from '../../middleware/body-end.ts';
@@ -10,20 +11,17 @@ import { WeightsMissing } from '../../weights/errors.ts';
 import { MANIFEST, type Manifest, readManifest } from '../../weights/manifest.ts';
 import { unavailable } from '../../weights/model-loader.ts';
 import type { WeightSource } from '../../weights/source.ts';
+import { modelFor } from '../completion/served.ts';
 
 /**
  * Answers a file of the manifest, or the manifest. Throws ApiError 404 for any other, ModelUnavailable for one that is
  * missing.
  */
-export function modelFiles(model: string, source: WeightSource | undefined) {
+export function modelFiles(models: ModelCatalog, sources: ReadonlyMap<string, WeightSource> | undefined) {
   return async function modelFiles(c: Context): Promise<Response> {
     const { name, file } = c.req.param() as { name: string; file: string };
-    if (name !== model) {
-      throw new ApiError(404, `The model '${name}' does not exist; this service has '${model}'.`, {
-        param: 'name',
-        code: 'model_not_found',
-      });
-    }
+    const { id: model } = modelFor(models, name, 'name');
+    const source = sources?.get(model);
     if (source === undefined) throw fileNotFound(model, file);
     const manifest = await readManifest(source, model).catch((error) => {
       throw unavailable(model, error);

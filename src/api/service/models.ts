@@ -1,9 +1,10 @@
 /** GET /v1/models and /v1/models/:id: Inception's model object with the fields of OpenAI's. */
 import type { Context } from 'hono';
 import type { Gateway } from '../../backend/gateway.ts';
-import type { ModelProvider } from '../../engine/provider.ts';
+import type { ModelCatalog } from '../../engine/catalog.ts';
 import type { ModelInfo } from '../../engine/types.ts';
-import { engineFor } from '../completion/answer.ts';
+import { keepAliveOf } from '../../http/keep-alive.ts';
+import { availableModels, modelFor } from '../completion/served.ts';
 
 /** Mistral's Python client reads no list whose models have neither of these. */
 const MISTRAL_FIELDS = {
@@ -52,6 +53,9 @@ function modelObject(model: ModelInfo) {
         canvas_widths: diffusion.canvasWidths,
         reveal_threshold: diffusion.revealThreshold,
         edit_threshold: diffusion.editThreshold,
+        // What it takes to run it elsewhere: GET /models/:name/:file.
+        ...(stored && { size_bytes: stored.size }),
+        ...(stored?.parameters !== undefined && { parameters: stored.parameters }),
       },
     }),
   };
@@ -63,21 +67,21 @@ function backendModelObject({ id, backend }: Gateway['models'][number]) {
 }
 
 /**
- * Lists the local model and those of backends; 503 while it cannot answer, so that no client picks what is not there.
+ * Lists the local models, the default first, and those of backends. A local model whose files are missing is left out,
+ * so that no client picks what is not there; 503 while that holds for all of them.
  */
-export function listModels(models: ModelProvider, gateway: Pick<Gateway, 'models'>) {
+export function listModels(models: ModelCatalog, gateway: Pick<Gateway, 'models'>) {
   return async function listModels(c: Context): Promise<Response> {
-    const { model } = await engineFor(c, models, models.id);
-    return c.json({ object: 'list', data: [modelObject(model), ...gateway.models.map(backendModelObject)] });
+    const local = await availableModels(c, models);
+    return c.json({ object: 'list', data: [...local.map(modelObject), ...gateway.models.map(backendModelObject)] });
   };
 }
 
-export function getModel(models: ModelProvider, gateway: Gateway) {
+export function getModel(models: ModelCatalog, gateway: Gateway) {
   return async function getModel(c: Context): Promise<Response> {
     const id = c.req.param('id') ?? '';
     const remote = gateway.models.find((model) => model.id === id);
-    if (remote !== undefined) return c.json(backendModelObject(remote));
-    const { model } = await engineFor(c, models, id);
-    return c.json(modelObject(model));
+    if (remote !== undefined && models.find(id) === undefined) return c.json(backendModelObject(remote));
+    return c.json(modelObject(await modelFor(models, id).info(keepAliveOf(c))));
   };
 }

@@ -77,6 +77,12 @@ export interface DenoiserConfig extends TransformerShape {
   };
 }
 
+/** Tokens of output that fit after a full prefix, a multiple of the canvas. */
+export function maxOutputTokens({ maxPositions, diffusion }: DenoiserConfig): number {
+  const { prefixTokens, canvasSlots } = diffusion;
+  return Math.floor((maxPositions - 1 - prefixTokens) / canvasSlots) * canvasSlots;
+}
+
 /** Parsed `config.json` → checked shapes. Throws ConfigError that names every key at fault. */
 export function parseConfig(json: unknown): DenoiserConfig {
   const c = parseConfigJson(configSchema, json);

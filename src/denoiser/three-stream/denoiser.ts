@@ -8,7 +8,7 @@ import type { KernelBuild, Kernels } from '../transformer/kernels.ts';
 import { PREFILL_CHUNK_TOKENS } from '../transformer/memory.ts';
 import type { PassPredictions } from '../transformer/predictions.ts';
 import { Transformer, type TransformerParts } from '../transformer/transformer.ts';
-import type { DenoiserConfig } from './config.ts';
+import { type DenoiserConfig, maxOutputTokens } from './config.ts';
 import { type CanvasRows, type ContextRows, ForwardPass, type LayerTrace } from './forward.ts';
 import { KvCache, type StreamKind } from './kv-cache.ts';
 import { planMemory, type ThreeStreamPlan } from './memory.ts';
@@ -41,6 +41,8 @@ export interface DenoiserParts extends TransformerParts {
   config: DenoiserConfig;
   /** Room for keys and values; at least one pair of contexts is made. */
   cacheBytes: number;
+  /** Room for everything, weights and contexts; what an isolate has unless given. */
+  memoryBytes?: number | undefined;
 }
 
 export class Denoiser {
@@ -55,8 +57,8 @@ export class Denoiser {
   readonly #forward: ForwardPass;
 
   /** Throws SafetensorsError, KernelProbeError, and what the weights stream fails with. */
-  static async load({ config, cacheBytes, ...parts }: DenoiserParts): Promise<Denoiser> {
-    const plan = (kernels: Kernels) => planMemory(kernels, config, kernels.heapBase, cacheBytes);
+  static async load({ config, cacheBytes, memoryBytes, ...parts }: DenoiserParts): Promise<Denoiser> {
+    const plan = (kernels: Kernels) => planMemory(kernels, config, kernels.heapBase, cacheBytes, memoryBytes);
     return new Denoiser(config, await Transformer.load(config, parts, plan));
   }
 
@@ -70,7 +72,7 @@ export class Denoiser {
     this.config = config;
     this.prefixContexts = contexts('prefix', plan.prefixContexts, plan.prefixCapacity);
     this.suffixContexts = contexts('suffix', plan.suffixContexts, plan.suffixCapacity);
-    this.maxOutputTokens = plan.maxOutputTokens;
+    this.maxOutputTokens = maxOutputTokens(config);
     this.maxRows = plan.maxRows;
     this.#transformer = transformer;
     this.#forward = new ForwardPass(transformer, config.diffusion.suffixOrder);

@@ -7,7 +7,7 @@ import { Arena } from '../transformer/arena.ts';
 import type { KernelExports, Pointer } from '../transformer/kernel-exports.ts';
 import { PREFILL_CHUNK_TOKENS, planTransformer } from '../transformer/memory.ts';
 import type { ScratchPointers, TransformerMemory } from '../transformer/pointers.ts';
-import type { DenoiserConfig } from './config.ts';
+import { type DenoiserConfig, maxOutputTokens } from './config.ts';
 
 /** Rows that the canvases and chunks of one pass may have together, if a canvas and a chunk do not have more. */
 const PASS_ROWS = 128;
@@ -17,7 +17,7 @@ export const CACHE_BLOCK = 32;
  * Contexts are added up to this size of the memory: an isolate has 128 MB, of which code, tokenizer, requests and the
  * runtime's own heap take some 20 (measured by `npm run bench:cold`).
  */
-const LARGEST_MEMORY_BYTES = 104 * 2 ** 20;
+export const LARGEST_MEMORY_BYTES = 104 * 2 ** 20;
 const STAGING_BYTES = 65_536;
 
 export interface ThreeStreamScratch extends ScratchPointers {
@@ -33,8 +33,6 @@ export interface ThreeStreamPlan extends TransformerMemory {
   readonly prefixCapacity: number;
   /** Tokens of a suffix context: text and marker. */
   readonly suffixCapacity: number;
-  /** Tokens that fit after a full prefix, a multiple of the canvas. */
-  readonly maxOutputTokens: number;
   readonly prefixContexts: readonly Pointer[];
   readonly suffixContexts: readonly Pointer[];
   /** End of the plan: the size the memory must have. */
@@ -42,24 +40,24 @@ export interface ThreeStreamPlan extends TransformerMemory {
 }
 
 /**
- * Lays out a denoiser from `start` on, with as many pairs of contexts as fit `cacheBytes` and LARGEST_MEMORY_BYTES, at
- * least one.
+ * Lays out a denoiser from `start` on, with as many pairs of contexts as fit `cacheBytes`, and with all else
+ * `memoryBytes`; at least one.
  */
 export function planMemory(
   kernels: KernelExports,
   config: DenoiserConfig,
   start: Pointer,
   cacheBytes: number,
+  memoryBytes = LARGEST_MEMORY_BYTES,
 ): ThreeStreamPlan {
   const arena = new Arena(start);
-  const { headDim, maxPositions } = config;
+  const { headDim } = config;
   const { canvasSlots, prefixTokens, suffixTokens } = config.diffusion;
   // At least a canvas and a chunk.
   const maxRows = Math.max(PASS_ROWS, PREFILL_CHUNK_TOKENS + canvasSlots);
   const transformer = planTransformer(arena, kernels, config, { maxRows, stagingBytes: STAGING_BYTES });
 
-  const maxOutputTokens = Math.floor((maxPositions - 1 - prefixTokens) / canvasSlots) * canvasSlots;
-  const prefixCapacity = 1 + prefixTokens + maxOutputTokens;
+  const prefixCapacity = 1 + prefixTokens + maxOutputTokens(config);
   const suffixCapacity = 1 + suffixTokens;
   const blocks = Math.ceil(prefixCapacity / CACHE_BLOCK) + Math.ceil(suffixCapacity / CACHE_BLOCK);
   const attendedQueries = (Math.max(PREFILL_CHUNK_TOKENS, canvasSlots) * config.heads) / config.kvHeads;
@@ -74,7 +72,7 @@ export function planMemory(
   const contextBytes = (capacity: number) => config.layers * config.kvHeads * kernels.cacheBytes(capacity, headDim);
   const prefixBytes = contextBytes(prefixCapacity);
   const suffixBytes = contextBytes(suffixCapacity);
-  const room = Math.min(cacheBytes, LARGEST_MEMORY_BYTES - arena.end);
+  const room = Math.min(cacheBytes, memoryBytes - arena.end);
   const pairs = Math.max(1, Math.floor(room / (prefixBytes + suffixBytes)));
   const prefixContexts = Array.from({ length: pairs }, () => arena.take(prefixBytes));
   const suffixContexts = Array.from({ length: pairs }, () => arena.take(suffixBytes));
@@ -83,7 +81,6 @@ export function planMemory(
     scratch,
     prefixCapacity,
     suffixCapacity,
-    maxOutputTokens,
     prefixContexts,
     suffixContexts,
     bytes: arena.end,

@@ -28,6 +28,17 @@ export function specialTokensOf({ diffusion }: SingleStreamConfig): SpecialToken
   return { mask: diffusion.maskTokenId, eom: eom!, endOfText, pad: NO_TOKEN, prefix: NO_TOKEN, suffix: NO_TOKEN };
 }
 
+/** What the configuration says of a model; no weights are needed. */
+export function singleStreamInfo({ diffusion }: SingleStreamConfig): CanvasModel['info'] {
+  const { prefixTokens, suffixTokens, canvasSlots, revealThreshold, maxOutputTokens } = diffusion;
+  return {
+    contextLength: prefixTokens + suffixTokens + canvasSlots,
+    window: { prefixTokens, suffixTokens },
+    maxOutputTokens,
+    diffusion: { canvasWidths: [canvasSlots], revealThreshold, editThreshold: EDIT_THRESHOLD },
+  };
+}
+
 export class SingleStreamModel implements CanvasModel {
   readonly info: CanvasModel['info'];
   readonly sample = denoisingStep;
@@ -36,13 +47,7 @@ export class SingleStreamModel implements CanvasModel {
   readonly #admission: AdmissionQueue;
 
   constructor(tokenizer: Tokenizer, denoiser: SingleStreamDenoiser, admission: AdmissionQueue) {
-    const { prefixTokens, suffixTokens, canvasSlots, revealThreshold, maxOutputTokens } = denoiser.config.diffusion;
-    this.info = {
-      contextLength: prefixTokens + suffixTokens + canvasSlots,
-      window: { prefixTokens, suffixTokens },
-      maxOutputTokens,
-      diffusion: { canvasWidths: [canvasSlots], revealThreshold, editThreshold: EDIT_THRESHOLD },
-    };
+    this.info = singleStreamInfo(denoiser.config);
     this.#tokenizer = tokenizer;
     this.#denoiser = denoiser;
     this.#admission = admission;

@@ -3,6 +3,7 @@
  * passes.
  */
 
+import { type DenoiserConfig, maxOutputTokens } from '../../denoiser/three-stream/config.ts';
 import type { Denoiser } from '../../denoiser/three-stream/denoiser.ts';
 import { Canvas } from '../../diffusion/canvas.ts';
 import { TokenTable } from '../../diffusion/cursor-token.ts';
@@ -27,6 +28,18 @@ export const DEFAULT_CACHE_BYTES = 72 * 2 ** 20;
 /** Chosen from a curve of quality against cost (`npm run bench:quality`), see bench/RESULTS.md. */
 const DEFAULT_FREEZE_AFTER = 1;
 
+/** What the configuration says of a model; no weights are needed. */
+export function threeStreamInfo(config: DenoiserConfig): CanvasModel['info'] {
+  const { prefixTokens, suffixTokens, canvasSlots, canvasWidths, revealThreshold, editThreshold, confidence } =
+    config.diffusion;
+  return {
+    contextLength: prefixTokens + suffixTokens + canvasSlots,
+    window: { prefixTokens, suffixTokens },
+    maxOutputTokens: maxOutputTokens(config),
+    diffusion: { canvasWidths, revealThreshold, editThreshold, ...(confidence && { confidence }) },
+  };
+}
+
 export class ThreeStreamModel implements CanvasModel {
   readonly info: CanvasModel['info'];
   readonly sample = denoisingStep;
@@ -38,14 +51,7 @@ export class ThreeStreamModel implements CanvasModel {
   readonly #table: TokenTable | undefined;
 
   constructor(tokenizer: Tokenizer, denoiser: Denoiser, contexts: Contexts, scheduler: BatchScheduler) {
-    const { prefixTokens, suffixTokens, canvasSlots, canvasWidths, revealThreshold, editThreshold, confidence } =
-      denoiser.config.diffusion;
-    this.info = {
-      contextLength: prefixTokens + suffixTokens + canvasSlots,
-      window: { prefixTokens, suffixTokens },
-      maxOutputTokens: denoiser.maxOutputTokens,
-      diffusion: { canvasWidths, revealThreshold, editThreshold, ...(confidence && { confidence }) },
-    };
+    this.info = threeStreamInfo(denoiser.config);
     this.#tokenizer = tokenizer;
     this.#denoiser = denoiser;
     this.#table = denoiser.config.diffusion.isShifted ? new TokenTable(tokenizer) : undefined;

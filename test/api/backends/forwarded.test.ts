@@ -4,12 +4,12 @@ import { configuredGateway } from '../../../src/backend/gateway.ts';
 import { answerJson } from '../../backend/server.ts';
 import { appWith, open, quick, tidyUp } from '../../backend/support.ts';
 import { errorOf, post } from '../../support/requests.ts';
-import { providerOf, scriptedEngine } from '../../support/scripted-engine.ts';
+import { catalogOf, scriptedEngine } from '../../support/scripted-engine.ts';
 
 tidyUp();
 
 const PATHS = ['/v1/chat/completions', '/v1/edit/completions', '/v1/apply/completions'];
-const provider = () => providerOf(scriptedEngine());
+const provider = () => catalogOf(scriptedEngine());
 
 describe.each(PATHS)('POST %s', (path) => {
   it('should go to the backend that has the model', async () => {

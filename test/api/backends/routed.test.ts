@@ -2,13 +2,20 @@ import { describe, expect, it } from 'vitest';
 import { createApp } from '../../../src/app.ts';
 import { readBackends } from '../../../src/backend/config.ts';
 import { gatewayOf } from '../../../src/backend/gateway.ts';
+import { ModelCatalog } from '../../../src/engine/catalog.ts';
 import { EngineBusy } from '../../../src/engine/errors.ts';
-import { ModelUnavailable } from '../../../src/engine/provider.ts';
 import type { LogLine } from '../../../src/middleware/observe.ts';
 import { ANSWER, answerJson, type Behaviour, refuse, STREAM, writeEvents } from '../../backend/server.ts';
 import { open, quick, tidyUp } from '../../backend/support.ts';
 import { errorOf, eventsOf, post } from '../../support/requests.ts';
-import { helloScript, providerOf, type Script, scriptedEngine, usage } from '../../support/scripted-engine.ts';
+import {
+  catalogOf,
+  helloScript,
+  type Script,
+  scriptedEngine,
+  unavailableModel,
+  usage,
+} from '../../support/scripted-engine.ts';
 
 tidyUp();
 
@@ -27,7 +34,7 @@ async function setUp(script: Script, behave: Behaviour = (response) => answerJso
   const engine = scriptedEngine(script);
   const settings = { default: true, models: ['large'], retries: 0 };
   const backends = readBackends(JSON.stringify({ big: quick(server.url, settings) }), { BACKEND_KEY: 'k' });
-  return { server, engine, app: createApp(providerOf(engine), gatewayOf(backends)) };
+  return { server, engine, app: createApp(catalogOf(engine), gatewayOf(backends)) };
 }
 
 const routeOf = ({ headers }: Response) =>
@@ -62,7 +69,7 @@ describe.each([COMPLETIONS, FIM])('%s by model name', (path) => {
   });
 
   it('should answer 404 to a name that nobody has', async () => {
-    const app = createApp(providerOf(scriptedEngine(sure)));
+    const app = createApp(catalogOf(scriptedEngine(sure)));
     const response = await post(app, path, { model: 'large', prompt: 'a' });
     expect(await errorOf(response)).toMatchObject({ status: 404, param: 'model', code: 'model_not_found' });
   });
@@ -185,7 +192,7 @@ describe('a backend that cannot fill in the middle', () => {
       }),
       { BACKEND_KEY: 'k' },
     );
-    return { server, able, app: createApp(providerOf(scriptedEngine(script)), gatewayOf(backends)) };
+    return { server, able, app: createApp(catalogOf(scriptedEngine(script)), gatewayOf(backends)) };
   }
   const marked = '<fim_prefix>a<fim_suffix>b<fim_middle>';
 
@@ -232,7 +239,7 @@ describe('the time limit of the service', () => {
       fallback: Object.keys(more),
     });
     const backends = readBackends(JSON.stringify({ big, ...more }), { BACKEND_KEY: 'k' });
-    const app = createApp(providerOf(scriptedEngine(script)), gatewayOf(backends), { timeLimitMs: limitMs });
+    const app = createApp(catalogOf(scriptedEngine(script)), gatewayOf(backends), { timeLimitMs: limitMs });
     return { server, app };
   }
 
@@ -296,7 +303,7 @@ describe('tokens of forwarded answers', () => {
       BACKEND_KEY: 'k',
     });
     const lines: LogLine[] = [];
-    const app = createApp(providerOf(scriptedEngine(sure)), gatewayOf(backends), { log: (line) => lines.push(line) });
+    const app = createApp(catalogOf(scriptedEngine(sure)), gatewayOf(backends), { log: (line) => lines.push(line) });
     await (await post(app, COMPLETIONS, { model: 'large', prompt: 'a', ...fields })).text();
     expect(lines).toMatchObject([{ backend: 'big', prompt_tokens: 30, cached_tokens: 20, completion_tokens: 7 }]);
     const page = await (await app.request('/metrics')).text();
@@ -314,7 +321,7 @@ describe('tokens of forwarded answers', () => {
       BACKEND_KEY: 'k',
     });
     const lines: LogLine[] = [];
-    const app = createApp(providerOf(scriptedEngine(sure)), gatewayOf(backends), { log: (line) => lines.push(line) });
+    const app = createApp(catalogOf(scriptedEngine(sure)), gatewayOf(backends), { log: (line) => lines.push(line) });
     await (await post(app, COMPLETIONS, { model: 'large', prompt: 'a', stream: true })).text();
     expect(lines).toMatchObject([{ status: 200, backend: 'big', error: 'backend_unreachable' }]);
     expect(lines[0]).not.toHaveProperty('prompt_tokens');
@@ -385,7 +392,7 @@ describe('model: "auto"', () => {
   });
 
   it('should be answered locally whatever the confidence when there is no backend', async () => {
-    const app = createApp(providerOf(scriptedEngine(unsure)));
+    const app = createApp(catalogOf(scriptedEngine(unsure)));
     const response = await post(app, COMPLETIONS, { ...request, max_tokens: 1000 });
     expect(routeOf(response)).toEqual(['local', 'auto', '1']);
     expect(await response.json()).toMatchObject({ choices: [{ text: 'hello world!' }] });
@@ -403,7 +410,7 @@ describe('model: "auto"', () => {
     };
     const server = await open((response) => answerJson(response));
     const backends = readBackends(JSON.stringify({ big: quick(server.url, { default: true }) }), { BACKEND_KEY: 'k' });
-    const response = await post(createApp(providerOf(growingUnsure), gatewayOf(backends)), COMPLETIONS, {
+    const response = await post(createApp(catalogOf(growingUnsure), gatewayOf(backends)), COMPLETIONS, {
       ...request,
       n: 3,
     });
@@ -416,11 +423,7 @@ describe('model: "auto"', () => {
     const backends = readBackends(JSON.stringify({ big: quick(server.url, { default: true, retries: 0 }) }), {
       BACKEND_KEY: 'k',
     });
-    const cause = new Error('no weights');
-    const app = createApp(
-      { id: 'nano', engine: () => Promise.reject(new ModelUnavailable('nano', 'missing', [], { cause })) },
-      gatewayOf(backends),
-    );
+    const app = createApp(new ModelCatalog([unavailableModel('nano')]), gatewayOf(backends));
     const answered = await post(app, COMPLETIONS, request);
     expect(routeOf(answered)).toEqual(['big', 'escalated-unavailable', '1']);
     expect(await errorOf(await post(app, COMPLETIONS, request))).toMatchObject({ status: 502, code: 'backend_error' });

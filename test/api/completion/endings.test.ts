@@ -3,12 +3,10 @@ import { describe, expect, it } from 'vitest';
 import { createApp } from '../../../src/app.ts';
 import type { Completion } from '../../../src/engine/types.ts';
 import { eventsOf, post } from '../../support/requests.ts';
-import { helloScript, providerOf, scriptedEngine, usage } from '../../support/scripted-engine.ts';
+import { catalogOf, helloScript, scriptedEngine, usage } from '../../support/scripted-engine.ts';
 
 function appOf(completion: Partial<Completion>) {
-  return createApp(
-    providerOf(scriptedEngine({ frames: [], completion: { ...helloScript.completion, ...completion } })),
-  );
+  return createApp(catalogOf(scriptedEngine({ frames: [], completion: { ...helloScript.completion, ...completion } })));
 }
 
 const PROMPT = { model: 'nano', prompt: 'def f():\n    ' };

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { lineEndOf } from '../../../src/api/completion/line-ends.ts';
 import { createApp } from '../../../src/app.ts';
 import { eventsOf, post } from '../../support/requests.ts';
-import { helloScript, providerOf, scriptedEngine } from '../../support/scripted-engine.ts';
+import { catalogOf, helloScript, scriptedEngine } from '../../support/scripted-engine.ts';
 
 const PREFIX = 'def add(a, b):\n    """Adds."""\n    ';
 const SUFFIX = '\n\ndef sub(a, b):\n    return a - b\n';
@@ -29,7 +29,7 @@ function setUp() {
       })),
     },
   });
-  return { engine, app: createApp(providerOf(engine)) };
+  return { engine, app: createApp(catalogOf(engine)) };
 }
 
 /** How each dialect asks for the text between two others, with a stop string; and reads it. */

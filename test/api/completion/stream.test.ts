@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it, vi } from 'vitest';
 import { createApp } from '../../../src/app.ts';
 import { errorOf, eventsOf, post } from '../../support/requests.ts';
-import { helloScript, providerOf, type Script, scriptedEngine } from '../../support/scripted-engine.ts';
+import { catalogOf, helloScript, type Script, scriptedEngine } from '../../support/scripted-engine.ts';
 
 const PATH = '/v1/completions';
 
@@ -16,7 +16,7 @@ interface Chunk {
 
 function setUp(script: Script = helloScript) {
   const engine = scriptedEngine(script);
-  const app = createApp(providerOf(engine));
+  const app = createApp(catalogOf(engine));
   const stream = (fields: object = {}, init: RequestInit = {}) =>
     post(app, PATH, { model: 'nano', prompt: 'say ', stream: true, ...fields }, init);
   return { engine, stream };
@@ -243,7 +243,7 @@ describe('a stream that is slow', () => {
 
   it('should not begin where its first step decides who answers', async () => {
     const engine = { ...scriptedEngine({ ...helloScript, beforeFrame: failLate }), decidesLate: true };
-    const response = await post(createApp(providerOf(engine)), PATH, { model: 'nano', prompt: 'a', stream: true });
+    const response = await post(createApp(catalogOf(engine)), PATH, { model: 'nano', prompt: 'a', stream: true });
     expect(response.status).toBe(500);
   });
 });

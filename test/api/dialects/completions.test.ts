@@ -2,13 +2,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { createApp } from '../../../src/app.ts';
 import { errorOf, post } from '../../support/requests.ts';
-import { helloScript, providerOf, scriptedEngine } from '../../support/scripted-engine.ts';
+import { catalogOf, helloScript, scriptedEngine } from '../../support/scripted-engine.ts';
 
 const PATH = '/v1/completions';
 
 function setUp(script = helloScript) {
   const engine = scriptedEngine(script);
-  return { engine, app: createApp(providerOf(engine)) };
+  return { engine, app: createApp(catalogOf(engine)) };
 }
 
 describe('POST /v1/completions', () => {

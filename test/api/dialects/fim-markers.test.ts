@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { splitAtMarkers } from '../../../src/api/dialects/fim-markers.ts';
 import { createApp } from '../../../src/app.ts';
 import { post } from '../../support/requests.ts';
-import { providerOf, scriptedEngine } from '../../support/scripted-engine.ts';
+import { catalogOf, scriptedEngine } from '../../support/scripted-engine.ts';
 
 const PREFIX = 'def f(x):\n    return ';
 const SUFFIX = '\n\nprint(f(1))\n';
@@ -48,7 +48,7 @@ describe('fill-in-the-middle markers', () => {
 describe('POST /v1/completions with markers in the prompt', () => {
   const setUp = () => {
     const engine = scriptedEngine();
-    return { engine, app: createApp(providerOf(engine)) };
+    return { engine, app: createApp(catalogOf(engine)) };
   };
   const prompt = `<|fim_prefix|>${PREFIX}<|fim_suffix|>${SUFFIX}<|fim_middle|>`;
 

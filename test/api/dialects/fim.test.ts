@@ -1,13 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { createApp } from '../../../src/app.ts';
 import { errorOf, eventsOf, post } from '../../support/requests.ts';
-import { providerOf, scriptedEngine } from '../../support/scripted-engine.ts';
+import { catalogOf, scriptedEngine } from '../../support/scripted-engine.ts';
 
 const PATH = '/v1/fim/completions';
 
 function setUp() {
   const engine = scriptedEngine();
-  return { engine, app: createApp(providerOf(engine)) };
+  return { engine, app: createApp(catalogOf(engine)) };
 }
 
 describe('POST /v1/fim/completions', () => {

@@ -3,7 +3,7 @@ import { createApp } from '../../../src/app.ts';
 import type { Completion, Usage } from '../../../src/engine/types.ts';
 import { llamaVimRequest, llamaVimWarmUp } from '../../support/llama-vim.ts';
 import { errorOf, post } from '../../support/requests.ts';
-import { helloScript, providerOf, scriptedEngine, usage } from '../../support/scripted-engine.ts';
+import { catalogOf, helloScript, scriptedEngine, usage } from '../../support/scripted-engine.ts';
 
 const PREFIX = 'def add(a, b):\n    """Adds."""\n';
 const SUFFIX = '\n\ndef sub(a, b):\n    return a - b\n';
@@ -13,7 +13,7 @@ function setUp(completion: Partial<Completion> = {}, spent: Partial<Usage> = {})
     frames: [{ text: 'return a', settled: 'return ' }],
     completion: { ...helloScript.completion, text: 'return a + b', ...completion, usage: { ...usage, ...spent } },
   });
-  const app = createApp(providerOf(engine));
+  const app = createApp(catalogOf(engine));
   return { engine, ask: (body: object) => post(app, '/infill', body) };
 }
 

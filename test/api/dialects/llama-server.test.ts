@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { createApp } from '../../../src/app.ts';
 import { errorOf, post } from '../../support/requests.ts';
-import { helloScript, providerOf, scriptedEngine } from '../../support/scripted-engine.ts';
+import { catalogOf, helloScript, scriptedEngine } from '../../support/scripted-engine.ts';
 
 function setUp() {
   const engine = scriptedEngine(helloScript);
-  const app = createApp(providerOf(engine));
+  const app = createApp(catalogOf(engine));
   return { engine, app, ask: (path: string, body: object) => post(app, path, body) };
 }
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { createApp } from '../../../src/app.ts';
 import { post } from '../../support/requests.ts';
-import { helloScript, providerOf, scriptedEngine } from '../../support/scripted-engine.ts';
+import { catalogOf, helloScript, scriptedEngine } from '../../support/scripted-engine.ts';
 
 const DIGEST = 'ab'.repeat(32);
 const stored = { size: 3_840_974, digest: DIGEST, parameters: 5_476_352, bits: 4, languages: ['typescript'] };
@@ -10,7 +10,7 @@ function setUp() {
   const engine = scriptedEngine();
   engine.model.stored = stored;
   engine.model.window = { prefixTokens: 256, suffixTokens: 128 };
-  return createApp(providerOf(engine));
+  return createApp(catalogOf(engine));
 }
 
 const DETAILS = { parameter_size: '5.5M', quantization_level: 'int4', family: 'quicksilver' };
@@ -56,7 +56,7 @@ describe("what Ollama's clients ask at start", () => {
 
   it('should have a template whose markers are read where a client applies it', async () => {
     const engine = scriptedEngine(helloScript);
-    const app = createApp(providerOf(engine));
+    const app = createApp(catalogOf(engine));
     const { template } = (await (await post(app, '/api/show', { model: 'nano' })).json()) as { template: string };
     const prompt = /if \.Suffix \}\}(.*)\{\{ else/
       .exec(template)![1]!

@@ -1,11 +1,11 @@
 import { describe, expect, it, vi } from 'vitest';
 import { createApp, MAX_BODY_BYTES } from '../../../src/app.ts';
 import { post } from '../../support/requests.ts';
-import { helloScript, providerOf, type Script, scriptedEngine, usage } from '../../support/scripted-engine.ts';
+import { catalogOf, helloScript, type Script, scriptedEngine, usage } from '../../support/scripted-engine.ts';
 
 function setUp(script: Script = helloScript) {
   const engine = scriptedEngine(script);
-  const app = createApp(providerOf(engine));
+  const app = createApp(catalogOf(engine));
   return { app, engine, ask: (body: object) => post(app, '/api/generate', { model: 'nano', ...body }) };
 }
 
@@ -143,7 +143,7 @@ describe('POST /api/generate', () => {
     ['another method', '/api/generate', {}, 405],
     ['a path that is not served', '/api/chat', { method: 'POST', body: '{}' }, 404],
   ])('should refuse %s in the way of Ollama', async (_, path, init, status) => {
-    const response = await createApp(providerOf(scriptedEngine())).request(path, init);
+    const response = await createApp(catalogOf(scriptedEngine())).request(path, init);
     expect(response.status).toBe(status);
     expect(await response.json()).toEqual({ error: expect.any(String) });
   });

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { withoutTurns } from '../../../src/api/dialects/sdk-turns.ts';
 import { createApp } from '../../../src/app.ts';
 import { post } from '../../support/requests.ts';
-import { providerOf, scriptedEngine } from '../../support/scripted-engine.ts';
+import { catalogOf, scriptedEngine } from '../../support/scripted-engine.ts';
 
 const stop = ['\nuser:'];
 const framed = (text: string) => `user:\n${text}\n\nassistant:\n`;
@@ -24,7 +24,7 @@ describe('the turns that an SDK puts around a prompt', () => {
 
   it('should not reach the model', async () => {
     const engine = scriptedEngine();
-    await post(createApp(providerOf(engine)), '/v1/completions', {
+    await post(createApp(catalogOf(engine)), '/v1/completions', {
       model: 'nano',
       prompt: framed('a = '),
       suffix: '\nb',

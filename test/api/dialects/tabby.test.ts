@@ -1,13 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { createApp } from '../../../src/app.ts';
 import { errorOf, post } from '../../support/requests.ts';
-import { helloScript, providerOf, scriptedEngine } from '../../support/scripted-engine.ts';
+import { catalogOf, helloScript, scriptedEngine } from '../../support/scripted-engine.ts';
 
 const TEXT = 'return json.load(file)\n\ndef main():\n    pass';
 
 function setUp() {
   const engine = scriptedEngine({ frames: [], completion: { ...helloScript.completion, text: TEXT } });
-  const app = createApp(providerOf(engine));
+  const app = createApp(catalogOf(engine));
   return { app, engine, ask: (body: object) => post(app, '/v1/completions', body) };
 }
 

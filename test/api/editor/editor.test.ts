@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { createApp } from '../../../src/app.ts';
 import type { ConfidenceScale } from '../../../src/engine/types.ts';
 import { errorOf, eventsOf, post } from '../../support/requests.ts';
-import { helloScript, providerOf, scriptedEngine } from '../../support/scripted-engine.ts';
+import { catalogOf, helloScript, scriptedEngine } from '../../support/scripted-engine.ts';
 
 const TEXT = 'return a + b\n\ndef sub(a, b):';
 
@@ -17,7 +17,7 @@ function setUp(confidence = -0.1, scale?: ConfidenceScale) {
   const scripted = scriptedEngine({ frames, completion });
   const diffusion = { ...scripted.model.diffusion!, ...(scale && { confidence: scale }) };
   const engine = { ...scripted, model: { ...scripted.model, diffusion } };
-  const app = createApp(providerOf(engine));
+  const app = createApp(catalogOf(engine));
   const body = { model: 'nano', prompt: 'def add(a, b):\n    ' };
   return { engine, ask: (path: string, fields: object = {}) => post(app, path, { ...body, ...fields }) };
 }

@@ -4,7 +4,7 @@ import manifest from '../../../package.json' with { type: 'json' };
 import { createApp, type OperatorOptions } from '../../../src/app.ts';
 import { gatewayOf } from '../../../src/backend/gateway.ts';
 import { keysOf } from '../../middleware/support.ts';
-import { providerOf, scriptedEngine } from '../../support/scripted-engine.ts';
+import { catalogOf, scriptedEngine } from '../../support/scripted-engine.ts';
 
 interface Schema {
   type?: string;
@@ -30,8 +30,7 @@ interface Document {
   components: { schemas: Record<string, Schema> };
 }
 
-const appWith = (operations: OperatorOptions = {}) =>
-  createApp(providerOf(scriptedEngine()), gatewayOf([]), operations);
+const appWith = (operations: OperatorOptions = {}) => createApp(catalogOf(scriptedEngine()), gatewayOf([]), operations);
 
 async function documentOf(app = appWith()): Promise<Document> {
   return (await (await app.request('/openapi.json')).json()) as Document;

@@ -4,7 +4,7 @@ import { gatewayOf } from '../../../src/backend/gateway.ts';
 import type { WeightSource } from '../../../src/weights/source.ts';
 import { keysOf } from '../../middleware/support.ts';
 import { errorOf } from '../../support/requests.ts';
-import { providerOf, scriptedEngine } from '../../support/scripted-engine.ts';
+import { catalogOf, scriptedEngine } from '../../support/scripted-engine.ts';
 
 const SHA256 = 'a'.repeat(64);
 const NAMES = ['config.json', 'tokenizer.json', 'model.safetensors'];
@@ -25,7 +25,12 @@ const source: WeightSource = {
 const missing: WeightSource = { size: async () => null, open: async () => null };
 
 function ask(path: string, weights: WeightSource | undefined = source, init: RequestInit = {}) {
-  const app = createApp(providerOf(scriptedEngine()), gatewayOf([]), {}, weights ? { weights } : {});
+  const app = createApp(
+    catalogOf(scriptedEngine()),
+    gatewayOf([]),
+    {},
+    weights ? { weights: new Map([['nano', weights]]) } : {},
+  );
   return app.request(path, init);
 }
 
@@ -72,7 +77,7 @@ describe('GET /models/:name/:file', () => {
   });
 
   it('should give nothing where the service has no files', async () => {
-    const app = createApp(providerOf(scriptedEngine()));
+    const app = createApp(catalogOf(scriptedEngine()));
     const response = await app.request('/models/nano/manifest.json');
     expect(await errorOf(response)).toMatchObject({ status: 404, code: 'file_not_found' });
   });
@@ -92,7 +97,12 @@ describe('GET /models/:name/:file', () => {
 
   it('should need a key where the service has keys', async () => {
     const { keys } = await keysOf('laptop');
-    const app = createApp(providerOf(scriptedEngine()), gatewayOf([]), { keys }, { weights: source });
+    const app = createApp(
+      catalogOf(scriptedEngine()),
+      gatewayOf([]),
+      { keys },
+      { weights: new Map([['nano', source]]) },
+    );
     expect((await app.request('/models/nano/manifest.json')).status).toBe(401);
   });
 });

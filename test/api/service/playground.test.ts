@@ -4,7 +4,7 @@ import { createApp } from '../../../src/app.ts';
 import { gatewayOf } from '../../../src/backend/gateway.ts';
 import { keysOf } from '../../middleware/support.ts';
 import { errorOf } from '../../support/requests.ts';
-import { providerOf, scriptedEngine } from '../../support/scripted-engine.ts';
+import { catalogOf, scriptedEngine } from '../../support/scripted-engine.ts';
 
 const FILES: Record<string, string> = {
   '/index.html': '<!doctype html>',
@@ -23,7 +23,7 @@ function setUp(keys = false) {
   });
   const appOf = async () => {
     const operations = keys ? { keys: (await keysOf('laptop')).keys } : {};
-    return createApp(providerOf(scriptedEngine()), gatewayOf([]), operations, { assets: { fetch } });
+    return createApp(catalogOf(scriptedEngine()), gatewayOf([]), operations, { assets: { fetch } });
   };
   const get = async (path: string, headers: Record<string, string> = {}) => (await appOf()).request(path, { headers });
   return { fetch, get, appOf };
@@ -55,14 +55,14 @@ describe('/', () => {
   );
 
   it('should tell what this is as JSON where the platform has no page', async () => {
-    const app = createApp(providerOf(scriptedEngine()));
+    const app = createApp(catalogOf(scriptedEngine()));
     const response = await app.request('/', { headers: { accept: BROWSER } });
     expect(await response.json()).toMatchObject({ name: 'quicksilver' });
   });
 
   it('should tell what this is as JSON where the page was not built', async () => {
     const assets = { fetch: async () => new Response(null, { status: 404 }) };
-    const app = createApp(providerOf(scriptedEngine()), gatewayOf([]), {}, { assets });
+    const app = createApp(catalogOf(scriptedEngine()), gatewayOf([]), {}, { assets });
     const response = await app.request('/', { headers: { accept: BROWSER } });
     expect(await response.json()).toMatchObject({ name: 'quicksilver' });
   });

@@ -1,22 +1,21 @@
 import { describe, expect, it, vi } from 'vitest';
 import { createApp, MAX_BODY_BYTES } from '../../../src/app.ts';
+import { ModelCatalog } from '../../../src/engine/catalog.ts';
 import { EngineBusy } from '../../../src/engine/errors.ts';
 import { ModelUnavailable } from '../../../src/engine/provider.ts';
 import { errorOf, post } from '../../support/requests.ts';
-import { helloScript, providerOf, scriptedEngine } from '../../support/scripted-engine.ts';
+import { catalogOf, helloScript, scriptedEngine, unavailableModel } from '../../support/scripted-engine.ts';
 
 const COMPLETIONS = '/v1/completions';
 
 function appWithEngine() {
-  return createApp(providerOf(scriptedEngine()));
+  return createApp(catalogOf(scriptedEngine()));
 }
 
 function appWithoutEngine() {
   const cause = new Error('bucket secret-bucket: SHA-256 differs');
-  return createApp({
-    id: 'nano',
-    engine: () => Promise.reject(new ModelUnavailable('nano', 'damaged', ['model.safetensors'], { cause })),
-  });
+  const damaged = new ModelUnavailable('nano', 'damaged', ['model.safetensors'], { cause });
+  return createApp(new ModelCatalog([unavailableModel('nano', damaged)]));
 }
 
 describe('models', () => {
@@ -43,7 +42,7 @@ describe('models', () => {
     const engine = scriptedEngine();
     engine.model.window = { prefixTokens: 256, suffixTokens: 128 };
     engine.model.stored = { size: 4, digest: 'ab'.repeat(32), languages: ['typescript'] };
-    const response = await createApp(providerOf(engine)).request('/v1/models');
+    const response = await createApp(catalogOf(engine)).request('/v1/models');
     expect(await response.json()).toMatchObject({
       data: [
         {
@@ -68,7 +67,7 @@ describe('models', () => {
 describe('health and readiness', () => {
   it('should say what this is', async () => {
     const body = await (await appWithEngine().request('/')).json();
-    expect(body).toMatchObject({ name: 'quicksilver', model: 'nano' });
+    expect(body).toMatchObject({ name: 'quicksilver', model: 'nano', models: ['nano'] });
   });
 
   it('should be alive without a model', async () => {
@@ -79,7 +78,11 @@ describe('health and readiness', () => {
   it('should be ready with a model', async () => {
     const response = await appWithEngine().request('/ready');
     expect(response.status).toBe(200);
-    expect(await response.json()).toEqual({ status: 'ready', model: 'nano' });
+    expect(await response.json()).toEqual({
+      status: 'ready',
+      model: 'nano',
+      models: [{ id: 'nano', state: 'loaded' }],
+    });
   });
 
   it('should be unready with the reason and the files at fault', async () => {
@@ -180,7 +183,7 @@ describe('refusals', () => {
         throw new Error('secret detail');
       },
     });
-    const response = await post(createApp(providerOf(engine)), COMPLETIONS, { model: 'nano', prompt: 'a' });
+    const response = await post(createApp(catalogOf(engine)), COMPLETIONS, { model: 'nano', prompt: 'a' });
     const requestId = response.headers.get('x-request-id');
     const error = await errorOf(response);
     expect(error).toMatchObject({ status: 500, type: 'server_error', code: 'internal_error' });
@@ -199,7 +202,7 @@ describe('a busy engine', () => {
         throw new EngineBusy(64);
       },
     });
-    const response = await post(createApp(providerOf(engine)), COMPLETIONS, { model: 'nano', prompt: 'a', stream });
+    const response = await post(createApp(catalogOf(engine)), COMPLETIONS, { model: 'nano', prompt: 'a', stream });
     expect(response.headers.get('retry-after')).toMatch(/^\d+$/);
     expect(await errorOf(response)).toMatchObject({ status: 503, type: 'server_error', code: 'engine_busy' });
   });

@@ -1,0 +1,34 @@
+/** The models that the page can ask: those of the service that it knows how to show. */
+import { describe, expect, it } from 'vitest';
+import { modelsOf } from '../../playground/src/service/completions.ts';
+import { createApp } from '../../src/app.ts';
+import { readBackends } from '../../src/backend/config.ts';
+import { gatewayOf } from '../../src/backend/gateway.ts';
+import { catalogOf, scriptedEngine } from '../support/scripted-engine.ts';
+
+const backends = readBackends('{"other": {"base_url": "http://127.0.0.1:9/v1", "models": ["chat"]}}', {});
+
+function serviceOf(...models: { id: string; size: number }[]) {
+  const engines = models.map(({ id, size }) => {
+    const engine = scriptedEngine();
+    Object.assign(engine.model, { id, stored: { size, digest: 'ab'.repeat(32), languages: [] } });
+    return engine;
+  });
+  const app = createApp(catalogOf(...engines), gatewayOf(backends));
+  return { fetch: async (path: string) => app.request(path) };
+}
+
+describe('the models of a service', () => {
+  it('should be the local ones with their sizes, the default first, and none of a backend', async () => {
+    const models = await modelsOf(serviceOf({ id: 'large', size: 52e6 }, { id: 'little', size: 4e6 }));
+    expect(models).toEqual([
+      { id: 'large', sizeBytes: 52e6, canvasWidths: [8, 16, 32], revealThreshold: 0.5, editThreshold: 0.8 },
+      { id: 'little', sizeBytes: 4e6, canvasWidths: [8, 16, 32], revealThreshold: 0.5, editThreshold: 0.8 },
+    ]);
+  });
+
+  it('should be said to be none where another service answers', async () => {
+    const other = { fetch: async () => Response.json({ data: [{ id: 'gpt' }] }) };
+    await expect(modelsOf(other)).rejects.toMatchObject({ title: 'No denoiser there' });
+  });
+});
