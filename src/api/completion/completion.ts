@@ -173,7 +173,6 @@ export async function* generateChoices(
       }
       const frames = new CompletionCapture(engine.generate(request, signal));
       for await (const frame of frames) {
-        if (call.editor && !call.diffusing) continue;
         yield { type: 'frame', index, prompt, frame: frameWithLineEnds(frame, lineEnd) };
       }
       const completion = withStopAsSent(frames.completion!, call.decoding.stop);
