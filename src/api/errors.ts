@@ -34,7 +34,9 @@ export function toApiError(error: unknown, requestId: string): ApiError {
       headers: { 'retry-after': String(BUSY_RETRY_AFTER_SECONDS) },
     });
   }
-  if (error instanceof NotOfThisModel) return new ApiError(400, error.message, { code: 'unsupported_by_model' });
+  if (error instanceof NotOfThisModel) {
+    return new ApiError(400, error.message, { param: error.param, code: 'unsupported_by_model' });
+  }
   if (error instanceof HTTPException) return new ApiError(error.status, error.message || 'The request was refused.');
   logError(requestId, error);
   return new ApiError(500, `The server had an error. Quote the request id ${requestId} when reporting it.`, {

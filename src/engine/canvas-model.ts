@@ -36,7 +36,7 @@ export interface CanvasModel {
 
   /**
    * The settings of a request, with the model's defaults.
-   * Throws NotOfThisModel or RangeError, each naming the setting, for what it does not do.
+   * Throws NotOfThisModel for what it does not do.
    */
   settings(request: GenerateRequest): SamplerSettings;
 

@@ -49,7 +49,9 @@ export class CanvasEngine implements Engine {
   async *generate(request: GenerateRequest, signal: AbortSignal): AsyncGenerator<Frame, Completion> {
     signal.throwIfAborted();
     const model = this.#modelFor(request);
-    const sampler = model.settings(request); // refuses before a stored completion could answer
+    // Both refuse before a stored completion could answer.
+    const sampler = model.settings(request);
+    checkCanvasWidth(model, request);
     const rest = this.#completions.lookup(request);
     if (rest !== undefined) return rest;
     const settings = { ...sampler, text: textConstraint(this.#tokenizer, request) };
@@ -80,13 +82,9 @@ export class CanvasEngine implements Engine {
   }
 
   /** Throws NotOfThisModel. */
-  #modelFor({ decoding = 'diffusion', canvasWidth }: GenerateRequest): CanvasModel {
+  #modelFor({ decoding = 'diffusion' }: GenerateRequest): CanvasModel {
     const model = this.#models[decoding];
-    if (model === undefined) throw new NotOfThisModel('has not learned to decode from left to right');
-    const widths = model.info.diffusion?.canvasWidths ?? [];
-    if (canvasWidth !== undefined && !widths.includes(canvasWidth)) {
-      throw new NotOfThisModel(`takes no canvas_width of ${canvasWidth}, only of ${widths.join(', ')}`);
-    }
+    if (model === undefined) throw new NotOfThisModel('decoding', 'has not learned to decode from left to right');
     return model;
   }
 
@@ -149,6 +147,13 @@ export class CanvasEngine implements Engine {
     const view = { canvas, before, predictions, rowOf, text: settings.text, written, bytesBeforeCursor };
     return slotViews(view, this.#tokenizer);
   }
+}
+
+/** Throws NotOfThisModel. */
+function checkCanvasWidth({ info }: CanvasModel, { canvasWidth }: GenerateRequest): void {
+  const widths = info.diffusion?.canvasWidths ?? [];
+  if (canvasWidth === undefined || widths.includes(canvasWidth)) return;
+  throw new NotOfThisModel('canvas_width', `has canvases of ${widths.join(', ') || 'no'} slots, not of ${canvasWidth}`);
 }
 
 /** Undefined when there are none: to penalize takes all logits of every slot. */

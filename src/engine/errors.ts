@@ -9,11 +9,14 @@ export class EngineBusy extends Error {
   }
 }
 
-/** The model that is served cannot do what is asked for, whatever the request. The message is fit for clients. */
+/** The model that is served cannot do what a setting asks for. The message is fit for clients. */
 export class NotOfThisModel extends Error {
   override readonly name = 'NotOfThisModel';
+  /** The setting, under its public name. */
+  readonly param: string;
 
-  constructor(what: string) {
-    super(`This model ${what}.`);
+  constructor(param: string, what: string) {
+    super(`${param}: this model ${what}.`);
+    this.param = param;
   }
 }

@@ -7,7 +7,7 @@ const STREAM_TYPES = /^(text\/event-stream|application\/x-ndjson)\b/i;
 export type BodyEnd = 'sent' | 'cancelled' | 'broken';
 
 /** Whether the answer is sent piece by piece, as it is made. */
-export function isStream(response: Response): boolean {
+function isStream(response: Response): boolean {
   return response.body !== null && STREAM_TYPES.test(response.headers.get('content-type') ?? '');
 }
 
@@ -26,6 +26,11 @@ export function watchedBody(c: Context, body: ReadableStream<Uint8Array>): Reada
   const end = Promise.withResolvers<BodyEnd>();
   c.set('bodyEnd', end.promise);
   return watched(body, end.resolve);
+}
+
+/** Whether what the answer costs is not known when its head is sent. */
+export function isUnderWay(c: Context): boolean {
+  return isStream(c.res) || (c.get('bodyEnd') !== undefined && c.res.body !== null);
 }
 
 /**

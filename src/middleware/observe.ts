@@ -3,7 +3,7 @@ import type { Context, Next } from 'hono';
 import { matchedRoutes } from 'hono/route';
 import { Observation, type WorkTotals } from '../metrics/observation.ts';
 import type { ServiceMetrics } from '../metrics/service-metrics.ts';
-import { type BodyEnd, isStream, onBodyEnd } from './body-end.ts';
+import { type BodyEnd, isUnderWay, onBodyEnd } from './body-end.ts';
 
 /** Route of requests that no route takes; their paths are the client's invention, and may hold anything. */
 const NO_ROUTE = 'none';
@@ -53,7 +53,7 @@ export function observe({ metrics, log }: ObserveOptions) {
     await next();
     const route = routeOf(c);
     const { status } = c.res;
-    if (!isStream(c.res)) c.header('server-timing', serverTiming(observation.work, performance.now() - startMs));
+    if (!isUnderWay(c)) c.header('server-timing', serverTiming(observation.work, performance.now() - startMs));
     onBodyEnd(c, (end) => {
       const durationMs = performance.now() - startMs;
       metrics.ended({ route, status, key: c.get('client'), durationMs, observation });

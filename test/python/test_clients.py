@@ -41,6 +41,12 @@ class TestOpenAI:
             next(iter(stream))
         assert len(client.completions.create(model="nano", prompt=PROMPT, max_tokens=4).choices) == 1
 
+    def test_should_read_an_answer_that_takes_its_time(self, client: openai.OpenAI) -> None:
+        request = {"model": "nano", "prompt": PROMPT, "max_tokens": LONG, "n": 4, "temperature": 0.9, "seed": 1}
+        raw = client.completions.with_raw_response.create(**request, extra_body={"reveal_threshold": 1})
+        assert len(raw.parse().choices) == 4
+        assert raw.text.startswith("  ")
+
     def test_should_take_many_prompts_choices_and_the_prompt_back(self, client: openai.OpenAI) -> None:
         assert len(client.completions.create(model="nano", prompt=[PROMPT] * 20, max_tokens=2).choices) == 20
         many = client.completions.create(model="nano", prompt=PROMPT, n=32, max_tokens=2, temperature=1, seed=2**63 - 1)

@@ -1,8 +1,12 @@
 /** The service without wrangler: plain workerd, several processes behind one port, and their end. */
+import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
+import { promisify } from 'node:util';
 import OpenAI from 'openai';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { DEFAULT_MODELS } from '../../scripts/serve/variables.ts';
@@ -11,7 +15,8 @@ import { MODELS } from '../../support/models-folder.ts';
 import { type Program, start } from '../../support/serving.ts';
 import { startOrigin } from '../weights/origin.ts';
 import { startS3 } from '../weights/s3-double.ts';
-import { beginPost, LONG, post, SHORT, startServe, urlOf, workersOf } from './self-hosting.ts';
+import { exchange, head } from './raw-socket.ts';
+import { beginPost, LONG, metricsOf, post, SHORT, startServe, urlOf, workersOf } from './self-hosting.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 
@@ -54,7 +59,53 @@ async function storeCheckpoint(model: string, diffusion: object): Promise<void> 
   await writeFile(join(model, 'manifest.json'), JSON.stringify(manifest));
 }
 
+/** Takes long, and several times as long as the head of its answer waits. */
+const LONG_WHOLE = { ...LONG, stream: false, max_tokens: 256, n: 4, temperature: 0.9, seed: 1 };
+
 describe('serve', () => {
+  it.each([
+    ['/v1/completions', { ...LONG_WHOLE, n: 8 }],
+    ['/infill', { input_prefix: LONG.prompt, n_predict: 256, n_cmpl: 8, editor: false }],
+  ])('should stop computing a whole answer of %s when its client leaves', async (path, body) => {
+    const url = await serve();
+    const leaving = connect(Number(new URL(url).port), '127.0.0.1');
+    const text = JSON.stringify(body);
+    leaving.write(head(path, { 'content-length': text.length }) + text);
+    await once(leaving, 'data');
+    leaving.destroy();
+    const outcomes = async () => {
+      const samples = [...(await metricsOf(url))].filter(([name]) => name.startsWith('quicksilver_completions_total'));
+      return Object.fromEntries(samples.map(([name, count]) => [/outcome="(\w+)"/.exec(name)![1]!, count]));
+    };
+    await expect.poll(outcomes, { timeout: 20_000 }).toMatchObject({ aborted: 1 });
+    // Of eight choices, each of many steps, none or few had come to their end.
+    const { aborted: _, ...completed } = await outcomes();
+    expect(Object.values(completed).reduce((sum, count) => sum + count, 0)).toBeLessThan(7);
+    expect(program!.output()).toContain('"end":"cancelled"');
+  });
+
+  it('should be read by clients that wait for a whole answer, over one connection', async () => {
+    const url = await serve();
+    const text = JSON.stringify(LONG_WHOLE);
+    const first = head('/v1/completions', { 'content-length': text.length, connection: 'keep-alive' });
+    const last = head('/v1/completions', { 'content-length': text.length, 'accept-encoding': 'gzip' });
+    const { text: answers } = await exchange(url, [first, text, last, text]);
+    expect(answers.match(/^HTTP\/1\.1 200/gm)).toHaveLength(2);
+    expect(answers.match(/"choices"/g)).toHaveLength(2);
+    const curl = ['-sS', '--compressed', '--no-buffer', '-H', 'content-type: application/json', '-d', text];
+    const { stdout } = await promisify(execFile)('curl', [...curl, `${url}/v1/completions`]);
+    expect(stdout).toMatch(/^ {2,}\{"id":"cmpl-.*\}$/);
+    const client = new OpenAI({ baseURL: `${url}/v1`, apiKey: 'none', maxRetries: 0 });
+    const { choices } = await client.completions.create({ ...LONG_WHOLE, stream: false });
+    expect(choices[0]!.text).toBe((JSON.parse(stdout) as OpenAI.Completion).choices[0]!.text);
+  });
+
+  it('should break off a whole answer at the time limit, which it had begun', async () => {
+    const url = await serve([], { TIME_LIMIT_MS: '5000' });
+    await expect(post(url, { ...LONG_WHOLE, n: 128 }).then((response) => response.text())).rejects.toThrow();
+    await expect.poll(() => program!.output()).toContain('"error":"time_limit_exceeded"');
+  });
+
   it('should complete from weights on disk', async () => {
     const client = new OpenAI({ baseURL: `${await serve()}/v1`, apiKey: 'none' });
     const { choices } = await client.completions.create({

@@ -4,11 +4,22 @@ import type { PromptText } from '../completion/completion.ts';
 import { looseLengthFields } from '../completion/limits.ts';
 import { decodingFields } from '../completion/schema.ts';
 
+/** Fields of the editor rules, which are applied here whoever answers. */
+export const EDITOR_FIELDS: ReadonlySet<string> = new Set(['editor']);
+
 /**
- * Fields that only the local model knows, with those of the editor rules; strict backends refuse what they do not know.
+ * How one engine, llama.cpp, is to do its work, whatever the answer: its time, its slots and its cache. Strict backends
+ * refuse what they do not know. Fields that would change the answer stay, so that who cannot honour them can say so.
  */
+export const ENGINE_FIELDS: ReadonlySet<string> = new Set([
+  't_max_predict_ms',
+  't_max_prompt_ms',
+  'id_slot',
+  'cache_prompt',
+]);
+
+/** Fields that only the local model knows. */
 export const LOCAL_FIELDS: ReadonlySet<string> = new Set([
-  'editor',
   'min_confidence',
   'diffusing',
   'decoding',

@@ -4,21 +4,29 @@ import * as z from 'zod';
 import type { Call } from '../../backend/attempt.ts';
 import { AUTO_MODEL, type Operation } from '../../backend/config.ts';
 import type { Gateway } from '../../backend/gateway.ts';
-import { withName } from '../../backend/json-text.ts';
 import type { Route } from '../../backend/routing.ts';
 import { ModelCatalog } from '../../engine/catalog.ts';
 import { ApiError } from '../../http/errors.ts';
 import { editorInAddress, readBody } from '../completion/schema.ts';
 import { cautious, Escalation } from './cascade.ts';
-import { CompletionFields, LOCAL_FIELDS, type PromptReader, plainPrompts } from './completion-fields.ts';
+import {
+  CompletionFields,
+  EDITOR_FIELDS,
+  ENGINE_FIELDS,
+  LOCAL_FIELDS,
+  type PromptReader,
+  plainPrompts,
+} from './completion-fields.ts';
 import { forwardToBackend, nameRoute, refuseIfMisconfigured, respondWithOutcome } from './forwarding.ts';
 import { withHeadStart } from './head-start.ts';
+import { withKnownBound, withKnownSeed } from './known-names.ts';
 import { translationOf } from './translation.ts';
 
 type Dialect = (models: ModelCatalog) => (c: Context) => Promise<Response>;
 
-/** Fields of the editor rules, which are applied here whoever answers. */
-const EDITOR_FIELDS: ReadonlySet<string> = new Set(['editor']);
+/** What a backend is not told where it is asked by name, and where the local model leaves a request to it. */
+const WITHHELD = EDITOR_FIELDS.union(ENGINE_FIELDS);
+const WITHHELD_BY_AUTO = WITHHELD.union(LOCAL_FIELDS);
 
 /**
  * Routes a dialect: local models locally; `auto` to the default one, with a backend for what that is not sure of; any
@@ -44,15 +52,16 @@ export function routed(
       return local(c);
     }
     const fields = new CompletionFields(body, readPrompts, editorInAddress(c));
-    const text = await c.req.text();
-    const call = { model, stream: body.stream === true, text: operation === 'fim' ? withSeed(text, body) : text };
+    const bounded = withKnownBound(await c.req.text(), body);
+    const text = operation === 'fim' ? withKnownSeed(bounded, body) : bounded;
+    const call = { model, stream: body.stream === true, text };
     if (model === AUTO_MODEL) return cascade(c, call, fields);
     refuseIfMisconfigured(gateway);
     const route = gateway.route({ operation, model, localModels: models.names });
     if (route === undefined) return local(c);
     const able = ableOf(route, fields);
     if (able === undefined) throw cannotInfill(route);
-    return answerByBackend(c, able, { ...call, ...translated(fields, false), withheld: EDITOR_FIELDS });
+    return answerByBackend(c, able, { ...call, ...translated(fields, false), withheld: WITHHELD });
   };
 
   /** What a backend answers in the dialect of the request. */
@@ -86,7 +95,7 @@ export function routed(
     }
 
     async function escalated(c: Context, route: Route, call: Call, reason: Escalation, gone: AbortSignal) {
-      const sent = { ...call, ...translated(fields, fields.replaces), withheld: LOCAL_FIELDS };
+      const sent = { ...call, ...translated(fields, fields.replaces), withheld: WITHHELD_BY_AUTO };
       const outcome = await forwardToBackend(c, gateway, route, sent, { gone, hasStandIn: reason.canAnswer });
       if (outcome.type === 'answered' || !reason.canAnswer) return respondWithOutcome(c, route, outcome);
       // An answer that may be wrong is better than none.
@@ -96,11 +105,6 @@ export function routed(
       return answer(c);
     }
   }
-}
-
-/** Mistral has a name of its own for the seed, which no backend of another dialect knows. */
-function withSeed(text: string, { seed, random_seed }: Readonly<Record<string, unknown>>): string {
-  return seed === undefined && random_seed !== undefined ? withName(text, 'random_seed', 'seed') : text;
 }
 
 /** The route over the backends that can do what the request asks; undefined when none can. */

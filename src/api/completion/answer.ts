@@ -6,6 +6,8 @@ import type { Engine } from '../../engine/types.ts';
 import type { ApiError } from '../../http/errors.ts';
 import { eventStream, type StreamFormat } from '../../http/event-stream.ts';
 import { keepAliveOf } from '../../http/keep-alive.ts';
+import { lateJson } from '../../http/late-json.ts';
+import { watchedBody } from '../../middleware/body-end.ts';
 import { toApiError } from '../errors.ts';
 import { type ChoiceEvent, type CompletionCall, type FinishedChoice, generateChoices } from './completion.ts';
 import { observed } from './observed-engine.ts';
@@ -17,6 +19,12 @@ import { modelFor } from './served.ts';
  * then the runtime can notice that the client has gone.
  */
 const HEAD_START_MS = 100;
+
+/**
+ * A whole answer that is there by then has its length in its head, as what an editor waits for does; and what is wrong
+ * with a request shows before its first step, so its status can be sent behind that.
+ */
+const WHOLE_HEAD_START_MS = 150;
 
 /** How a dialect writes its answers. */
 export interface AnswerFormat {
@@ -40,8 +48,8 @@ export async function engineFor(c: Context, models: ModelCatalog, name: string):
 
 /**
  * Runs the call and answers it. The engine is aborted when the client goes away: the request's signal says so, or the
- * stream is cancelled. Where workerd serves by itself it notices a closed connection only when it writes to it, so
- * there a whole answer is computed to its end and only a stream is cut short.
+ * body is cancelled. Where workerd serves by itself it notices a closed connection only when it writes to it: a stream
+ * writes events and comments, and a whole answer that takes its time white space at each step.
  */
 export async function respond(
   c: Context,
@@ -52,25 +60,69 @@ export async function respond(
   const clientGone = new AbortController();
   const signal = AbortSignal.any([c.req.raw.signal, clientGone.signal]);
   const events = generateChoices(engine, call, signal);
-  if (!call.stream) {
-    const finished = finishedChoices(events);
-    keepAliveOf(c)(finished);
-    return c.json(format.whole(await finished));
-  }
+  const onCancel = () => clientGone.abort(new Error('the client closed the connection'));
+  if (!call.stream) return respondWhole(c, events, format, { signal, onCancel });
   // A failure before the first frame is still an HTTP error, if it comes soon; after it, an event of the stream.
   const started = primed(events, engine.decidesLate ? undefined : HEAD_START_MS);
   keepAliveOf(c)(started);
   const { body, finished } = eventStream(format.items(piecesOf(await started, call)), format.stream, {
-    onCancel: () => clientGone.abort(new Error('the client closed the stream')),
+    onCancel,
     toErrorEvent: (error) => (signal.aborted ? undefined : format.error(toApiError(error, c.get('requestId')))),
   });
   keepAliveOf(c)(finished);
   return c.body(body, 200, format.stream.headers);
 }
 
-async function finishedChoices(events: AsyncIterable<ChoiceEvent>): Promise<FinishedChoice[]> {
+interface ClientPresence {
+  signal: AbortSignal;
+  onCancel: () => void;
+}
+
+/** Answers with a status and a length of its own what comes soon; of the rest the head goes first. */
+async function respondWhole(
+  c: Context,
+  events: AsyncIterable<ChoiceEvent>,
+  format: AnswerFormat,
+  { signal, onCancel }: ClientPresence,
+): Promise<Response> {
+  const begun = Promise.withResolvers<void>();
+  let tick = () => begun.resolve();
+  const answer = finishedChoices(events, () => tick()).then((choices) => format.whole(choices));
+  keepAliveOf(c)(answer);
+  const soon = await Promise.race([answer, lateAfter(WHOLE_HEAD_START_MS, begun.promise, answer)]);
+  if (soon !== 'late') return c.json(soon);
+  const late = lateJson(answer, {
+    onCancel,
+    onError: (thrown) => {
+      if (!signal.aborted) c.get('observation')?.refused(toApiError(thrown, c.get('requestId')).code);
+    },
+  });
+  tick = late.tick;
+  return c.body(watchedBody(c, late.body), 200, { 'content-type': 'application/json' });
+}
+
+/** Resolves when `ms` milliseconds have passed and the work has begun, unless the answer is there before. */
+async function lateAfter(ms: number, begun: Promise<void>, answer: Promise<unknown>): Promise<'late'> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const passed = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms);
+  });
+  const settled = answer.then(
+    () => {},
+    () => {},
+  );
+  await Promise.race([settled, Promise.all([passed, begun])]);
+  clearTimeout(timer);
+  return 'late';
+}
+
+/** @param onStep is called at each step and at the end of each choice */
+async function finishedChoices(events: AsyncIterable<ChoiceEvent>, onStep: () => void): Promise<FinishedChoice[]> {
   const choices: FinishedChoice[] = [];
-  for await (const event of events) if (event.type === 'end') choices.push(event);
+  for await (const event of events) {
+    if (event.type === 'end') choices.push(event);
+    onStep();
+  }
   return choices;
 }
 

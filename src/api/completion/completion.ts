@@ -95,7 +95,6 @@ export function toCall(
   if (prompts.length * params.n > MAX_CHOICES) throw invalid('n', `at most ${MAX_CHOICES} choices over all prompts.`);
   if (params.diffusing && !params.stream) throw invalid('diffusing', 'needs stream: true.');
   if (params.min_confidence !== undefined && !params.editor) throw invalid('min_confidence', 'needs editor: true.');
-  if (params.decoding === 'autoregressive') refuseUnread(prompts, params);
   return {
     prompts,
     n: params.n,
@@ -118,16 +117,6 @@ export function toCall(
       ...(params.diffusing === 'canvas' && { showCanvas: true }),
     },
   };
-}
-
-/** Throws ApiError 400 for what a next-token model does not read. */
-function refuseUnread(prompts: readonly PromptText[], params: DecodingParams): void {
-  const refused = (param: string) =>
-    invalid(param, 'has no meaning with decoding: autoregressive; leave it out.', 'unsupported_parameter');
-  if (prompts.some(({ suffix }) => suffix !== '')) throw refused('suffix');
-  for (const param of ['reveal_threshold', 'edit_threshold', 'canvas_width', 'freeze_after'] as const) {
-    if (params[param] !== undefined) throw refused(param);
-  }
 }
 
 /** Limits and sampling of a call with so many choices, which all dialects ask for under the same names. */
@@ -184,7 +173,6 @@ export async function* generateChoices(
       }
       const frames = new CompletionCapture(engine.generate(request, signal));
       for await (const frame of frames) {
-        if (call.editor && !call.diffusing) continue;
         yield { type: 'frame', index, prompt, frame: frameWithLineEnds(frame, lineEnd) };
       }
       const completion = withStopAsSent(frames.completion!, call.decoding.stop);
@@ -195,9 +183,7 @@ export async function* generateChoices(
   }
 }
 
-/**
- * The engine's request for choice `i` of a prompt. Throws ApiError 400 for a canvas width that its model does not have.
- */
+/** The engine's request for choice `i` of a prompt. */
 function requestOf(
   call: CompletionCall,
   { prefix, suffix, tokens }: Cursor & { tokens: PromptText['tokens'] },
@@ -205,11 +191,6 @@ function requestOf(
   engine: Engine,
 ): GenerateRequest {
   const { decoding } = call;
-  const widths = engine.model.diffusion?.canvasWidths ?? [];
-  if (decoding.canvasWidth !== undefined && !widths.includes(decoding.canvasWidth)) {
-    const known = widths.length > 0 ? `must be one of ${widths.join(', ')}` : 'cannot be chosen';
-    throw invalid('canvas_width', `${known} for ${engine.model.id}.`);
-  }
   const stop = decoding.stop.map(withLineFeeds);
   return {
     ...decoding,

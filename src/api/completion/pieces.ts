@@ -13,7 +13,7 @@ export interface Piece {
 
 export async function* piecesOf(
   events: AsyncIterable<ChoiceEvent>,
-  { echo, diffusing }: CompletionCall,
+  { echo, diffusing, editor }: CompletionCall,
 ): AsyncGenerator<Piece, void> {
   let sent = '';
   for await (const event of events) {
@@ -26,7 +26,7 @@ export async function* piecesOf(
     } else if (diffusing) {
       const { text, canvas } = event.frame;
       yield { index, text: lead + text, ...(canvas && { canvas }) };
-    } else {
+    } else if (!editor) {
       const text = gained(sent, lead + event.frame.settled);
       if (text === '') continue;
       yield { index, text };

@@ -40,7 +40,9 @@ export const completionsRequest = z.object({
   best_of: wholeNumber({ min: 0, max: MAX_BEST_OF }).optional(),
   logit_bias: logitBiasField,
   logprobs: z
-    .union([z.int().min(0).max(MAX_LOG_PROBS), z.literal(false)])
+    .union([z.int().min(0).max(MAX_LOG_PROBS), z.literal(false)], {
+      error: `must be a whole number from 0 to ${MAX_LOG_PROBS}; true, as chats have it, says no number`,
+    })
     .optional()
     .describe('Log-probabilities of the tokens, and so many of the most probable ones of each place.'),
 });

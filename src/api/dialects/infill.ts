@@ -81,7 +81,10 @@ export const llamaFields = {
   logit_bias: logitBias,
   n_probs: neutral(z.literal(0), 'log-probabilities have no place in these answers; ask /v1/completions'),
   logprobs: neutral(z.literal([0, false]), 'log-probabilities have no place in these answers; ask /v1/completions'),
-  return_tokens: neutral(z.literal(false), 'token ids are not told; ask /tokenize'),
+  return_tokens: z
+    .boolean()
+    .default(false)
+    .describe('Whole answers have the ids of their text in `tokens`; chunks of a stream always have those of theirs.'),
   stream: decodingFields.stream,
   min_confidence: decodingFields.min_confidence,
 };
@@ -149,8 +152,10 @@ export function llamaFormat(params: LlamaParams, engine: Engine, cutTokens = 0):
     stop: params.stop,
     stream: params.stream,
   };
+  const idsOf = (text: string) => engine.vocabulary.encode(text);
   const answerOf = (choice: FinishedChoice, content: string) => ({
     content,
+    tokens: params.return_tokens ? idsOf(content) : [],
     ...resultOf(choice, engine, cutTokens),
     generation_settings: settings,
   });
@@ -163,7 +168,7 @@ export function llamaFormat(params: LlamaParams, engine: Engine, cutTokens = 0):
     },
     async *items(pieces: AsyncIterable<Piece>) {
       for await (const { index, text, finished } of pieces) {
-        if (text !== '') yield { content: text, index, tokens: [], stop: false, id_slot: 0 };
+        if (text !== '') yield { content: text, index, tokens: idsOf(text), stop: false, id_slot: 0 };
         if (finished) yield answerOf(finished, '');
       }
     },
@@ -178,7 +183,6 @@ function resultOf({ index, completion }: FinishedChoice, engine: Engine, cutToke
   const truncatedTokens = usage.truncatedTokens + cutTokens;
   return {
     index,
-    tokens: [],
     id_slot: 0,
     stop: true,
     model: engine.model.id,

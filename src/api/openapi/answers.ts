@@ -138,11 +138,15 @@ export const tabbyCompletion = z
   })
   .meta({ id: 'TabbyCompletion' });
 
+const ids = z
+  .array(count)
+  .meta({ description: 'Ids of the tokens of `content`: in chunks, and with `return_tokens`.' });
+
 const infillAnswer = z
   .object({
     content: z.string(),
     index: count,
-    tokens: z.array(z.never()),
+    tokens: ids,
     id_slot: z.literal(0),
     stop: z.literal(true),
     model: z.string(),
@@ -192,7 +196,7 @@ export const infillChunk = z
     z.object({
       content: z.string(),
       index: count,
-      tokens: z.array(z.never()),
+      tokens: ids,
       stop: z.literal(false),
       id_slot: z.literal(0),
     }),

@@ -10,14 +10,16 @@ import { nextTokenStep } from '../../diffusion/next-token.ts';
 import type { SamplerSettings } from '../../diffusion/sampler.ts';
 import type { AdmissionQueue } from '../admission-queue.ts';
 import type { CanvasModel, Evaluation, Generation } from '../canvas-model.ts';
+import { NotOfThisModel } from '../errors.ts';
 import type { Prompt } from '../prompt.ts';
 import { canvasWidth } from '../three-stream/canvas-width.ts';
 import type { Contexts } from '../three-stream/contexts.ts';
 import type { ThreeStreamModel } from '../three-stream/model.ts';
 import type { GenerateRequest } from '../types.ts';
 
-/** Settings of canvases, which have no meaning from left to right, by their public names. */
-const SETTINGS_OF_CANVASES = {
+/** What has no meaning from left to right: the text behind, and settings of canvases, by their public names. */
+const UNREAD_SETTINGS = {
+  suffix: 'suffix',
   revealThreshold: 'reveal_threshold',
   editThreshold: 'edit_threshold',
   canvasWidth: 'canvas_width',
@@ -41,12 +43,9 @@ export class AutoregressiveModel implements CanvasModel {
   }
 
   settings(request: GenerateRequest): SamplerSettings {
-    if (request.suffix !== '') throw new RangeError('autoregressive decoding reads no suffix');
-    for (const [setting, name] of Object.entries(SETTINGS_OF_CANVASES)) {
-      if (request[setting as keyof typeof SETTINGS_OF_CANVASES] !== undefined) {
-        throw new RangeError(`autoregressive decoding takes no ${name}`);
-      }
-    }
+    const isUnread = (setting: keyof typeof UNREAD_SETTINGS) => (request[setting] ?? '') !== '';
+    const unread = (Object.keys(UNREAD_SETTINGS) as (keyof typeof UNREAD_SETTINGS)[]).find(isUnread);
+    if (unread) throw new NotOfThisModel(UNREAD_SETTINGS[unread], 'does not read it with decoding: autoregressive');
     // A token is never looked at again.
     return { ...this.#diffusion.settings(request), editThreshold: 1 };
   }

@@ -57,10 +57,10 @@ export class SingleStreamModel implements CanvasModel {
     const { revealThreshold, attention, fimTokenIds } = this.#denoiser.config.diffusion;
     const { suffix, freezeAfter = Number.POSITIVE_INFINITY } = request;
     if (suffix !== '' && attention !== 'bidirectional' && fimTokenIds === undefined) {
-      throw new NotOfThisModel('sees nothing on the right of the cursor, so it takes no suffix');
+      throw new NotOfThisModel('suffix', 'sees nothing on the right of the cursor');
     }
     if (freezeAfter !== Number.POSITIVE_INFINITY) {
-      throw new NotOfThisModel('computes every slot at each step, so it takes no freeze_after');
+      throw new NotOfThisModel('freeze_after', 'computes every slot at each step');
     }
     return samplerSettings(request, {
       revealThreshold,

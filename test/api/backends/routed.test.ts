@@ -122,6 +122,54 @@ describe('a backend that answers POST /v1/fim/completions', () => {
   });
 });
 
+describe.each([COMPLETIONS, FIM])('a bound of %s', (path) => {
+  /** A request as no serialiser of ours would write it. */
+  const text = (...fields: string[]) =>
+    `{${['"model": "large"', '"prompt":"a"', ...fields, '"big":18446744073709551615'].join(',')}}`;
+
+  async function forwarded(body: string) {
+    const { app, server } = await setUp(sure);
+    const response = await app.request(path, { method: 'POST', body, headers: { 'content-type': 'application/json' } });
+    return { response, received: server.received.map((request) => request.body) };
+  }
+
+  it.each([
+    ['as it is', '"max_tokens" : 4', '"max_tokens" : 4'],
+    ['renamed', '"n_predict" : 4', '"max_tokens" : 4'],
+    ['renamed', '"num_predict":4', '"max_tokens":4'],
+    ['renamed', '"max_new_tokens":4e0', '"max_tokens":4e0'],
+    ['renamed', '"max_completion_tokens":0', '"max_tokens":0'],
+    ['renamed beside a null', '"max_tokens":null,"n_predict":4', '"max_tokens":4'],
+    ['as the smallest', '"n_predict":9,"num_predict":4,"max_new_tokens":null', '"max_tokens":4'],
+    ['as the smallest', '"max_tokens":9,"n_predict":4', '"max_tokens":4'],
+    ['as the smallest', '"n_predict":9,"max_tokens":4', '"max_tokens":4'],
+    ['as the last of its name', '"n_predict":9,"n_predict":4', '"max_tokens":9,"max_tokens":4'],
+    ['without what bounds nothing', '"max_tokens":9,"num_predict":-2', '"max_tokens":9'],
+  ])('should reach a backend %s: %s', async (_, fields, expected) => {
+    expect((await forwarded(text(fields))).received).toEqual([text(expected)]);
+  });
+
+  it('should not reach a backend where it bounds nothing', async () => {
+    expect((await forwarded(text('"n_predict":-1'))).received).toEqual([text()]);
+  });
+
+  it.each(['"4"', '4.5', 'true', '1e400'])('should be refused when another name has %s', async (value) => {
+    const { response, received } = await forwarded(text(`"max_completion_tokens":${value}`));
+    expect(await errorOf(response)).toMatchObject({ status: 400, param: 'max_completion_tokens' });
+    expect(received).toEqual([]);
+  });
+
+  it.each(['large', 'auto'])(
+    'should be withheld from the backend of %s where only one engine has it',
+    async (model) => {
+      const { app, server } = await setUp(unsure);
+      const own = { t_max_predict_ms: 500, t_max_prompt_ms: 500, id_slot: 0, cache_prompt: true };
+      await post(app, path, { model, prompt: 'a', ...own });
+      expect(JSON.parse(server.received[0]!.body)).toEqual({ model: 'large', prompt: 'a' });
+    },
+  );
+});
+
 describe('a backend that answers an editor', () => {
   /** The rest of a line: what repeats the suffix, and a further line, are not shown. */
   const editor = { model: 'large', prompt: 'const x = f(', suffix: ');\nnext();\n', editor: true, max_tokens: 8 };
@@ -372,7 +420,9 @@ describe('model: "auto"', () => {
     const response = await post(app, FIM, { ...request, ...fields });
     expect(await response.text()).toBe(ANSWER);
     expect(routeOf(response)).toEqual(['big', route, '1']);
-    expect(JSON.parse(server.received[0]!.body)).toEqual({ ...request, ...fields, model: 'large' });
+    const { max_completion_tokens, ...rest } = fields as { max_completion_tokens?: number };
+    const bound = max_completion_tokens && { max_tokens: max_completion_tokens };
+    expect(JSON.parse(server.received[0]!.body)).toEqual({ ...request, ...rest, ...bound, model: 'large' });
   });
 
   it.each([{ max_tokens: 257, n_predict: 4 }, { num_predict: -1 }])(

@@ -1,6 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { createApp } from '../../../src/app.ts';
+import { kernelModule } from '../../assembly/builds.ts';
+import { sampleEngine } from '../../engine/sample-engine.ts';
 import { errorOf, post } from '../../support/requests.ts';
 import { catalogOf, helloScript, scriptedEngine } from '../../support/scripted-engine.ts';
 
@@ -359,15 +361,7 @@ describe('POST /v1/completions', () => {
     ['diffusing', { diffusing: 'canvas' }],
     ['diffusing', { diffusing: 'text', stream: true }],
     ['decoding', { decoding: 'beam' }],
-    ['suffix', { decoding: 'autoregressive', suffix: 'b' }],
-    ['suffix', { decoding: 'autoregressive', prompt: '<fim_prefix>a<fim_suffix>b<fim_middle>' }],
-    ['reveal_threshold', { decoding: 'autoregressive', reveal_threshold: 0.5 }],
-    ['edit_threshold', { decoding: 'autoregressive', edit_threshold: 0.5 }],
-    ['canvas_width', { decoding: 'autoregressive', canvas_width: 16 }],
-    ['freeze_after', { decoding: 'autoregressive', freeze_after: 1 }],
     ['freeze_after', { freeze_after: 0 }],
-    ['canvas_width', { canvas_width: 12 }],
-    ['canvas_width', { canvas_width: 12, stream: true }],
     ['reveal_threshold', { reveal_threshold: 0 }],
     ['edit_threshold', { edit_threshold: 1.1 }],
     ['echo', { echo: 1 }],
@@ -408,5 +402,25 @@ describe('POST /v1/completions', () => {
       param: 'model',
       code: 'model_not_found',
     });
+  });
+});
+
+describe('what the model cannot do', () => {
+  const kernels = { relaxed: kernelModule('relaxed'), simd: kernelModule('simd') };
+
+  it.each([
+    ['canvas_width', { canvas_width: 11 }],
+    ['canvas_width', { canvas_width: 11, stream: true }],
+    ['suffix', { decoding: 'autoregressive', suffix: 'b' }],
+    ['suffix', { decoding: 'autoregressive', prompt: '<fim_prefix>a<fim_suffix>b<fim_middle>' }],
+    ['reveal_threshold', { decoding: 'autoregressive', reveal_threshold: 0.5 }],
+    ['edit_threshold', { decoding: 'autoregressive', edit_threshold: 0.5 }],
+    ['canvas_width', { decoding: 'autoregressive', canvas_width: 12 }],
+    ['freeze_after', { decoding: 'autoregressive', freeze_after: 1, stream: true }],
+  ])('should be refused naming %s for %j', async (param, fields) => {
+    const app = createApp(providerOf(await sampleEngine(kernels)));
+    const response = await post(app, PATH, { prompt: 'a', max_tokens: 2, ...fields });
+    expect(await errorOf(response)).toMatchObject({ status: 400, param, code: 'unsupported_by_model' });
+    expect((await post(app, PATH, { prompt: 'a', max_tokens: 2 })).status).toBe(200);
   });
 });

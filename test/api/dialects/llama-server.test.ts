@@ -51,9 +51,22 @@ describe.each(['/completion', '/completions'])('POST %s', (path) => {
     ]);
   });
 
+  it('should tell the ids of its text, whole where they are asked for and in each chunk', async () => {
+    const { ask } = setUp();
+    const idsOf = async (response: Response) => {
+      const answers = (await response.text()).trimEnd().split('\n\n');
+      return answers.map((answer) => JSON.parse(answer.replace(/^data: /, '')).tokens);
+    };
+    const ids = (text: string) => Array.from(text, (letter) => letter.codePointAt(0));
+    expect(await idsOf(await ask(path, { prompt: 'a' }))).toEqual([[]]);
+    expect(await idsOf(await ask(path, { prompt: 'a', return_tokens: true }))).toEqual([ids('hello world!')]);
+    const chunks = [ids('hello '), ids('world'), ids('!'), []];
+    expect(await idsOf(await ask(path, { prompt: 'a', return_tokens: true, stream: true }))).toEqual(chunks);
+  });
+
   it.each([
     ['image_data', { image_data: [{ data: '', id: 1 }] }],
-    ['return_tokens', { return_tokens: true }],
+    ['return_tokens', { return_tokens: 'yes' }],
     ['n_probs', { n_probs: 2 }],
     ['prompt', { prompt: 5 }],
     ['n_cmpl', { n_cmpl: 0 }],

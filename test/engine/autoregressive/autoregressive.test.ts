@@ -83,7 +83,10 @@ describe('autoregressive decoding', () => {
   });
 
   it('should refuse a suffix', async () => {
-    await expect(run(engine, { ...AR, suffix: 'x' })).rejects.toThrow(RangeError);
+    await expect(run(engine, { ...AR, suffix: 'x' })).rejects.toMatchObject({
+      name: 'NotOfThisModel',
+      param: 'suffix',
+    });
   });
 
   it('should find its prompt in the prefix cache', async () => {
