@@ -1,4 +1,4 @@
-/** Skips a build whose inputs have not changed: a stamp file beside the output has the hash of the inputs. */
+/** Skips a build whose inputs have not changed: a stamp file next to the output has the hash of the inputs. */
 import { createHash } from 'node:crypto';
 import { access, glob, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -98,7 +98,7 @@ export interface Settings {
   rateLimitPeriodSeconds: number | undefined;
 }
 
-/** What a schema makes of the variables. Throws SettingsError that names the first one that is wrong. */
+/** The variables as a schema parses them. Throws SettingsError that names the first invalid one. */
 export function parseSettings<Schema extends z.ZodType>(schema: Schema, variables: unknown): z.output<Schema> {
   const result = schema.safeParse(variables);
   if (result.success) return result.data;

@@ -5,7 +5,7 @@ import type { Socket } from 'node:net';
 import { join } from 'node:path';
 
 export interface GuardOptions {
-  /** For how long processes may go on with what they have when their parent is gone. */
+  /** How long processes may continue with their open requests after their parent has ended. */
   patienceSeconds: number;
   /** Removed when they have ended. */
   folder?: string;

@@ -1,7 +1,7 @@
 /**
- * Listens, tells where, and sleeps for good. Node accepts from every listener that it has; this one belongs to an event
- * loop that never runs again, so that its connections stay in the queue for those who inherit the socket. Ending the
- * thread closes it.
+ * Listens, reports the address, and then sleeps forever. Node accepts from every listener that it has; this one belongs
+ * to an event loop that never runs again, so that its connections stay in the queue for the processes that inherit the
+ * socket. Ending the thread closes it.
  */
 import { createServer, type Server } from 'node:net';
 import { parentPort, workerData } from 'node:worker_threads';

@@ -65,7 +65,8 @@ export async function claimPort({ host, port }: Address): Promise<number> {
 const FIRST_INHERITED = 3;
 
 /**
- * The socket that systemd, or whoever speaks its protocol, hands to this process. Throws Error when there are several.
+ * The socket that systemd, or another program with the same protocol, passes to this process. Throws Error if there are
+ * several.
  */
 export function inheritedListener(environment: NodeJS.ProcessEnv, pid: number): Inherited | undefined {
   const { LISTEN_PID, LISTEN_FDS } = environment;

@@ -9,7 +9,7 @@ export interface CountingProcess {
 }
 
 export class ProcessMetrics {
-  /** What each living process has told last. */
+  /** The last metrics of each running process. */
   readonly #last = new Map<CountingProcess, readonly MetricSnapshot[]>();
   readonly #hasEnded = new WeakSet<CountingProcess>();
   /** Counts of processes that have ended. */
@@ -22,7 +22,7 @@ export class ProcessMetrics {
     return sumOf([...living, ...silent.map(([, last]) => withoutGauges(last)), this.#ended]);
   }
 
-  /** The process has ended; `metrics` is what it has told last of all, if it has. */
+  /** The process has ended; `metrics` are its last ones, if it sent them. */
   ended(process: CountingProcess, metrics = this.#last.get(process) ?? []): void {
     if (this.#hasEnded.has(process)) return;
     this.#hasEnded.add(process);

@@ -3,7 +3,7 @@
 /** Longest message of a backend that is handed on; more is noise, or a page of HTML. */
 const MAX_DETAIL_CHARS = 1000;
 
-/** Names under which services refuse with 429 what a payment alone puts right: OpenAI, DeepSeek, Moonshot. */
+/** Error names with which services refuse with 429 until the customer pays: OpenAI, DeepSeek, Moonshot. */
 const SPENT_QUOTA = /^(insufficient_(quota|balance|credits?|funds)|billing_\w+|exceeded_current_quota_error)$/i;
 
 /**
@@ -29,7 +29,7 @@ interface FailureOptions {
   param?: string | undefined;
   /** Whether the backend itself says that asking again helps (`x-should-retry`). */
   shouldRetry?: boolean | undefined;
-  /** For `timeout`: a stream was cut that the request had no more time for, whatever its backend did. */
+  /** For `timeout`: the stream was cut because the request had no more time, not because its backend failed. */
   isOurLimit?: boolean | undefined;
   cause?: unknown;
 }
@@ -62,7 +62,7 @@ export class BackendFailure extends Error {
     this.isOurLimit = options.isOurLimit ?? false;
   }
 
-  /** The same failure, told while its backend is left alone for so long. */
+  /** The same failure, for requests during the wait that its backend asked for. */
   again(retryAfterMs: number): BackendFailure {
     return new BackendFailure(this.backend, this.kind, 'is left alone, as it asked', { ...this, retryAfterMs });
   }

@@ -25,13 +25,13 @@ type Fields = Readonly<Record<string, unknown>>;
 /** Deeper than any error body; what nests further is no message. */
 const MAX_DEPTH = 6;
 
-/** Errors of a list that are told; the rest says the same of other fields. */
+/** Errors of a list that are passed on; the others are about other fields and add little. */
 const MAX_LISTED = 8;
 
 /** Status when an error within a success has neither a code nor a name that says more. */
 const UNNAMED = 500;
 
-/** What names of errors stand for, letters only and in small ones, in the order in which they are tried. */
+/** The meaning of error names, as lower-case letters only, in the order in which they are tried. */
 const STATUS_BY_NAME: readonly (readonly [RegExp, number])[] = [
   [/ratelimit|toomanyrequests|quota|resourceexhausted/, 429],
   [/overload|unavailable/, 503],
@@ -63,7 +63,7 @@ export function refusalOf(status: number, text: string, contentType = ''): Refus
   return { status, message: plain };
 }
 
-/** The failure that a whole answer with status 200 tells of; undefined when it is an answer, or says nothing. */
+/** The failure in a whole answer with status 200; undefined if it is a normal answer, or has no error. */
 export function refusalInAnswer(answer: unknown): Refusal | undefined {
   const body = bodyOf(answer);
   if (!isFields(body)) return undefined;
@@ -72,7 +72,7 @@ export function refusalInAnswer(answer: unknown): Refusal | undefined {
   return messageIn(body) === undefined && codedStatus(body) === undefined ? undefined : within(body);
 }
 
-/** The failure that the data of an event tells of; `isError` where the event itself has that type. */
+/** The failure in the data of an event; `isError` if the event itself has that type. */
 export function refusalInEvent(data: unknown, isError: boolean): Refusal | undefined {
   const body = bodyOf(data);
   if (!isFields(body)) return isError ? { status: UNNAMED, ...wordsOf(body, UNNAMED) } : undefined;
@@ -88,7 +88,7 @@ function within(body: Fields): Refusal {
   return { status, ...wordsOf(body, status) };
 }
 
-/** Only when no choice has an answer; a failed one beside others is the client's to see. */
+/** Only if no choice has an answer; if only some failed, the client gets them all. */
 function failedChoices(body: Fields): Refusal | undefined {
   const choices = (body.choices as unknown[]).filter(isFields);
   const isFailed = (choice: Fields) => isSaid(choice.error) || choice.finish_reason === 'error';
@@ -212,7 +212,7 @@ function isFields(value: unknown): value is Fields {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** Whether an error is told: a field for one may be there and empty. */
+/** Whether there is an error: the field for one may exist and be empty. */
 function isSaid(value: unknown): boolean {
   if (typeof value === 'object' && value !== null) return Object.keys(value).length > 0;
   return (typeof value === 'string' && value !== '') || typeof value === 'number' || value === true;

@@ -27,7 +27,7 @@ export interface RelayOptions {
   idleMs: number;
   /** Makes the failures that the relay itself finds. */
   failure(kind: 'unreachable' | 'timeout', what: string): Error;
-  /** Makes the failure that an event tells of. */
+  /** Makes the failure that an event reports. */
   toFailure(event: StreamEvent): Error;
   /** The body of the last event of a stream that fails. */
   toErrorBody(error: unknown): object;
@@ -55,7 +55,7 @@ export function relay(
   const { progress } = events;
   const queue = [...opening];
   let reading: Promise<Read> | undefined;
-  /** When the read under way began, and the silence of the reads before it. */
+  /** When the current read began, and the silence of the reads before it. */
   let readingSinceMs = 0;
   let silentMs = 0;
   /** When the client last heard something. */
@@ -132,7 +132,7 @@ export function relay(
         end({ type: 'completed' });
       } catch (error) {
         if (ended) return;
-        // Nothing is missing after `[DONE]`, whatever becomes of the connection.
+        // After `[DONE]` nothing is missing, even if the connection breaks.
         if (progress.isDone) end({ type: 'completed' });
         else {
           controller.enqueue(encoder.encode(dataEvents([JSON.stringify(options.toErrorBody(error))])));
@@ -152,7 +152,7 @@ function dataEvents(texts: readonly string[]): string {
   return texts.map((text) => `${text.replaceAll(/^/gm, 'data: ')}\n\n`).join('');
 }
 
-/** After a pause of the whole process what has arrived meanwhile is read only after the timers that are due. */
+/** After a pause of the whole process, due timers run before data that have arrived in the meantime are read. */
 const GRACE_MS = 10;
 
 async function orSilence<T>(read: Promise<T>, limitMs: number): Promise<T | 'silence'> {

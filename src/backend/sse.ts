@@ -9,8 +9,8 @@ const CR = 13;
 const LF = 10;
 
 /**
- * Cuts a byte stream after its last whole event, without changing a byte. The rest waits for its end, so that whatever
- * is written next (a comment, an error event) stands on its own and never inside half an event.
+ * Splits a byte stream after its last complete event, without changing a byte. The rest waits for its end, so that
+ * anything written next (a comment, an error event) is never inside an event.
  */
 export class EventFramer {
   /** Joined only when their event ends: an event of many small chunks would otherwise be copied with each of them. */

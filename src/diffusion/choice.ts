@@ -39,8 +39,8 @@ export function bestIds(values: Float32Array, count: number, allowed: (id: numbe
 }
 
 /**
- * The best of a few tokens, or one of them drawn at a temperature; its probability is that among them.
- * @param alternatives how many of the most probable ones to give beside it
+ * The best of a few tokens, or one of them drawn at a temperature. Its probability is relative to these tokens.
+ * @param alternatives number of most probable tokens to return with it
  */
 export function boundChoice(
   predictions: Predictions,

@@ -1,9 +1,10 @@
 /**
- * The token that the cursor stands in: taken off the prompt, and completed by tokens that agree with its characters
- * (training/evaluation/cursor_token.py). After `cons` a model has only ever seen what follows a whole word. So the last
- * tokens are taken off from the earliest place on from which what is written may be the beginning of one token, and the
- * first slots take only tokens that agree with these bytes: one that begins with all that is left of them, or one that
- * they begin with, after which the rest binds the next slot. Exact: every continuation is still possible. Pure.
+ * The token at the cursor: its characters are removed from the prompt, and it is completed by tokens that agree with
+ * them (training/evaluation/cursor_token.py). After `cons` a model has only ever seen what follows a whole word. So the
+ * last tokens are removed, from the earliest place at which the remaining text may be the beginning of one token. The
+ * first slots then only accept tokens that agree with the removed bytes: a token that begins with all remaining bytes,
+ * or a token that the remaining bytes begin with, after which the rest binds the next slot. This is exact: every
+ * continuation is still possible. Pure.
  */
 
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';

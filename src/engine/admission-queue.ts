@@ -16,7 +16,7 @@ const LOOK_AGAIN_MS = 2;
 /** The longest poll interval: a long queue must not take time from active requests. Too short to be noticed. */
 const LOOK_AGAIN_AT_LEAST_EVERY_MS = 50;
 
-/** So many short completions take a few seconds; a client that waits longer has typed on, or given up. */
+/** This number of short completions takes a few seconds; a client that waits longer has typed on, or disconnected. */
 export const DEFAULT_MAX_WAITING = 64;
 
 /** A place in the queue. */

@@ -57,8 +57,8 @@ export class CanvasEngine implements Engine {
     const joinedMs = performance.now();
     const ticket = this.#admission.join();
     const leave = () => this.#admission.leave(ticket);
-    // In the Workers runtime the `finally` below need not run when the client has gone: the abort itself has to free
-    // the place.
+    // In the Workers runtime the `finally` below may not run when the client has disconnected: the abort itself has to
+    // free the place.
     signal.addEventListener('abort', leave);
     try {
       await this.#admission.waitTurn(ticket, signal);

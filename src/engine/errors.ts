@@ -9,7 +9,7 @@ export class EngineBusy extends Error {
   }
 }
 
-/** The model that is served cannot do what is asked for, whatever the request. The message is fit for clients. */
+/** The served model cannot do what was requested, for any request. The message is fit for clients. */
 export class NotOfThisModel extends Error {
   override readonly name = 'NotOfThisModel';
 

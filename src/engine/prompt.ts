@@ -1,7 +1,7 @@
 /**
  * The text around the cursor as tokens, cut to the window that a model reads. What does not fit is cut on the side far
- * from the cursor, in steps: were it cut to the token, each key stroke would shift the window and nothing of it could
- * be reused.
+ * from the cursor, in steps of several tokens: if it were cut by single tokens, each key stroke would shift the window
+ * and nothing in the cache could be reused.
  */
 
 import type { CursorToken } from '../diffusion/cursor-token.ts';
@@ -18,7 +18,7 @@ export interface Prompt {
   prefix: readonly number[];
   /** Empty when there is no suffix. */
   suffix: readonly number[];
-  /** The token that the cursor stands in, if the model completes it: its own tokens are not in `prefix`. */
+  /** The token at the cursor, if the model completes it: its own tokens are not in `prefix`. */
   cursor?: { readonly token: CursorToken; readonly ids: readonly number[] };
   /** Tokens that were cut on both sides; those of text that was not tokenized are estimated. */
   truncatedTokens: number;

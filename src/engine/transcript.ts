@@ -164,7 +164,7 @@ export class Transcript {
   }
 
   /**
-   * Text that is decided after the first mask, each run by itself: the bytes next to a mask may be incomplete
+   * Text that is decided after the first mask, each run decoded separately: the bytes next to a mask may be incomplete
    * characters.
    */
   #behindGaps(canvas: Canvas): string {

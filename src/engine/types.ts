@@ -73,7 +73,7 @@ export interface GenerateRequest {
 /**
  * - `diffusion`: canvases are denoised.
  * - `autoregressive`: the same weights as a next-token model, from left to right: the baseline of diffusion. Each frame
- *   is one token on the leftmost undecided slot. It reads the prefix alone (`suffix` has to be empty) and has no
+ *   is one token on the leftmost undecided slot. It only reads the prefix (`suffix` has to be empty) and has no
  *   thresholds.
  */
 export type Decoding = 'diffusion' | 'autoregressive';
@@ -138,12 +138,12 @@ export interface Usage {
 export interface Completion {
   text: string;
   finishReason: 'stop' | 'length';
-  /** What `finishReason` does not tell, where the engine knows it. */
+  /** Why the text ended, in more detail than `finishReason`, if the engine knows it. */
   ending?: Ending;
   usage: Usage;
   /**
-   * Mean log-probability (natural logarithm) of the tokens of `text`. Of an empty text that was meant to be empty, the
-   * log-probability of what ended it; 0 when nothing was decided.
+   * Mean log-probability (natural logarithm) of the tokens of `text`. For a text that is empty on purpose, the
+   * log-probability of the token that ended it; 0 if nothing was decided.
    */
   confidence: number;
   /** The text token by token, where the engine knows it. Together they are `text`. */
@@ -187,7 +187,7 @@ export interface Alternative {
 
 /** The token ids that a request may name. */
 export interface Vocabulary {
-  /** Whether a token stands for a piece of text. */
+  /** Whether a token has bytes of text. */
   isText(id: number): boolean;
   /** Whether a token ends a completion. */
   isEnd(id: number): boolean;
@@ -195,7 +195,7 @@ export interface Vocabulary {
   decode(ids: readonly number[]): string;
   /** Tokens of a text, never one that ends it. */
   encode(text: string): number[];
-  /** The bytes that a token stands for; none for one that ends a text. */
+  /** The bytes of a token; none for one that ends a text. */
   bytesOf(id: number): Uint8Array;
 }
 
@@ -206,8 +206,8 @@ export interface ModelInfo {
   /** Tokens of prefix, suffix and canvas together. */
   contextLength: number;
   /**
-   * Tokens on each side of the cursor that the model sees; what is further away is cut. Absent where the engine does
-   * not tell.
+   * Tokens on each side of the cursor that the model sees; text further away is cut. Absent if the engine does not
+   * report it.
    */
   window?: { prefixTokens: number; suffixTokens: number };
   /** What is known of the stored model; absent where it does not come from a store. */
@@ -228,14 +228,16 @@ export interface StoredModel {
   size: number;
   /** SHA-256 of the weights, 64 hexadecimal digits. */
   digest: string;
-  /** Trained numbers, and the bits that most of them are stored in; absent where the configuration does not tell. */
+  /**
+   * Number of parameters, and the bits in which most of them are stored; absent if the configuration does not say it.
+   */
   parameters?: number;
   bits?: number;
-  /** Languages that it was trained on, by their lower-case names; empty where nobody said. */
+  /** Languages of the training data, by their lower-case names; empty if unknown. */
   languages: readonly string[];
 }
 
-/** A model that is ready to generate. One engine serves many requests at once and schedules them itself. */
+/** A model that is ready to generate. One engine serves many requests concurrently and schedules them itself. */
 export interface Engine {
   readonly model: ModelInfo;
   readonly vocabulary: Vocabulary;
@@ -283,7 +285,7 @@ export interface EngineLimits {
   cacheBytes?: number;
   /** Requests that may wait for their turn; one more is refused with EngineBusy. */
   maxWaiting?: number;
-  /** Requests whose steps share a pass; 1 computes each by itself. No completion depends on it. */
+  /** Requests whose steps share a pass; 1 computes each in its own pass. Completions do not depend on it. */
   requestsPerPass?: number;
 }
 

@@ -57,7 +57,9 @@ export class UsageMeter {
     this.#notePrefill(readMs);
   }
 
-  /** What is read after the first step is what was written meanwhile, and belongs to the writing. */
+  /**
+   * Tokens that are prefilled after the first step were generated in this request, so their time counts as generation.
+   */
   #notePrefill(ms: number): void {
     if (this.steps === 0) this.#prefillMs += ms;
   }

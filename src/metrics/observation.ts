@@ -13,7 +13,7 @@ export interface ObservedTokens {
   readonly completionTokens: number;
 }
 
-/** What is observed of a completion, as far as its engine tells. */
+/** What is observed of a completion, if its engine reports it. */
 export interface ObservedCompletion {
   readonly finishReason: 'stop' | 'length';
   readonly usage: ObservedTokens & {

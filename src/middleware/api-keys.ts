@@ -1,11 +1,11 @@
 /**
  * API keys. The service knows only the SHA-256 of a key. No salt and no slow hash are needed: a key is 256 random bits,
- * which nobody can guess, unlike a password.
+ * which cannot be guessed, unlike a password.
  */
 
 const KEY_BYTES = 32;
 
-/** Lets secret scanners, and people, tell what a leaked string is. */
+/** Lets secret scanners, and people, recognize a leaked string. */
 const KEY_PREFIX = 'qs_';
 
 /**
@@ -25,11 +25,11 @@ export interface ApiKey {
   name: string;
   /** SHA-256 of the key, 32 bytes. */
   hash: Uint8Array;
-  /** What alone the key opens; everything when absent. */
+  /** The only thing that the key opens; everything when absent. */
   scope?: KeyScope;
 }
 
-/** The configured key that `presented` is, if any. All keys are compared, whichever matches. */
+/** The configured key that matches `presented`, if any. All keys are compared, whichever matches. */
 export async function findKey(keys: readonly ApiKey[], presented: string): Promise<ApiKey | undefined> {
   const hash = await sha256(presented);
   let found: ApiKey | undefined;

@@ -3,10 +3,10 @@ import type { Context } from 'hono';
 
 const STREAM_TYPES = /^(text\/event-stream|application\/x-ndjson)\b/i;
 
-/** How an answer ended: sent whole, given up by its reader, or broken off by its source. */
+/** How an answer ended: sent completely, cancelled by its reader, or failed in its source. */
 export type BodyEnd = 'sent' | 'cancelled' | 'broken';
 
-/** Whether the answer is sent piece by piece, as it is made. */
+/** Whether the answer is streamed. */
 export function isStream(response: Response): boolean {
   return response.body !== null && STREAM_TYPES.test(response.headers.get('content-type') ?? '');
 }
@@ -47,7 +47,7 @@ function watched(body: ReadableStream<Uint8Array>, ended: (how: BodyEnd) => void
     async pull(controller) {
       try {
         const { done, value } = await reader.read();
-        // The read that was under way when the reader went has nobody to give its bytes to.
+        // The reader disconnected during this read, so its bytes have no receiver.
         if (cancelled) return;
         if (!done) return controller.enqueue(value);
         controller.close();

@@ -58,7 +58,7 @@ async function readUpTo(maxBytes: number, reader: Reader): Promise<Blob | undefi
   }
 }
 
-/** Reads to the end, or until it has been enough. Never rejects: the client may be gone. */
+/** Reads to the end, or up to a limit. Never rejects: the client may have disconnected. */
 async function discard(reader: Reader): Promise<void> {
   try {
     for (let size = 0; size < MAX_DISCARDED_BYTES; ) {
@@ -68,7 +68,7 @@ async function discard(reader: Reader): Promise<void> {
     }
     void reader.cancel().catch(() => {});
   } catch {
-    // Nobody sends any more, and nobody needs to be told.
+    // The client has disconnected and needs no answer.
   }
 }
 

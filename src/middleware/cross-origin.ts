@@ -2,7 +2,7 @@
 import type { MiddlewareHandler } from 'hono';
 import { cors } from 'hono/cors';
 
-/** A day: the longest that a browser remembers what it was told. */
+/** A day: the longest time for which a browser caches a preflight. */
 const MAX_AGE_SECONDS = 86_400;
 
 /** Headers of ours that a page may read. */
@@ -19,7 +19,7 @@ const EXPOSED_HEADERS = [
 ];
 
 interface CrossOriginOptions {
-  /** Origins such as `https://editor.example`, or `*` alone for all. */
+  /** Origins such as `https://editor.example`, or only `*` for all. */
   origins?: readonly string[];
 }
 

@@ -1,8 +1,8 @@
 /**
- * Keeps web pages of other origins from posting to the service. A browser lets any page send a body without asking
- * first when its media type is one that a form could have, or when it has none ("simple requests",
- * https://fetch.spec.whatwg.org/#simple-header); it says whose page it is all the same. JSON is asked for first, and
- * src/middleware/cross-origin.ts answers that.
+ * Keeps web pages of other origins from posting to the service. A browser lets any page send a body without a preflight
+ * if its media type is one that a form could have, or if it has none ("simple requests",
+ * https://fetch.spec.whatwg.org/#simple-header); such a request still names its origin. JSON needs a preflight, which
+ * src/middleware/cross-origin.ts answers.
  */
 import type { Context, Next } from 'hono';
 import { ApiError } from '../http/errors.ts';

@@ -71,7 +71,8 @@ function isProbe(route: string, status: number): boolean {
 }
 
 /**
- * https://www.w3.org/TR/server-timing/: what is known of queue, prefill and denoising, and the total, in milliseconds.
+ * https://www.w3.org/TR/server-timing/: the known times of queue, prefill and denoising, and the total, in
+ * milliseconds.
  */
 function serverTiming(work: WorkTotals | undefined, totalMs: number): string {
   const parts = { queue: work?.queueMs, prefill: work?.prefillMs, denoise: work?.denoiseMs, total: totalMs };

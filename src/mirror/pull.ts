@@ -27,13 +27,13 @@ export interface PullOptions extends Pick<ResumingOptions, 'stallMs' | 'retryDel
 }
 
 /**
- * A pull that runs from its making on, in one process at a time. Segments that an earlier one left in the store are not
- * fetched again; they are read, since the hash is that of the whole. When the hash is wrong that is noted, and all
- * segments are deleted: nobody can tell which one is to blame.
+ * A download that starts when it is created, in one process at a time. Segments that an earlier download left in the
+ * store are not fetched again; they are read, because the hash is that of the whole file. If the hash is wrong, that is
+ * recorded and all segments are deleted: it is unknown which one is wrong.
  *
- * No segment can be read before it is stored and there was no index after that. Who writes an index looks for segments
- * of another content after it. So of two processes that get different contents at least one learns of it, before the
- * end of the file is given to anybody.
+ * A segment can be read only if it is stored and there was no index after that. A process that writes an index then
+ * looks for segments of other content. So if two processes get different contents, at least one of them learns of it
+ * before the end of the file is sent to a client.
  */
 export class Pull {
   /**
@@ -87,8 +87,8 @@ export class Pull {
   }
 
   /**
-   * Looks on while another process pulls, until the file is there or that process has stopped: then with its lease, if
-   * it left one.
+   * Waits while another process downloads, until the file is complete or that process has stopped; in that case returns
+   * its lease, if it left one.
    */
   async #follow(): Promise<LeaseRecord | undefined> {
     const { folder, leases } = this.#options;
@@ -103,7 +103,7 @@ export class Pull {
     }
   }
 
-  /** Lets what is stored be read. True when all of the file is there. */
+  /** Makes stored segments readable. True if all of the file is stored. */
   async #show(): Promise<boolean> {
     const { folder, segmentBytes } = this.#options;
     const present = await folder.segments(this.#blob, segmentBytes);
@@ -211,7 +211,7 @@ export function fromOrigin(
 ): AsyncGenerator<Uint8Array> {
   const get = (range?: { offset: number }) => origin(range?.offset ?? 0);
   const options = { stallMs, retryDelayMs, offset: segment * segmentBytes };
-  // The hash says whether the content is the same; the storage behind a hub has ETags of its own.
+  // The hash shows whether the content is the same; the storage that a hub redirects to has its own ETags.
   return resuming(get, oid, { size, etag: '' }, options as ResumingOptions);
 }
 

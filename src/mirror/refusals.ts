@@ -1,7 +1,4 @@
-/**
- * From what the hub answers in place of what it was asked for to what a client of the mirror is told: the same, as far
- * as it is about the client.
- */
+/** Translates error answers of the hub into answers of the mirror: the same ones, if they concern the client. */
 import { StoreFailed } from '../weights/errors.ts';
 import { retryAfter } from '../weights/request.ts';
 import { type HubErrorCode, MirrorError } from './errors.ts';
@@ -52,7 +49,7 @@ export function refusal(
   return unanswered(what, failed);
 }
 
-/** Of a hub that gave no answer, or asked to be left alone. */
+/** For a hub that did not answer, or asked for a wait. */
 export function unanswered(what: string, cause: unknown, { isFile = false } = {}): MirrorError {
   const { status, retryAfterSeconds } = cause instanceof StoreFailed ? cause : {};
   const options = { retryAfterSeconds, cause };

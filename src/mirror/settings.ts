@@ -46,7 +46,7 @@ export const MIRROR_SETTING_NAMES: readonly string[] = Object.keys(variables.sha
 export type MirrorVariables = Partial<Record<keyof z.input<typeof schema>, unknown>>;
 
 export interface MirrorSettings {
-  /** Names or patterns of what is mirrored. */
+  /** Names or patterns of mirrored repositories. */
   repos: readonly string[];
   url: string;
   token: string | undefined;

@@ -85,7 +85,7 @@ export class Snapshots {
       if (!isCommit(revision)) await store.put(name, json(points));
       this.#unstored.delete(name);
     } catch (error) {
-      // It is known all the same, as long as this process lives.
+      // This process still knows it until it ends.
       if (!isCommit(revision)) this.#rememberUnstored(name, points);
       log(`${repo} at ${revision} cannot be kept: ${error instanceof Error ? error.message : error}`);
     }

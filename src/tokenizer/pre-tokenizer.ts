@@ -57,7 +57,7 @@ function* isolate(text: string, pattern: RegExp): Generator<string> {
   if (end < text.length) yield text.slice(end);
 }
 
-/** Unicode properties of a pattern → what stands for them in a class of JavaScript. */
+/** Unicode properties of a pattern → their replacement in a character class of JavaScript. */
 const CLASSES: Readonly<Record<string, string>> = {
   // JavaScript's \s and \d mean slightly other sets.
   '\\s': '\\p{White_Space}',

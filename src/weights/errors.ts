@@ -31,7 +31,7 @@ export class StoreFailed extends Error {
   override readonly name = 'StoreFailed';
   /** Undefined when there was no answer. */
   readonly status: number | undefined;
-  /** How long it asked to be left alone. */
+  /** The wait that it asked for. */
   readonly retryAfterSeconds: number | undefined;
 
   /** `what` is an operation and the name of an object: never an address, which can hold a secret. */

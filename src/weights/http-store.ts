@@ -1,20 +1,20 @@
-/** Files behind an http or https address: a static host, a release page, a folder that a server shows. Read only. */
+/** Files under an http or https address: a static host, a release page, a folder that a server shows. Read only. */
 import { StoreFailed } from './errors.ts';
 import { rangeHeader, sliced, toldSize } from './range.ts';
 import { askFollowing, type RequestOptions } from './request.ts';
 import type { StoredInfo, WeightStore } from './store.ts';
 
 export interface HttpStoreOptions extends RequestOptions {
-  /** Names are put behind it. */
+  /** Names are appended to it. */
   baseUrl: string;
-  /** Sent as `Authorization: Bearer`, to the base URL's own origin alone. */
+  /** Sent as `Authorization: Bearer`, only to the origin of the base URL. */
   token?: string | undefined;
 }
 
 export function httpStore({ baseUrl, token, ...options }: HttpStoreOptions): WeightStore {
   const base = baseUrl.replace(/\/*$/, '/');
   const headers = {
-    // Sizes and hashes are those of the file, not of what compresses it.
+    // Sizes and hashes are those of the uncompressed file.
     'accept-encoding': 'identity',
     ...(token !== undefined && { authorization: `Bearer ${token}` }),
   };

@@ -38,7 +38,7 @@ export async function readManifest(source: WeightSource, model: string): Promise
   return (await readManifestText(source, model)).manifest;
 }
 
-/** As `readManifest`, with the text as it stands in the source. */
+/** Like `readManifest`, with the original text of the source. */
 export async function readManifestText(source: WeightSource, model: string) {
   const body = await source.open(MANIFEST);
   if (body === null) throw new WeightsMissing([MANIFEST]);

@@ -16,7 +16,7 @@ interface PullThroughOptions
   log?: (message: string) => void;
 }
 
-/** Pulls under way in this isolate, so that all who want a model wait for the one. */
+/** Open downloads in this isolate, so that all requests for a model wait for the same one. */
 const pulls = new WeakMap<WritableStore, Map<string, Promise<boolean>>>();
 
 /**
@@ -88,7 +88,7 @@ async function pullFile(
   await writeVerified(store, name, file, chunks, options);
 }
 
-/** Where a store does not tell the size of what it has. */
+/** If a store does not report the size of a file. */
 async function countedSize(store: WritableStore, name: string): Promise<number | null> {
   const object = await store.get(name);
   if (object === null) return null;

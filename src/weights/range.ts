@@ -5,9 +5,9 @@
 import type { ByteRange } from './store.ts';
 
 /**
- * The range that a `Range` header asks for, of an object of `size` bytes. Undefined when all of it is to be sent:
- * without a header, and for what a server may ignore (several ranges, other units, nonsense). `unsatisfiable` when it
- * begins behind the end.
+ * The range that a `Range` header asks for, of an object of `size` bytes. Undefined when the whole object is to be
+ * sent: without a header, and for headers that a server may ignore (several ranges, other units, invalid syntax).
+ * `unsatisfiable` when it begins after the end.
  */
 export function parseRange(
   header: string | undefined,
@@ -31,8 +31,8 @@ export function rangeHeader({ offset, length }: ByteRange): string {
 }
 
 /**
- * Bytes of the whole object that an answer is about. Undefined where it does not tell: behind a proxy that sends in
- * chunks, or compressed, when the length is that of what was sent.
+ * Size in bytes of the whole object of an answer. Undefined if the answer does not have it: from a proxy that sends
+ * chunks, or compressed, when the length is that of the compressed bytes.
  */
 export function toldSize({ status, headers }: Response): number | undefined {
   if (!/^(identity)?$/i.test(headers.get('content-encoding') ?? '')) return undefined;

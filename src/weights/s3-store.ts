@@ -106,7 +106,7 @@ export function s3Store(options: S3StoreOptions): WritableStore {
     async head(name) {
       const response = await request('HEAD', prefix + name, NO_QUERY);
       if (response === null || toldSize(response) !== undefined) return response && infoOf(response);
-      // Lists tell sizes in their text, whatever a proxy does to headers.
+      // Lists have sizes in their text, even if a proxy changes headers.
       const size = (await list(name)).find((object) => object.name === name)?.size;
       return { ...infoOf(response), size };
     },

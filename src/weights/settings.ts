@@ -88,7 +88,7 @@ export function readWeightSettings(variables: WeightVariables | Readonly<Record<
   };
 }
 
-/** An address that names a host and a folder and nothing else, so that paths can be put behind it. */
+/** An address that only has a host and a folder, so that paths can be appended to it. */
 export function isPlainHttp(text: string): boolean {
   const url = URL.parse(text);
   return url !== null && /^https?:$/.test(url.protocol) && !url.username && !url.password && !url.search && !url.hash;

@@ -12,9 +12,12 @@ export interface ByteRange {
 }
 
 export interface StoredInfo {
-  /** Bytes of the whole object. Undefined where the store does not tell: that says nothing about the object. */
+  /**
+   * Size of the whole object in bytes. Undefined if the store does not report it, which implies nothing about the
+   * object.
+   */
   size: number | undefined;
-  /** Quoted, as HTTP writes it; another content has another one. Empty where the store tells none. */
+  /** Quoted, as in HTTP; it changes with the content. Empty if the store has none. */
   etag: string;
 }
 
@@ -31,7 +34,7 @@ export interface WeightStore {
   get(name: string, range?: ByteRange): Promise<StoredObject | null>;
 }
 
-/** Bytes that a request can send as they are. */
+/** Bytes that a request can send unchanged. */
 export type Bytes = Uint8Array<ArrayBuffer>;
 
 /** An object that is written in parts, in order. All but the last part have the same size, of at least 5 MiB. */
@@ -59,7 +62,7 @@ export interface WritableStore extends WeightStore {
 /** Parts of a name may hold what paths, URLs and the keys of object stores all hold unchanged. */
 const NAME_PART = /^(?!\.{1,2}$)[\w.@=~-]{1,255}$/;
 
-/** Keys of S3 and R2 have at most 1,024 bytes; what is left is for a prefix. */
+/** Keys of S3 and R2 have at most 1,024 bytes; the rest is for a prefix. */
 const MAX_NAME_LENGTH = 900;
 
 /** Whether it can be the name of a stored object: no way out of its folder, and nothing that has to be escaped. */

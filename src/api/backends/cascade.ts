@@ -41,9 +41,9 @@ export interface CautionOptions {
   maxTokens: number;
 }
 
-/** A model for one request that throws `Escalation` until it is told to answer regardless. */
+/** A model for one request that throws `Escalation` until it is told to answer in any case. */
 export interface CautiousModel extends ModelProvider {
-  /** From now on answers whatever the confidence; what was already generated is not generated again. */
+  /** From now on it answers at any confidence; text that was already generated is not generated again. */
   insist(): void;
 }
 

@@ -24,7 +24,7 @@ export function refuseIfMisconfigured({ problems }: Gateway): void {
 }
 
 interface ForwardingOptions {
-  /** Aborts when nobody reads the answer any more. */
+  /** Aborts when the reader of the answer has disconnected. */
   gone: AbortSignal;
   /** Whether the local model answers when all backends fail. */
   hasStandIn?: boolean;

@@ -17,12 +17,12 @@ import { translationOf } from './translation.ts';
 
 type Dialect = (models: ModelProvider) => (c: Context) => Promise<Response>;
 
-/** Fields of the editor rules, which are applied here whoever answers. */
+/** Fields of the editor rules, which are applied here for every engine. */
 const EDITOR_FIELDS: ReadonlySet<string> = new Set(['editor']);
 
 /**
- * Routes a dialect: its own model locally; `auto` locally, with a backend for what the local model is not sure of; any
- * other name to the backend that has it. A name that nobody has is refused by the dialect itself.
+ * Routes a dialect: the local model's name to the local model; `auto` to the local model, with a backend for low
+ * confidence; any other name to the backend that has it. An unknown name is refused by the dialect itself.
  * @param readPrompts finds the text around the cursor where the dialect has it in its prompts
  */
 export function routed(

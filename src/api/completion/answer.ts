@@ -12,8 +12,8 @@ import { observed } from './observed-engine.ts';
 import { type Piece, piecesOf } from './pieces.ts';
 
 /**
- * What goes wrong at once, such as a full line, has shown by then. Who waits longer gets the head of the stream: only
- * then the runtime can notice that the client has gone.
+ * Early failures, such as a full queue, have occurred by then. A client that waits longer gets the head of the stream:
+ * only then can the runtime notice that it has disconnected.
  */
 const HEAD_START_MS = 100;
 
@@ -41,9 +41,9 @@ export async function engineFor(c: Context, models: ModelProvider, name: string)
 }
 
 /**
- * Runs the call and answers it. The engine is aborted when the client goes away: the request's signal says so, or the
- * stream is cancelled. Where workerd serves by itself it notices a closed connection only when it writes to it, so
- * there a whole answer is computed to its end and only a stream is cut short.
+ * Runs the call and answers it. The engine is aborted when the client disconnects: the request's signal aborts, or the
+ * stream is cancelled. Plain workerd notices a closed connection only when it writes to it, so there a whole answer is
+ * computed to its end and only a stream is cut short.
  */
 export async function respond(
   c: Context,

@@ -15,7 +15,7 @@ import {
 } from './line-ends.ts';
 import { MAX_CHOICES, randomSeed } from './schema.ts';
 
-/** What a dialect makes of its request. Choice `i` of prompt `p` has index `p * n + i` and seed `seed + i`. */
+/** A request as its dialect maps it. Choice `i` of prompt `p` has index `p * n + i` and seed `seed + i`. */
 export interface CompletionCall {
   prompts: readonly PromptText[];
   n: number;
@@ -32,12 +32,12 @@ export interface CompletionCall {
   editor?: EditorRules;
   /** Temperature of the choices after the first, where several greedy ones would all be the same. */
   alternativesTemperature?: number;
-  /** Milliseconds that all choices together may take; each has its share of what is left. */
+  /** Milliseconds that all choices may take together; each gets its share of the remaining time. */
   deadlineMs?: number;
   decoding: Omit<GenerateRequest, 'prefix' | 'prefixTokens' | 'suffix' | 'seed' | 'deadlineMs'>;
 }
 
-/** A prompt as it was sent, and the text on both sides of the cursor that it stands for. */
+/** A prompt as it was sent, and its text on both sides of the cursor. */
 export interface PromptText extends Cursor {
   text: string;
   /** Token ids of the prefix, where it was sent as such. */
@@ -78,7 +78,7 @@ export interface DecodingParams extends SamplingParams {
 interface CallOptions {
   echo?: boolean;
   logitBias?: ReadonlyMap<number, number>;
-  /** Most probable tokens to tell of each place. */
+  /** Number of most probable tokens to report for each position. */
   alternatives?: number;
 }
 
@@ -229,8 +229,8 @@ function requestOf(
 }
 
 /**
- * The completion with its stop string as the client wrote it; the end of a line that nobody asked to stop at was the
- * editor's.
+ * The completion with its stop string as the client wrote it. If it ended at a line end that the request did not ask
+ * for, the editor rules ended it.
  */
 function withStopAsSent(completion: Completion, stops: readonly string[]): Completion {
   const found = completion.ending?.stop;

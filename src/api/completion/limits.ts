@@ -4,7 +4,7 @@
  */
 import * as z from 'zod';
 
-/** Tokens of a completion when the request names no bound: two canvases, what an editor shows at once. */
+/** Tokens of a completion if the request has no limit: two canvases, as much as an editor shows at once. */
 export const DEFAULT_MAX_TOKENS = 64;
 
 /** As many as the model can write; what it cannot write is cut in any case. */

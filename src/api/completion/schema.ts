@@ -19,9 +19,9 @@ export const MAX_LOOSE_STOP_STRINGS = 256;
 const END_OF_FILE = '<|endoftext|>';
 
 /**
- * Choices of one request, over all its prompts: as many prompts as OpenAI takes at once, where its description has no
- * bound. They are computed one after the other, each in its turn among other requests, and the time limit ends them
- * all.
+ * Choices of one request, over all its prompts: the number of prompts that OpenAI accepts, because its description has
+ * no limit. They are computed one after the other, each waits in the queue like other requests, and the time limit
+ * applies to all together.
  */
 export const MAX_CHOICES = 2048;
 
@@ -94,7 +94,7 @@ function nucleus(p: number): number {
   return p === 0 ? Number.EPSILON : p;
 }
 
-/** Any whole number, folded to the 32 bits that an engine takes; those that fit stay as they are. */
+/** Any whole number, reduced to the 32 bits that an engine takes; numbers that fit are unchanged. */
 export const seedField = wholeNumber().transform((seed) => (seed ^ Math.trunc(seed / 2 ** 32)) >>> 0);
 
 /** A seed for a request that names none. */

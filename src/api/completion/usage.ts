@@ -49,8 +49,8 @@ export function usageOf(completions: readonly Completion[], choicesPerPrompt: nu
 }
 
 /**
- * Mean log-probability (natural logarithm) of the tokens of a text; of an empty one, of what ended it. Null where
- * nothing was decided: no token was asked for, or the bounds left no time for one.
+ * Mean log-probability (natural logarithm) of the tokens of a text; for an empty text, of the token that ended it. Null
+ * if nothing was decided: no token was requested, or the limits left no time for one.
  */
 export function confidenceOf({ confidence, usage, ending }: Completion): number | null {
   const isDecided = ending !== undefined && ending.by !== 'max_tokens' && ending.by !== 'budget';

@@ -29,7 +29,7 @@ const MARKERS: readonly Markers[] = [
 /** Codestral has the suffix first. */
 const CODESTRAL = { suffix: '[SUFFIX]', prefix: '[PREFIX]' };
 
-/** What stands before the prefix of a repository-level prompt: names and files, parted by these. */
+/** The part before the prefix of a repository-level prompt: names and files, separated by these. */
 const REPOSITORY_MARKERS = /<\|?(?:repo_name|reponame|file_sep|filename)\|?>/g;
 
 /** What Continue sends for a blank suffix to Inception, whose model knows it as the end of the file. */
@@ -76,12 +76,12 @@ function split(prompt: string, { prefix, suffix, middle }: Markers): { prefix: s
     [first]: prompt.slice(firstAt + first.length, secondAt),
     [second]: prompt.slice(secondAt + second.length, end),
   };
-  // What follows the last marker is the beginning of the middle: the completion goes on from there.
+  // The text after the last marker is the beginning of the middle: the completion continues it.
   const begun = prompt.slice(end + middle.length);
   return { prefix: lead.replaceAll(REPOSITORY_MARKERS, '') + parts[prefix]! + begun, suffix: parts[suffix]! };
 }
 
-/** The marker that comes first, where it stands, and the other one. */
+/** The marker that comes first, its position, and the other marker. */
 function firstOf(prompt: string, prefix: string, suffix: string): [first: string, at: number, second: string] {
   const [prefixAt, suffixAt] = [prompt.indexOf(prefix), prompt.indexOf(suffix)];
   // Some models have learned both orders.

@@ -208,7 +208,7 @@ function stopTypeOf({ finishReason, ending }: Completion): 'eos' | 'word' | 'lim
 }
 
 /**
- * The fields at these paths, each under its path: `timings/prompt_n`. All fields when none is named, but the `hidden`
+ * The fields at these paths, each under its path: `timings/prompt_n`. Without paths, all fields except the `hidden`
  * ones.
  */
 function onlyFields(answer: object, paths: readonly string[], hidden: object): object {

@@ -1,6 +1,6 @@
 /**
- * What llama.cpp's clients ask of a server beside /infill: POST /completion and its tokens, and what the server is.
- * https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md
+ * What llama.cpp's clients ask a server besides /infill: POST /completion, its tokens, and the properties of the
+ * server. https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md
  */
 import type { Context } from 'hono';
 import * as z from 'zod';
@@ -36,7 +36,7 @@ export const tokenizeRequest = z.object({
 
 export const detokenizeRequest = z.object({ tokens: z.array(z.int().min(0)).default([]) });
 
-/** POST /completion and /completions: the text goes on; markers of fill-in-the-middle in it are read. */
+/** POST /completion and /completions: the text is continued; fill-in-the-middle markers in it are interpreted. */
 export function llamaCompletion(models: ModelProvider) {
   return async function llamaCompletion(c: Context): Promise<Response> {
     const params = await readBody(c, completionRequest);

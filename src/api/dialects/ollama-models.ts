@@ -22,7 +22,8 @@ const NEVER = '2318-01-01T00:00:00Z';
 const FAMILY = 'quicksilver';
 
 /**
- * Clients look for `.Suffix` in it to learn that a model fills in. Nothing applies it: prompts are read as they are.
+ * Clients look for `.Suffix` in it to learn that a model fills in the middle. The template is never applied: prompts
+ * are used unchanged.
  */
 const TEMPLATE =
   '{{- if .Suffix }}<|fim_prefix|>{{ .Prompt }}<|fim_suffix|>{{ .Suffix }}<|fim_middle|>{{ else }}{{ .Prompt }}{{ end }}';

@@ -28,7 +28,7 @@ export const generateRequest = z.object({
   prompt: z.string().default(''),
   suffix: z.string().default(''),
   stream: z.boolean().default(true),
-  /** Ollama reads it in `options` alone; it bounds the work, so it holds here too. */
+  /** Ollama only reads it in `options`; it limits the work, so it is accepted here too. */
   stop: looseStopField,
   options: z
     .object({

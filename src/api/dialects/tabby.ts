@@ -1,8 +1,8 @@
 /**
  * Tabby's completions, and what else its clients ask a server: https://tabby.tabbyml.com/api
  *
- * Completions share the path of OpenAI's and are told apart by `segments`. Without effect: `language` (the text shows
- * it), `clipboard`, `edit_history`, `user`.
+ * Completions share the path of OpenAI's and are distinguished by `segments`. Without effect: `language` (the text
+ * shows it), `clipboard`, `edit_history`, `user`.
  */
 import type { Context } from 'hono';
 import * as z from 'zod';
@@ -120,7 +120,9 @@ export function tabbyHealth(models: ModelProvider) {
   };
 }
 
-/** POST /v1/events: what became of a completion. Checked and not kept: there is no store of what people accept. */
+/**
+ * POST /v1/events: whether the user accepted a completion. Checked but not stored: there is no store for such events.
+ */
 export async function tabbyEvent(c: Context): Promise<Response> {
   await readBody(c, tabbyEventRequest);
   return c.body(null, 204);

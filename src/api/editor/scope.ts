@@ -8,7 +8,7 @@ import { type Cursor, firstLine, indentOf, isBlank, lastLine, linesAbove, linesB
 const CLOSES = /^\s*(?:[)\]}]|end\b|<\/)/;
 /** A line of nothing but closing: it may end what the cursor is in. */
 const ONLY_CLOSES = /^\s*(?:[)\]};,]+|end)\s*$/;
-/** A line that opens a block, also behind a closed one: `} else {`. */
+/** A line that opens a block, also after a closed one: `} else {`. */
 const OPENS = /(?:[([{:]|=>|\b(?:do|then|else))\s*$/;
 /** A further branch of the statement above, at its indentation. */
 const CONTINUES = /^\s*(?:else|elif|elsif|except|finally|catch|case|default|rescue|ensure|when)\b/;
@@ -22,10 +22,7 @@ export function withinScope(text: string, cursor: Cursor): string {
   return lines.slice(0, scopeEnd(lines, cursor).lines).join('\n');
 }
 
-/**
- * Length of a text that is still being written at which its scope has ended, whatever comes; undefined while it may go
- * on.
- */
+/** Length at which the scope of an unfinished text has ended, whatever follows; undefined while it may continue. */
 export function scopeEndOf(text: string, cursor: Cursor): number | undefined {
   const lines = text.split('\n');
   const begun = lines.pop()!;
@@ -58,7 +55,7 @@ export function closesNothing(text: string, cursor: Cursor): boolean {
 interface ScopeEnd {
   /** Lines that belong to the scope; at least 1 where there are any. */
   lines: number;
-  /** No line behind these belongs to it, whatever it says. */
+  /** No later line belongs to it, whatever its content is. */
   isKnown: boolean;
   /** Indentation of the scope, where there are enough lines to know it. */
   base?: number;

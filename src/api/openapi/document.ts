@@ -15,7 +15,7 @@ export interface DescriptionOptions {
 
 export type Description = ReturnType<typeof createDocument>;
 
-/** Describes the service as it is configured. */
+/** Describes the service with its configuration. */
 export function describe(options: DescriptionOptions): Description {
   const paths: ZodOpenApiPathsObject = {};
   for (const operation of API_ROUTES) {

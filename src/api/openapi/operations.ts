@@ -79,7 +79,7 @@ const llamaCompletion = {
   responses: { ...ok(json(answers.infill), events(answers.infillChunk, { done: false })), ...errors(LOCAL_MODEL) },
 } as const;
 
-/** What this model cannot do, so that clients are told once and for all. */
+/** What this model cannot do, so that clients know it in advance. */
 const ollamaRefusal = {
   method: 'post',
   tag: 'Editors',

@@ -50,7 +50,7 @@ const modelHead = {
   capabilities: z.record(z.string(), z.boolean()),
 };
 
-/** A model of a backend has the head alone: what it can do is known there. */
+/** A model of a backend only has the common fields: only the backend knows its capabilities. */
 export const model = z
   .union([
     z.object(modelHead),
@@ -174,5 +174,5 @@ export const tabbyHealth = z.object({
 
 export const tabbySetting = z.object({ disable_client_side_telemetry: z.boolean() });
 
-/** What a backend answers is passed on as it is. */
+/** The answer of a backend is passed on unchanged. */
 export const passedOn = z.record(z.string(), z.unknown());

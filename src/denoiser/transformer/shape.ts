@@ -40,7 +40,7 @@ export const shapeKeys = {
 const shapeSchema = z.object(shapeKeys);
 type ShapeKeys = z.output<typeof shapeSchema>;
 
-/** The shape of a transformer, whatever its streams. */
+/** The shape of a transformer, independent of its stream layout. */
 export interface TransformerShape {
   readonly hiddenSize: number;
   readonly layers: number;

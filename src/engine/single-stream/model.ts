@@ -18,7 +18,7 @@ import type { GenerateRequest } from '../types.ts';
 /** Requests that are served at a time. */
 export const SINGLE_STREAM_CONCURRENCY = 1;
 
-/** These models have learned nothing of wrong tokens, so none is edited unless the request says so. */
+/** These models were not trained on wrong tokens, so nothing is edited unless the request asks for it. */
 const EDIT_THRESHOLD = 1;
 const MAX_EDITS_PER_SLOT = 2;
 
@@ -65,7 +65,7 @@ export class SingleStreamModel implements CanvasModel {
     });
   }
 
-  /** A model that sees nothing on the right is told of it on the left, by its own markers. */
+  /** A model that does not see the text on the right gets it on the left, between its own markers. */
   prompt(request: GenerateRequest): Prompt {
     const { attention, fimTokenIds: fim, ...limits } = this.#denoiser.config.diffusion;
     const { endOfText } = this.#tokenizer.special;

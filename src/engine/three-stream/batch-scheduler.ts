@@ -29,7 +29,7 @@ export interface PassShare {
   readMs: number;
 }
 
-/** Work of one request. Both methods are called at the turn of whichever request computes the pass. */
+/** Work of one request. Both methods are called during the turn of the request that computes the pass. */
 export interface Step {
   /** Called when a pass is put together, with the rows that are left; undefined when those are too few. */
   prepare(rows: number): PassPart | undefined;
@@ -52,7 +52,7 @@ export class BatchScheduler {
   readonly #maxSteps: number;
   #entries: Entry[] = [];
 
-  /** At most `maxSteps` steps share a pass, as far as its rows go; 1 computes each by itself. */
+  /** At most `maxSteps` steps are batched into a pass, if their rows fit; 1 computes each in its own pass. */
   constructor(
     denoiser: Pick<Denoiser, 'pass' | 'maxRows'>,
     admission: AdmissionQueue,

@@ -13,7 +13,7 @@ import type { Evaluation, Generation } from '../canvas-model.ts';
 import type { PassPart, PassShare, Step } from './batch-scheduler.ts';
 import type { Contexts } from './contexts.ts';
 
-/** Computes what both contexts lack of the prompt and of what has been written. */
+/** Computes the tokens of the prompt and of the generated text that both contexts lack. */
 export class PrefillStep implements Step {
   readonly #contexts: Contexts;
   readonly #generation: Generation;
@@ -64,7 +64,7 @@ export class PrefillStep implements Step {
   }
 }
 
-/** Completes the contexts, the last of what is missing in the same pass as the canvas, and keeps what that predicts. */
+/** Completes the contexts, the last missing tokens in the same pass as the canvas, and keeps its predictions. */
 export class DenoisingStep extends PrefillStep {
   readonly #canvas: Canvas;
   readonly #generation: Generation;
@@ -79,8 +79,8 @@ export class DenoisingStep extends PrefillStep {
   }
 
   /**
-   * What the step has predicted. Undefined when the keys and values of frozen slots are lost: others used the context
-   * meanwhile.
+   * The predictions of the step. Undefined when the keys and values of frozen slots are lost, because other requests
+   * used the context in the meantime.
    */
   get evaluation(): Evaluation | undefined {
     return this.#evaluation;
