@@ -8,7 +8,7 @@ export interface LocalSettings {
   settings: Settings;
   /** Folder of the model in the store. */
   model: string;
-  /** Whether weights can come from elsewhere than the local bucket. */
+  /** Whether weights can come from another place than the local bucket. */
   hasOtherStore: boolean;
 }
 

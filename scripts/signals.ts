@@ -1,8 +1,8 @@
 /** When a serving script has to end: after a signal, or after the end of the npm process that started it. */
 
 /**
- * Ctrl-C in a terminal reaches npm and its script, and npm hands it on: the script gets it twice. What comes that soon
- * after the first is no second wish.
+ * Ctrl-C in a terminal reaches npm and its script, and npm passes it on: the script gets it twice. A second signal
+ * within this time is not a second request to end.
  */
 const ECHO_MS = 1_000;
 

@@ -30,7 +30,7 @@ export interface ServiceBindings extends BackendBindings, SettingsVariables, Wei
 
 /** What a platform provides. */
 interface Platform {
-  /** Where the weights are, unless the settings say otherwise. */
+  /** The weights, unless the settings name another place. */
   store: PlatformStore;
   limiter?: RateLimiter | undefined;
   collectMetrics?: CollectMetrics;

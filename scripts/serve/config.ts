@@ -13,7 +13,7 @@ export interface WorkerdConfig {
   models: string;
   /** Environment variables that the worker gets, as bindings of the same names. Their values stay out of the file. */
   variables: readonly string[];
-  /** Folder in which the configuration will lie: paths of modules are relative to it. */
+  /** Folder of the configuration: paths of modules are relative to it. */
   folder: string;
   /** File of the supervisor's socket. Without one a process only has its own metrics, and cannot count requests. */
   supervisorPath?: string;

@@ -15,7 +15,7 @@ server.listen(workerData as Address | Inherited, () => {
   const address = server.address();
   if (address === null || typeof address === 'string') return tell({ error: 'this is no socket of TCP' });
   tell({ host: address.address, port: address.port, fd: descriptorOf(server) });
-  // Before the event loop looks at the listener for the first time.
+  // Before the event loop polls the listener for the first time.
   Atomics.wait(new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT)), 0, 0);
 });
 

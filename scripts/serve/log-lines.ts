@@ -1,4 +1,4 @@
-/** What workerd writes, as lines of the service's log: the worker's own, and what the runtime has to say. */
+/** The output of workerd as lines of the service's log: those of the worker, and those of the runtime. */
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { type LogLevel, log } from '../../src/log.ts';

@@ -1,4 +1,4 @@
-/** The metrics of processes that come and go, so that the sum of their counts never falls. */
+/** The metrics of processes that start and end, so that the sum of their counts never falls. */
 import type { MetricSnapshot } from '../../src/metrics/registry.ts';
 import { sumOf, withoutGauges } from '../../src/metrics/sum.ts';
 

@@ -11,7 +11,7 @@ import { relayLog } from './log-lines.ts';
 const POLL_MS = 50;
 /** An answer of the control socket; loading a model takes longer, and so does a process that computes. */
 const CONTROL_TIMEOUT_MS = 30_000;
-/** Who asks for metrics waits less; a process that is busy for longer counts as it did before. */
+/** A request for metrics waits less; for a process that is busy longer, its last counts are used. */
 const METRICS_TIMEOUT_MS = 2_000;
 
 /** In which other processes accept what waits at the listener. */
@@ -157,7 +157,7 @@ export class WorkerdProcess {
   }
 }
 
-/** From an answer of /ready that says no. */
+/** From a negative answer of /ready. */
 function unready(body: string): Unready {
   const { reason, files = [], error } = JSON.parse(body);
   return {

@@ -59,7 +59,7 @@ export class Supervisor {
   readonly #reloads = this.#registry.counter('quicksilver_reloads_total', 'Reloads by outcome: done or refused.');
   /** Those that answer, by their place. */
   readonly #processes = new Map<number, WorkerdProcess>();
-  /** All that live: those that answer, that begin, and that finish what they have. */
+  /** All running processes: those that answer, that start, and that finish open requests. */
   readonly #living = new Set<WorkerdProcess>();
   /** Those of them that only finish what they have. */
   readonly #retiring = new Set<WorkerdProcess>();
@@ -95,7 +95,7 @@ export class Supervisor {
   async #open(): Promise<void> {
     this.#server = await answerWorkers(this.#supervisorPath, {
       metrics: async () => [...this.#registry.snapshot(), ...(await this.#metrics.collect([...this.#living]))],
-      // A process of a release before this one may ask where nothing is limited any more.
+      // A process of an older release may ask although the new release has no limit.
       count: async (client) => (await this.#counter?.count(client)) ?? { success: true },
     });
     this.#release = await this.#prepare(this.#options.release);

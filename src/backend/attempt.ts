@@ -9,7 +9,7 @@ import type { Target } from './routing.ts';
 import { type StreamEvent, StreamEvents } from './stream-events.ts';
 import { type TokenUsage, tokenUsageOf } from './token-usage.ts';
 
-/** Enough for what quotes a whole file before it says what is wrong with it; the rest is not read. */
+/** Enough for a backend that quotes a whole file before it names the error; the rest is not read. */
 const MAX_REFUSAL_BYTES = 64 * 1024;
 
 /** A request as the client sent it. */
@@ -25,7 +25,7 @@ export interface Call {
   translation?: () => Translation;
 }
 
-/** What becomes of one answer. */
+/** The result of one answer. */
 export interface Translation extends ChunkTranslation {
   /** The JSON text of a whole answer. */
   whole(json: string): string;
@@ -145,7 +145,7 @@ export async function attempt(target: Target, call: Call, options: AttemptOption
 }
 
 /**
- * Reads a stream up to its first text: until then nothing has reached the client, and another attempt can be made.
+ * Reads a stream up to its first text: until then the client has received nothing, and another attempt is possible.
  * @throws BackendFailure for a stream that ends or fails before.
  */
 async function openingOf(
@@ -288,7 +288,7 @@ async function beginningOf({ body }: Response): Promise<string> {
       if (length >= MAX_REFUSAL_BYTES) break;
     }
   } catch {
-    // What came is what there is.
+    // The part that has arrived is used.
   }
   reader.cancel().catch(() => undefined);
   return new TextDecoder().decode(concat(chunks));

@@ -66,9 +66,11 @@ const settings = z.strictObject({
    * Whether it reads the suffix of a completion request; requests that have one do not go to a backend that does not.
    */
   infill: z.boolean().default(true),
-  /** Until the first text of a stream, or the headers of a whole answer, which come when all of it is computed. */
+  /**
+   * Time to the first text of a stream, or to the headers of a whole answer, which are sent when all of it is computed.
+   */
   first_byte_timeout_ms: milliseconds(60_000),
-  /** Between two events of a stream that say something. */
+  /** Time between two events of a stream, without comments and pings. */
   idle_timeout_ms: milliseconds(60_000),
   /** All that a request may spend on this backend: attempts, waits and the stream. */
   total_timeout_ms: milliseconds(300_000),
@@ -154,7 +156,7 @@ function parsed(json: string): unknown {
 }
 
 function problemOf(issue: z.core.$ZodIssue): string {
-  // Zod keeps what is wrong with a name apart from the issue that says that there is something.
+  // Zod reports the fault in a name separately from the issue for the record.
   const { message } = (issue.code === 'invalid_key' && issue.issues[0]) || issue;
   return `${['BACKENDS', ...issue.path].join('.')}: ${message}`;
 }

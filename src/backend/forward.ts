@@ -14,14 +14,15 @@ const MOMENT_MS = 1_000;
 const MAX_PAUSE_MS = 3_600_000;
 
 /**
- * Time of a bounded request that is kept for each who may have to answer after a backend; less when there is little.
+ * Part of a request's time limit that is reserved for each engine that may have to answer after a backend; less if
+ * little is left.
  */
 const RESERVE_MS = 5_000;
 
 export interface ForwardOptions {
   /** The client; its abort reaches the backend and ends every wait. */
   signal: AbortSignal;
-  /** Told of each failed attempt. */
+  /** Called with each failed attempt. */
   log: (failure: BackendFailure) => void;
   /** When the request must be answered, in Unix milliseconds, if it has a limit besides those of the backends. */
   endsMs?: number | undefined;
@@ -31,7 +32,7 @@ export interface ForwardOptions {
   onStreamEnd?: (ending: StreamEnding) => void;
 }
 
-/** Who answered, or did not, and after how many attempts over all backends. */
+/** Which backend answered, if any, and after how many attempts over all backends. */
 export type ForwardOutcome = { backend: string; attempts: number } & (
   | { type: 'answered'; answer: Answer }
   | { type: 'failed'; failure: BackendFailure }
@@ -187,8 +188,8 @@ export class Forwarder {
 }
 
 /**
- * What a request may spend on a backend: its own total, and of a bounded request what `successors` who may have to
- * answer after it do not need. A stream that has begun needs no successor any more.
+ * Time that a request may spend on a backend: the backend's own total limit and, if the request has a limit, at most
+ * that limit minus the time reserved for `successors`. A stream that has begun needs no successor any more.
  */
 function budgetOf({ total_timeout_ms }: Backend, endsMs: number | undefined, successors: number): Budget {
   const nowMs = Date.now();

@@ -1,6 +1,6 @@
 /**
- * What a backend says when it refuses or fails: in the body of an HTTP error, in a body with status 200, or in an event
- * of a stream. Engines, gateways and frameworks each have a shape of their own; these are read:
+ * How a backend reports a refusal or a failure: in the body of an HTTP error, in a body with status 200, or in an event
+ * of a stream. Engines, gateways and frameworks have different formats; these are read:
  *
  * - `{"error": {"message", "type", "param", "code"}}` (OpenAI, vLLM, SGLang, OpenRouter), also as the one element of a
  *   list (Gemini)
@@ -11,7 +11,7 @@
  * - plain text
  */
 
-/** A refusal in its own words. All texts are the backend's and may hold anything. */
+/** A refusal as the backend wrote it. All texts are the backend's and may contain anything. */
 export interface Refusal {
   status: number;
   message?: string;
@@ -28,7 +28,7 @@ const MAX_DEPTH = 6;
 /** Errors of a list that are passed on; the others are about other fields and add little. */
 const MAX_LISTED = 8;
 
-/** Status when an error within a success has neither a code nor a name that says more. */
+/** Status of an error within a success that has neither a known code nor a known name. */
 const UNNAMED = 500;
 
 /** The meaning of error names, as lower-case letters only, in the order in which they are tried. */
@@ -44,9 +44,7 @@ const STATUS_BY_NAME: readonly (readonly [RegExp, number])[] = [
   [/invalid|badrequest|validation|unprocessable|contextlength|contentfilter|contentpolicy|unsupported/, 400],
 ];
 
-/**
- * A code or type that a program can decide by: the names in use are longer than two characters, and a sentence is none.
- */
+/** A code or type that programs can read: real ones are longer than two characters, and a sentence is not one. */
 const IDENTIFIER = /^\w[\w.:-]{2,99}$/;
 
 /** Path of a parameter, such as `messages` or `messages[1].content`. */
@@ -58,7 +56,7 @@ export function refusalOf(status: number, text: string, contentType = ''): Refus
   if (value !== undefined) return { status, ...wordsOf(value, status) };
   if (/^\s*[{[]/.test(text)) return { status, ...wordsOf(beginningOf(text), status) };
   const plain = text.trim();
-  // A page is for people who look at the backend itself.
+  // An HTML page is meant for people who look at the backend itself.
   if (plain === '' || plain.startsWith('<') || /html/i.test(contentType)) return { status };
   return { status, message: plain };
 }
@@ -106,9 +104,7 @@ function bodyOf(value: unknown): unknown {
   return Array.isArray(value) && value.length === 1 ? value[0] : value;
 }
 
-/**
- * The objects that may say what the error is, the innermost first. FastAPI's lists name mistakes in fields, not errors.
- */
+/** The objects that may describe the error, the innermost first. FastAPI's lists name faulty fields, not errors. */
 function errorsIn(body: Fields): Fields[] {
   const first = Array.isArray(body.errors) ? body.errors[0] : body.errors;
   return [body.error, body.detail, body.message, first].filter(isFields).concat(body);
@@ -192,7 +188,7 @@ function namedStatus(body: Fields): number | undefined {
   return undefined;
 }
 
-/** The first members of those names that the beginning of a cut JSON text has whole. */
+/** The first members of those names that are complete in a JSON text that was cut. */
 function beginningOf(text: string): Fields {
   const member = /"(error|message|msg|detail|type|param|code)"\s*:\s*("(?:[^"\\]|\\.)*")/g;
   const fields: Record<string, unknown> = {};

@@ -13,9 +13,9 @@ export type StreamEnding = { usage: TokenUsage | undefined } & (
 
 /** Makes chunks what the client's dialect has for them. */
 export interface ChunkTranslation {
-  /** The data to send in place of a chunk; undefined sends none, for now. */
+  /** The data to send in place of a chunk; undefined sends nothing now. */
   chunk(json: string): string | undefined;
-  /** Data of chunks that were held back when the stream ends. */
+  /** Data of the chunks that are still held back when the stream ends. */
   rest(): string[];
 }
 
@@ -42,8 +42,8 @@ type Read = StreamEvent | undefined;
 export const KEEP_ALIVE = ': keep-alive\n\n';
 
 /**
- * Passes events on as fast as the client takes them. Comments fill the silence between events, and a failure becomes an
- * event `data: {"error": …}` that ends the stream. One that ends before its answer does has failed.
+ * Passes events on as fast as the client reads them. Comments fill the silence between events, and a failure becomes an
+ * event `data: {"error": …}` that ends the stream. A stream that ends before its answer does has failed.
  * @param opening events that have been read already
  */
 export function relay(
@@ -69,7 +69,7 @@ export function relay(
     options.onEnd({ ...how, usage: progress.usage });
   }
 
-  /** The next event, or `silence` when a comment is due. A client that reads slowly is no silence of the backend. */
+  /** The next event, or `silence` when a comment is due. Time in which a slow client does not read is not silence. */
   async function next(): Promise<Read | 'silence'> {
     const queued = queue.shift();
     if (queued !== undefined) return queued;
@@ -85,7 +85,7 @@ export function relay(
       return outcome;
     }
     reading = undefined;
-    // Pings come from engines that have stopped, too.
+    // Engines that have stopped working may still send pings.
     silentMs = outcome?.kind === 'silent' ? silentMs + Date.now() - readingSinceMs : 0;
     return outcome;
   }

@@ -16,8 +16,8 @@ export function isRetryable(error: unknown): error is BackendFailure {
 }
 
 /**
- * The wait before retry number `retry` (from 1): what the backend asked for, otherwise a doubling delay of which a
- * random half is taken away, so that clients that failed together do not come back together.
+ * The wait before retry number `retry` (from 1): what the backend asked for, otherwise a doubling delay minus a random
+ * part of up to one half, so that clients that failed together do not return together.
  * @param random in [0, 1)
  */
 export function retryDelayMs(retry: number, baseMs: number, failure: BackendFailure, random: number): number {

@@ -1,4 +1,4 @@
-/** The events of a backend's stream one by one, each with what it says: silence, text, a failure or the end. */
+/** The events of a backend's stream one by one, each with its kind: silence, text, a failure or the end. */
 import { concat } from './bytes.ts';
 import { type Refusal, refusalInEvent } from './refusal.ts';
 import { EventFramer, fieldsOf, wholeEvents } from './sse.ts';
@@ -14,15 +14,15 @@ import { type TokenUsage, tokenUsageOf } from './token-usage.ts';
 export type EventKind = 'silent' | 'opening' | 'content' | 'end' | 'failure';
 
 export interface StreamEvent {
-  /** As it came, with its blank line. */
+  /** The unchanged bytes, with the blank line. */
   bytes: Uint8Array;
   kind: EventKind;
-  /** The JSON text of its data; undefined where it has none. */
+  /** The JSON text of its data; undefined if it has none. */
   json?: string;
   refusal?: Refusal;
 }
 
-/** What is known of a stream by what has come of it. */
+/** The state of a stream after the events so far. */
 export class StreamProgress {
   /** Choices that have begun and not ended, by their index. */
   readonly #open = new Set<unknown>();
@@ -159,7 +159,7 @@ function choicesOf(value: unknown): Choice[] | undefined {
   return value.choices.filter((choice): choice is Choice => typeof choice === 'object' && choice !== null);
 }
 
-/** No text, no call of a tool, no end: only who will speak. */
+/** No text, no tool call, no end: only the role. */
 function saysNothing({ text, delta, message, finish_reason }: Choice): boolean {
   const said = [text, finish_reason];
   for (const part of [delta, message]) {

@@ -45,8 +45,8 @@ export class TokenTable {
   }
 
   /**
-   * Tokens of a prompt, its marker first → those that stay, and the bytes of the others. The first two stay, so that a
-   * context stream has a token.
+   * Tokens of a prompt, its marker first → the remaining tokens, and the bytes of the removed ones. The first two
+   * always remain, so that a context stream has a token.
    */
   takeOff(prompt: readonly number[]): { kept: number[]; begun: string } {
     let tail = '';
@@ -78,7 +78,7 @@ export class TokenTable {
     return false;
   }
 
-  /** The place of the first token whose bytes do not come before these. */
+  /** The position of the first token whose bytes do not sort before these. */
   #firstAtLeast(bytes: string): number {
     let [low, high] = [0, this.#ids.length];
     while (low < high) {
@@ -90,7 +90,7 @@ export class TokenTable {
   }
 }
 
-/** What the first tokens of a completion have to say before they say anything new. */
+/** The bytes that the first tokens of a completion must repeat before new text. */
 export class CursorToken {
   /** Bytes that are before the cursor, a character each. */
   readonly begun: string;
@@ -102,7 +102,7 @@ export class CursorToken {
     this.#table = table;
   }
 
-  /** Whether a token after `before` says nothing after the cursor. */
+  /** Whether a token after `before` adds no text after the cursor. */
   isSilent(before: readonly number[], token: number): boolean {
     return this.#table.lengthOf(token) <= this.#unsaid(before);
   }
@@ -121,7 +121,7 @@ export class CursorToken {
     return known;
   }
 
-  /** How many of the first tokens of a completion say nothing after the cursor. */
+  /** How many of the first tokens of a completion add no text after the cursor. */
   silentCount(tokens: readonly number[]): number {
     let said = 0;
     const first = tokens.findIndex((token) => {

@@ -53,11 +53,11 @@ export interface StepOptions {
   slots?: readonly number[];
   /** Tokens before the canvas, for the constraints. */
   written?: readonly number[];
-  /** What the first tokens of a completion are bound to say, if anything. */
+  /** The text that binds the first tokens of a completion, if any. */
   cursor?: Binding | undefined;
 }
 
-/** What the first tokens of a completion have to say, as CursorToken does. */
+/** The bytes that bind the first tokens of a completion, as in CursorToken. */
 export interface Binding {
   /** The tokens that may follow the tokens of a completion; undefined when they are bound no longer. */
   agreeing(before: readonly number[]): ReadonlySet<number> | undefined;
@@ -74,7 +74,10 @@ function isEditable(canvas: Canvas, slot: number, { editThreshold, maxEditsPerSl
   return editThreshold < 1 && canvas.editsOf(slot) < maxEditsPerSlot;
 }
 
-/** Applies one step. The undecided slots are among those computed. A canvas that is all decided can only be edited. */
+/**
+ * Applies one step. The undecided slots are among the computed ones. A canvas without undecided slots can only be
+ * edited.
+ */
 export function denoisingStep(
   canvas: Canvas,
   predictions: Predictions,
@@ -110,7 +113,7 @@ interface StepParts {
 
 /** The first slots of a completion, if the text at the cursor binds them. */
 interface BoundSlots {
-  /** How many there are, those that are revealed now included: no other constraint is on them. */
+  /** Number of bound slots, including those that are revealed now: no other constraint applies to them. */
   readonly count: number;
   readonly reveals: readonly { slot: number; choice: Choice; others: readonly Choice[] }[];
   /** The next slot is bound as well, so later ones have to wait. */

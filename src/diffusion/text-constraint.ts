@@ -10,7 +10,7 @@ import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { END, hasUnwanted, NEVER, type TokenClasses, tokenClassesOf } from './token-classes.ts';
 import { BOUNDARY, DEAD } from './utf8-automaton.ts';
 
-/** A logit bias from which on a token is banned: it completes nothing. */
+/** A logit bias from which on a token is banned: it cannot complete a mask. */
 const BAN = -100;
 
 /** What the tokens of one request may be. */
@@ -22,7 +22,7 @@ export class TextConstraint {
   /** The states from which a character can be completed. */
   readonly #open: number;
 
-  /** @param banned tokens that a request does not want; they count again where nothing can be said without them */
+  /** @param banned tokens that a request does not want; they are allowed again if no other token is possible */
   constructor(classes: TokenClasses, mask: number, banned: Iterable<number> = []) {
     this.#classes = classes;
     this.#mask = mask;
@@ -86,7 +86,7 @@ export class ConstrainedCanvas {
     this.#permitted = new Uint8Array(tokens.length * parts.classes.count);
   }
 
-  /** Whether the slot may say this, given all that is decided elsewhere. */
+  /** Whether the slot may take this token, given all slots that are decided. */
   permits(slot: number, token: number): boolean {
     const { classes } = this.#parts;
     const tokenClass = classes.of(token);
@@ -195,8 +195,8 @@ function bit(state: number): number {
 }
 
 /**
- * What a completion of a request may say. Characters that are rare in text are taken where the text around the cursor
- * has such.
+ * The constraint on the completion of a request. Characters that are rare in text are allowed if the text around the
+ * cursor has them.
  */
 export function textConstraint(
   tokenizer: Tokenizer,

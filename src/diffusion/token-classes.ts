@@ -39,8 +39,8 @@ const UNWANTED_PATTERN = new RegExp(
 );
 
 /**
- * Whether a text has characters that a completion of it may have only for that reason. A byte order mark at its
- * beginning is none.
+ * Whether a text has characters that its completion may only have for that reason. A byte order mark at the beginning
+ * does not count.
  */
 export function hasUnwanted(text: string): boolean {
   return UNWANTED_PATTERN.test(text.startsWith('\ufeff') ? text.slice(1) : text);

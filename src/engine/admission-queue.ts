@@ -10,7 +10,9 @@
 import { EngineBusy } from './errors.ts';
 import { pause } from './pause.ts';
 
-/** A request that has not polled for so long is abandoned; one that was only slow joins the queue again at its end. */
+/**
+ * A request that has not polled for this time is abandoned; one that was only slow joins the queue again at its end.
+ */
 const ABANDONED_MS = 10_000;
 const LOOK_AGAIN_MS = 2;
 /** The longest poll interval: a long queue must not take time from active requests. Too short to be noticed. */
@@ -54,7 +56,7 @@ export class AdmissionQueue {
     return this.#tickets.includes(ticket);
   }
 
-  /** Whether a ticket is one of those that are served now. */
+  /** Whether the request of a ticket is active. */
   isActive(ticket: Ticket): boolean {
     const place = this.#tickets.indexOf(ticket);
     return place >= 0 && place < this.#maxConcurrent;

@@ -20,7 +20,7 @@ import { UsageMeter } from './usage-meter.ts';
 export interface CanvasEngineParts {
   readonly model: Pick<ModelInfo, 'id' | 'created'>;
   readonly tokenizer: Tokenizer;
-  /** Releases what the models hold for a ticket. */
+  /** Releases the resources of the models for a ticket. */
   readonly admission: AdmissionQueue;
   /** The model of each decoding that the weights can do; all of them go through one admission queue. */
   readonly models: { readonly [decoding in Decoding]?: CanvasModel } & { readonly diffusion: CanvasModel };
@@ -151,7 +151,7 @@ export class CanvasEngine implements Engine {
   }
 }
 
-/** Undefined when there are none: to penalize takes all logits of every slot. */
+/** Undefined without penalties: penalties need all logits of every slot. */
 function penaltiesOf({
   presencePenalty = 0,
   frequencyPenalty = 0,

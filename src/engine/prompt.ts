@@ -10,7 +10,7 @@ import type { GenerateRequest } from './types.ts';
 
 /** The window moves by this share of its length. */
 const WINDOW_STEPS = 8;
-/** Text beyond so many characters a token of the window is not tokenized: it would be cut anyway. */
+/** Text with more characters per token of the window than this is not tokenized: it would be cut anyway. */
 const CHARACTERS_PER_TOKEN = 16;
 
 /** What a model reads of a request, in the order in which it reads it; each model has its own markers. */
@@ -39,7 +39,7 @@ export interface WindowLimits {
   readonly suffixTokens: number;
 }
 
-/** The part of a request that a prompt is made of. */
+/** The part of a request from which a prompt is built. */
 export type PromptText = Pick<GenerateRequest, 'prefix' | 'suffix' | 'prefixTokens'>;
 
 export function cutToWindow(

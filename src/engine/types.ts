@@ -12,16 +12,16 @@ export interface GenerateRequest {
   /** Text to the right of the cursor; the empty string asks for a plain continuation. */
   suffix: string;
   /**
-   * Upper bound of emitted tokens, at most `model.maxOutputTokens`. 0 emits nothing: the text around the cursor is read
-   * into the prefix cache, where the next request finds it.
+   * Upper bound of emitted tokens, at most `model.maxOutputTokens`. 0 emits nothing: the text around the cursor is
+   * prefilled into the cache for the next request.
    */
   maxTokens: number;
   /** Stop strings: the text ends before the first one found. */
   stop: readonly string[];
   /**
-   * Says where a text ends for a reason of the caller's, such as that an editor would show no more of it: a length in
-   * UTF-16 units, or undefined while it may go on. Called with beginnings of the text; must not change its mind as the
-   * text grows.
+   * Says where the text ends for a reason of the caller's, for example because an editor would not show more of it: a
+   * length in UTF-16 units, or undefined while it may continue. Called with beginnings of the text; its result must not
+   * change as the text grows.
    */
   ends?: (text: string) => number | undefined;
   /** 0 is greedy decoding; the choice of token is sampled above 0. */
@@ -41,9 +41,9 @@ export interface GenerateRequest {
   maxSteps?: number;
   /**
    * Milliseconds from the call on, queueing and prefill included, after which the request ends as if its steps were
-   * used up: after one step at least, and at most one step late. The clock of the deployed Workers runtime advances
+   * used up: after at least one step, and at most one step late. The clock of the deployed Workers runtime advances
    * only with I/O (https://developers.cloudflare.com/workers/runtime-apis/performance/), so that the deadline can pass
-   * unnoticed there; `maxSteps` is the bound that always holds.
+   * unnoticed there; `maxSteps` is the limit that always works.
    */
   deadlineMs?: number;
   /** The same from the first denoising step on. */
@@ -112,7 +112,7 @@ export interface SlotView {
    * The decided token; for a mask the best token at the moment. Whole characters: empty while bytes of one are missing.
    */
   text: string;
-  /** Probability of `text`: for a decided token as of its reveal or last edit. 0 where nothing is predicted. */
+  /** Probability of `text`: for a decided token as of its reveal or last edit. 0 without a prediction. */
   confidence: number;
 }
 
@@ -155,10 +155,10 @@ export interface Ending {
   /**
    * - `end`: the model ended it
    * - `stop`: at a stop string
-   * - `editor`: an editor would show no more (`GenerateRequest.ends`, src/api/editor)
-   * - `unsure`: it was withheld, because the model was not sure enough
-   * - `max_tokens`: at its bound of tokens
-   * - `budget`: at its bound of steps or of time
+   * - `editor`: an editor would not show more (`GenerateRequest.ends`, src/api/editor)
+   * - `unsure`: it was withheld, because the confidence was too low
+   * - `max_tokens`: at the limit of tokens
+   * - `budget`: at the limit of steps or of time
    */
   by: 'end' | 'stop' | 'editor' | 'unsure' | 'max_tokens' | 'budget';
   /** Which of the stop strings. */
@@ -191,7 +191,7 @@ export interface Vocabulary {
   isText(id: number): boolean;
   /** Whether a token ends a completion. */
   isEnd(id: number): boolean;
-  /** Text of tokens; bytes that are no UTF-8 become U+FFFD. */
+  /** Text of tokens; bytes that are not UTF-8 become U+FFFD. */
   decode(ids: readonly number[]): string;
   /** Tokens of a text, never one that ends it. */
   encode(text: string): number[];
@@ -210,7 +210,7 @@ export interface ModelInfo {
    * report it.
    */
   window?: { prefixTokens: number; suffixTokens: number };
-  /** What is known of the stored model; absent where it does not come from a store. */
+  /** What is known of the stored model; absent if it does not come from a store. */
   stored?: StoredModel;
   maxOutputTokens: number;
   /** What requests can choose in denoising, and the defaults; absent where the engine does not publish them. */
@@ -244,7 +244,7 @@ export interface Engine {
   /** Requests that wait for their first turn, where the engine has a queue of its own. */
   readonly waiting?: number;
   /**
-   * Whether another engine may have to answer instead, which is known with the first frame: nothing is sent before it.
+   * Whether another engine may have to answer instead. That is known with the first frame: nothing is sent before it.
    */
   readonly decidesLate?: boolean;
   /**

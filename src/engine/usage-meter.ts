@@ -69,7 +69,7 @@ export class UsageMeter {
     this.#startedMs ??= performance.now();
   }
 
-  /** Counts a step of so many slots. */
+  /** Counts a step of this many slots. */
   step(slots: number): void {
     this.steps++;
     this.#slotEvaluations += slots;

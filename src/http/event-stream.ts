@@ -15,7 +15,7 @@ export interface StreamFormat {
   item(item: object): string;
   /** Written after the last item. */
   end: string;
-  /** Written while no item comes; read over by clients. */
+  /** Written while there is no item; ignored by clients. */
   alive?: string;
 }
 
@@ -54,7 +54,7 @@ export const JSON_LINES: StreamFormat = {
 };
 
 interface EventStreamOptions {
-  /** Called when the reader goes away before the end. */
+  /** Called when the reader disconnects before the end. */
   onCancel: () => void;
   /** The last event of a stream that fails; undefined when there is no reader any more. */
   toErrorEvent: (error: unknown) => object | undefined;

@@ -51,7 +51,7 @@ export class Registry {
     this.#add({ snapshot: () => ({ name, help, type: 'gauge', samples: [{ name, labels: {}, value: read() }] }) });
   }
 
-  /** A gauge that is 1 and says what it has to say in its labels; no sample where `read` gives none. */
+  /** A gauge that is 1 and has its information in its labels; no sample while `read` returns none. */
   info(name: string, help: string, read: () => Labels | undefined): void {
     const samples = (): Sample[] => {
       const labels = read();

@@ -12,7 +12,7 @@ const STEP_BOUNDS = [1, 2, 4, 6, 8, 12, 16, 24, 32, 64, 128];
 export interface Answer {
   route: string;
   status: number;
-  /** Name of the API key, or `loopback`; none on public paths and for those who have no key. */
+  /** Name of the API key, or `loopback`; none on public paths and for requests without a valid key. */
   key?: string | undefined;
   durationMs: number;
   observation: Observation;

@@ -9,15 +9,15 @@ const KEY_BYTES = 32;
 const KEY_PREFIX = 'qs_';
 
 /**
- * Clients of the Hugging Face Hub that send no other tokens want this and at least 34 letters or digits (llama.cpp,
- * common/hf-cache.cpp), or only the first of it (`@huggingface/hub`).
+ * Clients of the Hugging Face Hub that send no other tokens require this and at least 34 letters or digits (llama.cpp,
+ * common/hf-cache.cpp), or only this prefix (`@huggingface/hub`).
  */
 const HUB_KEY_PREFIX = 'hf_';
 const ALPHANUMERIC = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789';
 /** As many as make up 256 bits. */
 const HUB_KEY_LETTERS = 43;
 
-/** - `metrics`: GET /metrics, for who watches the service and has no business with its prompts. */
+/** - `metrics`: GET /metrics, for monitoring, which needs no access to prompts. */
 export type KeyScope = 'metrics';
 
 export interface ApiKey {

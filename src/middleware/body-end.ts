@@ -1,4 +1,4 @@
-/** Notices the end of an answer, which for a stream comes long after its headers. */
+/** Notices the end of an answer, which is long after its headers if it is a stream. */
 import type { Context } from 'hono';
 
 const STREAM_TYPES = /^(text\/event-stream|application\/x-ndjson)\b/i;
@@ -19,8 +19,8 @@ declare module 'hono' {
 }
 
 /**
- * Of a body that takes long to send and is not of a type of streams, such as a file: its end is that of the answer. For
- * handlers, which give the stream that is returned; so a stream that knows its length can still be made of it.
+ * For a body that takes long to send and whose type is not that of a stream, such as a file: its end is that of the
+ * answer. Handlers answer with the returned stream, so that it can still have a fixed length.
  */
 export function watchedBody(c: Context, body: ReadableStream<Uint8Array>): ReadableStream<Uint8Array> {
   const end = Promise.withResolvers<BodyEnd>();

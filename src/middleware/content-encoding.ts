@@ -73,7 +73,7 @@ async function decompressed(
     }
   }
 
-  // What goes wrong in writing shows in reading.
+  // An error of writing also appears in reading.
   void write().catch(() => {});
   try {
     return await read();

@@ -23,7 +23,7 @@ interface CrossOriginOptions {
   origins?: readonly string[];
 }
 
-/** Answers preflight requests and marks answers for the origins. A key goes in a header, never in a cookie. */
+/** Answers preflight requests and sets the headers for the origins. A key is sent in a header, never in a cookie. */
 export function crossOrigin({ origins = [] }: CrossOriginOptions = {}): MiddlewareHandler {
   if (origins.length === 0) return (_, next) => next();
   return cors({

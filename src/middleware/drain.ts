@@ -42,7 +42,7 @@ export class Drain {
   }
 }
 
-/** Throws ApiError 503 for a request that comes while `drain` is draining; counts all others. */
+/** Throws ApiError 503 for a request that arrives while `drain` is draining; counts all others. */
 export function draining(drain: Drain) {
   return async function draining(c: Context, next: Next): Promise<void> {
     if (WATCHED_PATHS.includes(c.req.path)) return next();

@@ -10,7 +10,7 @@ import { ApiError } from '../http/errors.ts';
 /** What a browser does not send to another origin without asking. */
 const ASKED_FIRST = /^application\/([\w.-]+\+)?json\s*(;|$)/i;
 
-/** How a browser says that a page of the service itself asks, or its user. */
+/** Values by which a browser says that a page of the service itself, or the user, sent the request. */
 const OWN_SITES: readonly (string | undefined)[] = [undefined, 'same-origin', 'none'];
 
 interface ForeignPagesOptions {

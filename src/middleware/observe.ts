@@ -5,7 +5,7 @@ import { Observation, type WorkTotals } from '../metrics/observation.ts';
 import type { ServiceMetrics } from '../metrics/service-metrics.ts';
 import { type BodyEnd, isStream, onBodyEnd } from './body-end.ts';
 
-/** Route of requests that no route takes; their paths are the client's invention, and may hold anything. */
+/** Route of requests without a matching route; their paths are chosen by the client, and may contain anything. */
 const NO_ROUTE = 'none';
 
 /** Routes that are asked every few seconds whether all is well. Their own answers, yes and no, would fill the log. */
@@ -38,7 +38,7 @@ export interface LogLine {
 
 interface ObserveOptions {
   metrics: ServiceMetrics;
-  /** Takes the line of each request; nothing is logged without it. */
+  /** Gets the line of each request; nothing is logged without it. */
   log?: ((line: LogLine) => void) | undefined;
 }
 

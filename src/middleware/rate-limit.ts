@@ -20,7 +20,7 @@ export interface RateLimitVerdict {
   resetMs?: number;
 }
 
-/** The longer one of the two periods that the binding knows: who waits for it is let in again for certain. */
+/** The longer of the two periods of the binding: a client that waits for it is certainly accepted again. */
 export const DEFAULT_PERIOD_SECONDS = 60;
 
 export interface RateLimitOptions {

@@ -24,7 +24,7 @@ const UNWRITABLE_MS = 30_000;
 
 interface BlobsOptions extends Pick<ResumingOptions, 'stallMs' | 'retryDelayMs'> {
   store: WritableStore;
-  /** Told what is done of the mirror's own accord. */
+  /** Called with actions of the mirror that no request asked for. */
   log?: (message: string) => void;
   segmentBytes?: number;
   /** Milliseconds after which the pull of a process that does not renew it is taken over. */
@@ -32,7 +32,7 @@ interface BlobsOptions extends Pick<ResumingOptions, 'stallMs' | 'retryDelayMs'>
 }
 
 export interface OpenBlob {
-  /** Breaks off before the end when the file turns out to be damaged or cannot be had. */
+  /** Breaks off before the end if the file is damaged or not available. */
   stream: ReadableStream<Uint8Array>;
   /** False when all of the file is given, since a part of it could be joined to what is wrong. */
   isPart: boolean;
@@ -183,7 +183,7 @@ export class Blobs {
     return await Promise.race([awaited, stalled]).finally(() => clearTimeout(timer));
   }
 
-  /** Errors with WeightsDamaged before its end when it is not what its name says. */
+  /** Errors with WeightsDamaged before its end if its content does not have the hash of its name. */
   async #segment(
     blob: HubBlob,
     origin: OpenOrigin,
@@ -274,7 +274,7 @@ function streamOf(bytes: Bytes): ReadableStream<Uint8Array> {
   });
 }
 
-/** @throws MirrorError 502 when nothing is not what the hub lists. */
+/** @throws MirrorError 502 unless the hub lists the file as empty. */
 function emptyStream(blob: HubBlob): ReadableStream<Uint8Array> {
   if (hashOf(blob).digest('hex') !== blob.oid)
     throw new MirrorError(502, 'What the hub lists of the file cannot be true.');

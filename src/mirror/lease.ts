@@ -1,7 +1,7 @@
 /**
- * Who does something that one process is enough for: an object in the store, renewed while it is done. Two may hold a
- * lease for a moment, where the store knows no conditional writes or a process was stopped for long; nothing may come
- * to harm by it but time.
+ * Elects one process for a task: the lease is an object in the store that is renewed during the task. Two processes may
+ * hold it for a moment, if the store has no conditional writes or a process was stopped for long; this may only cost
+ * time.
  */
 import * as z from 'zod';
 import type { Bytes, WritableStore } from '../weights/store.ts';

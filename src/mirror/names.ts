@@ -1,7 +1,7 @@
 /**
- * What clients may name. Everything that becomes part of an address or of a name in the store goes through here:
- * repositories and revisions by their grammar, blobs by their hash. Paths of files never do; they are looked up in the
- * listing of their commit.
+ * Names that clients may send. Everything that becomes part of an address or of a name in the store is checked here:
+ * repositories and revisions by their grammar, blobs by their hash. Paths of files are never used that way; they are
+ * looked up in the listing of their commit.
  */
 import { MirrorError, repoNotFound } from './errors.ts';
 

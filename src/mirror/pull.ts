@@ -1,4 +1,4 @@
-/** Fetches one file into the store, segment by segment, for all who want it; or follows the process that does. */
+/** Downloads one file into the store, segment by segment, for all its readers; or follows the process that does. */
 import { createHash, type Hash } from 'node:crypto';
 import { StoreFailed, WeightsDamaged } from '../weights/errors.ts';
 import { type ResumingOptions, resuming } from '../weights/resuming.ts';
@@ -13,7 +13,7 @@ import type { Semaphore } from './semaphore.ts';
 /** The file at its origin, from `offset` on. Null when it is not there. */
 export type OpenOrigin = (offset: number) => Promise<StoredObject | null>;
 
-/** Between looks at what another process has stored. */
+/** Interval of the checks for segments of another process. */
 const FIRST_LOOK_MS = 100;
 const LONGEST_LOOK_MS = 1_000;
 
@@ -36,9 +36,7 @@ export interface PullOptions extends Pick<ResumingOptions, 'stallMs' | 'retryDel
  * before the end of the file is sent to a client.
  */
 export class Pull {
-  /**
-   * The index of the file, found right. Rejects with what went wrong: StoreUnwritable when the store does not take it.
-   */
+  /** The index of the verified file. Rejects with the error; StoreUnwritable if the store cannot be written to. */
   readonly done: Promise<BlobIndex>;
   readonly #blob: HubBlob;
   readonly #origin: OpenOrigin;
@@ -143,7 +141,7 @@ export class Pull {
     return index;
   }
 
-  /** The hashes of all segments, stored and together found right. */
+  /** The hashes of all segments, which are stored and verified together. */
   async #fetchSegments(lease: Lease): Promise<string[] | 'damaged' | undefined> {
     const blob = this.#blob;
     const { store, folder, segmentBytes, turns } = this.#options;

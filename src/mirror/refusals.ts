@@ -36,8 +36,8 @@ export function refusal(
   if (status === 403 || code === 'GatedRepo') {
     return new MirrorError(403, reason ?? `The hub does not give ${what}.`, { code: code ?? forbidden, cause });
   }
-  // Without the right token the Hub says 401 of a repository that there may be. To our clients that would say that
-  // their key is wrong.
+  // Without a valid token the Hub answers 401 for a repository that may exist. Our clients would take 401 to mean that
+  // their own key is wrong.
   if (status === 401 || status === 404 || status === 410) {
     return new MirrorError(404, `The hub has no ${what}, or does not show it.`, {
       code: code ?? missing,

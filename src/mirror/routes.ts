@@ -118,7 +118,7 @@ export function mirrorRoutes(mirror: Mirror): Hono {
   }
 }
 
-/** What the path names, decoded. The branch is `main` where it names none. */
+/** The decoded names in the path. The default branch is `main`. */
 function named(c: Context): { repo: string; revision: string; path: string } {
   const { owner, name, revision = BRANCH, path = '' } = c.req.param() as Record<string, string | undefined>;
   return { repo: owner === undefined ? name! : `${owner}/${name}`, revision, path };

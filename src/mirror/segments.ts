@@ -37,7 +37,7 @@ export function indexName(blob: HubBlob): string {
   return `${folderName(blob)}index.json`;
 }
 
-/** Who pulls the file. */
+/** The owner of the download. */
 export function leaseName(blob: HubBlob): string {
   return `${folderName(blob)}pull.json`;
 }

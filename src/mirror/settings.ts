@@ -27,7 +27,7 @@ const variables = z.object({
   ),
 });
 
-/** What says how to mirror says nothing where nothing is mirrored. */
+/** Without mirrored repositories the other settings have no effect, and are refused. */
 const schema = variables.superRefine(({ HF_MIRROR_REPOS, ...others }, context) => {
   if (HF_MIRROR_REPOS.length > 0) return;
   const isSet: Readonly<Record<keyof typeof others, boolean>> = {
@@ -53,7 +53,7 @@ export interface MirrorSettings {
   refreshMs: number;
 }
 
-/** Undefined when nothing is mirrored. Throws SettingsError for the first variable that is wrong. */
+/** Undefined without a mirror. Throws SettingsError for the first invalid variable. */
 export function readMirrorSettings(
   variables: MirrorVariables | Readonly<Record<string, unknown>>,
 ): MirrorSettings | undefined {

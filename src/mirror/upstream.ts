@@ -1,5 +1,6 @@
 /**
- * The hub that is mirrored: what a repository holds at a revision, and its files. https://huggingface.co/docs/hub/api
+ * The hub that is mirrored: the contents of a repository at a revision, and its files.
+ * https://huggingface.co/docs/hub/api
  */
 import * as z from 'zod';
 import { StoreFailed } from '../weights/errors.ts';
@@ -44,7 +45,7 @@ const MAX_JSON_BYTES = 8 * 2 ** 20;
 const MAX_PAGES = 50;
 
 export interface Upstream {
-  /** @throws MirrorError when there is none, or the hub cannot be asked. */
+  /** @throws MirrorError if it does not exist, or the hub cannot be reached. */
   snapshot(repo: string, revision: string): Promise<Snapshot>;
   /** A file from `offset` on. @throws MirrorError when it is not given. */
   file(repo: string, commit: string, path: string, offset: number): Promise<StoredObject>;

@@ -20,7 +20,7 @@ export interface AddedToken extends Pick<AddedTokenJson, 'id' | 'content' | 'sin
   readonly isSpecial: boolean;
 }
 
-/** Cuts added tokens out of texts. Undefined where none can be found: every text is one stretch. */
+/** Finds added tokens in texts. Undefined if the vocabulary has none to find: every text is one part. */
 export function buildSplitter(tokens: readonly AddedToken[]): ((text: string) => Stretch[]) | undefined {
   if (tokens.every(({ isSpecial }) => isSpecial)) return undefined;
   const byContent = new Map(tokens.map((token) => [token.content, token]));

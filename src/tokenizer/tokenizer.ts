@@ -31,7 +31,7 @@ export interface Tokenizer {
   readonly special: SpecialTokens;
   /** Token ids of a text, never a special one. Lone surrogates become U+FFFD. */
   encode(text: string): number[];
-  /** Text of whole token ids: special ones are left out, bytes that are no UTF-8 become U+FFFD. */
+  /** Text of token ids: special ones are left out, bytes that are not UTF-8 become U+FFFD. */
   decode(ids: Iterable<number>): string;
   /** @param skip bytes at the beginning that are left out */
   decoder(skip?: number): TokenDecoder;

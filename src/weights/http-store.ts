@@ -32,7 +32,7 @@ export function httpStore({ baseUrl, token, ...options }: HttpStoreOptions): Wei
     async head(name) {
       const response = await request('HEAD', name);
       if (response === null || toldSize(response) !== undefined) return response && infoOf(response);
-      // The range of an answer says of how many bytes it is one, also where answers have no length.
+      // The range of an answer has the total size, even if the answer has no length.
       const first = await request('GET', name, { range: rangeHeader({ offset: 0, length: 1 }) }).catch(() => null);
       await first?.body?.cancel();
       return { ...infoOf(response), size: first ? toldSize(first) : undefined };

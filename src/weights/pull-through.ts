@@ -12,7 +12,7 @@ interface PullThroughOptions
   store: WritableStore;
   origin: WeightStore;
   model: string;
-  /** Told what was done. */
+  /** Called with what was done. */
   log?: (message: string) => void;
 }
 
@@ -40,8 +40,8 @@ export function pullThrough(options: PullThroughOptions): WeightSource {
 }
 
 /**
- * False when the origin does not have the model either.
- * @throws WeightsDamaged when the origin's own files are not what its manifest says.
+ * False if the origin does not have the model either.
+ * @throws WeightsDamaged if the origin's files do not match its manifest.
  */
 async function pullModel(
   { store, origin, model, log = () => {}, ...options }: PullThroughOptions,
@@ -54,7 +54,7 @@ async function pullModel(
   if (read === undefined) return false;
   const { text, manifest } = read;
   const damaged = fault instanceof WeightsDamaged ? fault.file : undefined;
-  // Until the new one is written there is no model: a manifest says that all of its files are there.
+  // Until the new manifest is written there is no model: a manifest means that all of its files are stored.
   if (damaged !== undefined) await store.delete(`${model}/${MANIFEST}`);
   for (const file of manifest.files) {
     const name = `${model}/${file.path}`;

@@ -1,7 +1,4 @@
-/**
- * Byte ranges: those that clients ask for, and those that servers do not know.
- * https://www.rfc-editor.org/rfc/rfc9110#name-range-requests
- */
+/** Byte ranges of requests and of answers. https://www.rfc-editor.org/rfc/rfc9110#name-range-requests */
 import type { ByteRange } from './store.ts';
 
 /**
@@ -41,7 +38,7 @@ export function toldSize({ status, headers }: Response): number | undefined {
   return /^\d+$/.test(total ?? '') ? Number(total) : undefined;
 }
 
-/** The header that says which part of `size` bytes an answer with status 206 holds. */
+/** The header for the part of `size` bytes in an answer with status 206. */
 export function contentRange({ offset, length }: Required<ByteRange>, size: number): string {
   return `bytes ${offset}-${offset + length - 1}/${size}`;
 }

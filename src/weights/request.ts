@@ -24,7 +24,7 @@ export const RETRY_DELAY_MS = 200;
 /** Longer than any store that works needs, shorter than clients wait. */
 const ANSWER_TIMEOUT_MS = 20_000;
 
-/** A longer wait than this is left to those who asked. */
+/** Longer waits are left to the caller. */
 const LONGEST_WAIT_MS = 2_000;
 
 /** A file host redirects to its storage, and that perhaps to a region. */

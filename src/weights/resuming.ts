@@ -8,7 +8,7 @@ import type { ByteRange, StoredInfo, WeightStore } from './store.ts';
 /** Broken connections in a row without a byte between them after which the download fails. */
 const MAX_CUTS = 5;
 
-/** A connection that sends nothing for as long counts as cut. */
+/** A connection that sends nothing for this time counts as broken. */
 export const STALL_MS = 30_000;
 
 export interface ResumingOptions {

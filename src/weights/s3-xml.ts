@@ -1,4 +1,4 @@
-/** The little XML that S3 answers with: elements without attributes that matter, of which a few are read by name. */
+/** The XML that S3 answers with: elements whose attributes do not matter, of which a few are read by name. */
 
 const ENTITIES: Record<string, string> = { lt: '<', gt: '>', amp: '&', quot: '"', apos: "'" };
 

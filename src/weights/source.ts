@@ -1,4 +1,4 @@
-/** Where the files of one model come from. */
+/** The source of the files of one model. */
 import type { WeightsDamaged, WeightsMissing } from './errors.ts';
 
 export interface WeightSource {

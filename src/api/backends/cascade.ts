@@ -48,8 +48,8 @@ export interface CautiousModel extends ModelProvider {
 }
 
 /**
- * Makes the model of one request cautious. The first completion decides, before any of it is seen; the further choices
- * of a request follow it, since the answer of one request comes from one model.
+ * Wraps the model of one request so that it may escalate. The first completion decides, before any of it is sent; the
+ * further choices of the request follow it, because the answer of one request comes from one model.
  */
 export function cautious(models: ModelProvider, { id, minConfidence, maxTokens }: CautionOptions): CautiousModel {
   let insisting = false;

@@ -28,7 +28,7 @@ type Fields = Readonly<Record<string, unknown>>;
 /** Finds the text around the cursor in prompts that are sent with a suffix and stop strings. */
 export type PromptReader = (suffix: string, stop: readonly string[]) => (prompt: string) => PromptText;
 
-/** Prompts that hold nothing but the text before the cursor. */
+/** Prompts that only have the text before the cursor. */
 export const plainPrompts: PromptReader = (suffix) => (text) => ({ text, prefix: text, suffix });
 
 export class CompletionFields {
@@ -63,7 +63,7 @@ export class CompletionFields {
 
   /** The smallest limit of the length, under any of its names; undefined if there is none. */
   get maxTokens(): number | undefined {
-    // Below 0 a bound asks for no more than any model can write.
+    // Below 0 a limit means as much as any model can write.
     const bounds = Object.values(lengths.parse(this.#fields)).filter((bound) => bound !== undefined && bound >= 0);
     return bounds.length > 0 ? Math.min(...(bounds as number[])) : undefined;
   }

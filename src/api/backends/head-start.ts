@@ -53,7 +53,7 @@ export async function withHeadStart(
   );
 }
 
-/** The bytes of an answer to come: comments first, and then its events, or its error as one. */
+/** The bytes of an answer that has not arrived: comments first, then its events, or its error as an event. */
 function commentsUntil(pending: Promise<Response>, toBody: (error: unknown) => object) {
   const encoder = new TextEncoder();
   let reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
@@ -84,7 +84,7 @@ function commentsUntil(pending: Promise<Response>, toBody: (error: unknown) => o
     async cancel(reason: unknown): Promise<void> {
       isLeft = true;
       if (reader) return reader.cancel(reason);
-      // It is not read any more, whenever it comes.
+      // It is not read any more, even if it arrives.
       pending.then(({ body }) => body?.cancel(reason)).catch(() => undefined);
     },
   };

@@ -67,7 +67,7 @@ export function routed(
     );
   }
 
-  /** Answers locally; what the local model leaves goes to the backend, and comes back if that fails. */
+  /** Answers locally. If the local model escalates, the backend answers; if that fails, the local answer is used. */
   async function cascade(c: Context, call: Call, fields: CompletionFields): Promise<Response> {
     const found = gateway.route({ operation, model: AUTO_MODEL, localModel: models.id });
     const able = found && ableOf(found, fields);
@@ -89,7 +89,7 @@ export function routed(
       const sent = { ...call, ...translated(fields, fields.replaces), withheld: LOCAL_FIELDS };
       const outcome = await forwardToBackend(c, gateway, route, sent, { gone, hasStandIn: reason.canAnswer });
       if (outcome.type === 'answered' || !reason.canAnswer) return respondWithOutcome(c, route, outcome);
-      // An answer that may be wrong is better than none.
+      // An answer of low confidence is better than no answer.
       model.insist();
       const failed = `auto; escalation-failed=${outcome.backend}`;
       nameRoute(c, { backend: 'local', route: failed, attempts: outcome.attempts + 1 });
@@ -103,7 +103,7 @@ function withSeed(text: string, { seed, random_seed }: Readonly<Record<string, u
   return seed === undefined && random_seed !== undefined ? withName(text, 'random_seed', 'seed') : text;
 }
 
-/** The route over the backends that can do what the request asks; undefined when none can. */
+/** The route over the backends that support the request; undefined if none does. */
 function ableOf(route: Route, { hasSuffix }: CompletionFields): Route | undefined {
   const chain = route.chain.filter(({ backend }) => backend.infill || !hasSuffix);
   return chain.length > 0 ? { ...route, chain } : undefined;

@@ -59,7 +59,7 @@ export async function respond(
     keepAliveOf(c)(finished);
     return c.json(format.whole(await finished));
   }
-  // A failure before the first frame is still an HTTP error, if it comes soon; after it, an event of the stream.
+  // An early failure before the first frame is still an HTTP error; a later one is an event of the stream.
   const started = primed(events, engine.decidesLate ? undefined : HEAD_START_MS);
   keepAliveOf(c)(started);
   const { body, finished } = eventStream(format.items(piecesOf(await started, call)), format.stream, {
@@ -88,7 +88,7 @@ async function primed<T>(items: AsyncGenerator<T, void>, ms: number | undefined)
       yield value;
       yield* items;
     } finally {
-      // Given up while the first was still to come.
+      // Cancelled before the first frame.
       await items.return();
     }
   })();

@@ -25,10 +25,7 @@ export interface CompletionCall {
   stream: boolean;
   diffusing: boolean;
   includeUsage: boolean;
-  /**
-   * Makes of each completion what an editor can show, when it is complete: a stream then holds back all but the last
-   * chunk.
-   */
+  /** Applies the editor rules to each complete completion: a stream then holds back all but the last chunk. */
   editor?: EditorRules;
   /** Temperature of the choices after the first, where several greedy ones would all be the same. */
   alternativesTemperature?: number;
@@ -42,7 +39,7 @@ export interface PromptText extends Cursor {
   text: string;
   /** Token ids of the prefix, where it was sent as such. */
   tokens?: readonly number[];
-  /** Line ends of the file, where the prefix holds other files too; found in the text when absent. */
+  /** Line ends of the file, if the prefix has other files too; taken from the text when absent. */
   lineEnd?: LineEnd;
 }
 
@@ -83,9 +80,8 @@ interface CallOptions {
 }
 
 /**
- * Checks what no single field shows, and gathers the call.
- * @throws ApiError 400 for too many choices, a canvas stream without a stream, or a parameter that
- *   nothing applies.
+ * Checks that involve several fields, and builds the call.
+ * @throws ApiError 400 for too many choices, a canvas stream without a stream, or a parameter without effect.
  */
 export function toCall(
   prompts: readonly PromptText[],
@@ -130,7 +126,7 @@ function refuseUnread(prompts: readonly PromptText[], params: DecodingParams): v
   }
 }
 
-/** Limits and sampling of a call with so many choices, which all dialects ask for under the same names. */
+/** Limits and sampling of a call with `n` choices; all dialects use the same field names. */
 export function samplingOf(params: SamplingParams, choices: number, logitBias?: ReadonlyMap<number, number>) {
   const { stop, temperature, presence_penalty, frequency_penalty, max_steps } = params;
   return {

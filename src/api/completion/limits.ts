@@ -29,7 +29,7 @@ export function wholeNumber({ min, max }: { min?: number; max?: number } = {}) {
 const tokens = wholeNumber({ min: 0 }).optional();
 const tokensOrAll = wholeNumber().optional();
 
-/** Tokens of a completion: the smallest bound holds. */
+/** Tokens of a completion: the smallest limit applies. */
 export const lengthFields = {
   max_tokens: tokens.describe(`Tokens to write at most, ${DEFAULT_MAX_TOKENS} unless another name of it is given.`),
   max_completion_tokens: tokens.describe('Another name of `max_tokens`.'),

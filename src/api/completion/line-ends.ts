@@ -38,7 +38,7 @@ export function lineEndOf({ prefix, suffix }: Sides): LineEnd {
   const all = [...before.toReversed(), ...ends(splitsEnd ? `\r${suffix}` : suffix)];
   const counts = new Map<LineEnd, number>();
   for (const end of all) counts.set(end, (counts.get(end) ?? 0) + 1);
-  // Of equal counts the first: a map keeps the order in which its keys came.
+  // The first one of equal counts: a map keeps the order in which its keys were added.
   return [...counts].reduce((best, next) => (next[1] > best[1] ? next : best))[0];
 }
 

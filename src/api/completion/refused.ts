@@ -8,7 +8,7 @@ import * as z from 'zod';
 /** Issue parameter that marks a well-formed value which this model cannot honour. */
 export const UNSUPPORTED = { code: 'unsupported_parameter' };
 
-/** A parameter that is accepted only while it asks for nothing, which is when it has one of the values of `allowed`. */
+/** A parameter that is accepted only with a neutral value, one of `allowed`. */
 export function neutral(allowed: z.ZodType, reason: string) {
   return z
     .unknown()

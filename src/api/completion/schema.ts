@@ -47,7 +47,7 @@ export const MAX_LOG_PROBS = 20;
 /** As many as OpenAI takes. Each is looked up for every slot of every step. */
 export const MAX_BIASES = 300;
 
-/** What bans a token, and leaves none but it with the other sign: far more than logits differ by. */
+/** Bans a token or, with the other sign, all other tokens: far more than logits differ by. */
 export const BAN = 100;
 
 /** Bias of a logit. */
@@ -73,7 +73,7 @@ export const stopField = z
   .default([])
   .transform((stop) => (typeof stop === 'string' ? [stop] : stop));
 
-/** As Mistral, llama.cpp and Ollama describe it: as many as a request has, and an empty one stops nothing. */
+/** As Mistral, llama.cpp and Ollama describe it: any number of strings, of which empty ones are ignored. */
 export const looseStopField = z
   .union([z.string(), z.array(z.string()).max(MAX_LOOSE_STOP_STRINGS)], {
     error: `must be a string or an array of at most ${MAX_LOOSE_STOP_STRINGS} of them`,
@@ -83,13 +83,13 @@ export const looseStopField = z
 
 const penalty = z.number().min(-2).max(2).default(0);
 
-/** What is beyond a ban changes nothing more. */
+/** Values beyond a ban change nothing more. */
 const loosePenalty = z
   .number()
   .default(0)
   .transform((amount) => Math.min(Math.max(-BAN, amount), BAN));
 
-/** A nucleus of nothing has the most probable token; engines take what is above 0. */
+/** A nucleus of 0 contains the most probable token; engines take values above 0. */
 function nucleus(p: number): number {
   return p === 0 ? Number.EPSILON : p;
 }
@@ -97,7 +97,7 @@ function nucleus(p: number): number {
 /** Any whole number, reduced to the 32 bits that an engine takes; numbers that fit are unchanged. */
 export const seedField = wholeNumber().transform((seed) => (seed ^ Math.trunc(seed / 2 ** 32)) >>> 0);
 
-/** A seed for a request that names none. */
+/** A seed for a request without one. */
 export function randomSeed(): number {
   return crypto.getRandomValues(new Uint32Array(1))[0]!;
 }
@@ -165,10 +165,7 @@ export const decodingFields = {
 /** An unset name, or an empty one, is that of the local model. */
 export const localModelField = z.string().default('').describe('A name of /v1/models; the local model when absent.');
 
-/**
- * The same as llama.cpp, Ollama and Tabby describe it, which bound none of them; below 0 a temperature is greedy as
- * well.
- */
+/** The same as llama.cpp, Ollama and Tabby describe it, without bounds; below 0 a temperature is also greedy. */
 export const looseDecodingFields = {
   temperature: z
     .number()

@@ -44,7 +44,7 @@ function tokenPrompt(tokens: readonly number[], param: string, { vocabulary, suf
 }
 
 /**
- * Biases by token id. Tokens of text can be biased, and those that end a completion.
+ * Biases by token id. Text tokens can be biased, and tokens that end a completion.
  * @throws ApiError 400 for any other id
  */
 export function biasesOf(biases: Readonly<Record<string, number>>, vocabulary: Vocabulary): Map<number, number> {

@@ -10,7 +10,7 @@ export interface UsageBody {
   prompt_tokens_details: { cached_tokens: number };
   /** Our own: what was cut from the context, and what the answer cost. */
   quicksilver: {
-    /** Prompt and suffix tokens that did not fit the context; the text far from the cursor goes first. */
+    /** Prompt and suffix tokens that did not fit the context; the text far from the cursor is cut first. */
     truncated_tokens: number;
     steps: number;
     slot_evaluations: number;

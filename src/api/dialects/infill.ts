@@ -173,7 +173,7 @@ export function llamaFormat(params: LlamaParams, engine: Engine, cutTokens = 0):
   };
 }
 
-/** What llama.cpp says of a finished choice, but its text. */
+/** llama.cpp's fields of a finished choice, without its text. */
 function resultOf({ index, completion }: FinishedChoice, engine: Engine, cutTokens: number) {
   const { text, usage, ending } = completion;
   const truncatedTokens = usage.truncatedTokens + cutTokens;

@@ -60,7 +60,7 @@ export function tokenize(models: ModelProvider) {
   };
 }
 
-/** POST /detokenize: the text of token ids; those that end a text have none. */
+/** POST /detokenize: the text of token ids; ids that end a text have none. */
 export function detokenize(models: ModelProvider) {
   return async function detokenize(c: Context): Promise<Response> {
     const { tokens } = await readBody(c, detokenizeRequest);
@@ -83,7 +83,7 @@ function pieceOf(bytes: Uint8Array): string | number[] {
   }
 }
 
-/** GET /props: what holds for requests that do not say. */
+/** GET /props: the defaults of requests. */
 export function props(models: ModelProvider) {
   return async function props(c: Context): Promise<Response> {
     const { model } = await engineFor(c, models, models.id);

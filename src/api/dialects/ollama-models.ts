@@ -16,7 +16,7 @@ const OLLAMA_VERSION = '0.13.0';
 /** Tag that Ollama adds to a model name without one. */
 const LATEST = ':latest';
 
-/** What Ollama says of a model that is kept loaded. */
+/** Ollama's value for a model that is kept loaded. */
 const NEVER = '2318-01-01T00:00:00Z';
 
 const FAMILY = 'quicksilver';
@@ -40,7 +40,7 @@ export const unsupportedRequest = z.object({ model: z.string().default('') });
 
 /**
  * The engine of a model by its name in Ollama, with or without a tag.
- * @throws ApiError 404 for any other name, also none, as Ollama does
+ * @throws ApiError 404 for any other name and for a missing one, as Ollama does
  */
 export function ollamaEngine(c: Context, models: ModelProvider, name: string): Promise<Engine> {
   return engineFor(c, models, name === models.id + LATEST ? models.id : name);
@@ -75,7 +75,7 @@ function refuse(models: ModelProvider, what: string) {
   };
 }
 
-/** What lists say of a model. */
+/** The fields of a model in lists. */
 function headOf(model: ModelInfo) {
   const { id, stored } = model;
   return {

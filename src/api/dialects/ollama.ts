@@ -1,9 +1,9 @@
 /**
  * Ollama's POST /api/generate: https://github.com/ollama/ollama/blob/main/docs/api.md
  *
- * `raw` changes nothing: there is no template. Without effect, as unknown options are in Ollama: `keep_alive`, and of
- * the options all but the bounds of the length, temperature (0 unless given), top_p, presence_penalty,
- * frequency_penalty, seed and stop.
+ * `raw` changes nothing: there is no template. Without effect, like unknown options in Ollama: `keep_alive`, and all
+ * options except the limits of the length, temperature (default 0), top_p, presence_penalty, frequency_penalty, seed
+ * and stop.
  */
 import { type Context, Hono } from 'hono';
 import * as z from 'zod';
@@ -139,7 +139,8 @@ function header({ model }: Params) {
 }
 
 /**
- * What the last object says. Times are processor time but the total; all are 0 where the runtime hides time from code.
+ * The fields of the last object. Times are processor time except the total; all are 0 if the runtime hides time from
+ * code.
  */
 function endOf({ completion: { finishReason, usage } }: FinishedChoice, startMs: number) {
   const prefillMs = usage.prefillMs ?? 0;

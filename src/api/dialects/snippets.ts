@@ -15,7 +15,7 @@ const SNIPPET_SHARE = 1 / 4;
  */
 const WINDOW_STEPS = 8;
 
-/** Text beyond so many characters a token is not read: it would be cut anyway. */
+/** Text with more characters per token than this is not tokenized: it would be cut anyway. */
 const CHARACTERS_PER_TOKEN = 16;
 
 /** What text that was not read is counted as. */
@@ -54,7 +54,7 @@ export interface LeftContext {
   cutTokens: number;
 }
 
-/** The same within what the model sees on the left, so that its engine has nothing to cut. */
+/** The same, cut to the context of the model, so that its engine has nothing to cut. */
 export function leftContext(
   prefix: string,
   snippets: readonly Snippet[],

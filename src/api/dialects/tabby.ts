@@ -113,7 +113,7 @@ export function tabbyHealth(models: ModelProvider) {
       cpu_info: '',
       cpu_count: 1,
       cuda_devices: [],
-      // Versions of Tabby's server, by which its client decides what to ask for; this is none of them.
+      // Versions of Tabby's server, which its client uses to choose its requests; this server is none of them.
       version: { build_date: '', build_timestamp: '', git_sha: '', git_describe: '' },
       webserver: null,
     });

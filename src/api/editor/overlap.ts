@@ -3,7 +3,7 @@ import { type Cursor, firstLine, isBlank, lastLine, linesBelow } from './lines.t
 
 const CLOSING = { '(': ')', '[': ']', '{': '}' } as const;
 
-/** Characters of a line before the cursor that are looked at: a line of minified code is a whole file. */
+/** Characters of a line before the cursor that are compared: a line of minified code is a whole file. */
 const MAX_LINE_CONTEXT = 1000;
 
 /** A line does not repeat this much by chance, whatever its brackets and words are. */
@@ -15,7 +15,7 @@ export function withoutOverlap(text: string, { prefix, suffix }: Cursor): string
   return withoutTail(withoutRestOfLine(withoutLinesBelow(text, cursor), cursor), cursor);
 }
 
-/** Cuts before the line from which on the text says what the lines below say; the last of them may be unfinished. */
+/** Cuts before the line from which on the text equals the lines below; its last line may be unfinished. */
 function withoutLinesBelow(text: string, cursor: Cursor): string {
   if (!isBlank(firstLine(cursor.suffix))) return text;
   const below = linesBelow(cursor);
@@ -56,7 +56,7 @@ function withoutTail(text: string, { prefix, suffix }: Cursor): string {
   return text;
 }
 
-/** Whether the place between two texts lies within a word or an operator: `na|me`, `=|=`. */
+/** Whether the boundary of two texts is within a word or an operator: `na|me`, `=|=`. */
 function splitsToken(before: string, after: string): boolean {
   const pair = before.slice(-1) + after.slice(0, 1);
   return /^[\p{L}\p{N}_]{2}$/u.test(pair) || /^([=.<>&|+\-*:?!])[=>]$|^([=.<>&|+\-*:?!])\2$/.test(pair);

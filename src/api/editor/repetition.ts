@@ -1,7 +1,7 @@
 /** Repetition that has lost its way, and repetition of the line above: what small models fall into. */
 import { type Cursor, hasWord, isBlank, lastLine, linesAbove, type Written } from './lines.ts';
 
-/** Blocks of up to so many lines are compared. */
+/** Blocks of up to this number of lines are compared. */
 const MAX_BLOCK_LINES = 4;
 /** A block that occurs this often in a row is unintended. Two equal ones do occur: `case` arms, table rows. */
 const BLOCK_REPEATS = 3;
@@ -39,7 +39,7 @@ export function runawayStart(text: string, { prefix }: Cursor, written: Written 
   return found.length > 0 ? Math.min(...found) : undefined;
 }
 
-/** Whether the first line of the completion says what the line above it says. */
+/** Whether the first line of the completion equals the line above it. */
 export function repeatsLineAbove(text: string, cursor: Cursor): boolean {
   const lines = linesAbove(cursor);
   const current = lines.at(-1)!;
@@ -54,7 +54,7 @@ export function repeatsLineAbove(text: string, cursor: Cursor): boolean {
 function repeatedBlock(text: string, prefix: string, written: Written): number | undefined {
   const own = text.split('\n');
   const lines = [lastLine(prefix) + own[0]!, ...own.slice(1)];
-  // What is still being written may become another line.
+  // A line that is still being generated may become another one.
   if (written === 'begun') lines.pop();
   for (let start = 0; start < lines.length; start++) {
     for (let size = 1; size <= MAX_BLOCK_LINES; size++) {
@@ -118,7 +118,7 @@ function isRunaway(line: string, { start, end, period }: Stretch, cursor: number
   return isStrayRuler(line, { start: Math.max(start, cursor), end, period }, isWhole);
 }
 
-/** Rulers are drawn in comments, where a line has nothing else, and in strings, which they do not leave open. */
+/** Rulers occur in comments, on a line of their own, and in strings, which they do not leave open. */
 function isStrayRuler(line: string, { start, end, period }: Stretch, isWhole: boolean): boolean {
   const length = end - start;
   if (length < Math.max(MIN_STRAY_RULER, WORD_REPEATS * period)) return false;

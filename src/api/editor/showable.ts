@@ -11,7 +11,7 @@ import { withoutOverlap } from './overlap.ts';
 import { repeatsLineAbove, runawayStart } from './repetition.ts';
 import { closesNothing, scopeEndOf, withinScope } from './scope.ts';
 
-/** What an editor can show of a completion; empty when that is nothing. */
+/** The part of a completion that an editor can show; may be empty. */
 export function showable(text: string, cursor: Cursor): string {
   const singleLine = isSingleLine(cursor);
   const line = singleLine ? firstLine(text) : text;

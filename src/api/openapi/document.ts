@@ -1,4 +1,4 @@
-/** The OpenAPI description, made of the schemas that validate. https://spec.openapis.org/oas/v3.1.1.html */
+/** The OpenAPI description, generated from the schemas that validate. https://spec.openapis.org/oas/v3.1.1.html */
 import { createDocument, type ZodOpenApiOperationObject, type ZodOpenApiPathsObject } from 'zod-openapi';
 import { PUBLIC_PATHS } from '../../middleware/authentication.ts';
 import { VERSION } from '../../version.ts';

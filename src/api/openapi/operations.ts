@@ -34,7 +34,7 @@ const ok = (...content: Content[]): ZodOpenApiResponsesObject => ({
   '200': { description: 'The answer.', content: Object.assign({}, ...content) as Content },
 });
 
-/** Beside those that every operation has: see document.ts. */
+/** In addition to those of every operation: see document.ts. */
 const LOCAL_MODEL: readonly ErrorStatus[] = [404, 503];
 const BACKEND: readonly ErrorStatus[] = [429, 502, 503, 504];
 

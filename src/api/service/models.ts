@@ -63,7 +63,8 @@ function backendModelObject({ id, backend }: Gateway['models'][number]) {
 }
 
 /**
- * Lists the local model and those of backends; 503 while it cannot answer, so that no client picks what is not there.
+ * Lists the local model and those of backends; 503 while the local model cannot answer, so that clients do not select
+ * it.
  */
 export function listModels(models: ModelProvider, gateway: Pick<Gateway, 'models'>) {
   return async function listModels(c: Context): Promise<Response> {

@@ -1,4 +1,4 @@
-/** Where the weights and the scratch of a transformer lie in WASM memory. */
+/** The locations of the weights and the scratch memory of a transformer in WASM memory. */
 
 import type { Pointer } from './kernel-exports.ts';
 

@@ -25,7 +25,7 @@ export interface RowSink {
   readonly rowBytes: number;
   /** Filled with whole rows, then handed over by `accept`, and filled again. */
   readonly buffer: Uint8Array;
-  /** `rows` rows of the tensor, from row `first` on, lie in `buffer`. */
+  /** `rows` rows of the tensor, from row `first` on, are in `buffer`. */
   accept(first: number, rows: number): void;
 }
 

@@ -84,7 +84,7 @@ export function checkPositions(needed: number, { max_position_embeddings }: Shap
   );
 }
 
-/** @param maxPositions the positions that are used, where those are not all that the model has */
+/** @param maxPositions the positions that are used, if fewer than those of the model */
 export function shapeOf(c: ShapeKeys, maxPositions = c.max_position_embeddings): TransformerShape {
   return {
     hiddenSize: c.hidden_size,

@@ -29,7 +29,7 @@ export class AutoregressiveModel implements CanvasModel {
   readonly #denoiser: Denoiser;
   readonly #contexts: Contexts;
   readonly #admission: AdmissionQueue;
-  /** The same weights: it builds the prompt, and reads it when nothing is to be emitted. */
+  /** The same weights: it builds the prompt, and computes its prefill when no tokens are requested. */
   readonly #diffusion: ThreeStreamModel;
 
   constructor(denoiser: Denoiser, contexts: Contexts, admission: AdmissionQueue, diffusion: ThreeStreamModel) {
@@ -47,7 +47,7 @@ export class AutoregressiveModel implements CanvasModel {
         throw new RangeError(`autoregressive decoding takes no ${name}`);
       }
     }
-    // A token is never looked at again.
+    // A token is never evaluated again.
     return { ...this.#diffusion.settings(request), editThreshold: 1 };
   }
 
@@ -59,7 +59,7 @@ export class AutoregressiveModel implements CanvasModel {
     return this.#diffusion.canvas(generation, slots);
   }
 
-  /** The widest that is needed: slots that are not computed cost nothing. */
+  /** The widest one that is needed: slots that are not computed cost nothing. */
   canvasWidth(_generation: Generation, missing: number): number {
     return canvasWidth(this.#denoiser.config.diffusion.canvasWidths, missing, Number.POSITIVE_INFINITY);
   }

@@ -1,6 +1,6 @@
 /**
- * Public diffusion checkpoints, whose context and canvas are one stream (denoiser/single-stream). One request at a
- * time: a step computes the whole stream, or at least a block of a large model, and gains nothing from sharing a pass.
+ * Public diffusion checkpoints, whose context and canvas are one stream (denoiser/single-stream). Requests are computed
+ * one at a time: a step computes the whole stream, or at least a block of a large model, so batching gains nothing.
  */
 
 import type { SingleStreamConfig } from '../../denoiser/single-stream/config.ts';
@@ -82,7 +82,7 @@ export class SingleStreamModel implements CanvasModel {
     return new Canvas(slots, this.#tokenizer.special);
   }
 
-  /** No wider than needed, unless asked for: every slot has to be filled, and the model may want fewer. */
+  /** By default no wider than needed: every slot has to be filled, and the model may need fewer. */
   canvasWidth({ request, prompt, written }: Generation, missing: number): number {
     const widest = this.#denoiser.canvasWidth(prompt.prefix.length + written.length);
     return Math.min(widest, request.canvasWidth ?? missing);

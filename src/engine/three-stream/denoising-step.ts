@@ -1,6 +1,6 @@
 /**
- * The work of a three-stream request as the batch scheduler takes it: what is missing of both contexts, then the canvas
- * after them. A pass may be computed at another request's turn, so a step changes nothing but contexts and its own
+ * One step of a three-stream request for the batch scheduler: the missing tokens of both contexts, then the canvas
+ * after them. A pass may be computed during the turn of another request, so a step only changes contexts and its own
  * fields: the request reads `evaluation` at its own turn.
  */
 
@@ -39,7 +39,7 @@ export class PrefillStep implements Step {
     return this.#isComplete;
   }
 
-  /** The contexts, what a pass of so many rows can read into them, and the rows that are then left. */
+  /** The contexts, the tokens that a pass of this many rows can append to them, and the remaining rows. */
   protected claim(rows: number) {
     const { prefixes, suffixes } = this.#contexts;
     const { prompt, ticket, meter } = this.#generation;

@@ -8,7 +8,7 @@ import { CursorToken, type TokenTable } from '../../diffusion/cursor-token.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { cutToWindow, type Prompt, type WindowLimits } from '../prompt.ts';
 
-/** What a model reads, and how: the suffix backwards if nothing else is said. */
+/** The prompt of a model: by default the suffix is read backwards. */
 export interface PromptShape extends WindowLimits {
   readonly suffixOrder?: SuffixOrder;
   /** Tokens by their bytes, if the token at the cursor is to be completed. */
