@@ -89,7 +89,7 @@ export class Supervisor {
     this.#options = options;
     this.#folder = folder;
     this.#guard = guard;
-    this.#registry.gauge('quicksilver_processes', 'Processes that live.', () => this.#living.size);
+    this.#registry.gauge('quicksilver_processes', 'Running processes.', () => this.#living.size);
   }
 
   async #open(): Promise<void> {

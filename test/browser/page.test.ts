@@ -154,7 +154,7 @@ describe.skipIf(path === undefined)('the page', () => {
     await leave();
   });
 
-  it('should ask once for several keys, and give up what is on its way at the next', async () => {
+  it('should ask once for several keys, and cancel the open request at the next', async () => {
     const made = engine();
     const gate = Promise.withResolvers<void>();
     let held = true;
@@ -164,7 +164,8 @@ describe.skipIf(path === undefined)('the page', () => {
     await write(page, 'first');
     await page.waitForRequest((request) => request.url().endsWith('/v1/completions'));
     const given = page.waitForEvent('requestfailed');
-    // The page's clock stands still while the keys are pressed: on a busy machine they would be further apart than the pause.
+    // The page's clock is stopped while the keys are pressed: on a busy machine they would be further apart than the
+    // pause.
     await page.clock.install();
     await page.clock.pauseAt(Date.now() + 1000);
     await page.keyboard.type(' second');
@@ -190,7 +191,7 @@ describe.skipIf(path === undefined)('the page', () => {
     await leave();
   });
 
-  it('should tell what a completion cost', async () => {
+  it('should show what a completion cost', async () => {
     const page = await visitor();
     await write(page, 'x = ');
     await ghost(page).waitFor();
@@ -317,7 +318,7 @@ describe.skipIf(path === undefined)('the page', () => {
     await leave();
   });
 
-  it('should say that a key is needed, that it was refused, and keep the right one in local storage alone', async () => {
+  it('should say that a key is needed or was refused, and keep the right one only in local storage', async () => {
     const { keys, texts } = await keysOf('laptop');
     const key = texts[0]!;
     const page = await visitor(createApp(providerOf(engine()), gatewayOf([]), { keys }, { assets: builtAssets }));

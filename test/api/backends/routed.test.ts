@@ -61,7 +61,7 @@ describe.each([COMPLETIONS, FIM])('%s by model name', (path) => {
     expect(await response.text()).toBe(STREAM.join(''));
   });
 
-  it('should answer 404 to a name that nobody has', async () => {
+  it('should answer 404 to an unknown name', async () => {
     const app = createApp(providerOf(scriptedEngine(sure)));
     const response = await post(app, path, { model: 'large', prompt: 'a' });
     expect(await errorOf(response)).toMatchObject({ status: 404, param: 'model', code: 'model_not_found' });
@@ -119,7 +119,7 @@ describe('a backend that answers an editor', () => {
   /** The rest of a line: what repeats the suffix, and a further line, are not shown. */
   const editor = { model: 'large', prompt: 'const x = f(', suffix: ');\nnext();\n', editor: true, max_tokens: 8 };
 
-  it('should be held to the rules of editors, and not be told of them', async () => {
+  it('should follow the editor rules, without getting their fields', async () => {
     const { app, server } = await setUp(sure, (response) => answerJson(response, completion('1, 2);\nnext();\nmore')));
     const body = await (await post(app, COMPLETIONS, editor)).text();
     expect(JSON.parse(body)).toMatchObject({ choices: [{ text: '1, 2', finish_reason: 'stop', logprobs: null }] });
@@ -384,7 +384,7 @@ describe('model: "auto"', () => {
     expect(engine.requests).toHaveLength(1);
   });
 
-  it('should be answered locally whatever the confidence when there is no backend', async () => {
+  it('should be answered locally at any confidence when there is no backend', async () => {
     const app = createApp(providerOf(scriptedEngine(unsure)));
     const response = await post(app, COMPLETIONS, { ...request, max_tokens: 1000 });
     expect(routeOf(response)).toEqual(['local', 'auto', '1']);
