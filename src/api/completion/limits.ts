@@ -58,16 +58,16 @@ export function maxTokensOf(...places: readonly LengthParams[]): number {
 export const budgetFields = {
   max_steps: wholeNumber({ min: 1 })
     .optional()
-    .describe('Denoising steps that each choice may take; the answer is what the canvas says by then.'),
+    .describe('Denoising steps that each choice may take; the answer is the canvas after them.'),
   deadline_ms: z
     .number()
     .gt(0)
     .optional()
-    .describe('Milliseconds that the choices together may take; the answer is what the canvas says by then.'),
+    .describe('Milliseconds that the choices together may take; the answer is the canvas at that time.'),
   t_max_predict_ms: z
     .number()
     .optional()
-    .describe('The same from the first denoising step on, as in llama.cpp; no bound when 0 or less.'),
+    .describe('The same, counted from the first denoising step, as in llama.cpp; no limit when 0 or less.'),
 };
 
 /** The part of each of `choices` in a bound from the first step on. */

@@ -124,36 +124,36 @@ export const decodingFields = {
     .union([z.boolean(), z.literal('canvas')], { error: 'must be true, false or "canvas"' })
     .default(false)
     .describe(
-      'Streams the whole canvas at each denoising step: the text of a chunk replaces that of the chunk before. With `canvas` each chunk also has the slots of the canvas, their tokens and what the step did to them.',
+      'Streams the whole canvas at each denoising step: the text of a chunk replaces that of the previous chunk. With `canvas` each chunk also has the slots of the canvas, their tokens and what the step did to them.',
     ),
   decoding: z
     .enum(['diffusion', 'autoregressive'])
     .default('diffusion')
     .describe(
-      'With `autoregressive` the same weights write from left to right, a token a pass, to compare: needs an empty suffix, and has neither thresholds nor a canvas width.',
+      'With `autoregressive` the same weights decode from left to right, one token per pass, for comparison: needs an empty suffix, and accepts neither thresholds nor a canvas width.',
     ),
   canvas_width: z
     .int()
     .min(1)
     .optional()
-    .describe('Slots of each canvas, one of the widths that /v1/models tells; the model chooses when absent.'),
+    .describe('Slots of each canvas, one of the widths in /v1/models; by default the model chooses.'),
   freeze_after: z
     .int()
     .min(1)
     .optional()
     .describe(
-      'Passes over a revealed slot after which it is frozen: it stays as it is and costs nothing any more. More than there are steps computes every slot at every step.',
+      'Passes over a revealed slot after which it is frozen: it keeps its token and is not computed any more. A number above that of the steps computes every slot at every step.',
     ),
   reuse: z
     .boolean()
     .default(false)
     .describe(
-      'The answer may be the rest of an earlier one, when what has been typed since is its beginning and nothing else has changed: at once, but not what the model would say of the longer prompt.',
+      'If only the beginning of an earlier completion has been typed since, the answer may be its rest: it needs no step, but may differ from the prediction for the longer prompt.',
     ),
   reveal_threshold: z.number().gt(0).max(1).optional().describe('Confidence at which a slot is revealed.'),
   edit_threshold: z.number().gt(0).max(1).optional().describe('Probability at which a revealed token is edited.'),
   /** See src/api/editor/showable.ts. */
-  editor: z.boolean().default(false).describe('Answer what an editor can show at the cursor.'),
+  editor: z.boolean().default(false).describe('Return only what an editor can show at the cursor.'),
   min_confidence: z
     .number()
     .min(0)

@@ -42,7 +42,7 @@ export const completionsRequest = z.object({
   logprobs: z
     .union([z.int().min(0).max(MAX_LOG_PROBS), z.literal(false)])
     .optional()
-    .describe('Log-probabilities of the tokens, and so many of the most probable ones of each place.'),
+    .describe('Log-probabilities of the tokens, and of this number of most probable tokens at each position.'),
 });
 
 type Params = z.output<typeof completionsRequest>;

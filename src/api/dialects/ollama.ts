@@ -38,14 +38,14 @@ export const generateRequest = z.object({
       suffix: z
         .string()
         .default('')
-        .describe('Read where the request has none beside `prompt`: LiteLLM writes it here.'),
+        .describe('Used if the request has no `suffix` next to `prompt`: LiteLLM writes it here.'),
     })
     .prefault({}),
   truncate: z.boolean().default(true).describe('false: refuse a prompt that does not fit the context.'),
   keep_alive: z
     .unknown()
     .optional()
-    .describe('Without effect, but 0 with nothing to complete is answered as `unload`.'),
+    .describe('Without effect, except that 0 without a prompt is answered with `unload`.'),
   system: neutral(nothing, 'is not supported: this model completes text and takes no instructions'),
   template: neutral(nothing, 'templates are not supported'),
   context: neutral(nothing, 'is not supported: send the text in prompt'),

@@ -61,7 +61,7 @@ export const model = z
         .object({ prefix_tokens: z.int(), suffix_tokens: z.int() })
         .optional()
         .meta({ description: 'Tokens on each side of the cursor that the model sees.' }),
-      languages: z.array(z.string()).optional().meta({ description: 'What it was trained on.' }),
+      languages: z.array(z.string()).optional().meta({ description: 'Languages of the training data.' }),
       input_modalities: z.array(z.string()),
       output_modalities: z.array(z.string()),
       context_length: z.int(),
@@ -71,12 +71,12 @@ export const model = z
       supported_features: z.array(z.string()),
       quicksilver: z
         .object({
-          canvas_widths: z.array(z.int().min(1)).min(1).meta({ description: 'What `canvas_width` may ask for.' }),
+          canvas_widths: z.array(z.int().min(1)).min(1).meta({ description: 'Allowed values of `canvas_width`.' }),
           reveal_threshold: z.number(),
           edit_threshold: z.number(),
         })
         .optional()
-        .meta({ description: 'What holds in denoising for requests that do not say.' }),
+        .meta({ description: 'Defaults of the denoising settings.' }),
     }),
   ])
   .meta({ id: 'Model' });
@@ -128,7 +128,7 @@ export const tokenized = z.object({
         id: z.int(),
         piece: z
           .union([z.string(), z.array(z.int())])
-          .meta({ description: 'Bytes that are no whole characters are numbers.' }),
+          .meta({ description: 'Bytes that are not whole characters are numbers.' }),
       }),
     ),
   ]),
