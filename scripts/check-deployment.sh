@@ -21,4 +21,5 @@ if command -v systemd-analyze > /dev/null; then
   sed "s|/opt/quicksilver|$PWD|" deploy/quicksilver.service > "$units/quicksilver.service"
   cp deploy/quicksilver.socket "$units"
   systemd-analyze verify "$units/quicksilver.service" "$units/quicksilver.socket"
+  rm -r "$units"
 fi
