@@ -51,7 +51,7 @@ export function exp2(x: v128): v128 {
   power = multiplyAdd(power, fraction, v128.load(CONSTANTS, 96));
   power = multiplyAdd(power, fraction, v128.load(CONSTANTS, 112));
   power = multiplyAdd(power, fraction, v128.load(CONSTANTS, 128));
-  // The low 9 bits of ROUNDER are 0, so the shift leaves the integer alone in the exponent field.
+  // The low 9 bits of ROUNDER are 0, so the shift leaves only the integer in the exponent field.
   return i32x4.add(power, i32x4.shl(rounded, 23));
 }
 

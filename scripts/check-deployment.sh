@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks what cannot be run here: Dockerfile, compose file and systemd units. Needs hadolint, check-jsonschema and
-# compose-lint (test/requirements.txt) on the PATH; the units are checked where systemd-analyze is.
+# Checks files that cannot be run here: Dockerfile, compose file and systemd units. Needs hadolint, check-jsonschema and
+# compose-lint (test/requirements.txt) on the PATH; the units are checked if systemd-analyze is installed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -16,9 +16,10 @@ ln -s "$PWD/node_modules" "$stage/node_modules"
 rm -r "$stage"
 
 if command -v systemd-analyze > /dev/null; then
-  # The programs that the unit names are looked for: here they are those of this checkout.
+  # systemd-analyze looks for the programs in the unit: use those of this checkout.
   units=$(mktemp -d)
   sed "s|/opt/quicksilver|$PWD|" deploy/quicksilver.service > "$units/quicksilver.service"
   cp deploy/quicksilver.socket "$units"
   systemd-analyze verify "$units/quicksilver.service" "$units/quicksilver.socket"
+  rm -r "$units"
 fi

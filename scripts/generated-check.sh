@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# models/*/manifest.json: sizes and SHA-256 of the files beside it.
+# models/*/manifest.json: sizes and SHA-256 of the files in its folder.
 manifests() { node scripts/check-manifests.ts models; }
 
 # test/golden/*: what the quantized PyTorch reference computes with the shipped weights.
@@ -15,7 +15,7 @@ golden() {
 # test/golden/checkpoints/*: results of transformers with tiny random checkpoints.
 checkpoints() { python3 -m training.export.golden_checkpoints --check; }
 
-# test/golden/tokenizers/*: what the tokenizers library makes of hard texts; and its Unicode tables.
+# test/golden/tokenizers/*: results of the tokenizers library for difficult texts; and its Unicode tables.
 tokenizers() {
   python3 -m training.export.tokenizer_parity --golden --check
   python3 -m training.export.unicode_classes --check

@@ -1,7 +1,7 @@
 /**
- * Makes an API key: `npm run keys:new -- NAME [--hub] [--metrics]`. Prints the key, which is not stored, and the line for
- * the service's settings. With `--hub` the key has the form of the Hugging Face Hub's tokens, the only form that clients
- * of the mirror send. With `--metrics` it opens GET /metrics alone.
+ * Makes an API key: `npm run keys:new -- NAME [--hub] [--metrics]`. Prints the key, which is not stored, and the line
+ * for the service's settings. With `--hub` the key has the form of the Hugging Face Hub's tokens, the only form that
+ * clients of the mirror send. With `--metrics` it only opens GET /metrics.
  */
 import { parseArgs } from 'node:util';
 import { newKey } from '../src/middleware/api-keys.ts';

@@ -3,9 +3,9 @@
  * models]`. No account, no wrangler, no network. Settings are environment variables, or lines of the files given with
  * `--env-file`; docs/deploy.md.
  *
- * SIGTERM, SIGINT and SIGHUP: new requests are refused and those under way are finished, for at most `--drain-seconds`;
- * a second signal ends at once. SIGUSR2: settings and bundle are read again and the processes replaced, without an
- * answer or a connection lost.
+ * SIGTERM, SIGINT and SIGHUP: new requests are refused and open ones are finished, for at most `--drain-seconds`; a
+ * second signal ends at once. SIGUSR2: settings and bundle are read again and the processes replaced, without losing an
+ * answer or a connection.
  */
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -50,7 +50,7 @@ try {
 
 /** What Node would write as text, in the form of the log. The guard ends the processes of a supervisor that fails. */
 function logOwnTroubles(): void {
-  // Whoever read the log may leave; what is under way is finished all the same.
+  // The reader of the log may have ended; open requests are still finished.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
   process.removeAllListeners('warning').on('warning', ({ message }) => log('warn', { message }));
   process.on('uncaughtException', (error) => {

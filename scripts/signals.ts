@@ -1,12 +1,12 @@
-/** When a script that serves is told to end: by a signal, or by the end of the npm that started it. */
+/** When a serving script has to end: after a signal, or after the end of the npm process that started it. */
 
 /**
- * Ctrl-C in a terminal reaches npm and its script, and npm hands it on: the script gets it twice. What comes that soon
- * after the first is no second wish.
+ * Ctrl-C in a terminal reaches npm and its script, and npm passes it on: the script gets it twice. A second signal
+ * within this time is not a second request to end.
  */
 const ECHO_MS = 1_000;
 
-/** npm hands on SIGINT and SIGTERM alone, and can be killed. Node does not say when a parent has gone. */
+/** npm only passes on SIGINT and SIGTERM, and can be killed. Node does not report the end of a parent. */
 const PARENT_POLL_MS = 500;
 
 const END_SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 
-/** Disables the network calls that wrangler would make by itself. */
+/** Disables the network calls that wrangler makes by default. */
 export const OFFLINE = {
   WRANGLER_SEND_METRICS: 'false',
   WRANGLER_SEND_ERROR_REPORTS: 'false',
@@ -19,8 +19,8 @@ export const STATE_VERSION = 'v3';
 export const WRANGLER = join(createRequire(import.meta.url).resolve('wrangler/package.json'), '../bin/wrangler.js');
 
 /**
- * Options that tell the worker which commit it is made of (src/version.ts): that of the environment variable REVISION,
- * as in an image that is built without the repository, or the one that is checked out, with `-dirty` where files were
+ * Options that give the worker the commit that it was built from (src/version.ts): the environment variable REVISION,
+ * for an image that is built without the repository, or the commit that is checked out, with `-dirty` if files were
  * changed.
  */
 export function definedRevision(configPath: string): string[] {

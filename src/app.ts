@@ -46,7 +46,7 @@ export const MAX_BODY_BYTES = 256 * 1024;
 const FORWARDED_PATH = /^\/v1\/(chat|edit|apply)\//;
 
 /**
- * What an operator decides; without any of it the service answers its own machine, within the default limits, and logs
+ * The operator's settings; without any of them the service answers its own machine, within the default limits, and logs
  * nothing.
  */
 export interface OperatorOptions {
@@ -55,7 +55,7 @@ export interface OperatorOptions {
   origins?: readonly string[];
   timeLimitMs?: number;
   rateLimit?: RateLimitOptions;
-  /** Where the process can be asked to finish what it has and take no more. */
+  /** Where the process can be told to finish open requests and accept no new ones. */
   drain?: Drain;
   /** Where this isolate counts; its own counters otherwise. */
   metrics?: ServiceMetrics;

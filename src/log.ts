@@ -1,8 +1,8 @@
-/** Lines of the log beside those of requests: one JSON object a line, found by the id of its request. */
+/** Lines of the log besides those of requests: one JSON object per line, with the id of its request. */
 
 export type LogLevel = 'info' | 'warn' | 'error';
 
-/** Causes behind causes beyond this say nothing new. */
+/** Causes nested deeper than this add nothing. */
 const MAX_CAUSES = 4;
 
 /** Where the platform takes each level: standard output for what is as it should be, standard error for the rest. */
@@ -17,7 +17,7 @@ export function log(level: LogLevel, fields: Readonly<Record<string, unknown>>, 
   WRITERS[level](JSON.stringify({ time, level, ...fields }));
 }
 
-/** An error that nobody outside may see, with its stack and what caused it. */
+/** An error that clients must not see, with its stack and its causes. */
 export function logError(id: string, error: unknown): void {
   log('error', { id, ...described(error, MAX_CAUSES) });
 }
@@ -26,7 +26,7 @@ export function logWarning(id: string, message: string): void {
   log('warn', { id, message });
 }
 
-/** What the service did of its own accord, which no request is the reason of alone. */
+/** What the service did on its own, not for a single request. */
 export function logInfo(message: string): void {
   log('info', { message });
 }

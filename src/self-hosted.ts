@@ -14,7 +14,7 @@ import { diskStore, type FolderService } from './weights/disk.ts';
 export interface Bindings extends ServiceBindings {
   /** The folder of all models. */
   MODELS: FolderService;
-  /** None where a bench runs a process by itself. */
+  /** None if a bench runs a single process. */
   SUPERVISOR?: SupervisorService;
 }
 
@@ -35,8 +35,8 @@ export default main;
 const POLL_MS = 100;
 
 /**
- * The head at once, the body when nothing is under way any more. workerd that is told to end answers no new request,
- * and finishes those that it has: this one is how its last counts come out.
+ * The head is sent immediately, the body when no request is open any more. After the signal to end, workerd answers no
+ * new requests and finishes the open ones: this one delivers its last counts.
  */
 function metricsAtEnd(): Response {
   const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();

@@ -28,9 +28,9 @@ export interface ServiceBindings extends BackendBindings, SettingsVariables, Wei
   ASSETS?: Assets;
 }
 
-/** What a platform has by itself. */
+/** What a platform provides. */
 interface Platform {
-  /** Where the weights are, unless the settings say otherwise. */
+  /** The weights, unless the settings name another place. */
   store: PlatformStore;
   limiter?: RateLimiter | undefined;
   collectMetrics?: CollectMetrics;
@@ -102,7 +102,7 @@ function weightsOf(bindings: WeightVariables, store: PlatformStore): ConfiguredW
   return configuredWeights(bindings, { ...store, cache, log: logInfo });
 }
 
-/** A service whose settings are wrong answers nothing, lest a mistyped key opens it. */
+/** A service with invalid settings answers nothing, so that a mistyped key does not open it. */
 function misconfigured(error: SettingsError): Response {
   log('error', { message: error.message });
   const message = 'The service is misconfigured; its log says what is wrong.';

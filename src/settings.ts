@@ -27,7 +27,7 @@ const wholeNumber = (max: number) =>
     .min(1, 'must be at least 1')
     .max(max, `must be at most ${max}`);
 
-/** An empty variable is none, as compose files leave one out. */
+/** An empty variable counts as absent: compose files pass unset variables as empty. */
 const withoutEmpty = (value: unknown) => (value === '' ? undefined : value);
 const count = (max = Number.MAX_SAFE_INTEGER) => z.preprocess(withoutEmpty, wholeNumber(max).optional());
 const countOr = (byDefault: number, max = Number.MAX_SAFE_INTEGER) =>
@@ -98,7 +98,7 @@ export interface Settings {
   rateLimitPeriodSeconds: number | undefined;
 }
 
-/** What a schema makes of the variables. Throws SettingsError that names the first one that is wrong. */
+/** The variables as a schema parses them. Throws SettingsError that names the first invalid one. */
 export function parseSettings<Schema extends z.ZodType>(schema: Schema, variables: unknown): z.output<Schema> {
   const result = schema.safeParse(variables);
   if (result.success) return result.data;
@@ -120,7 +120,7 @@ export function readSettings(variables: SettingsVariables): Settings {
   };
 }
 
-/** Throws SettingsError where a rate limit is set and nothing counts: a limit that does nothing is worse than none. */
+/** Throws SettingsError if a rate limit is set but nothing counts: a limit without effect is worse than none. */
 export function requireLimiter(variables: SettingsVariables, limiter: unknown): void {
   if (limiter || readSettings(variables).rateLimitRequests === undefined) return;
   throw new SettingsError('RATE_LIMIT_REQUESTS does nothing without the binding RATE_LIMITER');

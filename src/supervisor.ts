@@ -13,7 +13,7 @@ export const METRICS_OF_ALL = '/metrics';
 /** POST `{key}`: counts a request of a client. The answer is a `RateLimitVerdict`. */
 export const COUNT_REQUEST = '/count-request';
 
-/** The runtime wants a host; the binding leads to one socket whatever it is. */
+/** The runtime needs a host; the binding leads to the same socket for any host. */
 const ORIGIN = 'http://supervisor';
 
 /** Collects the metrics of all processes. Rejects when the supervisor does not answer. */

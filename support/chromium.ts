@@ -5,13 +5,13 @@ import { type Browser, chromium } from 'playwright-core';
 
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'];
 
-/** It runs as root in a container, and calls nobody but the service. */
+/** It runs as root in a container, and only connects to the service. */
 const ARGUMENTS = [
   ...['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run'],
   ...['--disable-background-networking', '--disable-component-update', '--disable-sync'],
 ];
 
-/** Undefined where there is none. */
+/** Undefined if there is none. */
 export function chromiumPath(): string | undefined {
   const folders = (process.env.PATH ?? '').split(delimiter);
   const paths = process.env.CHROMIUM
@@ -33,7 +33,7 @@ export function launch(executablePath: string): Promise<Browser> {
   return chromium.launch({ executablePath, args: ARGUMENTS });
 }
 
-/** Says why tests are skipped; a machine without Chromium can do everything else. */
+/** Prints why tests are skipped; a machine without Chromium can do everything else. */
 export function explainSkip(): void {
   console.warn(
     'no Chromium on this machine (set CHROMIUM=/path/to/it, or apt-get install chromium): tests of the page are skipped',

@@ -11,7 +11,7 @@ const ROOT = join(import.meta.dirname, '..');
 /** Bundling, starting workerd and storing the model on a machine that does other things as well. */
 const START_TIMEOUT_MS = 90_000;
 
-/** What a script says once it answers, as a line for people or as one of the log. */
+/** The line of a script that has started to serve, for people or as one of the log. */
 const SERVING = /^serving |"message":"serving /m;
 
 export interface Service {
@@ -47,7 +47,10 @@ export async function serve(modelsFolder: string, args: readonly string[] = []):
   return { url: `http://127.0.0.1:${port}`, stop };
 }
 
-/** Runs a script of the repository. Resolves when it says that it serves; rejects with its output when it does not start. */
+/**
+ * Runs a script of the repository. Resolves when it reports that it serves; rejects with its output if it does not
+ * start.
+ */
 export async function start(
   script: string,
   args: readonly string[],

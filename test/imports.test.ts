@@ -8,7 +8,7 @@ import { dirname, join } from 'node:path/posix';
 import { parseSync } from 'vite';
 import { describe, expect, it } from 'vitest';
 
-/** Bottom to top. Those that share a line stand beside each other: neither imports the other. */
+/** Bottom to top. Folders on one line do not import each other. */
 const LAYERS: readonly (readonly string[])[] = [
   ['src/wasm.d.ts', 'src/log.ts', 'src/version.ts'],
   ['src/http/'],
@@ -81,7 +81,7 @@ function folderOf(path: string): string {
 
 const PLACES = LAYERS.flatMap((members, layer) => members.map((path, member) => ({ path, layer, member })));
 
-/** Index of the layer, and which of its members: a folder stands for what no longer path names. */
+/** Index of the layer, and which of its members; a folder stands for its files that no longer path matches. */
 function placeOf(file: string): { layer: number; member: number } | undefined {
   return PLACES.filter(({ path }) => file.startsWith(path)).reduce<(typeof PLACES)[number] | undefined>(
     (longest, place) => (longest && longest.path.length > place.path.length ? longest : place),

@@ -70,7 +70,7 @@ export function quantizeQueries(
 }
 
 /**
- * Appends k (normed by `weight`, or as it is for 0, and rotated) and v, rows of stride rowStride, at token `offset`.
+ * Appends k (normed by `weight`, or unchanged for 0, and rotated) and v, rows of stride rowStride, at token `offset`.
  */
 export function storeKeysValues(
   k: usize,

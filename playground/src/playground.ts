@@ -71,7 +71,7 @@ export class Playground {
   /** Shows the demo: a completion, then a race, with the sample text. */
   async start(): Promise<void> {
     await this.#completer.cycle(1);
-    // Unless the user has typed meanwhile, or the completion failed.
+    // Not if the user has typed in the meantime, or the completion failed.
     if (!this.#touched && this.#answered) await this.#race();
   }
 

@@ -42,7 +42,7 @@ export function saveSettings(settings: Settings): void {
   }
 }
 
-/** Address without a slash at its end; that of the page if none is set. */
+/** Address without a trailing slash; that of the page if none is set. */
 export function baseUrlOf({ baseUrl }: Settings): string {
   return (baseUrl === '' ? location.origin : baseUrl).replace(/\/+$/, '');
 }

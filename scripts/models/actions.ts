@@ -70,7 +70,7 @@ export async function list(store: WritableStore): Promise<{ models: ModelState[]
       const problems = files.flatMap(({ path, size }) => {
         const name = `${model}/${path}`;
         if (!sizes.has(name)) return [`${path} is missing`];
-        // Where the list does not tell sizes, `verify` counts.
+        // If the list has no sizes, `verify` counts the bytes.
         const found = sizes.get(name) ?? size;
         return found === size ? [] : [`${path} has ${found} bytes instead of ${size}`];
       });

@@ -1,4 +1,6 @@
-/** The worker as plain workerd takes it: modules in a folder, and beside them what wrangler.toml says of the runtime. */
+/**
+ * The worker as plain workerd needs it: modules in a folder, and the runtime settings of wrangler.toml next to them.
+ */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as z from 'zod';

@@ -13,9 +13,9 @@ export interface WorkerdConfig {
   models: string;
   /** Environment variables that the worker gets, as bindings of the same names. Their values stay out of the file. */
   variables: readonly string[];
-  /** Folder in which the configuration will lie: paths of modules are relative to it. */
+  /** Folder of the configuration: paths of modules are relative to it. */
   folder: string;
-  /** File of the supervisor's socket. Without one a process has its own metrics alone, and cannot count requests. */
+  /** File of the supervisor's socket. Without one a process only has its own metrics, and cannot count requests. */
   supervisorPath?: string;
 }
 
@@ -36,7 +36,7 @@ export function workerdConfig({ bundle, models, variables, folder, supervisorPat
     '(name = "quicksilver", worker = .worker)',
     `(name = "models", disk = (path = ${text(models)}))`,
     `(name = "assets", disk = (path = ${text(join(bundle.folder, ASSETS_FOLDER))}))`,
-    // Backends are chosen by the operator and often stand in the same network.
+    // The operator chooses the backends, and they are often in the same network.
     '(name = "internet", network = (allow = ["public", "private"], tlsOptions = (trustBrowserCas = true)))',
     ...(supervisorPath === undefined
       ? []
@@ -62,7 +62,9 @@ const worker :Workerd.Worker = (
 `;
 }
 
-/** Cap'n Proto writes strings as C does; what JSON escapes is a part of that, but for the characters it leaves as they are. */
+/**
+ * Cap'n Proto writes strings like C; JSON's escapes are a subset, except for the characters that JSON does not escape.
+ */
 function text(value: string): string {
   return JSON.stringify(value);
 }

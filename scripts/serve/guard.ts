@@ -1,11 +1,11 @@
-/** Sees to it that no process outlives the one that started it, even if that is killed and can do nothing any more. */
+/** Ensures that no process outlives the one that started it, even if that one is killed. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
 
 export interface GuardOptions {
-  /** For how long processes may go on with what they have when their parent is gone. */
+  /** How long processes may continue with their open requests after their parent has ended. */
   patienceSeconds: number;
   /** Removed when they have ended. */
   folder?: string;
@@ -14,7 +14,7 @@ export interface GuardOptions {
 export class Guard {
   readonly #input: Socket;
 
-  /** Starts guard.sh, which goes to the background and is no child of this process. */
+  /** Starts guard.sh, which goes to the background and is not a child of this process. */
   static async start({ patienceSeconds, folder }: GuardOptions): Promise<Guard> {
     const script = join(import.meta.dirname, 'guard.sh');
     const child = spawn('sh', [script, String(patienceSeconds), ...(folder === undefined ? [] : [folder])], {

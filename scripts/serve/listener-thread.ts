@@ -1,7 +1,7 @@
 /**
- * Listens, tells where, and sleeps for good. Node accepts from every listener that it has; this one belongs to an event
- * loop that never runs again, so that its connections stay in the queue for those who inherit the socket. Ending the
- * thread closes it.
+ * Listens, reports the address, and then sleeps forever. Node accepts from every listener that it has; this one belongs
+ * to an event loop that never runs again, so that its connections stay in the queue for the processes that inherit the
+ * socket. Ending the thread closes it.
  */
 import { createServer, type Server } from 'node:net';
 import { parentPort, workerData } from 'node:worker_threads';
@@ -15,7 +15,7 @@ server.listen(workerData as Address | Inherited, () => {
   const address = server.address();
   if (address === null || typeof address === 'string') return tell({ error: 'this is no socket of TCP' });
   tell({ host: address.address, port: address.port, fd: descriptorOf(server) });
-  // Before the event loop looks at the listener for the first time.
+  // Before the event loop polls the listener for the first time.
   Atomics.wait(new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT)), 0, 0);
 });
 

@@ -1,8 +1,7 @@
 /**
- * A listening socket that lives as long as the supervisor, and that all processes inherit, those that begin later too.
- * They accept from its one queue, so that a connection goes to a process that has nothing to compute right now (the
- * kernel's own sharing of a port, SO_REUSEPORT, deals connections out blindly), and waits there while a process is
- * replaced instead of being refused.
+ * A listening socket that lives as long as the supervisor, and that all processes inherit, also later ones. They accept
+ * from its single queue, so that a connection goes to an idle process (the kernel's own sharing of a port,
+ * SO_REUSEPORT, distributes connections blindly), and waits there instead of being refused while a process is replaced.
  */
 import { once } from 'node:events';
 import { createServer } from 'node:net';
@@ -65,7 +64,8 @@ export async function claimPort({ host, port }: Address): Promise<number> {
 const FIRST_INHERITED = 3;
 
 /**
- * The socket that systemd, or whoever speaks its protocol, hands to this process. Throws Error when there are several.
+ * The socket that systemd, or another program with the same protocol, passes to this process. Throws Error if there are
+ * several.
  */
 export function inheritedListener(environment: NodeJS.ProcessEnv, pid: number): Inherited | undefined {
   const { LISTEN_PID, LISTEN_FDS } = environment;

@@ -1,4 +1,4 @@
-/** What workerd writes, as lines of the service's log: the worker's own, and what the runtime has to say. */
+/** The output of workerd as lines of the service's log: those of the worker, and those of the runtime. */
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { type LogLevel, log } from '../../src/log.ts';
@@ -24,9 +24,9 @@ export function relayLog(stream: Readable): void {
 }
 
 /**
- * With structured logging workerd writes `{timestamp, level, message, …}`, where `message` is what the worker handed to
- * its console. The worker hands it lines of the log, which stay as they are. What is no JSON comes from the runtime in
- * distress.
+ * With structured logging workerd writes `{timestamp, level, message, …}`, where `message` is what the worker wrote to
+ * its console. The worker writes lines of the log, which are kept unchanged. Lines that are not JSON come from a
+ * failing runtime.
  */
 function relayLine(line: string): void {
   const entry = objectOf(line);

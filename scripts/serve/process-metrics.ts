@@ -1,4 +1,4 @@
-/** The metrics of processes that come and go, so that the sum of their counts never falls. */
+/** The metrics of processes that start and end, so that the sum of their counts never falls. */
 import type { MetricSnapshot } from '../../src/metrics/registry.ts';
 import { sumOf, withoutGauges } from '../../src/metrics/sum.ts';
 
@@ -9,7 +9,7 @@ export interface CountingProcess {
 }
 
 export class ProcessMetrics {
-  /** What each living process has told last. */
+  /** The last metrics of each running process. */
   readonly #last = new Map<CountingProcess, readonly MetricSnapshot[]>();
   readonly #hasEnded = new WeakSet<CountingProcess>();
   /** Counts of processes that have ended. */
@@ -22,7 +22,7 @@ export class ProcessMetrics {
     return sumOf([...living, ...silent.map(([, last]) => withoutGauges(last)), this.#ended]);
   }
 
-  /** The process has ended; `metrics` is what it has told last of all, if it has. */
+  /** The process has ended; `metrics` are its last ones, if it sent them. */
   ended(process: CountingProcess, metrics = this.#last.get(process) ?? []): void {
     if (this.#hasEnded.has(process)) return;
     this.#hasEnded.add(process);

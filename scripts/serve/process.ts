@@ -12,13 +12,13 @@ import { relayLog } from './log-lines.ts';
 const POLL_MS = 50;
 /** An answer of the control socket; loading a model takes longer, and so does a process that computes. */
 const CONTROL_TIMEOUT_MS = 30_000;
-/** Who asks for metrics waits less; a process that is busy for longer counts as it did before. */
+/** A request for metrics waits less; for a process that is busy longer, its last counts are used. */
 const METRICS_TIMEOUT_MS = 2_000;
 
 /** In which other processes accept what waits at the listener. */
 const HAND_OVER_MS = 200;
 
-/** Descriptors of the child: behind input, output and errors. */
+/** Descriptors of the child, after input, output and errors. */
 const LISTENER_DESCRIPTOR = 3;
 
 export interface ProcessOptions {
@@ -27,7 +27,7 @@ export interface ProcessOptions {
   controlPath: string;
   /** All of its environment. */
   environment: NodeJS.ProcessEnv;
-  /** Descriptor of the shared listener, or a file for a socket of this process alone. */
+  /** Descriptor of the shared listener, or a file for a socket of this process only. */
   listener: number | string;
 }
 
@@ -96,7 +96,7 @@ export class WorkerdProcess {
     return JSON.parse((await this.#ask('GET', '/metrics', METRICS_TIMEOUT_MS)).body);
   }
 
-  /** Refuses new requests, waits until those under way are done or the deadline passes, and ends the process. */
+  /** Refuses new requests, waits until open ones are done or the deadline passes, and ends the process. */
   async drain(deadlineMs: number): Promise<void> {
     await this.#ask('POST', '/drain').catch(() => undefined);
     while (performance.now() < deadlineMs && !this.#hasEnded) {
@@ -104,22 +104,21 @@ export class WorkerdProcess {
       if (answer && JSON.parse(answer.body).in_flight === 0) break;
       await sleep(POLL_MS);
     }
-    // What is not counted, such as the last bytes on their way to a slow client, workerd finishes by itself; idle
-    // connections it closes.
+    // workerd itself finishes what is not counted, such as the last bytes to a slow client; it closes idle connections.
     await this.end(deadlineMs);
   }
 
   /**
-   * Leaves new connections to the other processes at the same listener, finishes what is under way, and ends the
-   * process. Resolves with what it has counted to its last request, if that is known.
+   * Leaves new connections to the other processes of the same listener, finishes open requests, and ends the process.
+   * Resolves with its counts up to the last request, if they are known.
    */
   async retire(deadlineMs: number): Promise<MetricSnapshot[] | undefined> {
-    // The head of this answer comes at once, its body when nothing is under way any more: told to end, workerd takes no
-    // new questions.
+    // The head of this answer comes at once, its body when no request is open any more: after the signal to end,
+    // workerd accepts no new requests.
     const answer = await this.#request('GET', '/metrics-at-end', CONTROL_TIMEOUT_MS).catch(() => undefined);
     const metrics = answer && text(answer).catch(() => undefined);
-    // workerd that is told to end closes connections of which it has read nothing yet. So it is held where it is until
-    // the others have taken what waits at the listener, and hears that it is to end before anything else.
+    // After the signal to end, workerd closes connections from which it has read nothing yet. So the process is stopped
+    // until the others have accepted all waiting connections, and gets the signal to end first when it continues.
     this.#child.kill('SIGSTOP');
     await sleep(HAND_OVER_MS);
     this.#child.kill('SIGTERM');

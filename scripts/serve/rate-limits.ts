@@ -16,7 +16,7 @@ export class RequestCounter {
     this.#limiter = new RateLimiterMemory({ points: limits.requests, duration: limits.periodSeconds });
   }
 
-  /** This counter if its limits are those, so that a reload forgets no counts, and a new one otherwise. */
+  /** This counter if it has those limits, so that a reload keeps the counts, and a new one otherwise. */
   with(limits: RateLimits): RequestCounter {
     const { requests, periodSeconds } = this.#limits;
     return requests === limits.requests && periodSeconds === limits.periodSeconds ? this : new RequestCounter(limits);

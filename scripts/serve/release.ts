@@ -54,8 +54,7 @@ export async function readRelease({ bundle, models, envFiles }: ReleaseOptions):
 }
 
 /**
- * The settings of all files, of which a later one wins. A name that nobody reads is a mistake: it can be meant for a
- * key.
+ * The settings of all files; later files take precedence. An unknown name is an error: it may be a mistyped `API_KEYS`.
  */
 async function readFiles(paths: readonly string[]): Promise<Record<string, string | undefined>> {
   const files = await Promise.all(

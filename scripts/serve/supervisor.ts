@@ -1,6 +1,6 @@
 /**
- * Several workerd behind one socket: started together, replaced when one dies or when there is something new to run,
- * drained together.
+ * Several workerd processes that share one socket: started together, replaced when one dies or when there is a new
+ * release, drained together.
  */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import type { Server } from 'node:http';
@@ -18,10 +18,10 @@ import { ProcessMetrics } from './process-metrics.ts';
 import { type RateLimits, RequestCounter } from './rate-limits.ts';
 import { answerWorkers } from './worker-questions.ts';
 
-/** A process that dies at once is not replaced at once, for ever. */
+/** Delays the replacement of a process that dies immediately, to avoid an endless loop. */
 const FIRST_RESTART_MS = 500;
 const LONGEST_RESTART_MS = 30_000;
-/** One that has lived so long begins anew with the first delay. */
+/** A process that has run this long resets the delay. */
 const SOUND_LIFE_MS = 60_000;
 
 /** What is run; a reload exchanges all of it. */
@@ -38,7 +38,7 @@ export interface SupervisorOptions {
   /** One for each core that the service may use. */
   processes: number;
   release: Release;
-  /** How long processes that are told to end may take for what they have. */
+  /** How long processes may finish their open requests after the signal to end. */
   drainMs: number;
 }
 
@@ -50,7 +50,7 @@ interface Prepared {
 
 export class Supervisor {
   readonly #options: SupervisorOptions;
-  /** Holds configurations and sockets; nobody else may enter. */
+  /** Has configurations and sockets; only this user may read it. */
   readonly #folder: string;
   readonly #guard: Guard;
   readonly #metrics = new ProcessMetrics();
@@ -59,7 +59,7 @@ export class Supervisor {
   readonly #reloads = this.#registry.counter('quicksilver_reloads_total', 'Reloads by outcome: done or refused.');
   /** Those that answer, by their place. */
   readonly #processes = new Map<number, WorkerdProcess>();
-  /** All that live: those that answer, that begin, and that finish what they have. */
+  /** All running processes: those that answer, that start, and that finish open requests. */
   readonly #living = new Set<WorkerdProcess>();
   /** Those of them that only finish what they have. */
   readonly #retiring = new Set<WorkerdProcess>();
@@ -89,13 +89,13 @@ export class Supervisor {
     this.#options = options;
     this.#folder = folder;
     this.#guard = guard;
-    this.#registry.gauge('quicksilver_processes', 'Processes that live.', () => this.#living.size);
+    this.#registry.gauge('quicksilver_processes', 'Running processes.', () => this.#living.size);
   }
 
   async #open(): Promise<void> {
     this.#server = await answerWorkers(this.#supervisorPath, {
       metrics: async () => [...this.#registry.snapshot(), ...(await this.#metrics.collect([...this.#living]))],
-      // A process of a release before this one may ask where nothing is limited any more.
+      // A process of an older release may ask although the new release has no limit.
       count: async (client) => (await this.#counter?.count(client)) ?? { success: true },
     });
     this.#release = await this.#prepare(this.#options.release);
@@ -114,8 +114,8 @@ export class Supervisor {
   }
 
   /**
-   * Replaces the processes, one after the other, by those of another release; no connection is refused meanwhile.
-   * Rejects when that release cannot answer: then all is as before.
+   * Replaces the processes, one after the other, by those of another release; no connection is refused. Rejects if that
+   * release cannot answer: then nothing changes.
    */
   reload(release: Release): Promise<void> {
     // One at a time, and the last one wins.
@@ -124,7 +124,7 @@ export class Supervisor {
     return reloaded;
   }
 
-  /** Takes no new requests, finishes those under way but for those that take longer, and ends. */
+  /** Refuses new requests, finishes open ones up to the deadline, and ends. */
   async stop(): Promise<void> {
     this.#ending = true;
     const deadlineMs = performance.now() + this.#options.drainMs;
@@ -132,7 +132,7 @@ export class Supervisor {
     await this.#close();
   }
 
-  /** Ends at once. */
+  /** Ends immediately. */
   async kill(): Promise<void> {
     this.#ending = true;
     await Promise.all([...this.#living].map((process) => process.end()));
@@ -228,7 +228,7 @@ export class Supervisor {
     return problem;
   }
 
-  /** In the background: what is under way may take its time. */
+  /** In the background: open requests may take their time. */
   async #retire(process: WorkerdProcess): Promise<void> {
     this.#retiring.add(process);
     const last = await process.retire(performance.now() + this.#options.drainMs);

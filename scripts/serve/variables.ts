@@ -4,7 +4,7 @@ import { BACKEND_SETTING_NAMES, BACKENDS } from '../../src/backend/gateway.ts';
 /** Models of a service that names none, the default one first; wrangler.toml has its own. */
 export const DEFAULT_MODELS = 'nano';
 
-/** Values by name; one of the settings stands here so that the type is known for settings. */
+/** Values by name; one of the settings is listed here so that TypeScript checks the names. */
 export type WorkerVariables = Record<string, string> & { MODEL: string; API_KEYS?: string };
 
 /** The variables that are set. */
@@ -20,7 +20,7 @@ export function workerVariables(
   return { ...Object.fromEntries(variables), MODEL: environment.MODEL || DEFAULT_MODELS };
 }
 
-/** What is wrong with `BACKENDS` is told by the worker, at `/ready`. */
+/** Errors in `BACKENDS` are reported by the worker, at `/ready`. */
 export function secretNames(backends: string | undefined): string[] {
   try {
     return Object.values(JSON.parse(backends ?? '{}')).flatMap((backend) => {

@@ -15,7 +15,7 @@ const BUSY_RETRY_AFTER_SECONDS = 1;
 /** Status that servers log for a client that closed the connection before the answer (nginx's 499). */
 const CLIENT_CLOSED_REQUEST = 499;
 
-/** Where clients read Ollama's errors, `{"error": "message"}`, whatever refused the request. */
+/** Paths where clients read Ollama's errors, `{"error": "message"}`, for any refusal. */
 export const OLLAMA_PATH = /^\/api\//;
 
 /** Turns anything thrown into what a client may know of it; internals are logged, never sent. */

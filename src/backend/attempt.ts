@@ -9,7 +9,7 @@ import type { Target } from './routing.ts';
 import { type StreamEvent, StreamEvents } from './stream-events.ts';
 import { type TokenUsage, tokenUsageOf } from './token-usage.ts';
 
-/** Enough for what quotes a whole file before it says what is wrong with it; the rest is not read. */
+/** Enough for a backend that quotes a whole file before it names the error; the rest is not read. */
 const MAX_REFUSAL_BYTES = 64 * 1024;
 
 /** A request as the client sent it. */
@@ -25,17 +25,17 @@ export interface Call {
   translation?: () => Translation;
 }
 
-/** What becomes of one answer. */
+/** The result of one answer. */
 export interface Translation extends ChunkTranslation {
   /** The JSON text of a whole answer. */
   whole(json: string): string;
 }
 
-/** A successful answer: either whole, or a stream whose first text is there. */
+/** A successful answer: either complete, or a stream whose first text has arrived. */
 export interface Answer {
   contentType: string;
   body: Uint8Array | ReadableStream<Uint8Array>;
-  /** Of a whole answer, where the backend tells it; that of a stream is known at its end. */
+  /** For a complete answer, if the backend reports it; for a stream it is known at its end. */
   usage?: TokenUsage | undefined;
 }
 
@@ -53,9 +53,9 @@ export interface AttemptOptions {
 }
 
 /**
- * Sends the call. The request is made anew, so nothing of the client's goes along but its body. A status of success is
- * not taken for one: a whole answer is read, and a stream up to its first text.
- * @throws BackendFailure when the backend fails; the client's abort reason when it has gone.
+ * Sends the call. The request is built from scratch, so that only the client's body is sent on. Status 200 alone is not
+ * a success: a whole answer is read to its end, and a stream up to its first text.
+ * @throws BackendFailure when the backend fails; the client's abort reason when it has disconnected.
  */
 export async function attempt(target: Target, call: Call, options: AttemptOptions): Promise<Answer> {
   const { backend } = target;
@@ -90,7 +90,7 @@ export async function attempt(target: Target, call: Call, options: AttemptOption
       method: 'POST',
       headers: requestHeaders(backend.key, call.stream),
       body: bodyFor(target, call),
-      // A redirect would carry the key to whatever it names.
+      // A redirect would send the key to another address.
       redirect: 'manual',
       signal: AbortSignal.any([options.signal, cut.signal]),
     });
@@ -145,7 +145,7 @@ export async function attempt(target: Target, call: Call, options: AttemptOption
 }
 
 /**
- * Reads a stream up to its first text: until then nothing has reached the client, and another attempt can be made.
+ * Reads a stream up to its first text: until then the client has received nothing, and another attempt is possible.
  * @throws BackendFailure for a stream that ends or fails before.
  */
 async function openingOf(
@@ -178,7 +178,7 @@ function requestHeaders(key: string | undefined, stream: boolean): Record<string
   return {
     'content-type': 'application/json',
     accept: stream ? 'text/event-stream' : 'application/json',
-    // A compressed stream comes in blocks, not as it is made.
+    // A compressed stream would arrive in blocks, with a delay.
     'accept-encoding': 'identity',
     'user-agent': 'quicksilver',
     ...(key !== undefined && { authorization: `Bearer ${key}` }),
@@ -237,7 +237,7 @@ async function readAll(
   return concat(chunks);
 }
 
-/** The failure that an HTTP error stands for. */
+/** The failure for an HTTP status. */
 async function httpRefusal(target: Target, response: Response): Promise<BackendFailure> {
   const { status, headers } = response;
   if (status >= 300 && status < 400) {
@@ -275,7 +275,7 @@ function refusalFailure(
   return failure;
 }
 
-/** The beginning of a body as text, as far as it comes: a refusal without a readable reason is one all the same. */
+/** The beginning of a body as text, as much as arrives: a refusal without a readable reason is still a refusal. */
 async function beginningOf({ body }: Response): Promise<string> {
   if (body === null) return '';
   const reader = body.getReader();
@@ -288,7 +288,7 @@ async function beginningOf({ body }: Response): Promise<string> {
       if (length >= MAX_REFUSAL_BYTES) break;
     }
   } catch {
-    // What came is what there is.
+    // The part that has arrived is used.
   }
   reader.cancel().catch(() => undefined);
   return new TextDecoder().decode(concat(chunks));

@@ -1,6 +1,6 @@
 /**
- * A circuit breaker: a backend that fails again and again is left alone for a while, then tried with one request.
- * It counts in the isolate it lives in; each isolate learns for itself.
+ * A circuit breaker: after several failures a backend gets no requests for some time, then a single one as a probe. It
+ * counts in its own isolate; isolates share nothing.
  */
 
 export interface BreakerOptions {
@@ -15,7 +15,7 @@ export interface BreakerOptions {
 export interface Permit {
   succeeded(): void;
   failed(): void;
-  /** The request says nothing of the backend, as when its client left: a probe's place is free again. */
+  /** The request gave no information on the backend, for example because its client left: another probe may be sent. */
   abandoned(): void;
 }
 

@@ -25,7 +25,7 @@ export const PATHS = {
   },
 } satisfies Record<string, Partial<Record<Operation, string>>>;
 
-/** Routing decides by this name between the local model and a backend, so it can be nobody's model. */
+/** Routing uses this name to choose between the local model and a backend, so no model may have it. */
 export const AUTO_MODEL = 'auto';
 
 /** `retries` beyond this only prolong an outage. */
@@ -49,7 +49,7 @@ const settings = z.strictObject({
   /** Name of the binding with the key; without it no authorization header is sent. */
   key: z.string().min(1).optional(),
   dialect: z.enum(['openai', 'inception']).default('openai'),
-  /** Names, or patterns in which `*` stands for any text. */
+  /** Names, or patterns in which `*` matches any text. */
   models: z.array(z.string().min(1).max(256)).default([]),
   /** Further names, each with the name that the backend itself has for the model, often a path. */
   aliases: z.record(z.string().regex(/^[^*]+$/, 'an alias is a name, not a pattern'), z.string().min(1)).default({}),
@@ -66,15 +66,17 @@ const settings = z.strictObject({
    * Whether it reads the suffix of a completion request; requests that have one do not go to a backend that does not.
    */
   infill: z.boolean().default(true),
-  /** Until the first text of a stream, or the headers of a whole answer, which come when all of it is computed. */
+  /**
+   * Time to the first text of a stream, or to the headers of a whole answer, which are sent when all of it is computed.
+   */
   first_byte_timeout_ms: milliseconds(60_000),
-  /** Between two events of a stream that say something. */
+  /** Time between two events of a stream, without comments and pings. */
   idle_timeout_ms: milliseconds(60_000),
   /** All that a request may spend on this backend: attempts, waits and the stream. */
   total_timeout_ms: milliseconds(300_000),
   /**
-   * Silence in a stream after which the client gets a comment, so that nothing on the way takes it for dead, and the
-   * runtime notices that a client has gone, which it does when it writes.
+   * Silence in a stream after which the client gets a comment, so that proxies keep the connection open, and so that
+   * the runtime notices a client that has disconnected, which it does when it writes.
    */
   keep_alive_ms: milliseconds(1_000),
   /** Failures in a row that open the circuit, and how long it then stays open. */
@@ -154,7 +156,7 @@ function parsed(json: string): unknown {
 }
 
 function problemOf(issue: z.core.$ZodIssue): string {
-  // Zod keeps what is wrong with a name apart from the issue that says that there is something.
+  // Zod reports the fault in a name separately from the issue for the record.
   const { message } = (issue.code === 'invalid_key' && issue.issues[0]) || issue;
   return `${['BACKENDS', ...issue.path].join('.')}: ${message}`;
 }

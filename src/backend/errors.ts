@@ -3,23 +3,23 @@
 /** Longest message of a backend that is handed on; more is noise, or a page of HTML. */
 const MAX_DETAIL_CHARS = 1000;
 
-/** Names under which services refuse with 429 what a payment alone puts right: OpenAI, DeepSeek, Moonshot. */
+/** Error names with which services refuse with 429 until the customer pays: OpenAI, DeepSeek, Moonshot. */
 const SPENT_QUOTA = /^(insufficient_(quota|balance|credits?|funds)|billing_\w+|exceeded_current_quota_error)$/i;
 
 /**
- * - `unreachable`: no connection, or it broke before the answer was whole
- * - `timeout`: the first byte, the next byte or the end did not come in time
+ * - `unreachable`: no connection, or it broke before the answer was complete
+ * - `timeout`: the first byte, the next byte or the end did not arrive in time
  * - `refused`: an HTTP status other than success
- * - `bad_answer`: a success that is none: wrong content type, no JSON, an empty stream, a redirect
- * - `too_large`: more bytes than the configured bound
- * - `circuit_open`: not asked at all, because it failed too often lately
+ * - `bad_answer`: a success without a valid answer: wrong content type, invalid JSON, an empty stream, a redirect
+ * - `too_large`: more bytes than the configured limit
+ * - `circuit_open`: not asked at all, because it failed too often recently
  */
 export type FailureKind = 'unreachable' | 'timeout' | 'refused' | 'bad_answer' | 'too_large' | 'circuit_open';
 
 interface FailureOptions {
   /** HTTP status of the backend, for `refused`. */
   status?: number | undefined;
-  /** When the backend wants to be asked again. */
+  /** The wait that the backend asks for. */
   retryAfterMs?: number | undefined;
   /** The backend's own words about the request, for `refused`. */
   detail?: string | undefined;
@@ -27,9 +27,9 @@ interface FailureOptions {
   code?: string | undefined;
   type?: string | undefined;
   param?: string | undefined;
-  /** Whether the backend itself says that asking again helps (`x-should-retry`). */
+  /** Whether the backend says that a retry helps (`x-should-retry`). */
   shouldRetry?: boolean | undefined;
-  /** For `timeout`: a stream was cut that the request had no more time for, whatever its backend did. */
+  /** For `timeout`: the stream was cut because the request had no more time, not because its backend failed. */
   isOurLimit?: boolean | undefined;
   cause?: unknown;
 }
@@ -62,7 +62,7 @@ export class BackendFailure extends Error {
     this.isOurLimit = options.isOurLimit ?? false;
   }
 
-  /** The same failure, told while its backend is left alone for so long. */
+  /** The same failure, for requests during the wait that its backend asked for. */
   again(retryAfterMs: number): BackendFailure {
     return new BackendFailure(this.backend, this.kind, 'is left alone, as it asked', { ...this, retryAfterMs });
   }
@@ -101,8 +101,8 @@ const UNANSWERED: Record<Exclude<FailureKind, 'refused'>, { status: number; code
 };
 
 /**
- * Translates a failure. The words of the backend are handed on only where they speak of the request (4xx): what it says
- * of itself, of our key or of our bill is for the operator's log.
+ * Translates a failure. The backend's message is passed on only if it is about the request (4xx): messages about the
+ * backend itself, our key or our bill are only for the operator's log.
  */
 export function toClientError(failure: BackendFailure): ClientError {
   const name = `The backend '${failure.backend}'`;
@@ -131,7 +131,7 @@ export function toClientError(failure: BackendFailure): ClientError {
   return clientError(failure, 502, 'server_error', 'backend_error', `${name} failed with status ${status}.`);
 }
 
-/** A refusal keeps what programs decide by; the rest says where it comes from. */
+/** A refusal keeps the fields that programs read; the message says where it comes from. */
 function refused(failure: BackendFailure, status: number, type: string, code: string, message: string): ClientError {
   const { headers, body } = clientError(failure, status, failure.type ?? type, failure.code ?? code, message);
   return { status, headers, body: { error: { ...body.error, param: failure.param ?? null } } };

@@ -1,4 +1,4 @@
-/** Carries a request along its route: attempts, waits between them, and the next backend when one gives up. */
+/** Sends a request along its route: attempts, waits between them, and the next backend when one fails. */
 import { type Answer, type AttemptOptions, attempt, type Call } from './attempt.ts';
 import { Breaker } from './breaker.ts';
 import type { Backend } from './config.ts';
@@ -7,31 +7,32 @@ import type { StreamEnding } from './relay.ts';
 import { isRetryable, retryDelayMs } from './retry.ts';
 import type { Route, Target } from './routing.ts';
 
-/** The longest wait that a backend is granted within a request; for longer ones it is left alone. */
+/** The longest wait for a backend within a request; if it asks for a longer one, it gets no requests for that time. */
 const MOMENT_MS = 1_000;
 
-/** The longest that a backend is left alone for one hint; one that means days is asked now and then all the same. */
+/** The longest time without requests after one hint; a backend that asks for days is still tried now and then. */
 const MAX_PAUSE_MS = 3_600_000;
 
 /**
- * Time of a bounded request that is kept for each who may have to answer after a backend; less when there is little.
+ * Part of a request's time limit that is reserved for each engine that may have to answer after a backend; less if
+ * little is left.
  */
 const RESERVE_MS = 5_000;
 
 export interface ForwardOptions {
   /** The client; its abort reaches the backend and ends every wait. */
   signal: AbortSignal;
-  /** Told of each failed attempt. */
+  /** Called with each failed attempt. */
   log: (failure: BackendFailure) => void;
-  /** When the request must be answered, in Unix milliseconds, where it has a limit beside those of the backends. */
+  /** When the request must be answered, in Unix milliseconds, if it has a limit besides those of the backends. */
   endsMs?: number | undefined;
-  /** Whether somebody answers when all backends fail, who needs time for that. */
+  /** Whether the local model answers when all backends fail, and needs time for it. */
   hasStandIn?: boolean;
-  /** A stream that was answered has ended; a whole answer has ended when it is there. */
+  /** Called when a stream that was answered ends; a whole answer has ended when it is returned. */
   onStreamEnd?: (ending: StreamEnding) => void;
 }
 
-/** Who answered, or did not, and after how many attempts over all backends. */
+/** Which backend answered, if any, and after how many attempts over all backends. */
 export type ForwardOutcome = { backend: string; attempts: number } & (
   | { type: 'answered'; answer: Answer }
   | { type: 'failed'; failure: BackendFailure }
@@ -45,10 +46,12 @@ interface Environment {
 
 const PLATFORM: Environment = { fetch: (url, init) => fetch(url, init), random: Math.random };
 
-/** When a backend must have begun to answer and when a stream of it must end, in Unix milliseconds, and who says so. */
+/**
+ * When a backend must have begun to answer and when its stream must end, in Unix milliseconds, and which limit that is.
+ */
 type Budget = Pick<AttemptOptions, 'openByMs' | 'deadlineMs' | 'isRequestBound'>;
 
-/** Forwards requests, and remembers which backends are in trouble or want to be left alone. */
+/** Forwards requests, and remembers which backends fail or have asked for a wait. */
 export class Forwarder {
   readonly #breakers = new Map<string, Breaker>();
   readonly #pauses = new Map<string, { untilMs: number; failure: BackendFailure }>();
@@ -59,9 +62,9 @@ export class Forwarder {
   }
 
   /**
-   * Asks the backends of the route in turn. When all fail the failure is that of the first, which is the one that the
-   * request was meant for. A request that is at fault itself is not carried further.
-   * @throws the client's abort reason when it has gone.
+   * Asks the backends of the route in turn. If all fail, the failure is that of the first one, which the request was
+   * meant for. A request that is itself invalid is not sent to the next backend.
+   * @throws the client's abort reason when it has disconnected.
    */
   async forward(route: Route, call: Call, options: ForwardOptions): Promise<ForwardOutcome> {
     let attempts = 0;
@@ -102,7 +105,7 @@ export class Forwarder {
         options.log(error);
         this.#heed(error);
         if (!isRetryable(error) || retry > backend.retries) throw error;
-        // A client that is told how long to wait knows better than we do whether it can.
+        // A client that knows the wait can decide better than we can whether it has that time.
         if ((error.retryAfterMs ?? 0) > MOMENT_MS) throw error;
         const delayMs = retryDelayMs(retry, backend.retry_delay_ms, error, this.#environment.random());
         if (Date.now() + delayMs >= budget.openByMs) throw error;
@@ -111,14 +114,14 @@ export class Forwarder {
     }
   }
 
-  /** Leaves a backend alone that asks for more than a moment. */
+  /** Stops sending requests to a backend that asks for a long wait. */
   #heed(failure: BackendFailure): void {
     const { backend, kind, retryAfterMs = 0, isClientFault } = failure;
     if (kind !== 'refused' || isClientFault || retryAfterMs <= MOMENT_MS) return;
     this.#pauses.set(backend, { untilMs: Date.now() + Math.min(retryAfterMs, MAX_PAUSE_MS), failure });
   }
 
-  /** Throws what a backend said last while it is left alone. */
+  /** Throws the last failure of a backend during the wait that it asked for. */
   #checkPause({ name }: Backend): void {
     const pause = this.#pauses.get(name);
     if (pause === undefined) return;
@@ -185,8 +188,8 @@ export class Forwarder {
 }
 
 /**
- * What a request may spend on a backend: its own total, and of a bounded request what `successors` who may have to
- * answer after it do not need. A stream that has begun needs no successor any more.
+ * Time that a request may spend on a backend: the backend's own total limit and, if the request has a limit, at most
+ * that limit minus the time reserved for `successors`. A stream that has begun needs no successor any more.
  */
 function budgetOf({ total_timeout_ms }: Backend, endsMs: number | undefined, successors: number): Budget {
   const nowMs = Date.now();
@@ -211,7 +214,7 @@ function checkSize(backend: Backend, { text }: Call): void {
   });
 }
 
-/** Throws the signal's reason when it is aborted meanwhile. */
+/** Throws the signal's reason if it aborts in the meantime. */
 function wait(delayMs: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     const onAbort = () => {

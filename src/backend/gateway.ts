@@ -1,4 +1,4 @@
-/** All backends of the service behind one object: what is configured, where a request goes, and the going there. */
+/** All backends of the service as one object: their configuration, the routing and the forwarding. */
 import { log } from '../log.ts';
 import type { Call } from './attempt.ts';
 import { type Backend, BackendConfigError, readBackends } from './config.ts';
@@ -52,7 +52,7 @@ export const AUTO_MIN_CONFIDENCE = 'AUTO_MIN_CONFIDENCE';
 /** All variables that are read here; `BACKENDS` names further ones, its keys. */
 export const BACKEND_SETTING_NAMES: readonly string[] = [BACKENDS, AUTO_MIN_CONFIDENCE];
 
-/** The variables of the worker that configure backends, beside the secrets that `BACKENDS` names. */
+/** The variables of the worker that configure backends, besides the secrets that `BACKENDS` names. */
 export interface BackendBindings {
   /** JSON or an object, see config.ts. */
   BACKENDS?: unknown;

@@ -1,7 +1,7 @@
 /**
- * Edits in JSON text that leave every other byte as it is: parsing and writing anew would change numbers that a double
- * cannot hold, their notation, escapes and white space. https://www.rfc-editor.org/rfc/rfc8259
- * All functions take text that `JSON.parse` has accepted.
+ * Edits in JSON text that keep every other byte: parsing and writing again would change numbers that a double cannot
+ * represent, their notation, escapes and white space. https://www.rfc-editor.org/rfc/rfc8259 All functions take text
+ * that `JSON.parse` has accepted.
  */
 
 /** Offsets in the text: from the first character up to the one after the last. */
@@ -19,7 +19,7 @@ export interface Member extends Span {
   nameEnd: number;
 }
 
-/** Text to stand in place of a span. */
+/** Text that replaces a span. */
 export interface Edit extends Span {
   text: string;
 }
@@ -82,7 +82,7 @@ export function withName(text: string, name: string, other: string): string {
   const members = membersOf(text).filter((member) => member.name === name);
   return edited(
     text,
-    // The colon stays where it is, and so does what stands around it.
+    // The colon is kept, and so is the white space around it.
     members.map(({ nameStart, nameEnd }) => ({ start: nameStart, end: nameEnd, text: JSON.stringify(other) })),
   );
 }

@@ -1,6 +1,6 @@
 /**
- * What a backend says when it refuses or fails: in the body of an HTTP error, in a body with status 200, or in an event
- * of a stream. Engines, gateways and frameworks each have a shape of their own; these are read:
+ * How a backend reports a refusal or a failure: in the body of an HTTP error, in a body with status 200, or in an event
+ * of a stream. Engines, gateways and frameworks have different formats; these are read:
  *
  * - `{"error": {"message", "type", "param", "code"}}` (OpenAI, vLLM, SGLang, OpenRouter), also as the one element of a
  *   list (Gemini)
@@ -11,7 +11,7 @@
  * - plain text
  */
 
-/** A refusal in its own words. All texts are the backend's and may hold anything. */
+/** A refusal as the backend wrote it. All texts are the backend's and may contain anything. */
 export interface Refusal {
   status: number;
   message?: string;
@@ -25,13 +25,13 @@ type Fields = Readonly<Record<string, unknown>>;
 /** Deeper than any error body; what nests further is no message. */
 const MAX_DEPTH = 6;
 
-/** Errors of a list that are told; the rest says the same of other fields. */
+/** Errors of a list that are passed on; the others are about other fields and add little. */
 const MAX_LISTED = 8;
 
-/** Status when an error within a success has neither a code nor a name that says more. */
+/** Status of an error within a success that has neither a known code nor a known name. */
 const UNNAMED = 500;
 
-/** What names of errors stand for, letters only and in small ones, in the order in which they are tried. */
+/** The meaning of error names, as lower-case letters only, in the order in which they are tried. */
 const STATUS_BY_NAME: readonly (readonly [RegExp, number])[] = [
   [/ratelimit|toomanyrequests|quota|resourceexhausted/, 429],
   [/overload|unavailable/, 503],
@@ -44,9 +44,7 @@ const STATUS_BY_NAME: readonly (readonly [RegExp, number])[] = [
   [/invalid|badrequest|validation|unprocessable|contextlength|contentfilter|contentpolicy|unsupported/, 400],
 ];
 
-/**
- * A code or type that a program can decide by: the names in use are longer than two characters, and a sentence is none.
- */
+/** A code or type that programs can read: real ones are longer than two characters, and a sentence is not one. */
 const IDENTIFIER = /^\w[\w.:-]{2,99}$/;
 
 /** Path of a parameter, such as `messages` or `messages[1].content`. */
@@ -58,12 +56,12 @@ export function refusalOf(status: number, text: string, contentType = ''): Refus
   if (value !== undefined) return { status, ...wordsOf(value, status) };
   if (/^\s*[{[]/.test(text)) return { status, ...wordsOf(beginningOf(text), status) };
   const plain = text.trim();
-  // A page is for people who look at the backend itself.
+  // An HTML page is meant for people who look at the backend itself.
   if (plain === '' || plain.startsWith('<') || /html/i.test(contentType)) return { status };
   return { status, message: plain };
 }
 
-/** The failure that a whole answer with status 200 tells of; undefined when it is an answer, or says nothing. */
+/** The failure in a whole answer with status 200; undefined if it is a normal answer, or has no error. */
 export function refusalInAnswer(answer: unknown): Refusal | undefined {
   const body = bodyOf(answer);
   if (!isFields(body)) return undefined;
@@ -72,7 +70,7 @@ export function refusalInAnswer(answer: unknown): Refusal | undefined {
   return messageIn(body) === undefined && codedStatus(body) === undefined ? undefined : within(body);
 }
 
-/** The failure that the data of an event tells of; `isError` where the event itself has that type. */
+/** The failure in the data of an event; `isError` if the event itself has that type. */
 export function refusalInEvent(data: unknown, isError: boolean): Refusal | undefined {
   const body = bodyOf(data);
   if (!isFields(body)) return isError ? { status: UNNAMED, ...wordsOf(body, UNNAMED) } : undefined;
@@ -88,7 +86,7 @@ function within(body: Fields): Refusal {
   return { status, ...wordsOf(body, status) };
 }
 
-/** Only when no choice has an answer; a failed one beside others is the client's to see. */
+/** Only if no choice has an answer; if only some failed, the client gets them all. */
 function failedChoices(body: Fields): Refusal | undefined {
   const choices = (body.choices as unknown[]).filter(isFields);
   const isFailed = (choice: Fields) => isSaid(choice.error) || choice.finish_reason === 'error';
@@ -106,9 +104,7 @@ function bodyOf(value: unknown): unknown {
   return Array.isArray(value) && value.length === 1 ? value[0] : value;
 }
 
-/**
- * The objects that may say what the error is, the innermost first. FastAPI's lists name mistakes in fields, not errors.
- */
+/** The objects that may describe the error, the innermost first. FastAPI's lists name faulty fields, not errors. */
 function errorsIn(body: Fields): Fields[] {
   const first = Array.isArray(body.errors) ? body.errors[0] : body.errors;
   return [body.error, body.detail, body.message, first].filter(isFields).concat(body);
@@ -192,7 +188,7 @@ function namedStatus(body: Fields): number | undefined {
   return undefined;
 }
 
-/** The first members of those names that the beginning of a cut JSON text has whole. */
+/** The first members of those names that are complete in a JSON text that was cut. */
 function beginningOf(text: string): Fields {
   const member = /"(error|message|msg|detail|type|param|code)"\s*:\s*("(?:[^"\\]|\\.)*")/g;
   const fields: Record<string, unknown> = {};
@@ -212,7 +208,7 @@ function isFields(value: unknown): value is Fields {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** Whether an error is told: a field for one may be there and empty. */
+/** Whether there is an error: the field for one may exist and be empty. */
 function isSaid(value: unknown): boolean {
   if (typeof value === 'object' && value !== null) return Object.keys(value).length > 0;
   return (typeof value === 'string' && value !== '') || typeof value === 'number' || value === true;

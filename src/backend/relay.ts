@@ -13,9 +13,9 @@ export type StreamEnding = { usage: TokenUsage | undefined } & (
 
 /** Makes chunks what the client's dialect has for them. */
 export interface ChunkTranslation {
-  /** The data to send in place of a chunk; undefined sends none, for now. */
+  /** The data to send in place of a chunk; undefined sends nothing now. */
   chunk(json: string): string | undefined;
-  /** Data of chunks that were held back when the stream ends. */
+  /** Data of the chunks that are still held back when the stream ends. */
   rest(): string[];
 }
 
@@ -27,7 +27,7 @@ export interface RelayOptions {
   idleMs: number;
   /** Makes the failures that the relay itself finds. */
   failure(kind: 'unreachable' | 'timeout', what: string): Error;
-  /** Makes the failure that an event tells of. */
+  /** Makes the failure that an event reports. */
   toFailure(event: StreamEvent): Error;
   /** The body of the last event of a stream that fails. */
   toErrorBody(error: unknown): object;
@@ -42,8 +42,8 @@ type Read = StreamEvent | undefined;
 export const KEEP_ALIVE = ': keep-alive\n\n';
 
 /**
- * Passes events on as fast as the client takes them. Comments fill the silence between events, and a failure becomes an
- * event `data: {"error": …}` that ends the stream. One that ends before its answer does has failed.
+ * Passes events on as fast as the client reads them. Comments fill the silence between events, and a failure becomes an
+ * event `data: {"error": …}` that ends the stream. A stream that ends before its answer does has failed.
  * @param opening events that have been read already
  */
 export function relay(
@@ -55,7 +55,7 @@ export function relay(
   const { progress } = events;
   const queue = [...opening];
   let reading: Promise<Read> | undefined;
-  /** When the read under way began, and the silence of the reads before it. */
+  /** When the current read began, and the silence of the reads before it. */
   let readingSinceMs = 0;
   let silentMs = 0;
   /** When the client last heard something. */
@@ -69,7 +69,7 @@ export function relay(
     options.onEnd({ ...how, usage: progress.usage });
   }
 
-  /** The next event, or `silence` when a comment is due. A client that reads slowly is no silence of the backend. */
+  /** The next event, or `silence` when a comment is due. Time in which a slow client does not read is not silence. */
   async function next(): Promise<Read | 'silence'> {
     const queued = queue.shift();
     if (queued !== undefined) return queued;
@@ -85,7 +85,7 @@ export function relay(
       return outcome;
     }
     reading = undefined;
-    // Pings come from engines that have stopped, too.
+    // Engines that have stopped working may still send pings.
     silentMs = outcome?.kind === 'silent' ? silentMs + Date.now() - readingSinceMs : 0;
     return outcome;
   }
@@ -132,7 +132,7 @@ export function relay(
         end({ type: 'completed' });
       } catch (error) {
         if (ended) return;
-        // Nothing is missing after `[DONE]`, whatever becomes of the connection.
+        // After `[DONE]` nothing is missing, even if the connection breaks.
         if (progress.isDone) end({ type: 'completed' });
         else {
           controller.enqueue(encoder.encode(dataEvents([JSON.stringify(options.toErrorBody(error))])));
@@ -152,7 +152,7 @@ function dataEvents(texts: readonly string[]): string {
   return texts.map((text) => `${text.replaceAll(/^/gm, 'data: ')}\n\n`).join('');
 }
 
-/** After a pause of the whole process what has arrived meanwhile is read only after the timers that are due. */
+/** After a pause of the whole process, due timers run before data that have arrived in the meantime are read. */
 const GRACE_MS = 10;
 
 async function orSilence<T>(read: Promise<T>, limitMs: number): Promise<T | 'silence'> {

@@ -3,10 +3,10 @@ import { BackendFailure } from './errors.ts';
 
 const RETRYABLE_STATUS = new Set([429, 500, 502, 503, 504]);
 
-/** Exponential growth ends here; somebody waits for the answer. */
+/** The limit of the exponential growth, because a user waits for the answer. */
 const MAX_BACKOFF_MS = 8_000;
 
-/** True for what may be gone a moment later. A timeout is not: the time of the request is spent. */
+/** Whether the failure may disappear within a moment. A timeout may not: the time of the request is used up. */
 export function isRetryable(error: unknown): error is BackendFailure {
   if (!(error instanceof BackendFailure)) return false;
   if (error.kind === 'refused') {
@@ -16,8 +16,8 @@ export function isRetryable(error: unknown): error is BackendFailure {
 }
 
 /**
- * The wait before retry number `retry` (from 1): what the backend asked for, otherwise a doubling delay of which a
- * random half is taken away, so that clients that failed together do not come back together.
+ * The wait before retry number `retry` (from 1): what the backend asked for, otherwise a doubling delay minus a random
+ * part of up to one half, so that clients that failed together do not return together.
  * @param random in [0, 1)
  */
 export function retryDelayMs(retry: number, baseMs: number, failure: BackendFailure, random: number): number {

@@ -1,7 +1,7 @@
 /** Which backends may answer a request, in which order, and why. */
 import { AUTO_MODEL, type Backend, type Operation } from './config.ts';
 
-/** Why a backend is asked: it has the model, it takes what nobody else does, or the local model gave up. */
+/** Why a backend is asked: it has the model, it is the default, or the local model escalated. */
 export type RouteReason = 'model' | 'default' | `escalated-${string}`;
 
 export interface Route {
@@ -51,8 +51,8 @@ export function listedModels(backends: readonly Backend[]): { id: string; backen
 }
 
 /**
- * The first backend is asked for the very name in the request, which it may know without our listing it; its successors
- * stand in for it and are asked for a model of their own.
+ * The first backend is asked for the exact name in the request, which it may know even if it is not configured; its
+ * fallbacks are asked for a model of their own.
  */
 function modelFor(backend: Backend, { model, localModels }: RouteRequest, isFirst: boolean): string {
   const isOurs = localModels.includes(model) || model === AUTO_MODEL;

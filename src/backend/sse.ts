@@ -9,8 +9,8 @@ const CR = 13;
 const LF = 10;
 
 /**
- * Cuts a byte stream after its last whole event, without changing a byte. The rest waits for its end, so that whatever
- * is written next (a comment, an error event) stands on its own and never inside half an event.
+ * Splits a byte stream after its last complete event, without changing a byte. The rest waits for its end, so that
+ * anything written next (a comment, an error event) is never inside an event.
  */
 export class EventFramer {
   /** Joined only when their event ends: an event of many small chunks would otherwise be copied with each of them. */
@@ -24,7 +24,7 @@ export class EventFramer {
     return this.#heldBytes;
   }
 
-  /** The bytes of an event that has not ended; they are held no longer. */
+  /** The bytes of an unfinished event; the caller takes them over. */
   rest(): Uint8Array {
     const rest = concat(this.#held);
     this.#held = [];
@@ -32,7 +32,7 @@ export class EventFramer {
     return rest;
   }
 
-  /** Takes a chunk and gives back all bytes that end in a whole event; possibly none. */
+  /** Takes a chunk and returns all bytes up to the end of the last complete event; possibly none. */
   push(chunk: Uint8Array): Uint8Array {
     let end = -1;
     for (let i = 0; i < chunk.length; i++) {
@@ -88,7 +88,7 @@ export function wholeEvents(bytes: Uint8Array): Uint8Array[] {
   return events;
 }
 
-/** The type of an event and its data, undefined where it has none: a comment, or the other half of a line end. */
+/** The type of an event and its data, undefined if it has none: a comment, or the other half of a line end. */
 export function fieldsOf(event: string): { event: string; data: string | undefined } {
   const data: string[] = [];
   let type = '';

@@ -1,28 +1,28 @@
-/** The events of a backend's stream one by one, each with what it says: silence, text, a failure or the end. */
+/** The events of a backend's stream one by one, each with its kind: silence, text, a failure or the end. */
 import { concat } from './bytes.ts';
 import { type Refusal, refusalInEvent } from './refusal.ts';
 import { EventFramer, fieldsOf, wholeEvents } from './sse.ts';
 import { type TokenUsage, tokenUsageOf } from './token-usage.ts';
 
 /**
- * - `silent`: a comment or a ping, which says no more than that the connection is open
- * - `opening`: a chunk before any text, as the one that only names a role
- * - `content`: text, or whatever else a client waits for
+ * - `silent`: a comment or a ping, which only shows that the connection is open
+ * - `opening`: a chunk before any text, such as one that only names a role
+ * - `content`: text, or other content that a client waits for
  * - `end`: `[DONE]`
- * - `failure`: the backend gives up
+ * - `failure`: the backend reports an error
  */
 export type EventKind = 'silent' | 'opening' | 'content' | 'end' | 'failure';
 
 export interface StreamEvent {
-  /** As it came, with its blank line. */
+  /** The unchanged bytes, with the blank line. */
   bytes: Uint8Array;
   kind: EventKind;
-  /** The JSON text of its data; undefined where it has none. */
+  /** The JSON text of its data; undefined if it has none. */
   json?: string;
   refusal?: Refusal;
 }
 
-/** What is known of a stream by what has come of it. */
+/** The state of a stream after the events so far. */
 export class StreamProgress {
   /** Choices that have begun and not ended, by their index. */
   readonly #open = new Set<unknown>();
@@ -31,7 +31,7 @@ export class StreamProgress {
   #isDone = false;
   #usage: TokenUsage | undefined;
 
-  /** `[DONE]` has come: whatever happens now, nothing is missing. */
+  /** `[DONE]` has arrived: nothing is missing, even if the connection breaks. */
   get isDone(): boolean {
     return this.#isDone;
   }
@@ -41,7 +41,7 @@ export class StreamProgress {
     return this.#sawChunk && !this.#isDone && (!this.#sawFinish || this.#open.size > 0);
   }
 
-  /** As it was told last: some backends count in every chunk. */
+  /** The last reported value: some backends report it in every chunk. */
   get usage(): TokenUsage | undefined {
     return this.#usage;
   }
@@ -70,7 +70,7 @@ export class StreamEvents {
   readonly #maxBytes: number;
   readonly #failure: (kind: 'unreachable' | 'too_large', what: string) => Error;
   readonly #framer = new EventFramer();
-  /** Events that have not been looked at: what one says must not count before those ahead of it have gone their way. */
+  /** Events that have not been examined: an event must not count before the earlier ones have been passed on. */
   #queue: Uint8Array[] = [];
   #bytes = 0;
   #isOver = false;
@@ -108,7 +108,7 @@ export class StreamEvents {
 
   /** Nothing more is read. */
   cancel(): void {
-    // A connection that is broken already cannot be given up.
+    // A connection that is already broken cannot be cancelled.
     this.#reader.cancel().catch(() => undefined);
   }
 
@@ -159,7 +159,7 @@ function choicesOf(value: unknown): Choice[] | undefined {
   return value.choices.filter((choice): choice is Choice => typeof choice === 'object' && choice !== null);
 }
 
-/** No text, no call of a tool, no end: only who will speak. */
+/** No text, no tool call, no end: only the role. */
 function saysNothing({ text, delta, message, finish_reason }: Choice): boolean {
   const said = [text, finish_reason];
   for (const part of [delta, message]) {

@@ -1,4 +1,4 @@
-/** Tokens that a backend says it has read and written, in the shape of OpenAI or Inception. */
+/** Tokens that a backend reports as read and generated, in the format of OpenAI or Inception. */
 import * as z from 'zod';
 
 export interface TokenUsage {
@@ -18,7 +18,7 @@ const usage = z.object({
 
 const holder = z.object({ usage });
 
-/** The usage in a whole answer or in a chunk of a stream; undefined where there is none. */
+/** The usage in a whole answer or in a chunk of a stream; undefined if it has none. */
 export function tokenUsageOf(answer: unknown): TokenUsage | undefined {
   const { data } = holder.safeParse(answer);
   if (data === undefined) return undefined;

@@ -86,8 +86,8 @@ export class Canvas {
   }
 
   /**
-   * The rows that the next pass has to compute: those of slots that are undecided, or were predicted less than
-   * `freezeAfter` times with the token they have, and those whose keys and values are of another token.
+   * The rows that the next pass has to compute: slots that are undecided, slots that were predicted less than
+   * `freezeAfter` times with their current token, and slots whose keys and values belong to another token.
    */
   unfrozen(freezeAfter: number): number[] {
     const needsPrediction = (slot: number) => this.isUndecided(slot) || this.#evaluations[slot]! < freezeAfter;

@@ -8,7 +8,7 @@ export interface Choice {
   logProbability: number;
 }
 
-/** The `count` most probable tokens of a row for which `allowed` holds, best first: exact over the vocabulary. */
+/** The `count` most probable tokens of a row that `allowed` accepts, best first: exact over the vocabulary. */
 export function mostProbable(
   predictions: Predictions,
   row: number,
@@ -39,8 +39,8 @@ export function bestIds(values: Float32Array, count: number, allowed: (id: numbe
 }
 
 /**
- * The best of a few tokens, or one of them drawn at a temperature; its probability is that among them.
- * @param alternatives how many of the most probable ones to give beside it
+ * The best of a few tokens, or one of them drawn at a temperature. Its probability is relative to these tokens.
+ * @param alternatives number of most probable tokens to return with it
  */
 export function boundChoice(
   predictions: Predictions,
@@ -76,7 +76,7 @@ export function logSumExpOf(values: Float32Array, max: number): number {
   return max + Math.log(sum);
 }
 
-/** The most probable token of a row for which `allowed` holds. Throws RangeError when it holds for none. */
+/** The most probable token of a row that `allowed` accepts. Throws RangeError if it accepts none. */
 export function bestChoice(predictions: Predictions, row: number, allowed: (token: number) => boolean): Choice {
   const { candidates, ids, logits, logSumExp } = predictions;
   for (let at = row * candidates; at < (row + 1) * candidates; at++) {
@@ -90,7 +90,7 @@ export function bestChoice(predictions: Predictions, row: number, allowed: (toke
 
 /**
  * Draws a token: the largest probabilities at `temperature` whose sum reaches topP, cut at `uniform` in [0, 1). Exact
- * over the vocabulary; tokens for which `allowed` does not hold have no share.
+ * over the vocabulary; tokens that `allowed` rejects have no share.
  */
 export function sampledChoice(
   predictions: Predictions,
@@ -111,7 +111,7 @@ export function sampledChoice(
 }
 
 function drawFromNucleus(weights: Float64Array, total: number, topP: number, uniform: number): number | undefined {
-  // Tokens below this share have less than 1 - topP together: the nucleus lies above it, and only that is sorted.
+  // Tokens below this share have less than 1 - topP together: the nucleus is above it, and only that part is sorted.
   const negligible = ((1 - topP) * total) / weights.length;
   const likely = [...weights.keys()].filter((id) => weights[id]! >= negligible);
   likely.sort((a, b) => weights[b]! - weights[a]! || a - b);

@@ -1,9 +1,10 @@
 /**
- * The token that the cursor stands in: taken off the prompt, and completed by tokens that agree with its characters
- * (training/evaluation/cursor_token.py). After `cons` a model has only ever seen what follows a whole word. So the last
- * tokens are taken off from the earliest place on from which what is written may be the beginning of one token, and the
- * first slots take only tokens that agree with these bytes: one that begins with all that is left of them, or one that
- * they begin with, after which the rest binds the next slot. Exact: every continuation is still possible. Pure.
+ * The token at the cursor: its characters are removed from the prompt, and it is completed by tokens that agree with
+ * them (training/evaluation/cursor_token.py). After `cons` a model has only ever seen what follows a whole word. So the
+ * last tokens are removed, from the earliest place at which the remaining text may be the beginning of one token. The
+ * first slots then only accept tokens that agree with the removed bytes: a token that begins with all remaining bytes,
+ * or a token that the remaining bytes begin with, after which the rest binds the next slot. This is exact: every
+ * continuation is still possible. Pure.
  */
 
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
@@ -44,8 +45,8 @@ export class TokenTable {
   }
 
   /**
-   * Tokens of a prompt, its marker first → those that stay, and the bytes of the others. The first two stay, so that a
-   * context stream has a token.
+   * Tokens of a prompt, its marker first → the remaining tokens, and the bytes of the removed ones. The first two
+   * always remain, so that a context stream has a token.
    */
   takeOff(prompt: readonly number[]): { kept: number[]; begun: string } {
     let tail = '';
@@ -77,7 +78,7 @@ export class TokenTable {
     return false;
   }
 
-  /** The place of the first token whose bytes do not come before these. */
+  /** The position of the first token whose bytes do not sort before these. */
   #firstAtLeast(bytes: string): number {
     let [low, high] = [0, this.#ids.length];
     while (low < high) {
@@ -89,7 +90,7 @@ export class TokenTable {
   }
 }
 
-/** What the first tokens of a completion have to say before they say anything new. */
+/** The bytes that the first tokens of a completion must repeat before new text. */
 export class CursorToken {
   /** Bytes that are before the cursor, a character each. */
   readonly begun: string;
@@ -101,7 +102,7 @@ export class CursorToken {
     this.#table = table;
   }
 
-  /** Whether a token after `before` says nothing after the cursor. */
+  /** Whether a token after `before` adds no text after the cursor. */
   isSilent(before: readonly number[], token: number): boolean {
     return this.#table.lengthOf(token) <= this.#unsaid(before);
   }
@@ -120,7 +121,7 @@ export class CursorToken {
     return known;
   }
 
-  /** How many of the first tokens of a completion say nothing after the cursor. */
+  /** How many of the first tokens of a completion add no text after the cursor. */
   silentCount(tokens: readonly number[]): number {
     let said = 0;
     const first = tokens.findIndex((token) => {

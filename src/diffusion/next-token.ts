@@ -14,7 +14,7 @@ type NextTokenSettings = Pick<SamplerSettings, 'temperature' | 'topP' | 'seed' |
 /**
  * @param predictions one row: the prediction of the prefix stream for the token after its last one.
  * @param written tokens before the canvas
- * @param cursor what the first tokens of a completion are bound to say
+ * @param cursor bytes that bind the first tokens of a completion
  */
 export function nextTokenStep(
   canvas: Canvas,

@@ -19,8 +19,8 @@ export interface Penalties {
 }
 
 /**
- * The predictions with penalized and biased logits, exact over the vocabulary: a token that was no candidate can become
- * one.
+ * The predictions with penalized and biased logits, exact over the vocabulary: a token that was not a candidate can
+ * become one.
  * @param canvas tokens of the canvas that was evaluated; the token of a slot does not count in its own row.
  * @param written tokens before the canvas
  * @param slots the slot of each row

@@ -1,4 +1,4 @@
-/** Random numbers by counter: the draw of a slot in a step depends on nothing that was drawn before it. */
+/** Random numbers by counter: the draw of a slot in a step does not depend on earlier draws. */
 
 /** A number in [0, 1) from a 32-bit seed and the step and slot it is for. */
 export function uniform(seed: number, step: number, slot: number): number {

@@ -34,9 +34,11 @@ export interface SamplerSettings {
   maxEditsPerSlot: number;
   /** Number of most probable tokens to keep for each slot when it is revealed or edited; none when absent. */
   alternatives?: number;
-  /** Passes over a revealed slot after which it is frozen: kept as it is and not computed any more. At least 1. */
+  /**
+   * Passes over a revealed slot after which it is frozen: it keeps its token and is not computed any more. At least 1.
+   */
   freezeAfter: number;
-  /** What may stand on the canvas; anything when absent. */
+  /** Tokens that are allowed on the canvas; all tokens when absent. */
   text?: TextConstraint;
 }
 
@@ -51,19 +53,19 @@ export interface StepOptions {
   slots?: readonly number[];
   /** Tokens before the canvas, for the constraints. */
   written?: readonly number[];
-  /** What the first tokens of a completion are bound to say, if anything. */
+  /** The text that binds the first tokens of a completion, if any. */
   cursor?: Binding | undefined;
 }
 
-/** What the first tokens of a completion have to say, as CursorToken does. */
+/** The bytes that bind the first tokens of a completion, as in CursorToken. */
 export interface Binding {
   /** The tokens that may follow the tokens of a completion; undefined when they are bound no longer. */
   agreeing(before: readonly number[]): ReadonlySet<number> | undefined;
-  /** Whether a token says nothing but what it is bound to. */
+  /** Whether a token has no other bytes than those that bind it. */
   isSilent(before: readonly number[], token: number): boolean;
 }
 
-/** Whether a decided slot of the canvas will stay as it is. */
+/** Whether a decided slot of the canvas can no longer change. */
 export function isSettled(canvas: Canvas, slot: number, settings: SamplerSettings): boolean {
   return !isEditable(canvas, slot, settings) || canvas.evaluationCount(slot) >= settings.freezeAfter;
 }
@@ -72,7 +74,10 @@ function isEditable(canvas: Canvas, slot: number, { editThreshold, maxEditsPerSl
   return editThreshold < 1 && canvas.editsOf(slot) < maxEditsPerSlot;
 }
 
-/** Applies one step. The undecided slots are among those computed. A canvas that is all decided can only be edited. */
+/**
+ * Applies one step. The undecided slots are among the computed ones. A canvas without undecided slots can only be
+ * edited.
+ */
 export function denoisingStep(
   canvas: Canvas,
   predictions: Predictions,
@@ -106,12 +111,12 @@ interface StepParts {
   bound: BoundSlots;
 }
 
-/** The first slots of a completion, as far as what stands at the cursor binds them. */
+/** The first slots of a completion, if the text at the cursor binds them. */
 interface BoundSlots {
-  /** How many there are, those that are revealed now included: no other constraint is on them. */
+  /** Number of bound slots, including those that are revealed now: no other constraint applies to them. */
   readonly count: number;
   readonly reveals: readonly { slot: number; choice: Choice; others: readonly Choice[] }[];
-  /** The next one is bound as well: what is behind has to wait. */
+  /** The next slot is bound as well, so later ones have to wait. */
   readonly isOpen: boolean;
   /** The canvas with the reveals. */
   readonly tokens: Int32Array;
@@ -196,7 +201,7 @@ function findReveals(
   );
 }
 
-/** Those that can stand beside each other, the surest first. */
+/** Those that are allowed together, the most confident first. */
 function fitting(text: ConstrainedCanvas | undefined, changes: [number, Choice][]): [slot: number, Choice][] {
   if (text === undefined) return changes;
   return bySureness(changes).filter(([slot, { token }]) => {

@@ -1,15 +1,16 @@
 /**
- * Which tokens may stand where on a canvas so that its text is, or can still become, well-formed UTF-8 without
- * characters that no completion has. Slots are revealed each by itself, so half a character can lie on either side of
- * masks: a token may stand where some tokens for the masks make one text of all that is decided. Exact, by the states
- * of a decoder that are possible before each slot and those from which what follows can be reached; one bit a state.
+ * Which tokens are allowed at each slot of a canvas, so that its text is, or can still become, well-formed UTF-8
+ * without characters that no completion has. Slots are revealed independently, so half a character may be on either
+ * side of masks: a token is allowed if some tokens for the masks complete all decided slots to valid text. Exact: it
+ * tracks the decoder states that are possible before each slot, and those from which the following text can be reached,
+ * one bit per state.
  */
 
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { END, hasUnwanted, NEVER, type TokenClasses, tokenClassesOf } from './token-classes.ts';
 import { BOUNDARY, DEAD } from './utf8-automaton.ts';
 
-/** A logit bias from which on a token is banned: it completes nothing. */
+/** A logit bias from which on a token is banned: it cannot complete a mask. */
 const BAN = -100;
 
 /** What the tokens of one request may be. */
@@ -21,7 +22,7 @@ export class TextConstraint {
   /** The states from which a character can be completed. */
   readonly #open: number;
 
-  /** @param banned tokens that a request does not want; they count again where nothing can be said without them */
+  /** @param banned tokens that a request does not want; they are allowed again if no other token is possible */
   constructor(classes: TokenClasses, mask: number, banned: Iterable<number> = []) {
     this.#classes = classes;
     this.#mask = mask;
@@ -32,7 +33,7 @@ export class TextConstraint {
     this.#open = canSay ? open : openStates(this.#reach);
   }
 
-  /** Whether a token can stand in any text, or end one. */
+  /** Whether a token is allowed in any text, or ends one. */
   everStands(token: number): boolean {
     return this.#classes.of(token) !== NEVER;
   }
@@ -48,7 +49,7 @@ export class TextConstraint {
     const all = Int32Array.from(tokens);
     for (const token of [...written, ...all.subarray(0, from)]) {
       const next = this.#classes.next(this.#classes.of(token), state);
-      // What stands there already is not ours to judge.
+      // Tokens that are already on the canvas are not checked.
       if (next !== DEAD && next !== this.#classes.ended) state = next;
     }
     const parts = { classes: this.#classes, mask: this.#mask, reach: this.#reach, open: this.#open };
@@ -66,7 +67,7 @@ interface ConstraintParts {
   readonly open: number;
 }
 
-/** The slots of a canvas, as far as they are decided. */
+/** The slots of a canvas, where they are decided. */
 export class ConstrainedCanvas {
   readonly #parts: ConstraintParts;
   readonly #tokens: Int32Array;
@@ -85,7 +86,7 @@ export class ConstrainedCanvas {
     this.#permitted = new Uint8Array(tokens.length * parts.classes.count);
   }
 
-  /** Whether the slot may say this, given all that is decided elsewhere. */
+  /** Whether the slot may take this token, given all slots that are decided. */
   permits(slot: number, token: number): boolean {
     const { classes } = this.#parts;
     const tokenClass = classes.of(token);
@@ -164,7 +165,10 @@ export class ConstrainedCanvas {
   }
 }
 
-/** By state: the states behind some token of text. An end fills no mask: what is decided behind it would be lost. */
+/**
+ * For each state, the states after some token of text. An end token cannot fill a mask: the decided slots after it
+ * would be lost.
+ */
 function reachOf(classes: TokenClasses, sizes: Uint32Array): Uint32Array {
   return Uint32Array.from({ length: classes.states }, (_, state) => {
     if (state === classes.ended) return bit(state);
@@ -191,8 +195,8 @@ function bit(state: number): number {
 }
 
 /**
- * What a completion of a request may say. Characters that are rare in text are taken where the text around the cursor
- * has such.
+ * The constraint on the completion of a request. Characters that are rare in text are allowed if the text around the
+ * cursor has them.
  */
 export function textConstraint(
   tokenizer: Tokenizer,

@@ -6,7 +6,9 @@
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { BOUNDARY, type CodePoints, DEAD, Utf8Automaton } from './utf8-automaton.ts';
 
-/** Tokens that never stand: special ones, ids that the vocabulary lacks, and those with bytes that no text has. */
+/**
+ * Tokens that are never allowed: special ones, ids that the vocabulary lacks, and those with bytes that no text has.
+ */
 export const NEVER = 0;
 /** Tokens that end a text. */
 export const END = 1;
@@ -14,7 +16,7 @@ export const END = 1;
 /** Line ends of a completion are \n; what asks for others translates them (src/api/completion/line-ends.ts). */
 const CARRIAGE_RETURN: CodePoints = [0x0d, 0x0d];
 
-/** What source text does not have unless it is about just that, and what editors do not show as it is. */
+/** Characters that source text rarely has and that editors do not show as they are. */
 const UNWANTED: readonly CodePoints[] = [
   // Controls but tab, line feed and form feed; the latter parts sections in some code.
   [0x00, 0x08],
@@ -26,7 +28,7 @@ const UNWANTED: readonly CodePoints[] = [
   // Reorder what is shown (CVE-2021-42574).
   [0x202a, 0x202e],
   [0x2066, 0x2069],
-  // The byte order mark, and what stands for bytes that are no text.
+  // The byte order mark, and the replacement character for invalid bytes.
   [0xfeff, 0xfeff],
   [0xfffd, 0xfffd],
 ];
@@ -37,15 +39,15 @@ const UNWANTED_PATTERN = new RegExp(
 );
 
 /**
- * Whether a text has characters that a completion of it may have only for that reason. A byte order mark at its
- * beginning is none.
+ * Whether a text has characters that its completion may only have for that reason. A byte order mark at the beginning
+ * does not count.
  */
 export function hasUnwanted(text: string): boolean {
   return UNWANTED_PATTERN.test(text.startsWith('\ufeff') ? text.slice(1) : text);
 }
 
 export class TokenClasses {
-  /** States of the decoder; the one behind the end of the text is the last. */
+  /** States of the decoder; the last one is the state after the end of the text. */
   readonly states: number;
   readonly #classes: Uint8Array; // by token id
   readonly #moves: Int8Array[] = []; // by class, (states)
@@ -80,7 +82,7 @@ export class TokenClasses {
     });
   }
 
-  /** The state behind the end, where nothing is decided any more. */
+  /** The state after the end, where nothing is decided any more. */
   get ended(): number {
     return this.states - 1;
   }
@@ -93,7 +95,7 @@ export class TokenClasses {
     return this.#classes[token] ?? NEVER;
   }
 
-  /** The state behind a token of a class, or DEAD. */
+  /** The state after a token of a class, or DEAD. */
   next(tokenClass: number, state: number): number {
     return this.#moves[tokenClass]![state]!;
   }
@@ -115,7 +117,7 @@ export class TokenClasses {
   }
 }
 
-/** What stands behind the end is dropped, whatever it is. */
+/** Anything after the end is dropped. */
 function withEnd(moves: Int8Array, ended: number): Int8Array {
   return Int8Array.from([...moves, ended]);
 }

@@ -8,7 +8,7 @@ export type CodePoints = readonly [first: number, last: number];
 
 /** The state between two characters. */
 export const BOUNDARY = 0;
-/** No text goes on with this byte. */
+/** No text continues with this byte. */
 export const DEAD = -1;
 
 const SURROGATES: CodePoints = [0xd800, 0xdfff];
@@ -47,7 +47,7 @@ export class Utf8Automaton {
     return this.#moves.length;
   }
 
-  /** The state behind a byte, or DEAD. */
+  /** The state after a byte, or DEAD. */
   next(state: number, byte: number): number {
     return this.#moves[state]![byte]!;
   }
@@ -74,7 +74,7 @@ export class Utf8Automaton {
   }
 }
 
-/** Whether sorted ranges leave nothing of 0 to `size` - 1. */
+/** Whether sorted ranges cover all of 0 to `size` - 1. */
 function isCovered(size: number, ranges: readonly CodePoints[]): boolean {
   let end = 0;
   for (const [first, last] of ranges) {

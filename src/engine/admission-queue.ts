@@ -10,13 +10,15 @@
 import { EngineBusy } from './errors.ts';
 import { pause } from './pause.ts';
 
-/** A request that has not polled for so long is abandoned; one that was only slow joins the queue again at its end. */
+/**
+ * A request that has not polled for this time is abandoned; one that was only slow joins the queue again at its end.
+ */
 const ABANDONED_MS = 10_000;
 const LOOK_AGAIN_MS = 2;
 /** The longest poll interval: a long queue must not take time from active requests. Too short to be noticed. */
 const LOOK_AGAIN_AT_LEAST_EVERY_MS = 50;
 
-/** So many short completions take a few seconds; a client that waits longer has typed on, or given up. */
+/** This number of short completions takes a few seconds; a client that waits longer has typed on, or disconnected. */
 export const DEFAULT_MAX_WAITING = 64;
 
 /** A place in the queue. */
@@ -54,7 +56,7 @@ export class AdmissionQueue {
     return this.#tickets.includes(ticket);
   }
 
-  /** Whether a ticket is one of those that are served now. */
+  /** Whether the request of a ticket is active. */
   isActive(ticket: Ticket): boolean {
     const place = this.#tickets.indexOf(ticket);
     return place >= 0 && place < this.#maxConcurrent;

@@ -27,7 +27,7 @@ export interface Generation {
 /** What a model predicts for a canvas. It belongs to the generation: no later pass changes it. */
 export interface Evaluation {
   readonly predictions: Predictions;
-  /** The slot of each row; of a row that predicts none, one that does not exist. */
+  /** The slot of each row; for a row without a prediction, a slot that does not exist. */
   readonly slots: readonly number[];
 }
 
@@ -53,9 +53,9 @@ export interface CanvasModel {
   prefill(generation: Generation): Promise<void>;
 
   /**
-   * Predicts the slots of a canvas: all that are undecided, at least. Waits for the turn of the request and computes
-   * first what is missing of its context. Undefined when what earlier steps on this canvas have computed is lost: the
-   * canvas has to be started again, so that it comes to say the same. Throws the reason of an abort.
+   * Predicts at least all undecided slots of a canvas. Waits for the turn of the request and first computes the missing
+   * part of its context. Undefined if the results of earlier steps on this canvas are lost: the canvas has to be
+   * started again, so that it gives the same text. Throws the reason of an abort.
    */
   step(generation: Generation, canvas: Canvas): Promise<Evaluation | undefined>;
 

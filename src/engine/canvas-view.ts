@@ -14,9 +14,9 @@ export interface CanvasStep {
   /** Its live tokens before the step. */
   before: Int32Array;
   predictions: Predictions;
-  /** Row of the predictions that is about a slot; undefined where none is. */
+  /** Row of the predictions for a slot; undefined if it has none. */
   rowOf: (slot: number) => number | undefined;
-  /** What may stand on the canvas; anything when absent. */
+  /** Tokens that are allowed on the canvas; all tokens when absent. */
   text?: TextConstraint | undefined;
   /** Tokens before the canvas, which may end within a character. */
   written?: readonly number[];

@@ -1,7 +1,7 @@
 /**
- * Recent completions, for a user who types the beginning of what was shown: the rest answers the next request without a
- * step. The model has seen less text then than it would see now, so only requests with `reuse` are answered in this
- * way.
+ * Recent completions, for a user who types the beginning of a completion that was shown: its rest answers the next
+ * request without a step. The model saw less text for it than it would see now, so only requests with `reuse` are
+ * answered this way.
  */
 
 import type { Completion, EmittedToken, GenerateRequest } from './types.ts';

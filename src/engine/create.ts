@@ -21,14 +21,14 @@ import { DEFAULT_CACHE_BYTES, ThreeStreamModel, threeStreamInfo } from './three-
 import type { DescribeModel, Engine, EngineParts } from './types.ts';
 
 /**
- * Requests that take turns step by step, if there are contexts for so many. The others wait: if all were served at
- * once, under load no completion would be ready before the next key stroke aborts it.
+ * Requests that run concurrently, step by step, if there are enough contexts. The others wait: if all ran at once,
+ * under load no completion would be ready before the next key stroke aborts it.
  */
 const MAX_CONCURRENT = 8;
 
 /**
  * Loads the model that `config.json` describes. Rejects with TokenizerError, ConfigError or SafetensorsError, each
- * naming what is wrong in the file, and with whatever the weights stream fails with.
+ * naming the fault in the file, and with any error of the weights stream.
  */
 export function createEngine(parts: EngineParts): Promise<Engine> {
   return isSingleStream(parts.config) ? createSingleStreamEngine(parts) : createThreeStreamEngine(parts);

@@ -1,16 +1,14 @@
-/** A token of a completion as a client is told of it. */
+/** A token of a completion as a client sees it. */
 import type { EmittedToken } from './types.ts';
 
-/**
- * What the token is called wherever its completion names it: its text, or its bytes where they are no whole character.
- */
+/** The name of a token in all parts of an answer: its text, or its bytes if they are not whole characters. */
 export function labelOf({ text, bytes }: EmittedToken): string {
   return bytes ?? text;
 }
 
 /**
- * The first `length` UTF-16 units of a token; among its alternatives it has the same label. One that was called so
- * already is told no more: names are keys in what clients read.
+ * The first `length` UTF-16 units of a token; among its alternatives it has the same label. A later alternative with
+ * the same label is left out, because clients read labels as keys.
  */
 export function shortened(token: EmittedToken, length: number): EmittedToken {
   if (token.text.length <= length || token.bytes !== undefined) return token;

@@ -20,7 +20,7 @@ import { UsageMeter } from './usage-meter.ts';
 export interface CanvasEngineParts {
   readonly model: Pick<ModelInfo, 'id' | 'created'>;
   readonly tokenizer: Tokenizer;
-  /** Releases what the models hold for a ticket. */
+  /** Releases the resources of the models for a ticket. */
   readonly admission: AdmissionQueue;
   /** The model of each decoding that the weights can do; all of them go through one admission queue. */
   readonly models: { readonly [decoding in Decoding]?: CanvasModel } & { readonly diffusion: CanvasModel };
@@ -59,8 +59,8 @@ export class CanvasEngine implements Engine {
     const joinedMs = performance.now();
     const ticket = this.#admission.join();
     const leave = () => this.#admission.leave(ticket);
-    // In the Workers runtime the `finally` below need not run when the client has gone: the abort itself has to free
-    // the place.
+    // In the Workers runtime the `finally` below may not run when the client has disconnected: the abort itself has to
+    // free the place.
     signal.addEventListener('abort', leave);
     try {
       await this.#admission.waitTurn(ticket, signal);

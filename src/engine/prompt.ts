@@ -1,7 +1,7 @@
 /**
  * The text around the cursor as tokens, cut to the window that a model reads. What does not fit is cut on the side far
- * from the cursor, in steps: were it cut to the token, each key stroke would shift the window and nothing of it could
- * be reused.
+ * from the cursor, in steps of several tokens: if it were cut by single tokens, each key stroke would shift the window
+ * and nothing in the cache could be reused.
  */
 
 import type { CursorToken } from '../diffusion/cursor-token.ts';
@@ -10,7 +10,7 @@ import type { GenerateRequest } from './types.ts';
 
 /** The window moves by this share of its length. */
 const WINDOW_STEPS = 8;
-/** Text beyond so many characters a token of the window is not tokenized: it would be cut anyway. */
+/** Text with more characters per token of the window than this is not tokenized: it would be cut anyway. */
 const CHARACTERS_PER_TOKEN = 16;
 
 /** What a model reads of a request, in the order in which it reads it; each model has its own markers. */
@@ -18,7 +18,7 @@ export interface Prompt {
   prefix: readonly number[];
   /** Empty when there is no suffix. */
   suffix: readonly number[];
-  /** The token that the cursor stands in, if the model completes it: its own tokens are not in `prefix`. */
+  /** The token at the cursor, if the model completes it: its own tokens are not in `prefix`. */
   cursor?: { readonly token: CursorToken; readonly ids: readonly number[] };
   /** Tokens that were cut on both sides; those of text that was not tokenized are estimated. */
   truncatedTokens: number;
@@ -39,7 +39,7 @@ export interface WindowLimits {
   readonly suffixTokens: number;
 }
 
-/** The part of a request that a prompt is made of. */
+/** The part of a request from which a prompt is built. */
 export type PromptText = Pick<GenerateRequest, 'prefix' | 'suffix' | 'prefixTokens'>;
 
 export function cutToWindow(

@@ -1,9 +1,9 @@
-/** How the dialects get an engine, and the error when there is none. */
+/** Gives the dialects an engine, or the error if there is none. */
 
 import type { KeepAlive } from '../http/keep-alive.ts';
 import type { Engine, ModelInfo } from './types.ts';
 
-/** One model by name; its engine is made on first use. */
+/** One model by name; its engine is created on first use. */
 export interface ModelProvider {
   readonly id: string;
   readonly status: ModelStatus;

@@ -8,7 +8,7 @@ export function findStop(text: string, stops: readonly string[]): number {
   return found.length > 0 ? Math.min(...found) : -1;
 }
 
-/** Which of the stop strings stands at an index of `text`: the shortest, which a text reaches first. */
+/** The stop string at an index of `text`: the shortest one, because a text reaches it first. */
 export function stopAt(text: string, at: number, stops: readonly string[]): string | undefined {
   const found = stops.filter((stop) => text.startsWith(stop, at));
   return found.toSorted((a, b) => a.length - b.length)[0];

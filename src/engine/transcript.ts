@@ -27,7 +27,7 @@ export class Transcript {
   /** Log-probability of the end token, when one was revealed. */
   #end: number | undefined;
 
-  /** @param cursor what the first tokens have to say that is before the cursor: no part of the text */
+  /** @param cursor the text before the cursor that the first tokens repeat: not part of the completion */
   constructor(tokenizer: Tokenizer, { stop, ends }: Pick<GenerateRequest, 'stop' | 'ends'>, cursor?: CursorToken) {
     this.#tokenizer = tokenizer;
     this.#cursor = cursor;
@@ -40,7 +40,7 @@ export class Transcript {
     return this.#tokens;
   }
 
-  /** Tokens that are missing of a text of `maxTokens`; those that say nothing after the cursor do not count. */
+  /** Tokens that a text of `maxTokens` may still get; tokens without text after the cursor do not count. */
   missing(maxTokens: number): number {
     return maxTokens - this.#tokens.length + this.#silentCount(this.#tokens);
   }
@@ -88,7 +88,7 @@ export class Transcript {
     const tokens = this.#tokensOf(text);
     const sum = tokens.reduce((total, { logProbability }) => total + logProbability, 0);
     const ending = cut?.ending ?? { by: this.#end === undefined ? otherwise : 'end' };
-    // Where nothing is said, how sure it was of that.
+    // For an empty text, how confident the model was that it is empty.
     const silence =
       ending.by === otherwise ? 0 : (this.#logProbabilities[this.#silentCount(this.#tokens)] ?? this.#end ?? 0);
     return {
@@ -131,7 +131,7 @@ export class Transcript {
     const all = alternatives.some(({ token }) => token === taken.token) ? alternatives : [...alternatives, taken];
     const skip = this.#bytesBeforeCursor(at);
     const before = this.#tokens.slice(0, at);
-    // One that says nothing after the cursor has no name there.
+    // A token without text after the cursor has no name there.
     return all
       .filter(({ token }) => skip === 0 || !this.#cursor!.isSilent(before, token))
       .map(({ token, logProbability }) => ({ name: this.#tokenizer.nameOf(token, skip), logProbability }));
@@ -164,7 +164,7 @@ export class Transcript {
   }
 
   /**
-   * Text that is decided after the first mask, each run by itself: the bytes next to a mask may be incomplete
+   * Text that is decided after the first mask, each run decoded separately: the bytes next to a mask may be incomplete
    * characters.
    */
   #behindGaps(canvas: Canvas): string {

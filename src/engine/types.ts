@@ -16,16 +16,16 @@ export interface GenerateRequest {
   /** Text to the right of the cursor; the empty string asks for a plain continuation. */
   suffix: string;
   /**
-   * Upper bound of emitted tokens, at most `model.maxOutputTokens`. 0 emits nothing: the text around the cursor is read
-   * into the prefix cache, where the next request finds it.
+   * Upper bound of emitted tokens, at most `model.maxOutputTokens`. 0 emits nothing: the text around the cursor is
+   * prefilled into the cache for the next request.
    */
   maxTokens: number;
   /** Stop strings: the text ends before the first one found. */
   stop: readonly string[];
   /**
-   * Says where a text ends for a reason of the caller's, such as that an editor would show no more of it: a length in
-   * UTF-16 units, or undefined while it may go on. Called with beginnings of the text; must not change its mind as the
-   * text grows.
+   * Says where the text ends for a reason of the caller's, for example because an editor would not show more of it: a
+   * length in UTF-16 units, or undefined while it may continue. Called with beginnings of the text; its result must not
+   * change as the text grows.
    */
   ends?: (text: string) => number | undefined;
   /** 0 is greedy decoding; the choice of token is sampled above 0. */
@@ -45,9 +45,9 @@ export interface GenerateRequest {
   maxSteps?: number;
   /**
    * Milliseconds from the call on, queueing and prefill included, after which the request ends as if its steps were
-   * used up: after one step at least, and at most one step late. The clock of the deployed Workers runtime advances
+   * used up: after at least one step, and at most one step late. The clock of the deployed Workers runtime advances
    * only with I/O (https://developers.cloudflare.com/workers/runtime-apis/performance/), so that the deadline can pass
-   * unnoticed there; `maxSteps` is the bound that always holds.
+   * unnoticed there; `maxSteps` is the limit that always works.
    */
   deadlineMs?: number;
   /** The same from the first denoising step on. */
@@ -77,7 +77,7 @@ export interface GenerateRequest {
 /**
  * - `diffusion`: canvases are denoised.
  * - `autoregressive`: the same weights as a next-token model, from left to right: the baseline of diffusion. Each frame
- *   is one token on the leftmost undecided slot. It reads the prefix alone (`suffix` has to be empty) and has no
+ *   is one token on the leftmost undecided slot. It only reads the prefix (`suffix` has to be empty) and has no
  *   thresholds.
  */
 export type Decoding = 'diffusion' | 'autoregressive';
@@ -116,7 +116,7 @@ export interface SlotView {
    * The decided token; for a mask the best token at the moment. Whole characters: empty while bytes of one are missing.
    */
   text: string;
-  /** Probability of `text`: for a decided token as of its reveal or last edit. 0 where nothing is predicted. */
+  /** Probability of `text`: for a decided token as of its reveal or last edit. 0 without a prediction. */
   confidence: number;
 }
 
@@ -142,12 +142,12 @@ export interface Usage {
 export interface Completion {
   text: string;
   finishReason: 'stop' | 'length';
-  /** What `finishReason` does not tell, where the engine knows it. */
+  /** Why the text ended, in more detail than `finishReason`, if the engine knows it. */
   ending?: Ending;
   usage: Usage;
   /**
-   * Mean log-probability (natural logarithm) of the tokens of `text`. Of an empty text that was meant to be empty, the
-   * log-probability of what ended it; 0 when nothing was decided.
+   * Mean log-probability (natural logarithm) of the tokens of `text`. For a text that is empty on purpose, the
+   * log-probability of the token that ended it; 0 if nothing was decided.
    */
   confidence: number;
   /** The text token by token, where the engine knows it. Together they are `text`. */
@@ -159,10 +159,10 @@ export interface Ending {
   /**
    * - `end`: the model ended it
    * - `stop`: at a stop string
-   * - `editor`: an editor would show no more (`GenerateRequest.ends`, src/api/editor)
-   * - `unsure`: it was withheld, because the model was not sure enough
-   * - `max_tokens`: at its bound of tokens
-   * - `budget`: at its bound of steps or of time
+   * - `editor`: an editor would not show more (`GenerateRequest.ends`, src/api/editor)
+   * - `unsure`: it was withheld, because the confidence was too low
+   * - `max_tokens`: at the limit of tokens
+   * - `budget`: at the limit of steps or of time
    */
   by: 'end' | 'stop' | 'editor' | 'unsure' | 'max_tokens' | 'budget';
   /** Which of the stop strings. */
@@ -191,15 +191,15 @@ export interface Alternative {
 
 /** The token ids that a request may name. */
 export interface Vocabulary {
-  /** Whether a token stands for a piece of text. */
+  /** Whether a token has bytes of text. */
   isText(id: number): boolean;
   /** Whether a token ends a completion. */
   isEnd(id: number): boolean;
-  /** Text of tokens; bytes that are no UTF-8 become U+FFFD. */
+  /** Text of tokens; bytes that are not UTF-8 become U+FFFD. */
   decode(ids: readonly number[]): string;
   /** Tokens of a text, never one that ends it. */
   encode(text: string): number[];
-  /** The bytes that a token stands for; none for one that ends a text. */
+  /** The bytes of a token; none for one that ends a text. */
   bytesOf(id: number): Uint8Array;
 }
 
@@ -210,11 +210,11 @@ export interface ModelInfo {
   /** Tokens of prefix, suffix and canvas together. */
   contextLength: number;
   /**
-   * Tokens on each side of the cursor that the model sees; what is further away is cut. Absent where the engine does
-   * not tell.
+   * Tokens on each side of the cursor that the model sees; text further away is cut. Absent if the engine does not
+   * report it.
    */
   window?: { prefixTokens: number; suffixTokens: number };
-  /** What is known of the stored model; absent where it does not come from a store. */
+  /** What is known of the stored model; absent if it does not come from a store. */
   stored?: StoredModel;
   maxOutputTokens: number;
   /** What requests can choose in denoising, and the defaults; absent where the engine does not publish them. */
@@ -234,21 +234,23 @@ export interface StoredModel {
   size: number;
   /** SHA-256 of the weights, 64 hexadecimal digits. */
   digest: string;
-  /** Trained numbers, and the bits that most of them are stored in; absent where the configuration does not tell. */
+  /**
+   * Number of parameters, and the bits in which most of them are stored; absent if the configuration does not say it.
+   */
   parameters?: number;
   bits?: number;
-  /** Languages that it was trained on, by their lower-case names; empty where nobody said. */
+  /** Languages of the training data, by their lower-case names; empty if unknown. */
   languages: readonly string[];
 }
 
-/** A model that is ready to generate. One engine serves many requests at once and schedules them itself. */
+/** A model that is ready to generate. One engine serves many requests concurrently and schedules them itself. */
 export interface Engine {
   readonly model: ModelInfo;
   readonly vocabulary: Vocabulary;
   /** Requests that wait for their first turn, where the engine has a queue of its own. */
   readonly waiting?: number;
   /**
-   * Whether another engine may have to answer instead, which is known with the first frame: nothing is sent before it.
+   * Whether another engine may have to answer instead. That is known with the first frame: nothing is sent before it.
    */
   readonly decidesLate?: boolean;
   /**
@@ -291,7 +293,7 @@ export interface EngineLimits {
   memoryBytes?: number;
   /** Requests that may wait for their turn; one more is refused with EngineBusy. */
   maxWaiting?: number;
-  /** Requests whose steps share a pass; 1 computes each by itself. No completion depends on it. */
+  /** Requests whose steps share a pass; 1 computes each in its own pass. Completions do not depend on it. */
   requestsPerPass?: number;
 }
 

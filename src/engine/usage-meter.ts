@@ -57,7 +57,9 @@ export class UsageMeter {
     this.#notePrefill(readMs);
   }
 
-  /** What is read after the first step is what was written meanwhile, and belongs to the writing. */
+  /**
+   * Tokens that are prefilled after the first step were generated in this request, so their time counts as generation.
+   */
   #notePrefill(ms: number): void {
     if (this.steps === 0) this.#prefillMs += ms;
   }
@@ -67,7 +69,7 @@ export class UsageMeter {
     this.#startedMs ??= performance.now();
   }
 
-  /** Counts a step of so many slots. */
+  /** Counts a step of this many slots. */
   step(slots: number): void {
     this.steps++;
     this.#slotEvaluations += slots;

@@ -1,6 +1,6 @@
 /** Errors as clients see them: the `{error: {message, type, param, code}}` body that OpenAI and Inception share. */
 
-/** Inception's names of what went wrong; the status decides between them. */
+/** Inception's error types; the status selects one. */
 export type ErrorType = 'invalid_request_error' | 'authentication_error' | 'rate_limit_error' | 'server_error';
 
 export interface ErrorBody {

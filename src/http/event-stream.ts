@@ -13,15 +13,15 @@ export const EVENT_STREAM_HEADERS = {
 export interface StreamFormat {
   headers: Record<string, string>;
   item(item: object): string;
-  /** Written behind the last item. */
+  /** Written after the last item. */
   end: string;
-  /** Written while no item comes; read over by clients. */
+  /** Written while there is no item; ignored by clients. */
   alive?: string;
 }
 
 /**
- * A stream that says nothing for so long is kept alive. So often, because a write is how the runtime notices that
- * nobody reads any more, and a client that types has gone with its next key.
+ * Silence in a stream after which a comment is sent. The interval is short because the runtime notices only on a write
+ * that a client has disconnected, and a client that types disconnects at its next key.
  */
 const SILENCE_MS = 100;
 
@@ -38,7 +38,7 @@ export const OPENAI_EVENTS: StreamFormat = {
   alive: COMMENT,
 };
 
-/** Events alone, as llama.cpp sends them: its last item says that it is the last. */
+/** Events only, as llama.cpp sends them: its last item says that it is the last. */
 export const PLAIN_EVENTS: StreamFormat = {
   headers: EVENT_STREAM_HEADERS,
   item: dataEvent,
@@ -54,17 +54,17 @@ export const JSON_LINES: StreamFormat = {
 };
 
 interface EventStreamOptions {
-  /** Called when the reader goes away before the end. */
+  /** Called when the reader disconnects before the end. */
   onCancel: () => void;
-  /** The last event of a stream that fails; undefined when nobody is there to read it. */
+  /** The last event of a stream that fails; undefined when there is no reader any more. */
   toErrorEvent: (error: unknown) => object | undefined;
 }
 
 /**
- * Writes each item as the format has it, then the format's end; and while none comes, that it is alive.
+ * Writes each item in the format, then the format's end, and comments while there is no item.
  *
- * The items are drawn as fast as they come and not as fast as they are read: the source holds the engine, and a reader
- * that stalls must not hold it with it. The queue stays small because a completion has a bounded number of frames.
+ * Items are read from the source as fast as they come, not as fast as the client reads: the source occupies the engine,
+ * and a slow reader must not block it. The queue stays small because a completion has a limited number of frames.
  * @returns the body, and a promise that settles when the source has ended.
  */
 export function eventStream(

@@ -15,8 +15,7 @@ export function isKnown(ifNoneMatch: string | undefined, etag: string): boolean 
 }
 
 /**
- * In workerd the length of an answer is sent when its stream is known to have it. Errors when it turns out to have
- * another one.
+ * In workerd the length of an answer is sent if its stream has a fixed length. Errors if the stream has another length.
  */
 export function ofLength(stream: ReadableStream<Uint8Array>, length: number): ReadableStream<Uint8Array> {
   const { FixedLengthStream } = globalThis as {

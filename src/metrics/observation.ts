@@ -19,7 +19,7 @@ export interface ObservedTokens {
   readonly completionTokens: number;
 }
 
-/** What is observed of a completion, as far as its engine tells. */
+/** What is observed of a completion, if its engine reports it. */
 export interface ObservedCompletion {
   readonly finishReason: 'stop' | 'length';
   readonly usage: ObservedTokens & {
@@ -55,11 +55,11 @@ export class Observation {
   engine: ObservedEngine | undefined;
   /** The backend that answered, when it was not the local model. */
   backend: string | undefined;
-  /** Tokens that this backend says it has read and written; undefined where it does not say. */
+  /** Prompt and completion tokens that this backend reports; undefined if it does not. */
   backendUsage: ObservedTokens | undefined;
   /** Code of the error that ended the answer, also when its status had been sent before. */
   errorCode: string | undefined;
-  /** Completions that came to their end. */
+  /** Completions that reached their end. */
   readonly completions: ObservedCompletion[] = [];
   readonly #outcomes: CompletionOutcome[] = [];
   #running = 0;
@@ -93,7 +93,7 @@ export class Observation {
     this.errorCode = errorCode ?? undefined;
   }
 
-  /** Undefined when no completion came to its end. */
+  /** Undefined if no completion reached its end. */
   get work(): WorkTotals | undefined {
     if (this.completions.length === 0) return undefined;
     const usages = this.completions.map(({ usage }) => usage);

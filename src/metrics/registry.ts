@@ -106,7 +106,7 @@ export class Counter implements Metric {
 
 interface Distribution {
   labels: Labels;
-  /** Observations in each bucket alone; the sums that Prometheus wants are made when they are read. */
+  /** Observations in each bucket separately; the cumulative sums of Prometheus are computed on read. */
   buckets: number[];
   sum: number;
 }

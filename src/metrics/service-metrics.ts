@@ -8,11 +8,11 @@ const LATENCY_BOUNDS_S = [0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2.5, 
 /** A canvas needs at least one step; each further canvas of a long completion adds its own. */
 const STEP_BOUNDS = [1, 2, 4, 6, 8, 12, 16, 24, 32, 64, 128];
 
-/** One answer, with what is known of it at its end. */
+/** One answer, with what is known when it ends. */
 export interface Answer {
   route: string;
   status: number;
-  /** Name of the API key, or `loopback`; none on public paths and for those who have no key. */
+  /** Name of the API key, or `loopback`; none on public paths and for requests without a valid key. */
   key?: string | undefined;
   durationMs: number;
   observation: Observation;

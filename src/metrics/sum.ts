@@ -1,7 +1,7 @@
 /** The metrics of several processes as those of one service. */
 import type { MetricSnapshot, Sample } from './registry.ts';
 
-/** Adds up what the processes have counted. Metrics and series stand in the order in which they are first found. */
+/** Adds the counts of the processes. Metrics and series are in the order of their first occurrence. */
 export function sumOf(processes: readonly (readonly MetricSnapshot[])[]): MetricSnapshot[] {
   const sums = new Map<string, { metric: MetricSnapshot; samples: Map<string, Sample> }>();
   for (const metric of processes.flat()) {

@@ -1,23 +1,23 @@
 /**
  * API keys. The service knows only the SHA-256 of a key. No salt and no slow hash are needed: a key is 256 random bits,
- * which nobody can guess, unlike a password.
+ * which cannot be guessed, unlike a password.
  */
 
 const KEY_BYTES = 32;
 
-/** Lets secret scanners, and people, tell what a leaked string is. */
+/** Lets secret scanners, and people, recognize a leaked string. */
 const KEY_PREFIX = 'qs_';
 
 /**
- * Clients of the Hugging Face Hub that send no other tokens want this and at least 34 letters or digits (llama.cpp,
- * common/hf-cache.cpp), or only the first of it (`@huggingface/hub`).
+ * Clients of the Hugging Face Hub that send no other tokens require this and at least 34 letters or digits (llama.cpp,
+ * common/hf-cache.cpp), or only this prefix (`@huggingface/hub`).
  */
 const HUB_KEY_PREFIX = 'hf_';
 const ALPHANUMERIC = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789';
 /** As many as make up 256 bits. */
 const HUB_KEY_LETTERS = 43;
 
-/** - `metrics`: GET /metrics, for who watches the service and has no business with its prompts. */
+/** - `metrics`: GET /metrics, for monitoring, which needs no access to prompts. */
 export type KeyScope = 'metrics';
 
 export interface ApiKey {
@@ -25,11 +25,11 @@ export interface ApiKey {
   name: string;
   /** SHA-256 of the key, 32 bytes. */
   hash: Uint8Array;
-  /** What alone the key opens; everything when absent. */
+  /** The only thing that the key opens; everything when absent. */
   scope?: KeyScope;
 }
 
-/** The configured key that `presented` is, if any. All keys are compared, whichever matches. */
+/** The configured key that matches `presented`, if any. All keys are compared, whichever matches. */
 export async function findKey(keys: readonly ApiKey[], presented: string): Promise<ApiKey | undefined> {
   const hash = await sha256(presented);
   let found: ApiKey | undefined;

@@ -1,7 +1,7 @@
 /**
- * Who may ask. With keys configured: whoever presents one, as `Authorization: Bearer KEY` or as `x-api-key: KEY`.
- * Without: only requests from this machine to this machine, so that a fresh copy works at once and a forgotten setting
- * opens nothing.
+ * Authentication. With keys configured, a request needs one, as `Authorization: Bearer KEY` or as `x-api-key: KEY`.
+ * Without keys, only requests from this machine to this machine are accepted, so that a fresh copy works immediately
+ * and a forgotten setting opens nothing.
  */
 import type { Context, Next } from 'hono';
 import { ApiError } from '../http/errors.ts';
@@ -19,7 +19,7 @@ export const LOOPBACK_CLIENT = 'loopback';
 const LOOPBACK_HOST = /^(localhost|([\w-]+\.)+localhost|127(\.\d+){3}|\[::1\])$/;
 const LOOPBACK_ADDRESS = /^(127(\.\d+){3}|::1|::ffff:127(\.\d+){3})$/;
 
-/** Where the platform and reverse proxies tell the client's address. */
+/** Headers in which the platform and reverse proxies send the client's address. */
 const ADDRESS_HEADERS = ['cf-connecting-ip', 'x-forwarded-for', 'x-real-ip', 'forwarded'];
 
 declare module 'hono' {
@@ -70,8 +70,9 @@ function unauthorized(message: string, code: string): ApiError {
 }
 
 /**
- * The host in the URL is the one the client asked for, which also turns away web pages that resolve their own name to
- * this machine. A proxy can write a loopback host, so the address that it tells must be one of this machine too.
+ * The host in the URL is the one that the client asked for. This also refuses web pages that resolve their own name to
+ * this machine. A proxy may send a loopback host, so the client address that it reports must be one of this machine
+ * too.
  */
 function requireLoopback(c: Context): string {
   const addresses = ADDRESS_HEADERS.map((name) => c.req.header(name)).filter((address) => address !== undefined);

@@ -1,9 +1,9 @@
-/** Notices the end of an answer, which for a stream comes long after its headers. */
+/** Notices the end of an answer, which is long after its headers if it is a stream. */
 import type { Context } from 'hono';
 
 const STREAM_TYPES = /^(text\/event-stream|application\/x-ndjson)\b/i;
 
-/** How an answer ended: sent whole, given up by its reader, or broken off by its source. */
+/** How an answer ended: sent completely, cancelled by its reader, or failed in its source. */
 export type BodyEnd = 'sent' | 'cancelled' | 'broken';
 
 /** Whether the answer is sent piece by piece, as it is made. */
@@ -19,8 +19,8 @@ declare module 'hono' {
 }
 
 /**
- * Of a body that takes long to send and is not of a type of streams, such as a file: its end is that of the answer. For
- * handlers, which give the stream that is returned; so a stream that knows its length can still be made of it.
+ * For a body that takes long to send and whose type is not that of a stream, such as a file: its end is that of the
+ * answer. Handlers answer with the returned stream, so that it can still have a fixed length.
  */
 export function watchedBody(c: Context, body: ReadableStream<Uint8Array>): ReadableStream<Uint8Array> {
   const end = Promise.withResolvers<BodyEnd>();
@@ -52,7 +52,7 @@ function watched(body: ReadableStream<Uint8Array>, ended: (how: BodyEnd) => void
     async pull(controller) {
       try {
         const { done, value } = await reader.read();
-        // The read that was under way when the reader went has nobody to give its bytes to.
+        // The reader disconnected during this read, so its bytes have no receiver.
         if (cancelled) return;
         if (!done) return controller.enqueue(value);
         controller.close();

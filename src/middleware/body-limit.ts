@@ -1,7 +1,7 @@
 /**
- * Bounds the body of a request, also of one that does not say how long it is. What is too long is read on for a while
- * and thrown away before it is refused: a server that closes while the client, or a proxy, still writes takes its
- * answer with it (RFC 9112, section 9.6, https://www.rfc-editor.org/rfc/rfc9112#section-9.6).
+ * Limits the body of a request, also of one without a length. A body that is too long is read and discarded for a while
+ * before it is refused: if a server closes while the client, or a proxy, still writes, its answer is lost (RFC 9112,
+ * section 9.6, https://www.rfc-editor.org/rfc/rfc9112#section-9.6).
  */
 import type { Context, Next } from 'hono';
 import { ApiError } from '../http/errors.ts';
@@ -9,7 +9,9 @@ import { ApiError } from '../http/errors.ts';
 /** Beyond any file that an editor sends by mistake; a client that sends more may miss its answer. */
 const MAX_DISCARDED_BYTES = 32 * 2 ** 20;
 
-/** Whoever sends nothing for so long waits for the answer. The time limit bounds who sends slowly. */
+/**
+ * A client that sends nothing for this time waits for the answer. The time limit applies to clients that send slowly.
+ */
 const MAX_SILENCE_MS = 1_000;
 
 interface BodyLimitOptions {
@@ -26,7 +28,7 @@ export function bodyLimit({ maxBytes }: BodyLimitOptions) {
   return async function bodyLimit(c: Context, next: Next): Promise<void> {
     const { body } = c.req.raw;
     const announced = announcedBytes(c);
-    // The runtime reads no more than a request announces.
+    // The runtime reads no more than the declared length.
     if (body === null || (announced !== undefined && announced <= maxBytes)) return next();
     const reader: Reader = body.getReader();
     const read = announced === undefined ? await readUpTo(maxBytes, reader) : undefined;
@@ -58,7 +60,7 @@ async function readUpTo(maxBytes: number, reader: Reader): Promise<Blob | undefi
   }
 }
 
-/** Reads to the end, or until it has been enough. Never rejects: the client may be gone. */
+/** Reads to the end, or up to a limit. Never rejects: the client may have disconnected. */
 async function discard(reader: Reader): Promise<void> {
   try {
     for (let size = 0; size < MAX_DISCARDED_BYTES; ) {
@@ -68,11 +70,11 @@ async function discard(reader: Reader): Promise<void> {
     }
     void reader.cancel().catch(() => {});
   } catch {
-    // Nobody sends any more, and nobody needs to be told.
+    // The client has disconnected and needs no answer.
   }
 }
 
-/** Undefined when nothing comes in time. */
+/** Undefined if nothing arrives in time. */
 async function unlessSilent<T>(read: Promise<T>): Promise<T | undefined> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const silence = new Promise<undefined>((resolve) => {

@@ -1,6 +1,6 @@
 /**
- * Bodies that are sent compressed (RFC 9110, section 8.4.1, https://www.rfc-editor.org/rfc/rfc9110#section-8.4.1): read
- * within the limit that holds for all, whatever they say of their length, or refused as what they are.
+ * Compressed bodies (RFC 9110, section 8.4.1, https://www.rfc-editor.org/rfc/rfc9110#section-8.4.1): decompressed
+ * within the same limit as other bodies, whatever length they declare, or refused with an error that names the reason.
  */
 import type { Context, Next } from 'hono';
 import { ApiError } from '../http/errors.ts';
@@ -9,8 +9,8 @@ import { ApiError } from '../http/errors.ts';
 const FORMATS: Readonly<Record<string, CompressionFormat>> = { gzip: 'gzip', 'x-gzip': 'gzip', deflate: 'deflate' };
 
 /**
- * Compressed bytes that are handed over at once. A byte becomes a thousand at most, and a runtime may decompress all
- * that it is given before any of it is read: in small parts it never holds much more than the limit.
+ * Compressed bytes that are passed on at once. A byte becomes at most a thousand, and a runtime may decompress all of
+ * its input before any output is read: with small parts it never holds much more than the limit.
  */
 const PART_BYTES = 512;
 
@@ -19,7 +19,7 @@ interface ContentEncodingOptions {
 }
 
 /**
- * Decompresses the body. To be used behind `bodyLimit`, which bounds what is read.
+ * Decompresses the body. To be used after `bodyLimit`, which limits the bytes that are read.
  * @throws ApiError 413 for a body that becomes larger than the limit, 415 for another encoding, 400 for one that is
  *   damaged.
  */
@@ -73,7 +73,7 @@ async function decompressed(
     }
   }
 
-  // What goes wrong in writing shows in reading.
+  // An error of writing also appears in reading.
   void write().catch(() => {});
   try {
     return await read();

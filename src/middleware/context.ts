@@ -1,4 +1,4 @@
-/** What middleware leaves on the context of a request for those who answer it. */
+/** Values that middleware sets on the context of a request for the handlers. */
 import type { Observation } from '../metrics/observation.ts';
 
 declare module 'hono' {

@@ -2,7 +2,7 @@
 import type { MiddlewareHandler } from 'hono';
 import { cors } from 'hono/cors';
 
-/** A day: the longest that a browser remembers what it was told. */
+/** A day: the longest time for which a browser caches a preflight. */
 const MAX_AGE_SECONDS = 86_400;
 
 /** Headers of ours that a page may read. */
@@ -19,11 +19,11 @@ const EXPOSED_HEADERS = [
 ];
 
 interface CrossOriginOptions {
-  /** Origins such as `https://editor.example`, or `*` alone for all. */
+  /** Origins such as `https://editor.example`, or only `*` for all. */
   origins?: readonly string[];
 }
 
-/** Answers preflight requests and marks answers for the origins. A key goes in a header, never in a cookie. */
+/** Answers preflight requests and sets the headers for the origins. A key is sent in a header, never in a cookie. */
 export function crossOrigin({ origins = [] }: CrossOriginOptions = {}): MiddlewareHandler {
   if (origins.length === 0) return (_, next) => next();
   return cors({

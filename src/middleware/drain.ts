@@ -1,6 +1,6 @@
 /**
- * The end of a process without the end of an answer: once it is draining, what is under way is finished and what is new
- * is refused, by name, so that a client or a balancer asks elsewhere.
+ * Ends a process without breaking answers: while it drains, open requests are finished and new ones are refused, with
+ * an error by which a client or a balancer knows to ask elsewhere.
  */
 import type { Context, Next } from 'hono';
 import { ApiError } from '../http/errors.ts';
@@ -9,10 +9,10 @@ import { onBodyEnd } from './body-end.ts';
 /** How a draining process is watched to its end. */
 const WATCHED_PATHS: readonly string[] = ['/health', '/metrics'];
 
-/** Another process answers at once where there is one, and a new one has begun by then where there is not. */
+/** If there is another process it answers immediately; otherwise a new one has started by then. */
 const RETRY_AFTER_SECONDS = 2;
 
-/** What is under way in this isolate, and whether more may come. */
+/** Open requests in this isolate, and whether new ones are accepted. */
 export class Drain {
   #draining = false;
   #inFlight = 0;
@@ -42,7 +42,7 @@ export class Drain {
   }
 }
 
-/** Throws ApiError 503 for a request that comes while `drain` is draining; counts all others. */
+/** Throws ApiError 503 for a request that arrives while `drain` is draining; counts all others. */
 export function draining(drain: Drain) {
   return async function draining(c: Context, next: Next): Promise<void> {
     if (WATCHED_PATHS.includes(c.req.path)) return next();

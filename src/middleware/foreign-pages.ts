@@ -1,8 +1,8 @@
 /**
- * Keeps web pages of other origins from posting to the service. A browser lets any page send a body without asking
- * first when its media type is one that a form could have, or when it has none ("simple requests",
- * https://fetch.spec.whatwg.org/#simple-header); it says whose page it is all the same. JSON is asked for first, and
- * src/middleware/cross-origin.ts answers that.
+ * Keeps web pages of other origins from posting to the service. A browser lets any page send a body without a preflight
+ * if its media type is one that a form could have, or if it has none ("simple requests",
+ * https://fetch.spec.whatwg.org/#simple-header); such a request still names its origin. JSON needs a preflight, which
+ * src/middleware/cross-origin.ts answers.
  */
 import type { Context, Next } from 'hono';
 import { ApiError } from '../http/errors.ts';
@@ -10,7 +10,7 @@ import { ApiError } from '../http/errors.ts';
 /** What a browser does not send to another origin without asking. */
 const ASKED_FIRST = /^application\/([\w.-]+\+)?json\s*(;|$)/i;
 
-/** How a browser says that a page of the service itself asks, or its user. */
+/** Values by which a browser says that a page of the service itself, or the user, sent the request. */
 const OWN_SITES: readonly (string | undefined)[] = [undefined, 'same-origin', 'none'];
 
 interface ForeignPagesOptions {

@@ -5,7 +5,7 @@ import { Observation, type WorkTotals } from '../metrics/observation.ts';
 import type { ServiceMetrics } from '../metrics/service-metrics.ts';
 import { type BodyEnd, isUnderWay, onBodyEnd } from './body-end.ts';
 
-/** Route of requests that no route takes; their paths are the client's invention, and may hold anything. */
+/** Route of requests without a matching route; their paths are chosen by the client, and may contain anything. */
 const NO_ROUTE = 'none';
 
 /** Routes that are asked every few seconds whether all is well. Their own answers, yes and no, would fill the log. */
@@ -40,7 +40,7 @@ export interface LogLine {
 
 interface ObserveOptions {
   metrics: ServiceMetrics;
-  /** Takes the line of each request; nothing is logged without it. */
+  /** Gets the line of each request; nothing is logged without it. */
   log?: ((line: LogLine) => void) | undefined;
 }
 
@@ -73,7 +73,8 @@ function isProbe(route: string, status: number): boolean {
 }
 
 /**
- * https://www.w3.org/TR/server-timing/: what is known of queue, prefill and denoising, and the total, in milliseconds.
+ * https://www.w3.org/TR/server-timing/: the known times of queue, prefill and denoising, and the total, in
+ * milliseconds.
  */
 function serverTiming(work: WorkTotals | undefined, totalMs: number): string {
   const parts = { queue: work?.queueMs, prefill: work?.prefillMs, denoise: work?.denoiseMs, total: totalMs };

@@ -7,7 +7,7 @@ import type { Context, Next } from 'hono';
 import { ApiError } from '../http/errors.ts';
 import { METRICS_PATH } from './authentication.ts';
 
-/** What is used of the binding, and what only the supervisor tells beside it. */
+/** The part of the binding that is used, and the values that only the supervisor adds. */
 export interface RateLimiter {
   limit(options: { key: string }): Promise<RateLimitVerdict>;
 }
@@ -20,19 +20,19 @@ export interface RateLimitVerdict {
   resetMs?: number;
 }
 
-/** The longer one of the two periods that the binding knows: who waits for it is let in again for certain. */
+/** The longer of the two periods of the binding: a client that waits for it is certainly accepted again. */
 export const DEFAULT_PERIOD_SECONDS = 60;
 
 export interface RateLimitOptions {
   limiter?: RateLimiter | undefined;
-  /** The settings of the limiter, which it does not tell; for the headers alone. */
+  /** The settings of the limiter, which it does not report; only for the headers. */
   requests?: number | undefined;
   periodSeconds?: number | undefined;
 }
 
 /**
- * Throws ApiError 429 once a client has used up its period. Public paths, where nobody is named, are not counted, nor
- * is /metrics, which has to be read when there is most to see.
+ * Throws ApiError 429 when a client has used up its period. Public paths, which have no key name, are not counted, nor
+ * is /metrics, which has to be readable under load.
  */
 export function rateLimit({ limiter, requests, periodSeconds = DEFAULT_PERIOD_SECONDS }: RateLimitOptions = {}) {
   return async function rateLimit(c: Context, next: Next): Promise<void> {

@@ -3,7 +3,10 @@ import type { Context, Next } from 'hono';
 import { ApiError } from '../http/errors.ts';
 import { onBodyEnd } from './body-end.ts';
 
-/** Far beyond any completion behind a full line, and what the Workers platform allows in processor time by default. */
+/**
+ * Far longer than any completion, even after a full queue; also the processor time that the Workers platform allows by
+ * default.
+ */
 export const DEFAULT_TIME_LIMIT_MS = 30_000;
 
 interface TimeLimitOptions {

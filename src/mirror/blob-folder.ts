@@ -1,7 +1,7 @@
 /**
- * What the store has of one file, and what was given of it to clients that turned out wrong. A client that was cut goes
- * on by `Range` behind what it has, so what it has decides: as long as nothing wrong was given out, any part may be;
- * once something was, the end of the file is given only together with its beginning.
+ * The stored parts of one file, and a record of wrong bytes that clients have received. A client whose download broke
+ * resumes with `Range` after the bytes that it has. As long as no wrong byte was sent, any range may be answered; after
+ * that, the end of the file is only sent together with its beginning.
  */
 import type { Bytes, WritableStore } from '../weights/store.ts';
 import { writing } from './errors.ts';
@@ -22,7 +22,7 @@ export class BlobFolder {
   readonly #store: WritableStore;
   /** Files of which something wrong was given while the store took no mark. */
   readonly #recalled = new Set<string>();
-  /** Files of which something was given that nobody will find right or wrong. */
+  /** Files of which bytes were sent that will never be verified. */
   readonly #doubted = new Set<string>();
 
   constructor(store: WritableStore) {
@@ -44,7 +44,7 @@ export class BlobFolder {
   }
 
   /**
-   * Says that the file is whole and right. Segments of another content may have been given by somebody else meanwhile.
+   * Marks the file as complete and verified. Another process may have sent segments of other content in the meantime.
    */
   async complete(blob: HubBlob, index: BlobIndex): Promise<void> {
     await writing(this.#store.put(indexName(blob), json(index)));
@@ -65,7 +65,7 @@ export class BlobFolder {
     return found;
   }
 
-  /** Whether the end of the file may be given to somebody who has its beginning already. */
+  /** Whether the end of the file may be sent to a client that already has its beginning. */
   async mayBeResumed(blob: HubBlob, index: BlobIndex | undefined): Promise<boolean> {
     const names = await this.#names(blob);
     if (names.includes(recallName(blob)) || this.#doubted.has(blob.oid)) return false;
@@ -91,10 +91,7 @@ export class BlobFolder {
     return true;
   }
 
-  /**
-   * As `recall`, for as long as this process lives: something was given out of which nobody will know whether it was
-   * right.
-   */
+  /** Like `recall`, but only in this process: bytes were sent that will never be verified. */
   doubt(blob: HubBlob): void {
     this.#doubted.add(blob.oid);
   }

@@ -1,8 +1,8 @@
 /**
- * Files by their hash, in segments. A file that is not there is pulled from its origin once; whoever reads it meanwhile
- * follows the pull from segment to segment, at a pace of his own and from any offset. A pull that is cut goes on where
- * it was, also in another process, since what is stored stays. The last segment is given when the whole has the right
- * hash, to readers who had nothing else of the file.
+ * Files by their hash, in segments. A missing file is downloaded from its origin once; readers follow the download
+ * segment by segment, at their own pace and from any offset. A download that breaks continues where it was, also in
+ * another process, because stored segments are kept. Only after the whole file has the right hash is the last segment
+ * sent.
  */
 import { StoreFailed, WeightsDamaged, WeightsMissing } from '../weights/errors.ts';
 import { type ResumingOptions, STALL_MS } from '../weights/resuming.ts';
@@ -19,12 +19,12 @@ import { Semaphore } from './semaphore.ts';
 /** Segments that are in memory at a time: with their copies on the way to the store, well under half of an isolate. */
 const WRITES_AT_ONCE = 4;
 
-/** After a write that failed the store is left alone for as long. */
+/** After a failed write, nothing is written to the store for this time. */
 const UNWRITABLE_MS = 30_000;
 
 interface BlobsOptions extends Pick<ResumingOptions, 'stallMs' | 'retryDelayMs'> {
   store: WritableStore;
-  /** Told what is done of the mirror's own accord. */
+  /** Called with actions of the mirror that no request asked for. */
   log?: (message: string) => void;
   segmentBytes?: number;
   /** Milliseconds after which the pull of a process that does not renew it is taken over. */
@@ -32,7 +32,7 @@ interface BlobsOptions extends Pick<ResumingOptions, 'stallMs' | 'retryDelayMs'>
 }
 
 export interface OpenBlob {
-  /** Breaks off before the end when the file turns out to be damaged or cannot be had. */
+  /** Breaks off before the end if the file is damaged or not available. */
   stream: ReadableStream<Uint8Array>;
   /** False when all of the file is given, since a part of it could be joined to what is wrong. */
   isPart: boolean;
@@ -64,9 +64,9 @@ export class Blobs {
   }
 
   /**
-   * Opens a range of a file, or all of it, pulling it from `origin` if need be. Resolves when the first bytes are
-   * there.
-   * @param keepAlive gets the pull that this begins or joins: it goes on when the reader leaves.
+   * Opens a range of a file, or all of it, and downloads it from `origin` if necessary. Resolves when the first bytes
+   * are available.
+   * @param keepAlive gets the download that this begins or joins: it continues when the reader leaves.
    * @throws what the origin throws; StoreFailed when the store cannot be read.
    */
   async open(
@@ -169,7 +169,7 @@ export class Blobs {
     }
   }
 
-  /** Waits for something of a pull, unless nothing comes any more: the request that the pull belongs to may be gone. */
+  /** Waits for progress of a download, until a timeout: the request that runs the download may have ended. */
   async #following<Result>(blob: HubBlob, pull: Pull, awaited: Promise<Result>): Promise<Result> {
     let timer: ReturnType<typeof setTimeout> | undefined;
     const stalled = new Promise<never>((_, reject) => {
@@ -183,7 +183,7 @@ export class Blobs {
     return await Promise.race([awaited, stalled]).finally(() => clearTimeout(timer));
   }
 
-  /** Errors with WeightsDamaged before its end when it is not what its name says. */
+  /** Errors with WeightsDamaged before its end if its content does not have the hash of its name. */
   async #segment(
     blob: HubBlob,
     origin: OpenOrigin,
@@ -221,12 +221,12 @@ export class Blobs {
   }
 }
 
-/** Whether a range ends a file that somebody else may have begun. */
+/** Whether a range ends a file whose beginning a client may have from elsewhere. */
 function isEnd({ size }: HubBlob, { offset, length }: Required<ByteRange>): boolean {
   return offset > 0 && offset + length === size;
 }
 
-/** A stream of the chunks whose first one is there. */
+/** A stream of the chunks, the first of which has been read. */
 async function begun(chunks: AsyncGenerator<Uint8Array>): Promise<ReadableStream<Uint8Array>> {
   let first: IteratorResult<Uint8Array> | undefined = await chunks.next();
   return new ReadableStream<Uint8Array>(
@@ -246,8 +246,8 @@ async function begun(chunks: AsyncGenerator<Uint8Array>): Promise<ReadableStream
 }
 
 /**
- * A part of a stream that is read to its end all the same: the last chunk waits for what the end of the stream says of
- * all of it.
+ * A part of a stream that is nevertheless read to its end: the last chunk is held back until the end of the stream
+ * shows whether all of it is right.
  */
 async function* partOf(
   stream: ReadableStream<Uint8Array>,
@@ -274,7 +274,7 @@ function streamOf(bytes: Bytes): ReadableStream<Uint8Array> {
   });
 }
 
-/** @throws MirrorError 502 when nothing is not what the hub lists. */
+/** @throws MirrorError 502 unless the hub lists the file as empty. */
 function emptyStream(blob: HubBlob): ReadableStream<Uint8Array> {
   if (hashOf(blob).digest('hex') !== blob.oid)
     throw new MirrorError(502, 'What the hub lists of the file cannot be true.');

@@ -1,6 +1,6 @@
 /** Refusals as the Hugging Face Hub words them: its client reads the code in a header and raises by it. */
 
-/** Of the header `X-Error-Code`; none where the client decides by the status alone. */
+/** For the header `X-Error-Code`; none if clients decide by the status. */
 export type HubErrorCode = 'RepoNotFound' | 'RevisionNotFound' | 'EntryNotFound' | 'GatedRepo';
 
 export class MirrorError extends Error {
@@ -38,7 +38,7 @@ export class StoreUnwritable extends Error {
   }
 }
 
-/** @throws StoreUnwritable for whatever `write` rejects with. */
+/** @throws StoreUnwritable for any error of `write`. */
 export async function writing<Result>(write: Promise<Result>): Promise<Result> {
   try {
     return await write;

@@ -1,19 +1,16 @@
-/** A file from its origin to one reader, kept nowhere: for when the store takes nothing. */
+/** Streams a file from its origin to one reader without storing it: for a store that cannot be written to. */
 import { WeightsDamaged } from '../weights/errors.ts';
 import { fromOrigin, hashOf, type OpenOrigin, type PullOptions } from './pull.ts';
 import type { HubBlob } from './segments.ts';
 
 interface HandThroughOptions extends Pick<PullOptions, 'segmentBytes' | 'stallMs' | 'retryDelayMs'> {
-  /**
-   * Told when bytes were given of a file that was not found right: wrong, or not known because it was not read to its
-   * end.
-   */
+  /** Called when unverified bytes of a file were sent: they were wrong, or the file was not read to its end. */
   onGiven: (verdict: 'wrong' | 'unknown') => Promise<void>;
 }
 
 /**
- * All bytes of a file, the last chunk when the whole has been found right; of a file that fits into a segment, the
- * first one as well.
+ * All bytes of a file; the last chunk is sent after the whole file is verified. Of a file that fits into one segment
+ * nothing is sent before that.
  * @throws WeightsDamaged
  */
 export async function* handThrough(

@@ -1,7 +1,7 @@
 /**
- * Who does something that one process is enough for: an object in the store, renewed while it is done. Two may hold a
- * lease for a moment, where the store knows no conditional writes or a process was stopped for long; nothing may come
- * to harm by it but time.
+ * Elects one process for a task: the lease is an object in the store that is renewed during the task. Two processes may
+ * hold it for a moment, if the store has no conditional writes or a process was stopped for long; this may only cost
+ * time.
  */
 import * as z from 'zod';
 import type { Bytes, WritableStore } from '../weights/store.ts';
@@ -40,7 +40,7 @@ export class Leases {
   }
 
   /**
-   * Undefined when somebody else has it. A lease that was found as `overdue` is taken away.
+   * Undefined if another process has it. A lease that was found `overdue` is taken over.
    * @throws StoreUnwritable
    */
   async acquire(name: string, overdue?: LeaseRecord): Promise<Lease | undefined> {
@@ -61,7 +61,7 @@ export class Leases {
     return new Lease(this, this.#store, name, owner, record);
   }
 
-  /** Undefined when nobody has it. */
+  /** Undefined if no process has it. */
   async read(name: string): Promise<LeaseRecord | undefined> {
     const object = await this.#store.get(name);
     if (object === null) return undefined;
@@ -73,8 +73,8 @@ export class Leases {
   }
 
   /**
-   * Asks, each time it is called, whether a lease is over: 'free' when nobody has it, else the record that was not
-   * renewed in time. By the clock of the owner or by ours, since they may differ.
+   * Each call checks whether a lease is over: 'free' if no process has it, else the record that was not renewed in
+   * time. It compares with the clock of the owner and with ours, because they may differ.
    */
   watch(name: string): () => Promise<'free' | LeaseRecord | undefined> {
     let seen: { record: LeaseRecord; atMs: number } | undefined;
@@ -112,7 +112,7 @@ export class Lease {
     }, RENEWAL_MS);
   }
 
-  /** Whether somebody else has taken it, as far as is known. */
+  /** Whether another process is known to have taken it. */
   get isLost(): boolean {
     return this.#isLost;
   }
@@ -120,7 +120,7 @@ export class Lease {
   async release(): Promise<void> {
     clearInterval(this.#timer);
     await this.#renewing;
-    // What is left behind is over in a few seconds.
+    // A lease that is not released expires within seconds.
     if (await this.#isOwn().catch(() => false)) await this.#store.delete(this.#name).catch(() => {});
   }
 

@@ -1,6 +1,6 @@
 /**
- * What the hub's API says of a repository, made of a snapshot. Hashes of Xet are left out, so that clients download
- * over HTTP, from here; last commits too, which are not kept.
+ * The hub's API for a repository, answered from a snapshot. Hashes of Xet are left out, so that clients download over
+ * HTTP from the mirror; last commits are left out too, because they are not stored.
  */
 import { MirrorError } from './errors.ts';
 import type { HubBlob } from './segments.ts';

@@ -1,14 +1,14 @@
 /**
- * What clients may name. Everything that becomes part of an address or of a name in the store goes through here:
- * repositories and revisions by their grammar, blobs by their hash. Paths of files never do; they are looked up in the
- * listing of their commit.
+ * Names that clients may send. Everything that becomes part of an address or of a name in the store is checked here:
+ * repositories and revisions by their grammar, blobs by their hash. Paths of files are never used that way; they are
+ * looked up in the listing of their commit.
  */
 import { MirrorError, repoNotFound } from './errors.ts';
 
 /** One half of `owner/name`: the Hub's rules for both (huggingface_hub, utils/_validators.py). */
 const REPO_PART = /^(?!.*(?:--|\.\.))[a-z0-9_](?:[\w.-]{0,94}[a-z0-9_])?$/i;
 
-/** What the Hub lets no repository be called, lest its address be taken for another thing. */
+/** Names that the Hub does not allow for a repository, because its address would be ambiguous. */
 const REPO_SUFFIX = /\.(git|ipynb)$/i;
 
 /** A branch, a tag, `refs/pr/1` or a commit: what git allows of that and every file store too. */
@@ -58,7 +58,7 @@ export function revisionName(revision: string): string {
   return revision.replaceAll('/', '=');
 }
 
-/** Patterns such as `Qwen/*`, `gpt2` or `*`; a star stands for any text. */
+/** Patterns such as `Qwen/*`, `gpt2` or `*`; a star matches any text. */
 export function isAllowed(patterns: readonly string[], repo: string): boolean {
   return patterns.some((pattern) => {
     const star = pattern.indexOf('*');

@@ -1,4 +1,4 @@
-/** Fetches one file into the store, segment by segment, for all who want it; or follows the process that does. */
+/** Downloads one file into the store, segment by segment, for all its readers; or follows the process that does. */
 import { createHash, type Hash } from 'node:crypto';
 import { StoreFailed, WeightsDamaged } from '../weights/errors.ts';
 import { type ResumingOptions, resuming } from '../weights/resuming.ts';
@@ -13,7 +13,7 @@ import type { Semaphore } from './semaphore.ts';
 /** The file at its origin, from `offset` on. Null when it is not there. */
 export type OpenOrigin = (offset: number) => Promise<StoredObject | null>;
 
-/** Between looks at what another process has stored. */
+/** Interval of the checks for segments of another process. */
 const FIRST_LOOK_MS = 100;
 const LONGEST_LOOK_MS = 1_000;
 
@@ -27,18 +27,16 @@ export interface PullOptions extends Pick<ResumingOptions, 'stallMs' | 'retryDel
 }
 
 /**
- * A pull that runs from its making on, in one process at a time. Segments that an earlier one left in the store are not
- * fetched again; they are read, since the hash is that of the whole. When the hash is wrong that is noted, and all
- * segments are deleted: nobody can tell which one is to blame.
+ * A download that starts when it is created, in one process at a time. Segments that an earlier download left in the
+ * store are not fetched again; they are read, because the hash is that of the whole file. If the hash is wrong, that is
+ * recorded and all segments are deleted: it is unknown which one is wrong.
  *
- * No segment can be read before it is stored and there was no index after that. Who writes an index looks for segments
- * of another content after it. So of two processes that get different contents at least one learns of it, before the
- * end of the file is given to anybody.
+ * A segment can be read only if it is stored and there was no index after that. A process that writes an index then
+ * looks for segments of other content. So if two processes get different contents, at least one of them learns of it
+ * before the end of the file is sent to a client.
  */
 export class Pull {
-  /**
-   * The index of the file, found right. Rejects with what went wrong: StoreUnwritable when the store does not take it.
-   */
+  /** The index of the verified file. Rejects with the error; StoreUnwritable if the store cannot be written to. */
   readonly done: Promise<BlobIndex>;
   readonly #blob: HubBlob;
   readonly #origin: OpenOrigin;
@@ -87,8 +85,8 @@ export class Pull {
   }
 
   /**
-   * Looks on while another process pulls, until the file is there or that process has stopped: then with its lease, if
-   * it left one.
+   * Waits while another process downloads, until the file is complete or that process has stopped; in that case returns
+   * its lease, if it left one.
    */
   async #follow(): Promise<LeaseRecord | undefined> {
     const { folder, leases } = this.#options;
@@ -103,7 +101,7 @@ export class Pull {
     }
   }
 
-  /** Lets what is stored be read. True when all of the file is there. */
+  /** Makes stored segments readable. True if all of the file is stored. */
   async #show(): Promise<boolean> {
     const { folder, segmentBytes } = this.#options;
     const present = await folder.segments(this.#blob, segmentBytes);
@@ -143,7 +141,7 @@ export class Pull {
     return index;
   }
 
-  /** The hashes of all segments, stored and together found right. */
+  /** The hashes of all segments, which are stored and verified together. */
   async #fetchSegments(lease: Lease): Promise<string[] | 'damaged' | undefined> {
     const blob = this.#blob;
     const { store, folder, segmentBytes, turns } = this.#options;
@@ -211,7 +209,7 @@ export function fromOrigin(
 ): AsyncGenerator<Uint8Array> {
   const get = (range?: { offset: number }) => origin(range?.offset ?? 0);
   const options = { stallMs, retryDelayMs, offset: segment * segmentBytes };
-  // The hash says whether the content is the same; the storage behind a hub has ETags of its own.
+  // The hash shows whether the content is the same; the storage that a hub redirects to has its own ETags.
   return resuming(get, oid, { size, etag: '' }, options as ResumingOptions);
 }
 

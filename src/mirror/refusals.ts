@@ -1,7 +1,4 @@
-/**
- * From what the hub answers in place of what it was asked for to what a client of the mirror is told: the same, as far
- * as it is about the client.
- */
+/** Translates error answers of the hub into answers of the mirror: the same ones, if they concern the client. */
 import { StoreFailed } from '../weights/errors.ts';
 import { retryAfter } from '../weights/request.ts';
 import { type HubErrorCode, MirrorError } from './errors.ts';
@@ -39,8 +36,8 @@ export function refusal(
   if (status === 403 || code === 'GatedRepo') {
     return new MirrorError(403, reason ?? `The hub does not give ${what}.`, { code: code ?? forbidden, cause });
   }
-  // Without the right token the Hub says 401 of a repository that there may be. To our clients that would say that
-  // their key is wrong.
+  // Without a valid token the Hub answers 401 for a repository that may exist. Our clients would take 401 to mean that
+  // their own key is wrong.
   if (status === 401 || status === 404 || status === 410) {
     return new MirrorError(404, `The hub has no ${what}, or does not show it.`, {
       code: code ?? missing,
@@ -52,7 +49,7 @@ export function refusal(
   return unanswered(what, failed);
 }
 
-/** Of a hub that gave no answer, or asked to be left alone. */
+/** For a hub that did not answer, or asked for a wait. */
 export function unanswered(what: string, cause: unknown, { isFile = false } = {}): MirrorError {
   const { status, retryAfterSeconds } = cause instanceof StoreFailed ? cause : {};
   const options = { retryAfterSeconds, cause };

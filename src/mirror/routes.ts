@@ -102,14 +102,14 @@ export function mirrorRoutes(mirror: Mirror): Hono {
     if (asked === 'unsatisfiable') return c.body(null, 416, { ...headers, ...ofAll });
     const { stream, isPart } = await mirror.open(found, asked, (pull) => {
       const logged = pull.catch((error: unknown) => {
-        // A refusal of the hub is what its readers are told; the line of their request has it.
+        // Clients get the refusal of the hub, and it is in the log line of their request.
         if (!(error instanceof MirrorError && error.status < 500)) logError(c.get('requestId'), error);
       });
       keepAliveOf(c)(logged);
     });
     if (asked === undefined || !isPart) {
-      // `@huggingface/hub` asks for a first byte to learn the size, and looks for it nowhere else. To one who resumes
-      // nothing of the kind may be said: curl would then put all of the file behind what it has.
+      // `@huggingface/hub` asks for a first byte to learn the size, and only looks for it there. A client that resumes
+      // must not get such an answer: curl would append the whole file to its part.
       const isQuestion = /^bytes=0-/.test(c.req.header('range') ?? '');
       return c.body(ofLength(watchedBody(c, stream), size), 200, { ...whole, ...(isQuestion && ofAll) });
     }
@@ -118,7 +118,7 @@ export function mirrorRoutes(mirror: Mirror): Hono {
   }
 }
 
-/** What the path names, decoded. The branch is `main` where it names none. */
+/** The decoded names in the path. The default branch is `main`. */
 function named(c: Context): { repo: string; revision: string; path: string } {
   const { owner, name, revision = BRANCH, path = '' } = c.req.param() as Record<string, string | undefined>;
   return { repo: owner === undefined ? name! : `${owner}/${name}`, revision, path };

@@ -1,7 +1,7 @@
 /**
- * How a file lies in the store: `hf/blobs/<hash>/00000-<sha256>`, `00001-<sha256>`, … and an index that says that all
- * of it is there and right. A segment is named by its content, so that what was given to a client is never replaced by
- * something else of the same name.
+ * The layout of a file in the store: `hf/blobs/<hash>/00000-<sha256>`, `00001-<sha256>`, … and an index that says that
+ * all of it is stored and verified. A segment is named by its content, so that a segment that clients have received is
+ * never replaced by other content of the same name.
  */
 import * as z from 'zod';
 
@@ -15,8 +15,8 @@ export interface HubBlob {
 }
 
 /**
- * A segment is held in memory while it is written, by as many pulls as may write at a time, in an isolate of 128 MiB. A
- * slow line fills it well before clients, which wait 10 s for the next byte, give up.
+ * A segment is in memory while it is written, for as many downloads as may write at a time, in an isolate of 128 MiB. A
+ * slow connection fills it well before clients, which wait 10 s for the next byte, give up.
  */
 export const SEGMENT_BYTES = 4 * 2 ** 20;
 
@@ -37,12 +37,12 @@ export function indexName(blob: HubBlob): string {
   return `${folderName(blob)}index.json`;
 }
 
-/** Who pulls the file. */
+/** The owner of the download. */
 export function leaseName(blob: HubBlob): string {
   return `${folderName(blob)}pull.json`;
 }
 
-/** Says that bytes of the file were given out that turned out wrong: somebody may have the beginning of it damaged. */
+/** Records that wrong bytes of the file were sent: a client may have a damaged beginning. */
 export function recallName(blob: HubBlob): string {
   return `${folderName(blob)}recalled.json`;
 }

@@ -1,4 +1,4 @@
-/** Lets a few at a time do something that takes memory; the others wait in the order in which they came. */
+/** Limits the number of concurrent tasks that need memory; the others wait in the order of their arrival. */
 export class Semaphore {
   readonly #waiting: (() => void)[] = [];
   #free: number;

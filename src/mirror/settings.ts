@@ -27,7 +27,7 @@ const variables = z.object({
   ),
 });
 
-/** What says how to mirror says nothing where nothing is mirrored. */
+/** Without mirrored repositories the other settings have no effect, and are refused. */
 const schema = variables.superRefine(({ HF_MIRROR_REPOS, ...others }, context) => {
   if (HF_MIRROR_REPOS.length > 0) return;
   const isSet: Readonly<Record<keyof typeof others, boolean>> = {
@@ -46,14 +46,14 @@ export const MIRROR_SETTING_NAMES: readonly string[] = Object.keys(variables.sha
 export type MirrorVariables = Partial<Record<keyof z.input<typeof schema>, unknown>>;
 
 export interface MirrorSettings {
-  /** Names or patterns of what is mirrored. */
+  /** Names or patterns of mirrored repositories. */
   repos: readonly string[];
   url: string;
   token: string | undefined;
   refreshMs: number;
 }
 
-/** Undefined when nothing is mirrored. Throws SettingsError for the first variable that is wrong. */
+/** Undefined without a mirror. Throws SettingsError for the first invalid variable. */
 export function readMirrorSettings(
   variables: MirrorVariables | Readonly<Record<string, unknown>>,
 ): MirrorSettings | undefined {

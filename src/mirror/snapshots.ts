@@ -1,6 +1,6 @@
 /**
- * What repositories hold at a revision, from the store where it is known. A commit never changes; where a branch points
- * is asked again after a while.
+ * The contents of repositories at a revision, from the store if known. A commit never changes; a branch is looked up
+ * again after some time.
  */
 import * as z from 'zod';
 import type { Bytes, WritableStore } from '../weights/store.ts';
@@ -14,10 +14,10 @@ type Reference = z.output<typeof reference>;
 interface SnapshotsOptions {
   store: WritableStore;
   upstream: Upstream;
-  /** After so long the hub is asked where a branch or tag points. */
+  /** After this time the hub is asked again where a branch or tag points. */
   refreshMs: number;
   now?: () => number;
-  /** Told when the hub could not be asked and what is stored was given. */
+  /** Called when the hub could not be reached and stored data were used. */
   log: (message: string) => void;
 }
 
@@ -52,7 +52,7 @@ export class Snapshots {
     try {
       return await this.#ask(repo, revision);
     } catch (error) {
-      // What the hub refuses is refused; what it cannot say now, it said before.
+      // A refusal of the hub is passed on; if the hub cannot answer now, its last answer is used.
       const isDown = error instanceof MirrorError && UNABLE.includes(error.status);
       const snapshot = isDown && commit !== undefined ? await this.#stored(repo, commit) : undefined;
       if (snapshot === undefined) throw error;
@@ -61,7 +61,7 @@ export class Snapshots {
     }
   }
 
-  /** Once for all who ask at the same time. */
+  /** One request for all concurrent callers. */
   #ask(repo: string, revision: string): Promise<Snapshot> {
     const key = `${repo}@${revision}`;
     let asking = this.#asking.get(key);
@@ -85,7 +85,7 @@ export class Snapshots {
       if (!isCommit(revision)) await store.put(name, json(points));
       this.#unstored.delete(name);
     } catch (error) {
-      // It is known all the same, as long as this process lives.
+      // This process still knows it until it ends.
       if (!isCommit(revision)) this.#rememberUnstored(name, points);
       log(`${repo} at ${revision} cannot be kept: ${error instanceof Error ? error.message : error}`);
     }

@@ -1,5 +1,6 @@
 /**
- * The hub that is mirrored: what a repository holds at a revision, and its files. https://huggingface.co/docs/hub/api
+ * The hub that is mirrored: the contents of a repository at a revision, and its files.
+ * https://huggingface.co/docs/hub/api
  */
 import * as z from 'zod';
 import { StoreFailed } from '../weights/errors.ts';
@@ -21,7 +22,7 @@ const entry = z.object({
   lfs: z.object({ oid: z.string().refine(isOid), size: count, pointerSize: count }).optional(),
 });
 
-/** What is kept of the answer about a repository; `siblings` are made anew. */
+/** The stored part of the answer about a repository; `siblings` are built again. */
 const info = z.looseObject({ id: z.string(), sha: z.string().refine(isCommit, 'is no commit') });
 
 export type TreeEntry = z.output<typeof entry>;
@@ -33,25 +34,25 @@ export type Snapshot = z.output<typeof snapshotSchema>;
 export interface UpstreamOptions extends RequestOptions {
   /** Such as `https://huggingface.co`. */
   url: string;
-  /** Sent to the hub alone, not to the storage that it redirects to. */
+  /** Only sent to the hub, not to the storage that it redirects to. */
   token?: string | undefined;
-  /** Told what is left out of a listing. */
+  /** Called with what is left out of a listing. */
   log: (message: string) => void;
 }
 
-/** Bounds of what is read into memory: an answer about a repository, and all pages of its listing. */
+/** Limits of what is read into memory: an answer about a repository, and all pages of its listing. */
 const MAX_JSON_BYTES = 8 * 2 ** 20;
 const MAX_PAGES = 50;
 
 export interface Upstream {
-  /** @throws MirrorError when there is none, or the hub cannot be asked. */
+  /** @throws MirrorError if it does not exist, or the hub cannot be reached. */
   snapshot(repo: string, revision: string): Promise<Snapshot>;
   /** A file from `offset` on. @throws MirrorError when it is not given. */
   file(repo: string, commit: string, path: string, offset: number): Promise<StoredObject>;
 }
 
 export function upstreamOf({ url, token, log, ...options }: UpstreamOptions): Upstream {
-  // Sizes and hashes are those of the file, not of what compresses it.
+  // Sizes and hashes are those of the uncompressed file.
   const headers = {
     'accept-encoding': 'identity',
     ...(token !== undefined && { authorization: `Bearer ${token}` }),

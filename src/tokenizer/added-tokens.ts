@@ -12,7 +12,7 @@ const WORD_CHARACTER = /[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]/u;
 /** None of them is a surrogate pair. */
 const SPACE = /\p{White_Space}/u;
 
-/** A stretch of a text: an added token, or text in which none is found. */
+/** A part of a text: an added token, or text without any. */
 export type Stretch = { readonly id: number } | { readonly text: string };
 
 export interface AddedToken extends Pick<AddedTokenJson, 'id' | 'content' | 'single_word' | 'lstrip' | 'rstrip'> {
@@ -20,7 +20,7 @@ export interface AddedToken extends Pick<AddedTokenJson, 'id' | 'content' | 'sin
   readonly isSpecial: boolean;
 }
 
-/** Cuts added tokens out of texts. Undefined where none can be found: every text is one stretch. */
+/** Finds added tokens in texts. Undefined if the vocabulary has none to find: every text is one part. */
 export function buildSplitter(tokens: readonly AddedToken[]): ((text: string) => Stretch[]) | undefined {
   if (tokens.every(({ isSpecial }) => isSpecial)) return undefined;
   const byContent = new Map(tokens.map((token) => [token.content, token]));
@@ -49,7 +49,7 @@ export function buildSplitter(tokens: readonly AddedToken[]): ((text: string) =>
 }
 
 function touchesWord(text: string, start: number, stop: number): boolean {
-  // A character beside it has at most two UTF-16 units, and half a pair is no word.
+  // A neighbouring character has at most two UTF-16 units, and half a pair is not a word character.
   const [before, behind] = [[...text.slice(Math.max(0, start - 2), start)].at(-1), [...text.slice(stop, stop + 2)][0]];
   return [before, behind].some((character) => character !== undefined && WORD_CHARACTER.test(character));
 }

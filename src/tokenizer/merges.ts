@@ -10,7 +10,7 @@ const NONE = -1;
 
 export interface Merge {
   rank: number;
-  /** The token that the pair becomes. */
+  /** The token that results from the pair. */
   id: number;
 }
 

@@ -1,6 +1,6 @@
 /**
- * Cuts a text into the pieces that are merged on their own: the pre-tokenizers of a `tokenizer.json`, one after the
- * other, each on the pieces of the one before. So a look ahead never goes beyond a piece.
+ * Splits a text into the pieces that are merged separately: the pre-tokenizers of a `tokenizer.json`, one after the
+ * other, each on the pieces of the previous one. So a lookahead never goes beyond a piece.
  * https://huggingface.co/docs/tokenizers/api/pre-tokenizers
  */
 
@@ -13,7 +13,10 @@ const GPT_2 = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+
 /** `text` in pieces, in order; together they are the text. None of an empty text. */
 export type PreTokenizer = (text: string) => Iterable<string>;
 
-/** Throws TokenizerError when a pattern is no JavaScript regular expression, or bytes are not made of the pieces. */
+/**
+ * Throws TokenizerError if a pattern is not a valid regular expression in JavaScript, or bytes are not made of the
+ * pieces.
+ */
 export function buildPreTokenizer(steps: readonly PreTokenizerJson[]): PreTokenizer {
   if (steps.at(-1)?.type !== 'ByteLevel' || steps.slice(0, -1).some(({ type }) => type === 'ByteLevel')) {
     throw new TokenizerError('tokenizer.json: expected ByteLevel as the last pre-tokenizer, and only there');
@@ -39,7 +42,7 @@ function patternOf(step: PreTokenizerJson): RegExp | undefined {
   }
 }
 
-/** What the pattern matches, and what lies between two matches. */
+/** The matches of the pattern, and the text between them. */
 function* isolate(text: string, pattern: RegExp): Generator<string> {
   let end = 0;
   // Not matchAll: it makes a copy of the pattern for every piece.
@@ -57,7 +60,7 @@ function* isolate(text: string, pattern: RegExp): Generator<string> {
   if (end < text.length) yield text.slice(end);
 }
 
-/** Unicode properties of a pattern → what stands for them in a class of JavaScript. */
+/** Unicode properties of a pattern → their replacement in a character class of JavaScript. */
 const CLASSES: Readonly<Record<string, string>> = {
   // JavaScript's \s and \d mean slightly other sets.
   '\\s': '\\p{White_Space}',
@@ -79,7 +82,7 @@ function compilePattern(pattern: string): RegExp {
     const others = CLASSES[part.toLowerCase()] ?? CLASSES[part.replace('\\P', '\\p')];
     if (others === undefined) return part;
     if (!isInClass) return `[^${others}]`;
-    // A class of JavaScript holds no complement of another one but of a property.
+    // A class of JavaScript can only contain the complement of a property, not of another class.
     return others.startsWith('\\p') ? others.replace('\\p', '\\P') : part;
   });
   try {

@@ -34,7 +34,7 @@ const addedToken = z.object({
   normalized: z.boolean().default(false),
 });
 
-/** Token → id. A Map, because a vocabulary of source code may well hold `constructor` or `__proto__`. */
+/** Token → id. A Map, because a vocabulary of source code may contain `constructor` or `__proto__`. */
 const vocabulary = z.unknown().transform((value, context): Map<string, number> => {
   const entries = typeof value === 'object' && value !== null && !Array.isArray(value) ? Object.entries(value) : [];
   if (entries.length === 0) context.addIssue({ code: 'custom', message: 'expected an object of tokens and their ids' });

@@ -31,13 +31,13 @@ export interface Tokenizer {
   readonly special: SpecialTokens;
   /** Token ids of a text, never a special one. Lone surrogates become U+FFFD. */
   encode(text: string): number[];
-  /** Text of whole token ids: special ones are left out, bytes that are no UTF-8 become U+FFFD. */
+  /** Text of token ids: special ones are left out, bytes that are not UTF-8 become U+FFFD. */
   decode(ids: Iterable<number>): string;
   /** @param skip bytes at the beginning that are left out */
   decoder(skip?: number): TokenDecoder;
-  /** Whether a token stands for bytes of a text: no special one, and one of the vocabulary. */
+  /** Whether a token is text: it is in the vocabulary and not special. */
   isText(id: number): boolean;
-  /** The bytes that a token stands for; none for a special one. */
+  /** The bytes of a token; none for a special one. */
   bytesOf(id: number): Uint8Array;
   /**
    * A name that no other token has: its text, or `bytes:\xe2\x9c` when that is no whole character (as OpenAI's text
@@ -108,7 +108,7 @@ class ByteLevelBpe implements Tokenizer {
     }
     for (const token of added_tokens) {
       if (this.#isSpecial(token)) continue;
-      // The decoder of the library takes any token for bytes whose every character stands for one.
+      // The decoder of the library decodes every token whose characters all represent bytes.
       const bytes = Array.from(token.content, (character) => byteOf.get(character));
       const isByteLevel = bytes.every((byte) => byte !== undefined);
       this.#tokenBytes[token.id] = isByteLevel ? Uint8Array.from(bytes) : this.#utf8.encode(token.content);
@@ -175,12 +175,15 @@ class ByteLevelBpe implements Tokenizer {
     }
   }
 
-  /** A token with a part in the diffusion is special whatever the file says: nobody may forge it. */
+  /**
+   * A token that diffusion uses is always special, even if the file says otherwise: text must not be able to contain
+   * it.
+   */
   #isSpecial({ id, special }: AddedTokenJson): boolean {
     return special || Object.values(this.special).includes(id);
   }
 
-  /** Normalizes on the way: some added tokens are looked for in the text as it is, the others in the normalized one. */
+  /** Also normalizes: some added tokens are searched for in the original text, the others in the normalized one. */
   #splitterOf(tokens: readonly AddedTokenJson[]): (text: string) => Stretch[] {
     const normalize = (text: string) => (this.#normalForm ? text.normalize(this.#normalForm) : text);
     const all = tokens.map((token) => ({ ...token, isSpecial: this.#isSpecial(token) }));
@@ -229,8 +232,8 @@ function findSpecialTokens(ids: ReadonlyMap<string, number>): SpecialTokens {
 }
 
 /**
- * The visible character that stands for each byte in a byte-level vocabulary: printable Latin-1 stands for itself, the
- * other bytes in ascending order are U+0100, U+0101, … (GPT-2).
+ * The visible character for each byte in a byte-level vocabulary: printable Latin-1 characters represent themselves,
+ * the other bytes in ascending order are U+0100, U+0101, … (GPT-2).
  */
 function byteAlphabet(): string[] {
   let shifted = 0x100;

@@ -1,7 +1,7 @@
 /**
  * The Cache API in front of a store, where the platform has one:
- * https://developers.cloudflare.com/workers/runtime-apis/cache/ Files are kept by their SHA-256, so nothing in the
- * cache grows old; they are verified on their way in and again by whoever reads them.
+ * https://developers.cloudflare.com/workers/runtime-apis/cache/ Files are cached by their SHA-256, so no entry becomes
+ * outdated; they are verified when they are stored and again when they are read.
  */
 import { WeightsDamaged } from './errors.ts';
 import { type Manifest, readManifest } from './manifest.ts';
@@ -18,7 +18,7 @@ export interface WeightCache {
 /** The cache keeps no larger object. */
 const MAX_CACHED_BYTES = 512 * 2 ** 20;
 
-/** A name that nobody can have; only the Worker itself asks for it, and only the cache. */
+/** A name that cannot exist as a host; only the worker uses it, and only with the cache. */
 const KEY_BASE = 'https://weights.invalid/sha256/';
 
 const HEADERS = { 'cache-control': 'public, max-age=31536000, immutable', 'content-type': 'application/octet-stream' };
@@ -39,12 +39,12 @@ export function cachedSource(source: WeightSource, cache: WeightCache, model: st
       if (kept?.body) return kept.body;
       const size = await source.size(file);
       if (size === null || size === undefined || size > MAX_CACHED_BYTES) return source.open(file, sha256);
-      // First in, then out: handing the stream to both at once would hold in memory what the slower one has not taken.
+      // First store, then read: splitting the stream would buffer in memory what the slower reader has not taken.
       const { stream, isVerified } = await openVerified(source, { path: file, size, sha256 });
       const headers = { ...HEADERS, 'content-length': String(size) };
       await cache.put(key, new Response(stream, { headers })).catch(() => {});
       if (isVerified()) return (await cache.match(key))?.body ?? source.open(file, sha256);
-      // A cache can keep the beginning of what broke. Whoever reads the store itself will see what is wrong with it.
+      // A cache may keep the beginning of a broken stream. A later read from the store reports what is wrong with it.
       await cache.delete(key);
       return source.open(file, sha256);
     },
@@ -63,7 +63,9 @@ export function cachedSource(source: WeightSource, cache: WeightCache, model: st
   }
 }
 
-/** On workers.dev the cache takes everything and keeps nothing, and plain workerd has none behind the interface. */
+/**
+ * On workers.dev the cache accepts everything and stores nothing, and plain workerd has no cache behind the interface.
+ */
 async function keepsThings(cache: WeightCache): Promise<boolean> {
   const key = `${KEY_BASE}probe`;
   try {

@@ -24,7 +24,7 @@ export function chunkReader(stream: ReadableStream<Uint8Array>): ChunkReader {
   try {
     reader = stream.getReader({ mode: 'byob' });
   } catch {
-    // Not a stream of bytes, but one of whatever its source puts in.
+    // Not a byte stream, but one of arbitrary chunks.
     return stream.getReader();
   }
   return {

@@ -1,4 +1,4 @@
-/** Puts together what is configured: the store, the origin behind it, the cache in front of it. */
+/** Combines what is configured: the store, the origin behind it, the cache in front of it. */
 import { SettingsError } from '../settings.ts';
 import { cachedSource, type WeightCache } from './cached.ts';
 import { httpStore } from './http-store.ts';
@@ -8,7 +8,7 @@ import { readWeightSettings, type WeightVariables } from './settings.ts';
 import type { WeightSource } from './source.ts';
 import { modelSource, type WeightStore, type WritableStore } from './store.ts';
 
-/** What the platform has by itself. */
+/** What the platform provides. */
 export interface PlatformStore {
   bucket?: WritableStore | undefined;
   /** Read only. */

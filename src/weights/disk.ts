@@ -11,7 +11,7 @@ export interface FolderService {
   fetch(url: string, init?: { method: 'GET' | 'HEAD'; headers?: Record<string, string> }): Promise<Response>;
 }
 
-/** The service looks at the path alone. */
+/** The service only reads the path. */
 const ORIGIN = 'http://disk';
 
 /** The models of a folder. */
@@ -42,7 +42,7 @@ export function diskStore(folder: FolderService): WeightStore {
   };
 }
 
-/** The service tells no ETag; when the file was written last, to the second, and its size stand in for one. */
+/** The service sends no ETag; the time of the last write, in seconds, and the size replace it. */
 function infoOf(response: Response): StoredInfo {
   const modified = Date.parse(response.headers.get('last-modified') ?? '');
   const size = toldSize(response);

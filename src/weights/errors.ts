@@ -11,7 +11,7 @@ export class WeightsMissing extends Error {
   }
 }
 
-/** A file's content is not what the manifest says, or the manifest itself makes no sense. */
+/** The content of a file does not match the manifest, or the manifest itself is invalid. */
 export class WeightsDamaged extends Error {
   override readonly name = 'WeightsDamaged';
   readonly file: string;
@@ -31,10 +31,10 @@ export class StoreFailed extends Error {
   override readonly name = 'StoreFailed';
   /** Undefined when there was no answer. */
   readonly status: number | undefined;
-  /** How long it asked to be left alone. */
+  /** The wait that it asked for. */
   readonly retryAfterSeconds: number | undefined;
 
-  /** `what` is an operation and the name of an object: never an address, which can hold a secret. */
+  /** `what` is an operation and the name of an object: never an address, which may contain a secret. */
   constructor(what: string, found: string, { status, retryAfterSeconds, cause }: StoreFailedOptions = {}) {
     super(`${what}: ${found}`, { cause });
     this.status = status;

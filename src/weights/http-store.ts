@@ -1,20 +1,20 @@
-/** Files behind an http or https address: a static host, a release page, a folder that a server shows. Read only. */
+/** Files under an http or https address: a static host, a release page, a folder that a server shows. Read only. */
 import { StoreFailed } from './errors.ts';
 import { rangeHeader, sliced, toldSize } from './range.ts';
 import { askFollowing, type RequestOptions } from './request.ts';
 import type { StoredInfo, WeightStore } from './store.ts';
 
 export interface HttpStoreOptions extends RequestOptions {
-  /** Names are put behind it. */
+  /** Names are appended to it. */
   baseUrl: string;
-  /** Sent as `Authorization: Bearer`, to the base URL's own origin alone. */
+  /** Sent as `Authorization: Bearer`, only to the origin of the base URL. */
   token?: string | undefined;
 }
 
 export function httpStore({ baseUrl, token, ...options }: HttpStoreOptions): WeightStore {
   const base = baseUrl.replace(/\/*$/, '/');
   const headers = {
-    // Sizes and hashes are those of the file, not of what compresses it.
+    // Sizes and hashes are those of the uncompressed file.
     'accept-encoding': 'identity',
     ...(token !== undefined && { authorization: `Bearer ${token}` }),
   };
@@ -32,7 +32,7 @@ export function httpStore({ baseUrl, token, ...options }: HttpStoreOptions): Wei
     async head(name) {
       const response = await request('HEAD', name);
       if (response === null || toldSize(response) !== undefined) return response && infoOf(response);
-      // The range of an answer says of how many bytes it is one, also where answers have no length.
+      // The range of an answer has the total size, even if the answer has no length.
       const first = await request('GET', name, { range: rangeHeader({ offset: 0, length: 1 }) }).catch(() => null);
       await first?.body?.cancel();
       return { ...infoOf(response), size: first ? toldSize(first) : undefined };

@@ -32,13 +32,13 @@ export type ManifestFile = Manifest['files'][number];
 
 /**
  * Reads the manifest of `model`.
- * @throws WeightsMissing when there is none, WeightsDamaged when it is not a manifest or of another model.
+ * @throws WeightsMissing if there is none, WeightsDamaged if it is invalid or of another model.
  */
 export async function readManifest(source: WeightSource, model: string): Promise<Manifest> {
   return (await readManifestText(source, model)).manifest;
 }
 
-/** As `readManifest`, with the text as it stands in the source. */
+/** Like `readManifest`, with the original text of the source. */
 export async function readManifestText(source: WeightSource, model: string) {
   const body = await source.open(MANIFEST);
   if (body === null) throw new WeightsMissing([MANIFEST]);

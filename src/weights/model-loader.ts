@@ -19,8 +19,8 @@ export interface ModelLoaderOptions {
 }
 
 /**
- * A provider that loads its model on first use. Requests that come meanwhile share the one load. After a failure the
- * next request loads again, so that mending the store heals the service without a restart.
+ * A provider that loads its model on first use. Concurrent requests share the load. After a failure the next request
+ * loads again, so that the service recovers without a restart when the store is repaired.
  */
 export function modelLoader(options: ModelLoaderOptions): ModelProvider {
   let status: ModelStatus = { state: 'not_loaded' };
@@ -112,19 +112,19 @@ async function loadEngine(options: ModelLoaderOptions): Promise<Engine> {
   return engine;
 }
 
-/** Names everything that is missing at once, and a wrong size before any file is read. */
+/** Names all missing files at once, and a wrong size before any file is read. */
 async function checkSizes(source: WeightSource, manifest: Manifest): Promise<void> {
   const sizes = await Promise.all(manifest.files.map(({ path }) => source.size(path)));
   const missing = manifest.files.filter((_, index) => sizes[index] === null);
   if (missing.length > 0) throw new WeightsMissing(missing.map(({ path }) => path));
   for (const [index, { path, size }] of manifest.files.entries()) {
-    // What is not told is counted while the file is read.
+    // If the source does not send a size, it is counted while the file is read.
     if (sizes[index] !== undefined && sizes[index] !== size)
       throw new WeightsDamaged(path, `${size} bytes`, `${sizes[index]} bytes`);
   }
 }
 
-/** What clients are told of weights that cannot be used. */
+/** What clients see if weights cannot be used. */
 export function unavailable(model: string, cause: unknown): ModelUnavailable {
   if (cause instanceof WeightsMissing) return new ModelUnavailable(model, 'missing', cause.files, { cause });
   if (cause instanceof WeightsDamaged) return new ModelUnavailable(model, 'damaged', [cause.file], { cause });

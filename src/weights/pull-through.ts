@@ -12,11 +12,11 @@ interface PullThroughOptions
   store: WritableStore;
   origin: WeightStore;
   model: string;
-  /** Told what was done. */
+  /** Called with what was done. */
   log?: (message: string) => void;
 }
 
-/** Pulls under way in this isolate, so that all who want a model wait for the one. */
+/** Open downloads in this isolate, so that all requests for a model wait for the same one. */
 const pulls = new WeakMap<WritableStore, Map<string, Promise<boolean>>>();
 
 /**
@@ -40,8 +40,8 @@ export function pullThrough(options: PullThroughOptions): WeightSource {
 }
 
 /**
- * False when the origin does not have the model either.
- * @throws WeightsDamaged when the origin's own files are not what its manifest says.
+ * False if the origin does not have the model either.
+ * @throws WeightsDamaged if the origin's files do not match its manifest.
  */
 async function pullModel(
   { store, origin, model, log = () => {}, ...options }: PullThroughOptions,
@@ -54,7 +54,7 @@ async function pullModel(
   if (read === undefined) return false;
   const { text, manifest } = read;
   const damaged = fault instanceof WeightsDamaged ? fault.file : undefined;
-  // Until the new one is written there is no model: a manifest says that all of its files are there.
+  // Until the new manifest is written there is no model: a manifest means that all of its files are stored.
   if (damaged !== undefined) await store.delete(`${model}/${MANIFEST}`);
   for (const file of manifest.files) {
     const name = `${model}/${file.path}`;
@@ -88,7 +88,7 @@ async function pullFile(
   await writeVerified(store, name, file, chunks, options);
 }
 
-/** Where a store does not tell the size of what it has. */
+/** If a store does not report the size of a file. */
 async function countedSize(store: WritableStore, name: string): Promise<number | null> {
   const object = await store.get(name);
   if (object === null) return null;

@@ -22,7 +22,7 @@ interface R2Upload {
 export interface Bucket {
   head(key: string): Promise<R2Info | null>;
   get(key: string, options?: { range?: ByteRange }): Promise<(R2Info & { body: ReadableStream<Uint8Array> }) | null>;
-  /** Null when the condition does not hold. */
+  /** Null if the condition fails. */
   put(key: string, value: Uint8Array, options?: { onlyIf: Headers }): Promise<unknown>;
   delete(key: string): Promise<void>;
   list(options: { prefix: string; cursor?: string }): Promise<{

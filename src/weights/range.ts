@@ -1,13 +1,10 @@
-/**
- * Byte ranges: those that clients ask for, and those that servers do not know.
- * https://www.rfc-editor.org/rfc/rfc9110#name-range-requests
- */
+/** Byte ranges of requests and of answers. https://www.rfc-editor.org/rfc/rfc9110#name-range-requests */
 import type { ByteRange } from './store.ts';
 
 /**
- * The range that a `Range` header asks for, of an object of `size` bytes. Undefined when all of it is to be sent:
- * without a header, and for what a server may ignore (several ranges, other units, nonsense). `unsatisfiable` when it
- * begins behind the end.
+ * The range that a `Range` header asks for, of an object of `size` bytes. Undefined when the whole object is to be
+ * sent: without a header, and for headers that a server may ignore (several ranges, other units, invalid syntax).
+ * `unsatisfiable` when it begins after the end.
  */
 export function parseRange(
   header: string | undefined,
@@ -31,8 +28,8 @@ export function rangeHeader({ offset, length }: ByteRange): string {
 }
 
 /**
- * Bytes of the whole object that an answer is about. Undefined where it does not tell: behind a proxy that sends in
- * chunks, or compressed, when the length is that of what was sent.
+ * Size in bytes of the whole object of an answer. Undefined if the answer does not have it: from a proxy that sends
+ * chunks, or compressed, when the length is that of the compressed bytes.
  */
 export function toldSize({ status, headers }: Response): number | undefined {
   if (!/^(identity)?$/i.test(headers.get('content-encoding') ?? '')) return undefined;
@@ -41,7 +38,7 @@ export function toldSize({ status, headers }: Response): number | undefined {
   return /^\d+$/.test(total ?? '') ? Number(total) : undefined;
 }
 
-/** The header that says which part of `size` bytes an answer with status 206 holds. */
+/** The header for the part of `size` bytes in an answer with status 206. */
 export function contentRange({ offset, length }: Required<ByteRange>, size: number): string {
   return `bytes ${offset}-${offset + length - 1}/${size}`;
 }

@@ -24,7 +24,7 @@ export const RETRY_DELAY_MS = 200;
 /** Longer than any store that works needs, shorter than clients wait. */
 const ANSWER_TIMEOUT_MS = 20_000;
 
-/** A longer wait than this is left to those who asked. */
+/** Longer waits are left to the caller. */
 const LONGEST_WAIT_MS = 2_000;
 
 /** A file host redirects to its storage, and that perhaps to a region. */
@@ -33,8 +33,8 @@ const MAX_REDIRECTS = 5;
 const REDIRECTS: readonly number[] = [301, 302, 303, 307, 308];
 
 /**
- * The answer to the request that `make` builds, anew each time since signatures grow old. Answers with 429 and 5xx are
- * asked for again, but for those that ask for a longer wait than a moment.
+ * The answer to the request that `make` builds, each time again because signatures expire. 429 and 5xx are retried,
+ * except those that ask for a long wait.
  * @throws StoreFailed when there is no other answer.
  */
 export async function ask(
@@ -72,7 +72,7 @@ export async function ask(
 }
 
 /**
- * The seconds to wait that an answer asks for: `Retry-After`, in seconds or as a date, or what is left of the window of
+ * Seconds to wait according to an answer: `Retry-After`, in seconds or as a date, or the rest of the window of
  * `RateLimit` (https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/), which the Hub sends with 429.
  */
 export function retryAfter(headers: Headers, nowMs: number = Date.now()): number | undefined {
@@ -84,9 +84,9 @@ export function retryAfter(headers: Headers, nowMs: number = Date.now()): number
 }
 
 /**
- * As `ask`, following redirects. The authorization stays with the origin that it was meant for, and nobody is led from
- * https to http or out of HTTP.
- * @param onRedirect sees each answer that redirects.
+ * Like `ask`, but follows redirects. The authorization is only sent to its own origin, and a redirect from https to
+ * http or to another protocol is refused.
+ * @param onRedirect is called with each answer that redirects.
  */
 export async function askFollowing(
   what: string,

@@ -5,10 +5,10 @@
 import { StoreFailed } from './errors.ts';
 import type { ByteRange, StoredInfo, WeightStore } from './store.ts';
 
-/** Cuts in a row without a byte between them, after which the object is given up. */
+/** Broken connections in a row without a byte between them after which the download fails. */
 const MAX_CUTS = 5;
 
-/** A connection that sends nothing for as long counts as cut. */
+/** A connection that sends nothing for this time counts as broken. */
 export const STALL_MS = 30_000;
 
 export interface ResumingOptions {
@@ -20,9 +20,8 @@ export interface ResumingOptions {
 }
 
 /**
- * The chunks of an object from `offset` on. What `get` throws is thrown on: it asks again by itself where that is of
- * use.
- * @throws StoreFailed when it breaks again and again, or is another object after a cut.
+ * The chunks of an object from `offset` on. Errors of `get` are passed on: it retries on its own where that helps.
+ * @throws StoreFailed if the connection breaks again and again, or if the object has changed after a break.
  */
 export async function* resuming(
   get: (range: ByteRange | undefined) => ReturnType<WeightStore['get']>,

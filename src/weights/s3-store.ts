@@ -18,7 +18,7 @@ export interface S3StoreOptions extends RequestOptions {
    */
   endpoint: string;
   bucket?: string | undefined;
-  /** `auto` where the storage has none. */
+  /** `auto` if the storage has none. */
   region: string;
   accessKeyId: string;
   secretAccessKey: string;
@@ -27,7 +27,7 @@ export interface S3StoreOptions extends RequestOptions {
   prefix?: string | undefined;
 }
 
-/** SHA-256 of nothing, the body of most requests. */
+/** SHA-256 of an empty body, the body of most requests. */
 const EMPTY_SHA256 = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855';
 
 const NO_QUERY = {};
@@ -106,7 +106,7 @@ export function s3Store(options: S3StoreOptions): WritableStore {
     async head(name) {
       const response = await request('HEAD', prefix + name, NO_QUERY);
       if (response === null || toldSize(response) !== undefined) return response && infoOf(response);
-      // Lists tell sizes in their text, whatever a proxy does to headers.
+      // Lists have sizes in their text, even if a proxy changes headers.
       const size = (await list(name)).find((object) => object.name === name)?.size;
       return { ...infoOf(response), size };
     },
@@ -156,7 +156,7 @@ export function s3Store(options: S3StoreOptions): WritableStore {
       async complete() {
         const body = new TextEncoder().encode(`<CompleteMultipartUpload>${parts.join('')}</CompleteMultipartUpload>`);
         const answer = await (await mustAnswer('POST', key, { uploadId }, { body })).text();
-        // The status was sent before the parts were put together, so a failure comes with 200.
+        // The status is sent before the parts are combined, so a failure has status 200.
         const code = /<Error[\s>]/.test(answer) ? textOf(answer, 'Code') : undefined;
         if (code !== undefined) throw new StoreFailed(`POST ${key} in S3`, `could not complete: ${code}`);
       },

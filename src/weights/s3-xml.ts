@@ -1,8 +1,8 @@
-/** The little XML that S3 answers with: elements without attributes that matter, of which a few are read by name. */
+/** The XML that S3 answers with: elements whose attributes do not matter, of which a few are read by name. */
 
 const ENTITIES: Record<string, string> = { lt: '<', gt: '>', amp: '&', quot: '"', apos: "'" };
 
-/** What stands inside each element of that name, unread. */
+/** The content of each element of that name, as text. */
 export function elements(xml: string, name: string): string[] {
   return Array.from(xml.matchAll(new RegExp(`<${name}(?:\\s[^>]*)?>([^]*?)</${name}>`, 'g')), ([, inside]) => inside!);
 }

@@ -9,7 +9,7 @@ const address = z
   .string()
   .refine(isPlainHttp, { error: 'must be an http or https URL without user, query and fragment' });
 
-/** An empty variable is none: that is how `.dev.vars` and compose files leave one out. */
+/** An empty variable counts as absent: `.dev.vars` and compose files pass unset variables as empty. */
 const optional = <Schema extends z.ZodType>(schema: Schema) =>
   z.preprocess((value) => (value === '' ? undefined : value), schema.optional());
 
@@ -28,7 +28,7 @@ const variables = z.object({
 /** All variables that are read here. */
 export const WEIGHT_SETTING_NAMES: readonly string[] = Object.keys(variables.shape);
 
-/** Which variable each of the others belongs to: without it they do nothing. */
+/** The variable that each of the others depends on: without it they have no effect. */
 const NEEDED = {
   S3_BUCKET: 'S3_ENDPOINT',
   S3_REGION: 'S3_ENDPOINT',
@@ -88,7 +88,7 @@ export function readWeightSettings(variables: WeightVariables | Readonly<Record<
   };
 }
 
-/** An address that names a host and a folder and nothing else, so that paths can be put behind it. */
+/** An address that only has a host and a folder, so that paths can be appended to it. */
 export function isPlainHttp(text: string): boolean {
   const url = URL.parse(text);
   return url !== null && /^https?:$/.test(url.protocol) && !url.username && !url.password && !url.search && !url.hash;

@@ -1,8 +1,8 @@
-/** Where the files of one model come from. */
+/** The source of the files of one model. */
 import type { WeightsDamaged, WeightsMissing } from './errors.ts';
 
 export interface WeightSource {
-  /** Bytes of a file, or null when it is not there. Undefined when it is there and its size is not told. */
+  /** Size of a file in bytes, or null if it does not exist. Undefined if it exists and its size is unknown. */
   size(file: string): Promise<number | null | undefined>;
   /**
    * The content of a file, or null when it is not there. Nothing about it is verified yet. `sha256` is what the content

@@ -1,7 +1,6 @@
 /**
- * Where weights are kept. Names are `<model>/<file>`, in every store alike. A store that can be written to never shows
- * part of an object: `put` writes it in one request, and the parts of an `Upload` are nothing that can be read until it
- * is completed.
+ * Stores of weights. Names are `<model>/<file>` in every store. A writable store never shows part of an object: `put`
+ * writes it in one request, and the parts of an `Upload` are not readable until it is completed.
  */
 import type { WeightSource } from './source.ts';
 
@@ -12,9 +11,12 @@ export interface ByteRange {
 }
 
 export interface StoredInfo {
-  /** Bytes of the whole object. Undefined where the store does not tell: that says nothing about the object. */
+  /**
+   * Size of the whole object in bytes. Undefined if the store does not report it, which implies nothing about the
+   * object.
+   */
   size: number | undefined;
-  /** Quoted, as HTTP writes it; another content has another one. Empty where the store tells none. */
+  /** Quoted, as in HTTP; it changes with the content. Empty if the store has none. */
   etag: string;
 }
 
@@ -31,7 +33,7 @@ export interface WeightStore {
   get(name: string, range?: ByteRange): Promise<StoredObject | null>;
 }
 
-/** Bytes that a request can send as they are. */
+/** Bytes that a request can send unchanged. */
 export type Bytes = Uint8Array<ArrayBuffer>;
 
 /** An object that is written in parts, in order. All but the last part have the same size, of at least 5 MiB. */
@@ -52,17 +54,17 @@ export interface WritableStore extends WeightStore {
   upload(name: string): Promise<Upload>;
   /** No error when there is no such object. */
   delete(name: string): Promise<void>;
-  /** Every object whose name begins with `prefix`, by name. */
+  /** Every object whose name begins with `prefix`, sorted by name. */
   list(prefix: string): Promise<(StoredInfo & { name: string })[]>;
 }
 
-/** Parts of a name may hold what paths, URLs and the keys of object stores all hold unchanged. */
+/** Parts of a name may only have characters that paths, URLs and the keys of object stores all keep unchanged. */
 const NAME_PART = /^(?!\.{1,2}$)[\w.@=~-]{1,255}$/;
 
-/** Keys of S3 and R2 have at most 1,024 bytes; what is left is for a prefix. */
+/** Keys of S3 and R2 have at most 1,024 bytes; the rest is for a prefix. */
 const MAX_NAME_LENGTH = 900;
 
-/** Whether it can be the name of a stored object: no way out of its folder, and nothing that has to be escaped. */
+/** Whether it can be the name of a stored object: no path out of its folder, and nothing that has to be escaped. */
 export function isName(name: string): boolean {
   return name.length <= MAX_NAME_LENGTH && name.split('/').every((part) => NAME_PART.test(part));
 }

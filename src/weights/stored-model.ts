@@ -1,4 +1,4 @@
-/** What the files of a model say of it to its users: how large it is, how it is quantized, what it was trained on. */
+/** What the files of a model tell its users: its size, its quantization, its training data. */
 import * as z from 'zod';
 import type { StoredModel } from '../engine/types.ts';
 import { fileOf, type Manifest, WEIGHTS } from './manifest.ts';

@@ -7,11 +7,10 @@ import type { WeightSource } from './source.ts';
 
 export interface VerifiedStream {
   /**
-   * The bytes as they come; errors with `WeightsDamaged` before the last of them when they are not those of the
-   * manifest.
+   * The bytes as they arrive; errors with `WeightsDamaged` before the last of them if they do not match the manifest.
    */
   stream: ReadableStream<Uint8Array>;
-  /** True once the whole file was read and found right. */
+  /** True after the whole file was read and verified. */
   isVerified(): boolean;
 }
 
@@ -25,8 +24,8 @@ export async function openVerified(source: WeightSource, file: ManifestFile): Pr
   const hash = createHash('sha256');
   let size = 0;
   let verified = false;
-  // The last chunk waits for the verdict: who takes a file whole (a cache, say, that counts its bytes) never has a
-  // damaged one whole.
+  // The last chunk waits for the result: a reader that stores complete files (a cache that counts bytes, for example)
+  // never gets a complete damaged one.
   let held: Uint8Array | undefined;
   const reader = chunkReader(body);
 

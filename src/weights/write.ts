@@ -1,6 +1,6 @@
 /**
- * Writes an object of known size and SHA-256, in bounded memory. It becomes visible when all of it has been found
- * right, or not at all.
+ * Writes an object of known size and SHA-256, in bounded memory. It becomes visible after all of it is verified, or not
+ * at all.
  */
 import { createHash } from 'node:crypto';
 import { WeightsDamaged } from './errors.ts';
@@ -10,16 +10,16 @@ import type { Bytes, WritableStore } from './store.ts';
 /** At least the 5 MiB that S3 asks of a part, and few enough of them in a 128 MiB isolate. */
 export const PART_BYTES = 8 * 2 ** 20;
 
-/** S3 and R2 take no more. */
+/** The maximum of S3 and R2. */
 const MAX_PARTS = 10_000;
 
 export interface WriteOptions {
   partBytes?: number;
-  /** Told after each part, with the bytes written so far. */
+  /** Called after each part, with the bytes written so far. */
   onProgress?: (bytes: number) => void;
 }
 
-/** @throws WeightsDamaged, with nothing written, when the chunks are not what the manifest says. */
+/** @throws WeightsDamaged, with nothing written, if the chunks do not match the manifest. */
 export async function writeVerified(
   store: WritableStore,
   name: string,
@@ -42,7 +42,7 @@ export async function writeVerified(
 
   const first = await parts.next();
   if (first.done || first.value.byteLength === file.size) {
-    // Also sees that nothing follows.
+    // Also checks that nothing follows.
     if (!first.done) await parts.next();
     verify();
     await store.put(name, first.value ?? new Uint8Array());
@@ -64,8 +64,8 @@ export async function writeVerified(
 }
 
 /**
- * The bytes of the chunks in blocks of `blockBytes`, the last one shorter. All blocks are in the same memory, so each
- * has to be done with before the next one is asked for: what is dropped is freed late, and an isolate has little.
+ * The bytes of the chunks in blocks of `blockBytes`, the last one shorter. All blocks share the same memory, so the
+ * caller has to finish with one before it asks for the next: garbage is freed late, and an isolate has little memory.
  */
 export async function* blocks(
   chunks: AsyncIterable<Uint8Array>,

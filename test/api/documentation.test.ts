@@ -48,7 +48,7 @@ describe('docs/api.md', () => {
       [...readFileSync(join(ROOT, 'src', file), 'utf8').matchAll(/\bcode: '([a-z_]+)'/g)].map(([, code]) => code!),
     );
     expect(codes.length).toBeGreaterThan(15);
-    // `custom` is zod's name of a check that a schema makes by itself.
+    // `custom` is zod's name for a check of a schema.
     expect([...new Set(codes)].filter((code) => code !== 'custom' && !named.has(code))).toEqual([]);
   });
 });

@@ -1,4 +1,4 @@
-/** 100,000 odd requests to the handlers, inside the Workers runtime; only the engine is a stand-in. */
+/** 100,000 unusual requests to the handlers, inside the Workers runtime; only the engine is a test double. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { createApp } from '../../src/app.ts';
@@ -55,7 +55,7 @@ describe('handlers', () => {
   });
 
   it.each(PATHS)(
-    'should answer whatever comes to %s, in the format of its dialect',
+    'should answer any body to %s, in the format of its dialect',
     async (path) => {
       const property = fc.asyncProperty(requestTo(path), async ({ path, headers, body }) => {
         await expectWellFormed(path, await app.request(path, { method: 'POST', headers, body }));

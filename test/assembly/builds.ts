@@ -7,7 +7,9 @@ import type { Pointer } from '../../src/denoiser/transformer/kernel-exports.ts';
 import { instantiateBuild, type KernelBuild, type Kernels } from '../../src/denoiser/transformer/kernels.ts';
 
 const PAGES = 256;
-/** All ones is NaN as float32 and -1 as an integer: a kernel that reads what nobody wrote shows it in its result. */
+/**
+ * All ones is NaN as float32 and -1 as an integer: if a kernel reads memory that was not written, its result shows it.
+ */
 const POISON = 0xff;
 
 export interface Tensor<View> {

@@ -80,7 +80,7 @@ describe.each(BUILDS)('headTopK (%s)', (build) => {
   it('should put the lower id first among equal logits, across chunks too', () => {
     const shape = { rows: 4, k: 32, n: 64 };
     const random = new Random(6);
-    // Eight weight rows over and over: every logit occurs eight times.
+    // Eight weight rows that repeat: every logit occurs eight times.
     const pattern = random.integers(8 * 32, -64, 63);
     const weights = Int32Array.from({ length: 64 * 32 }, (_, i) => pattern[i % pattern.length]!);
     expectTop(runHead(emptyWorkbench(build), random.floats(4 * 32), weights, shape, 16, 16), shape, 16);

@@ -54,7 +54,7 @@ describe.each(BUILDS)('quantizeRows (%s)', (build) => {
     }
   }
 
-  it('should give a zero row scale 0, values 0 and sums 0 beside rows that are not', () => {
+  it('should give a zero row scale 0, values 0 and sums 0 next to other rows', () => {
     const x = new Random(1).floats(4 * 64);
     x.fill(0, 64, 128);
     const actual = quantizeOn(emptyWorkbench(build), x, 4, 64);

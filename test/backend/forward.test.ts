@@ -231,7 +231,7 @@ describe('retries', () => {
     expect(server.received).toHaveLength(1);
   });
 
-  it('should tell the operator what was wrong with the key or the connection, and nothing that may quote a prompt', async () => {
+  it('should log the fault of the key or the connection, and nothing that may quote a prompt', async () => {
     const { chat } = await serviceWith(
       (response, n) => (n < 3 ? refuse(response, [401, 400][n - 1]!) : void response.destroy()),
       { retries: 0 },
@@ -285,7 +285,7 @@ describe('retries', () => {
     expect(await errorOf(await chat())).toMatchObject({ status, ...expected });
   });
 
-  it('should not be made for a quota that is spent, of which the operator is told why', async () => {
+  it('should not be made for a spent quota, whose reason is logged', async () => {
     const error = { message: 'see your plan', type: 'insufficient_quota', param: null, code: 'insufficient_quota' };
     const { chat, server } = await serviceWith((response) => {
       response.writeHead(429, { 'content-type': 'application/json' }).end(JSON.stringify({ error }));
@@ -323,7 +323,7 @@ describe('retries', () => {
     for (const i of [1, 2]) expect(times[i]! - times[i - 1]!).toBeGreaterThanOrEqual(118);
   });
 
-  it('should not wait beyond the deadline, but tell the client how long', async () => {
+  it('should not wait beyond the deadline, but send the client the wait', async () => {
     const { chat, server } = await serviceWith((response) => refuse(response, 429, { 'retry-after': '30' }));
     const response = await chat();
     expect(response.headers.get('retry-after')).toBe('30');
@@ -337,7 +337,7 @@ describe('retries', () => {
 
   it('should end a wait when the client leaves', async () => {
     const client = new AbortController();
-    // A wait that goes on would outlast the test.
+    // A longer wait would outlast the test.
     const { chat, server } = await serviceWith(
       (response) => {
         refuse(response, 503, { 'retry-after-ms': '200000' });
@@ -371,7 +371,7 @@ describe('timeouts', () => {
     await server.received[0]?.closed;
   });
 
-  it('should say that nobody listens', async () => {
+  it('should say that nothing listens', async () => {
     const server = await open(stallForever);
     await server.close();
     const app = appWith({ gone: quick(server.url, { models: ['large'] }) });
@@ -469,7 +469,7 @@ describe('a backend that asks for more than a moment', () => {
     expect(first.received).toHaveLength(2);
   });
 
-  it('should not be waited for without a next one: the client is told how long it is', async () => {
+  it('should not be waited for without a next one: the client gets the wait', async () => {
     const { chat, server } = await serviceWith((response) => refuse(response, 503, { 'retry-after': '20' }), PATIENT);
     const responses = [await chat(), await chat()];
     expect(responses.map(attemptsOf)).toEqual(['1', '0']);

@@ -6,7 +6,7 @@ const refused = (status: number, retryAfterMs?: number) =>
   new BackendFailure('b', 'refused', 'x', { status, ...(retryAfterMs !== undefined && { retryAfterMs }) });
 
 describe('retries', () => {
-  it('should be worth it for what may be gone a moment later', () => {
+  it('should be done for failures that may disappear within a moment', () => {
     expect([429, 500, 502, 503, 504].every((status) => isRetryable(refused(status)))).toBe(true);
     expect([400, 401, 404, 408, 413, 501].some((status) => isRetryable(refused(status)))).toBe(false);
     expect(isRetryable(new BackendFailure('b', 'unreachable', 'x'))).toBe(true);

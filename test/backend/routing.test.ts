@@ -69,7 +69,7 @@ describe('a route', () => {
     expect(to('coder', 'completions')?.[1]).toBe('mercury/fim/completions?coder');
   });
 
-  it('should not exist for a name that nobody has when nobody is the default', () => {
+  it('should not exist for an unknown name without a default backend', () => {
     expect(routes({ a: { models: ['m'] } }).to('n')).toBeUndefined();
   });
 
@@ -79,7 +79,7 @@ describe('a route', () => {
     expect(routes({ a: { models: [pattern] } }).to('a'.repeat(250))).toBeUndefined();
   });
 
-  it('should ask for a model behind an alias by the name that the backend has for it', () => {
+  it('should ask for an aliased model by the name that the backend has for it', () => {
     const { to, listed } = routes({ engine: { aliases: { tiny: '/models/tiny' }, default: true } });
     expect(to('tiny')).toEqual(['model', 'engine/chat/completions?/models/tiny']);
     expect(to('auto')).toEqual(['default', 'engine/chat/completions?/models/tiny']);

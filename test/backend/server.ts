@@ -1,4 +1,4 @@
-/** A backend on a port of this machine that does what a test tells it, however bad. */
+/** A backend on a port of this machine that behaves as a test tells it, including faults. */
 import { once } from 'node:events';
 import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -8,7 +8,7 @@ export interface Received {
   path: string;
   headers: IncomingHttpHeaders;
   body: string;
-  /** Settles when the connection of the answer is closed, by whichever side. */
+  /** Settles when the connection of the answer is closed, by either side. */
   closed: Promise<unknown>;
 }
 

@@ -12,7 +12,7 @@ describe('EventFramer', () => {
     for (let cut = 0; cut <= stream.length; cut++) {
       const framer = new EventFramer();
       const before = textOf(framer.push(bytesOf(stream.slice(0, cut))));
-      // Half of a CR LF that ends an event may be given early: the other half follows at once.
+      // Half of a CR LF that ends an event may be sent early: the other half follows at once.
       const isWhole = [0, ...boundaries].some((end) => end === before.length || end - 1 === before.length);
       expect(isWhole).toBe(true);
       expect(framer.heldBytes).toBe(cut - before.length);

@@ -16,7 +16,7 @@ function lastError(text: string): { before: string; error: { type: string; code:
 }
 
 describe('a stream', () => {
-  it('should come through byte for byte, whatever its chunks and line ends are', async () => {
+  it('should be passed on byte for byte, with any chunks and line ends', async () => {
     const bytes = Buffer.from(STREAM.join(''));
     for (const size of [1, 2, 3, 7, bytes.length]) {
       const { chat, server } = await serviceWith(async (response) => {
@@ -192,7 +192,7 @@ describe('the end of a stream', () => {
     expect((await chat(streamed)).status).toBe(200);
   });
 
-  it('should not be waited for when the backend holds the connection open behind [DONE]', async () => {
+  it('should end without waiting when the backend keeps the connection open after [DONE]', async () => {
     const { chat, server } = await serviceWith((response) => writeEvents(response, [TEXT, DONE]), {
       ...PATIENT,
       keep_alive_ms: 30,
@@ -277,7 +277,7 @@ describe('an error within a stream', () => {
     expect([first.received.length, second.received.length]).toEqual([1, 0]);
   });
 
-  it('should be told in our own words behind text, without our key, and count against the circuit', async () => {
+  it('should be reported in our own words after text, without our key, and count for the circuit', async () => {
     const { ask } = await withFallback([TEXT, errorEvent({ message: `the key ${KEY} died`, code: 500 }), DONE], {
       breaker_failures: 1,
     });
@@ -294,7 +294,7 @@ describe('an error within a stream', () => {
     expect((await ask()).headers.get('x-quicksilver-route')).toBe('model; fallback-from=big');
   });
 
-  it('should be seen behind text when both arrive at once', async () => {
+  it('should be noticed after text when both arrive together', async () => {
     const { ask } = await withFallback([TEXT + errorEvent({ message: 'a', code: 500 }) + DONE]);
     expect(lastError(await (await ask()).text())).toMatchObject({ before: TEXT, error: { code: 'backend_error' } });
   });
@@ -389,7 +389,7 @@ describe('the first byte of a stream', () => {
 });
 
 describe('a stream that does not begin', () => {
-  it('should be given to the next backend after a stall behind the headers', async () => {
+  it('should go to the next backend after a stall that follows the headers', async () => {
     const second = await open(async (response) => {
       await writeEvents(response, STREAM);
       response.end();

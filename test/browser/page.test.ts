@@ -156,7 +156,7 @@ describe.skipIf(path === undefined)('the page', () => {
     await leave();
   });
 
-  it('should ask once for several keys, and give up what is on its way at the next', async () => {
+  it('should ask once for several keys, and cancel the open request at the next', async () => {
     const made = engine();
     const gate = Promise.withResolvers<void>();
     let held = true;
@@ -166,7 +166,8 @@ describe.skipIf(path === undefined)('the page', () => {
     await write(page, 'first');
     await page.waitForRequest((request) => request.url().endsWith('/v1/completions'));
     const given = page.waitForEvent('requestfailed');
-    // The page's clock stands still while the keys are pressed: on a busy machine they would be further apart than the pause.
+    // The page's clock is stopped while the keys are pressed: on a busy machine they would be further apart than the
+    // pause.
     await page.clock.install();
     await page.clock.pauseAt(Date.now() + 1000);
     await page.keyboard.type(' second');
@@ -192,7 +193,7 @@ describe.skipIf(path === undefined)('the page', () => {
     await leave();
   });
 
-  it('should tell what a completion cost', async () => {
+  it('should show what a completion cost', async () => {
     const page = await visitor();
     await write(page, 'x = ');
     await ghost(page).waitFor();

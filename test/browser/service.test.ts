@@ -76,13 +76,13 @@ describe.skipIf(path === undefined)('the page in front of the service', () => {
     return said;
   }
 
-  /** Types something, so that nothing of the race before is left on the canvas. */
+  /** Types something, so that the canvas is empty before the race. */
   async function clear(page: Page, text: string): Promise<void> {
     await write(page, text);
     await expect.poll(() => page.locator('.lane.is-empty').count(), { timeout: LOAD_MS }).toBe(1);
   }
 
-  /** Copies are kept beside the loading, and may come after it: three files and the manifest. */
+  /** Copies are stored concurrently with the loading, and may follow it: three files and the manifest. */
   const allKept = (page: Page) =>
     expect
       .poll(() => page.evaluate(async () => (await (await caches.open('quicksilver-weights')).keys()).length))

@@ -1,4 +1,4 @@
-/** The page as a visitor has it, and the service behind it in this process: requests of the browser go to an app of the test. */
+/** The page for a visitor, with the service in this process: requests of the browser go to an app of the test. */
 import { readFile } from 'node:fs/promises';
 import { join, normalize } from 'node:path';
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playwright-core';
@@ -40,7 +40,7 @@ export async function open(browser: Browser, options: BrowserContextOptions = {}
   return { context, page, complaints };
 }
 
-/** Lets `app` answer whatever the page asks `ORIGIN`; `before` can wait, or throw as a network does that fails. */
+/** Lets `app` answer all requests of the page to `ORIGIN`; `before` can wait, or throw like a failing network. */
 export async function answerWith(page: Page, app: App, before: (path: string) => Promise<void> = async () => {}) {
   await page.route(`${ORIGIN}/**`, async (route) => {
     const request = route.request();
@@ -55,7 +55,7 @@ export async function answerWith(page: Page, app: App, before: (path: string) =>
       ...(request.method() === 'POST' && { body: request.postData() ?? '' }),
     });
     const body = Buffer.from(await response.arrayBuffer());
-    // The visitor may have gone meanwhile.
+    // The visitor may have left in the meantime.
     await route
       .fulfill({ status: response.status, headers: Object.fromEntries(response.headers), body })
       .catch(() => {});

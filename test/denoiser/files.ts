@@ -6,7 +6,7 @@ import { kernelModule } from '../assembly/builds.ts';
 import { fileTensors, type Model } from './random-model.ts';
 import { safetensorsBytes, streamOf } from './safetensors-file.ts';
 
-/** One build alone, so that the probe cannot choose the other. */
+/** Only one build, so that the probe cannot choose the other. */
 export function modulesOf(build: KernelBuild): KernelModules {
   const simd = kernelModule('simd');
   return build === 'simd' ? { simd } : { simd, relaxed: kernelModule('relaxed') };

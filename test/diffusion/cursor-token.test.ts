@@ -91,14 +91,14 @@ describe('a canvas that completes the token of the cursor', () => {
   const options = { step: 0, wanted: 3, final: false };
   const rows = () => predictions([{ 10: 0.9, 11: 0.06, 12: 0.03 }, { 10: 0.9, 12: 0.05 }, { 13: 0.9 }]);
 
-  it('should reveal the leftmost slot alone, whatever is surer, and as the only ones that agree have it', () => {
+  it('should reveal only the leftmost slot, even if others are more confident, and as the only tokens that agree have it', () => {
     const canvas = new Canvas(3, special);
     denoisingStep(canvas, rows(), greedy, special, { ...options, ...twoOf(11, 12) });
     expect([...canvas.tokens]).toEqual([11, special.mask, special.mask]);
     expect(Math.exp(canvas.logProbabilityOf(0))).toBeCloseTo(0.06 / 0.09, 5);
   });
 
-  it('should reveal what is sure beside the slot that completes it, and edit no slot of it', () => {
+  it('should reveal confident slots next to the one that completes it, and edit none of its slots', () => {
     const canvas = new Canvas(3, special);
     denoisingStep(canvas, rows(), greedy, special, { ...options, ...twoOf(11, 12) });
     denoisingStep(canvas, rows(), greedy, special, { ...options, ...twoOf(11, 12) });

@@ -43,7 +43,7 @@ describe('withPenalties', () => {
     expect(penalized([{ [A]: 0.3, [B]: 0.6 }], [MASK], [A], -2, 0).ids[0]).toBe(A);
   });
 
-  it('should count what stands elsewhere on the canvas, but not a slot against itself', () => {
+  it('should count tokens elsewhere on the canvas, but not the slot itself', () => {
     const row = { [A]: 0.6, [B]: 0.3 };
     const { ids, candidates } = penalized([row, row], [A, MASK], [], 2, 0);
     expect([ids[0], ids[candidates]]).toEqual([A, B]);

@@ -102,7 +102,7 @@ describe('edit', () => {
     expect(canvas.logProbabilityOf(0)).toBeCloseTo(Math.log(0.91), 5);
   });
 
-  it('should edit a slot at most so many times', () => {
+  it('should edit a slot a limited number of times', () => {
     const flips = Array.from({ length: 5 }, (_, i) => [{ [10 + (i % 2)]: 0.99 }, { 15: 0.1 }]);
     const canvas = new Canvas(2, special);
     const steps = run(canvas, flips);
@@ -131,7 +131,7 @@ describe('step budget', () => {
     expect(run(new Canvas(3, special), [rows], greedy, 3, true)).toEqual([[10, 11, 12]]);
   });
 
-  it('should drop what lies behind an end that the final step takes', () => {
+  it('should drop the slots after an end that the final step takes', () => {
     const rows = [{ 10: 0.3 }, { [eom]: 0.4 }, { [pad]: 0.6, 12: 0.3 }];
     expect(run(new Canvas(3, special), [rows], greedy, 3, true)).toEqual([[10, eom]]);
   });
@@ -147,7 +147,7 @@ describe('alternatives', () => {
   const settings = { ...greedy, alternatives: 3 };
   const row = { 10: 0.4, [mask]: 0.3, [pad]: 0.2, 12: 0.05, 13: 0.02 };
 
-  it('should be the most probable tokens that may stand, as of the reveal', () => {
+  it('should be the most probable tokens that are allowed, as of the reveal', () => {
     const canvas = new Canvas(2, special);
     run(canvas, [[row, { 11: 0.3 }]], settings);
     expect(canvas.alternativesOf(0).map(({ token }) => token)).toEqual([10, pad, 12]);
@@ -273,7 +273,7 @@ describe('temperature', () => {
 describe('freezing', () => {
   const once: SamplerSettings = { ...greedy, freezeAfter: 1 };
 
-  /** A step over the slots that have to be computed; each distribution is for the slot it stands under. */
+  /** A step over the slots that have to be computed; each distribution is for the slot above it. */
   function step(canvas: Canvas, rows: Record<number, Distribution>, settings = once, number = 0): number[] {
     const slots = canvas.unfrozen(settings.freezeAfter);
     expect(slots).toEqual(Object.keys(rows).map(Number));

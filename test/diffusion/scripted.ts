@@ -7,7 +7,7 @@ export const special = { pad: 0, mask: 1, eom: 2, prefix: 3, suffix: 4, endOfTex
 export const VOCABULARY = 32;
 const CANDIDATES = 8;
 
-/** Probabilities of some tokens; the rest of the vocabulary shares what is left. */
+/** Probabilities of some tokens; the rest of the vocabulary shares the remainder. */
 export type Distribution = Record<number, number>;
 
 export function predictions(rows: readonly Distribution[]): Predictions {

@@ -13,7 +13,7 @@ const bytes = (...values: number[]) => values.map(byteId);
 const M = special.mask;
 const NOWHERE = { prefix: '', suffix: '' };
 
-/** What could stand in a slot of a canvas, of some bytes. */
+/** Tokens that may be in a slot of a canvas, for some bytes. */
 function permitted(canvas: number[], slot: number, of: number[], written: number[] = [], around = NOWHERE): number[] {
   const on = textConstraint(tokenizer, around).on(canvas, written);
   return of.filter((byte) => on.permits(slot, byteId(byte)));
@@ -70,7 +70,7 @@ describe('the constraint', () => {
     expect(permitted([M], 0, [0x1b], [], { prefix: '\ufeffa', suffix: '' })).toEqual([]);
   });
 
-  it('should let a text end between two characters, and know nothing behind its end', () => {
+  it('should let a text end between two characters, and ignore what follows the end', () => {
     const { eom } = special;
     const on = (canvas: number[], written: number[] = []) => textConstraint(tokenizer, NOWHERE).on(canvas, written);
     expect(on([M, M]).permits(0, eom)).toBe(true);

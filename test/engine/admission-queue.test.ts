@@ -9,7 +9,7 @@ afterEach(() => {
 });
 
 describe('AdmissionQueue', () => {
-  it('should serve in order of arrival, so many at a time', async () => {
+  it('should serve in order of arrival, up to the limit at a time', async () => {
     const queue = new AdmissionQueue(2, () => {});
     const served: number[] = [];
     const tickets = [0, 1, 2, 3].map(() => queue.join());
@@ -44,7 +44,7 @@ describe('AdmissionQueue', () => {
     expect(queue.length).toBe(0);
   });
 
-  it('should pass over a ticket that nobody shows any more, and take it back at the end', async () => {
+  it('should skip a ticket that is no longer polled, and queue it again at the end', async () => {
     const now = vi.spyOn(Date, 'now').mockReturnValue(0);
     const release = vi.fn();
     const queue = new AdmissionQueue(1, release);
@@ -66,7 +66,7 @@ describe('AdmissionQueue', () => {
     expect(queue.length).toBe(1);
   });
 
-  it('should refuse whoever comes when as many wait as may', () => {
+  it('should refuse a request when the queue is full', () => {
     const queue = new AdmissionQueue(1, () => {}, 2);
     const tickets = [queue.join(), queue.join(), queue.join()];
     expect(queue.waiting).toBe(2);

@@ -26,7 +26,7 @@ function predictionsOf(rows: number, token: number): Predictions {
 }
 
 describe('the view of a step', () => {
-  it('should tell reveals, edits, masks with what would stand there, the end and what it drops', () => {
+  it('should show reveals, edits, masks with their predictions, the end and the slots that it drops', () => {
     const canvas = new Canvas(6, special);
     canvas.reveal(0, { token: a!, logProbability: Math.log(0.9) });
     canvas.reveal(1, { token: a!, logProbability: Math.log(0.8) });
@@ -47,7 +47,7 @@ describe('the view of a step', () => {
     ]);
   });
 
-  it('should tell slots that come back when the end is edited away', () => {
+  it('should show slots that are restored when the end is edited', () => {
     const canvas = new Canvas(3, special);
     canvas.reveal(0, { token: special.eom, logProbability: 0 });
     canvas.dropBehindEnd();
@@ -91,7 +91,7 @@ describe('frames with a canvas', async () => {
     for (const { confidence } of masks) expect(confidence).toBeGreaterThan(0);
   });
 
-  it('should change nothing of the text, and not be there when nobody asks', async () => {
+  it('should not change the text, and be absent unless requested', async () => {
     const shown = await run(engine, { showCanvas: true });
     const plain = await run(engine);
     expect(shown.completion.text).toBe(plain.completion.text);

@@ -74,12 +74,12 @@ describe('CompletionCache', () => {
     expect(given().lookup(asked({ prefix: 'a\nc', ...changes }))).toBeUndefined();
   });
 
-  it('should keep nothing of a request that may not reuse, or of an empty completion', () => {
+  it('should store nothing of a request without reuse, or of an empty completion', () => {
     expect(given(completionOf(PIECES), { reuse: false }).lookup(asked())).toBeUndefined();
     expect(given(completionOf([])).lookup(asked())).toBeUndefined();
   });
 
-  it('should compute anew when less than half is left of what a bound has cut off', () => {
+  it('should compute again when less than half is left of a completion that a limit has cut', () => {
     const cut = given(completionOf(PIECES, 'length'));
     expect(cut.lookup(asked({ prefix: 'a\nconst x' }))!.text).toBe(' = 1;');
     expect(cut.lookup(asked({ prefix: 'a\nconst x =' }))).toBeUndefined();
@@ -107,7 +107,7 @@ describe('CompletionCache', () => {
 });
 
 describe('the engine', () => {
-  it('should take no step for the rest of what it said, and only when asked to', async () => {
+  it('should take no step for the rest of an earlier completion, and only with reuse', async () => {
     const engine = await sampleEngine({ relaxed: kernelModule('relaxed'), simd: kernelModule('simd') });
     const first = (await run(engine, { reuse: true })).completion;
     const prefix = request().prefix + first.text[0];

@@ -1,4 +1,7 @@
-/** What the engine promises of every model, whatever its streams: aborts, the queue, deadlines, budgets, settings and usage. */
+/**
+ * What the engine guarantees for every model, with any stream layout: aborts, the queue, deadlines, budgets, settings
+ * and usage.
+ */
 
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { createEngine } from '../../src/engine/create.ts';
@@ -13,7 +16,7 @@ import { ONE_PAIR, request, run, said, sampleParts } from './sample-engine.ts';
 
 const kernels = { relaxed: kernelModule('relaxed'), simd: kernelModule('simd') };
 
-/** Settings beside the prefix, which every request has. */
+/** Settings besides the prefix, which every request has. */
 type Setting = Exclude<keyof GenerateRequest, 'prefix'>;
 
 interface Contract {
@@ -78,7 +81,7 @@ afterEach(() => {
 });
 
 describe.each(Object.entries(CONTRACTS))('%s', (_, { parts, base, longPrefix, refused }) => {
-  /** One request at a time, so that a place that is not given up blocks all others. */
+  /** One request at a time, so that a place that is not freed blocks all others. */
   const open = (limits: EngineLimits = {}): Promise<Engine> =>
     createEngine({ ...parts, limits: { cacheBytes: ONE_PAIR, ...limits } });
   const ask = (engine: Engine, changes: Partial<GenerateRequest> = {}, signal?: AbortSignal) =>
@@ -122,7 +125,7 @@ describe.each(Object.entries(CONTRACTS))('%s', (_, { parts, base, longPrefix, re
       expect((await ask(engine)).completion.text).not.toBe('');
     });
 
-    it('should throw its reason after any of the frames, and change nothing of the next completion', async () => {
+    it('should throw its reason after any of the frames, and not change the next completion', async () => {
       const engine = await open({ maxWaiting: 0 });
       const { frames, completion } = await ask(engine);
       expect(frames.length).toBeGreaterThan(2);
@@ -136,7 +139,7 @@ describe.each(Object.entries(CONTRACTS))('%s', (_, { parts, base, longPrefix, re
       }
     });
 
-    it('should free the place at once, even if nobody asks for the next frame', async () => {
+    it('should free the place at once, even if the next frame is never requested', async () => {
       const engine = await open({ maxWaiting: 0 });
       const controller = new AbortController();
       await begin(engine, controller.signal).next();
@@ -166,7 +169,7 @@ describe.each(Object.entries(CONTRACTS))('%s', (_, { parts, base, longPrefix, re
       expect(engine.waiting).toBe(0);
     });
 
-    it('should pass over a request that nobody resumes, and let it go on later', async () => {
+    it('should skip a request that is not resumed, and let it continue later', async () => {
       const engine = await open();
       const { completion } = await ask(engine);
       const now = vi.spyOn(Date, 'now').mockReturnValue(0);
@@ -347,7 +350,7 @@ describe.each(Object.entries(CONTRACTS))('%s', (_, { parts, base, longPrefix, re
     async editThreshold(engine) {
       const edits = async (editThreshold: number) => {
         const canvasWidth = engine.model.diffusion!.canvasWidths.at(-1)!;
-        // What has been said meanwhile makes another token the best one.
+        // Text generated in the meantime makes another token the best one.
         const penalties = { presencePenalty: 2, frequencyPenalty: 2 };
         const never = refused.freezeAfter ? {} : { freezeAfter: Number.POSITIVE_INFINITY };
         const { frames } = await ask(engine, { editThreshold, canvasWidth, showCanvas: true, ...penalties, ...never });

@@ -57,7 +57,7 @@ describe('completion', () => {
     },
   );
 
-  it('should not go beyond what fits behind a full prefix', async () => {
+  it('should not exceed the room after a full prefix', async () => {
     const { completion } = await run(engine, { prefix: 'a1 '.repeat(200), maxTokens: 1000 });
     expect(completion.usage.completionTokens).toBeLessThanOrEqual(engine.model.maxOutputTokens);
     expect(completion.usage.completionTokens).toBeGreaterThan(engine.model.maxOutputTokens - 4);
@@ -125,7 +125,7 @@ describe('completion', () => {
   });
 
   it.each([{}, { stop: ['zz', 'Q', ' '] }, { temperature: 1, seed: 3 }])(
-    'should tell its tokens, which together are the text: %j',
+    'should report its tokens, which together are the text: %j',
     async (changes) => {
       const { completion } = await run(engine, changes);
       const tokens = completion.tokens!;
@@ -177,7 +177,7 @@ describe('completion', () => {
   });
 
   it.each([{}, { temperature: 1.2, seed: 5 }, { presencePenalty: 1 }])(
-    'should tell the most probable tokens of each place, with the one that it took: %j',
+    'should report the most probable tokens of each place, with the one that it took: %j',
     async (changes) => {
       const plain = (await run(engine, changes)).completion;
       const { tokens, ...completion } = (await run(engine, { ...changes, alternatives: 4 })).completion;
@@ -216,7 +216,7 @@ describe('completion', () => {
     expect([vocabulary.isEnd(specialTokens.eom), vocabulary.isEnd(specialTokens.pad)]).toEqual([true, false]);
   });
 
-  it('should report what it cost', async () => {
+  it('should report its cost', async () => {
     const { frames, completion } = await run(engine, {
       prefix: 'x = 1',
       suffix: 'y',
@@ -295,7 +295,7 @@ describe('prefix cache', () => {
     }
   });
 
-  it('should compute nothing of the same prompt again', async () => {
+  it('should not compute the same prompt again', async () => {
     const fresh = await sampleEngine(kernels);
     const first = (await run(fresh)).completion.usage;
     expect(first.cachedTokens).toBe(0);
@@ -360,7 +360,7 @@ describe('concurrency', () => {
     await expect(generation.next()).rejects.toBe(reason);
   });
 
-  it('should give up its place when it is aborted, even if nobody asks for its next step', async () => {
+  it('should free its place when it is aborted, even if its next step is never requested', async () => {
     const single = await sampleEngine(kernels, ONE_PAIR, randomModel(1), 0);
     const controller = new AbortController();
     await single.generate(request(), controller.signal).next();

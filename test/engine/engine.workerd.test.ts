@@ -5,7 +5,7 @@ import { ONE_PAIR, run, SEVERAL_PAIRS, said, sampleEngine } from './sample-engin
 
 const kernels = { relaxed, simd };
 
-it('should answer requests that run at once inside the Workers runtime as it answers each alone', async () => {
+it('should answer concurrent requests inside the Workers runtime as it answers each alone', async () => {
   const requests = [{}, { suffix: '' }, { prefix: 'class A:\n'.repeat(9), temperature: 0.9, seed: 3 }];
   for (const cacheBytes of [ONE_PAIR, SEVERAL_PAIRS]) {
     const shared = await sampleEngine(kernels, cacheBytes);

@@ -30,7 +30,7 @@ const REQUESTS: Partial<GenerateRequest>[] = [
   { prefix: 'def g(y):\n', suffix: '', decoding: 'autoregressive' },
 ];
 
-/** What each says when nobody else is there. */
+/** The result of each request when it runs alone. */
 const single = await open(ONE_PAIR, 1);
 const alone: Awaited<ReturnType<typeof outcomeOf>>[] = [];
 for (const changes of REQUESTS) alone.push(await outcomeOf(single, changes));

@@ -57,7 +57,7 @@ describe('text', () => {
 });
 
 describe('the end of a text', () => {
-  it('should be told with its stop string', async () => {
+  it('should be reported with its stop string', async () => {
     const { text } = (await run(engine)).completion;
     const characters = [...text];
     const stop = characters.slice(3, 5).join('');
@@ -74,7 +74,7 @@ describe('the end of a text', () => {
     }
   });
 
-  it('should be told when a bound or a budget made it', async () => {
+  it('should be reported when a limit or a budget caused it', async () => {
     expect((await run(engine, { maxTokens: 3 })).completion).toMatchObject({ ending: { by: 'max_tokens' } });
     expect((await run(engine, { maxSteps: 1 })).completion).toMatchObject({ ending: { by: 'budget' } });
   });
@@ -93,7 +93,7 @@ describe('the end of a text', () => {
     expect(other.confidence).toBeLessThan(0);
   });
 
-  it('should come where the caller says, with no work behind it', async () => {
+  it('should be where the caller says, without work after it', async () => {
     const whole = (await run(engine)).completion;
     const ends = (text: string) => (text.length > 4 ? 2 : undefined);
     const { completion, frames } = await run(engine, { ends });

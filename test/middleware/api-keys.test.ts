@@ -16,7 +16,7 @@ function counted(bytes: Uint8Array) {
 }
 
 describe('newKey', () => {
-  it('should make a new key each time, and the line that knows its SHA-256 alone', async () => {
+  it('should make a new key each time, and a line that only has its SHA-256', async () => {
     const { key, line } = await newKey('laptop');
     expect(key).toMatch(/^qs_[\w-]{43}$/);
     expect(line).toBe(`laptop:${createHash('sha256').update(key).digest('hex')}`);
@@ -65,7 +65,7 @@ describe('sameBytes', () => {
     expect(reads.count).toBe(32);
   });
 
-  it('should tell equal from unequal, in length too', () => {
+  it('should distinguish equal from unequal, in length too', () => {
     expect(sameBytes(new Uint8Array([1, 2]), new Uint8Array([1, 2]))).toBe(true);
     expect(sameBytes(new Uint8Array([1, 2]), new Uint8Array([1, 2, 0]))).toBe(false);
   });

@@ -102,7 +102,7 @@ describe('a service without keys', () => {
   });
 
   it.each(['cf-connecting-ip', 'x-forwarded-for', 'x-real-ip'])(
-    'should answer 403 behind a proxy that tells a foreign address: %s',
+    'should answer 403 if a proxy reports a foreign address: %s',
     async (header) => {
       expect((await models('http://localhost', { [header]: '203.0.113.9' })).status).toBe(403);
       expect((await models('http://localhost', { [header]: '127.0.0.1, 203.0.113.9' })).status).toBe(403);
@@ -111,7 +111,7 @@ describe('a service without keys', () => {
     },
   );
 
-  it('should take no notice of whatever key a client sends', async () => {
+  it('should ignore any key that a client sends', async () => {
     expect((await models('http://localhost', { authorization: 'Bearer none' })).status).toBe(200);
   });
 

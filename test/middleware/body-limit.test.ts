@@ -62,7 +62,7 @@ describe('bodyLimit', () => {
     }
   });
 
-  it('should count what comes, whatever is announced beside a transfer encoding', async () => {
+  it('should count the bytes that arrive, whatever length is declared with a transfer encoding', async () => {
     const response = await post(streamed([bytes(MAX_BYTES + 1)]).body, {
       'content-length': '1',
       'transfer-encoding': 'chunked',
@@ -70,13 +70,13 @@ describe('bodyLimit', () => {
     expect(response.status).toBe(413);
   });
 
-  it('should read to its end what it refuses, so that the sender gets to its answer', async () => {
+  it('should read a refused body to its end, so that the sender reads the answer', async () => {
     const { body, state } = streamed(Array.from({ length: 50 }, () => bytes(1000)));
     expect((await post(body)).status).toBe(413);
     expect(state).toEqual({ taken: 50, cancelled: false });
   });
 
-  it('should give up on what has no end', async () => {
+  it('should stop reading a body without an end', async () => {
     const megabyte = bytes(2 ** 20);
     const { body, state } = streamed(
       (function* () {
@@ -89,7 +89,7 @@ describe('bodyLimit', () => {
     expect(state.taken).toBeLessThan(40);
   });
 
-  it('should give up on what stalls', async () => {
+  it('should stop reading a body that stalls', async () => {
     vi.useFakeTimers();
     const { body, state } = streamed([bytes(100), new Promise<Uint8Array>(() => {})]);
     const answer = post(body);

@@ -4,7 +4,7 @@ import { errorOf, eventsOf } from '../support/requests.ts';
 import { helloScript, type Script } from '../support/scripted-engine.ts';
 import { serviceWith } from './support.ts';
 
-/** A service that stands still in its second frame until `proceed` is called. */
+/** A service that stops in its second frame until `proceed` is called. */
 function haltingService() {
   const { promise, resolve: proceed } = Promise.withResolvers<void>();
   const script: Script = { ...helloScript, beforeFrame: (frame) => (frame === 0 ? undefined : promise) };

@@ -19,7 +19,7 @@ const FORM = { 'content-type': 'application/x-www-form-urlencoded' };
 const TEXT = { 'content-type': 'text/plain' };
 
 describe('a body without the media type of JSON', () => {
-  it.each([FORM, TEXT, {}])('should be read under /api/ from whoever is no web page: %j', async (headers) => {
+  it.each([FORM, TEXT, {}])('should be read under /api/ from clients that are not web pages: %j', async (headers) => {
     const { post } = setUp();
     const response = await post(headers as Record<string, string>);
     expect(await response.json()).toMatchObject({ response: 'hello world!' });
@@ -53,7 +53,7 @@ describe('a body without the media type of JSON', () => {
 });
 
 describe('a body of JSON', () => {
-  it('should be read whatever page a client says to be: a browser asks before it sends one', async () => {
+  it('should be read from any origin: a browser sends a preflight first', async () => {
     const response = await setUp().post({ 'content-type': 'application/json', origin: 'vscode-webview://x' });
     expect(response.status).toBe(200);
   });

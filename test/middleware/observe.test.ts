@@ -19,7 +19,7 @@ async function metricsOf(app: ReturnType<typeof serviceWith>['app'], headers = {
 }
 
 describe('the log', () => {
-  it('should have one line a request, with who asked, what it cost and how long it took', async () => {
+  it('should have one line for each request, with its key, its cost and its duration', async () => {
     const { texts, keys } = await keysOf('laptop');
     const { complete, lines } = serviceWith({ keys }, timed);
     await complete({ n: 2 }, { 'x-api-key': texts[0]!, 'x-request-id': 'mine-1' });
@@ -161,13 +161,13 @@ describe('the log', () => {
 });
 
 describe('Server-Timing', () => {
-  it('should tell where the time of a completion went', async () => {
+  it('should report the times of a completion', async () => {
     const { complete } = serviceWith({}, timed);
     const header = (await complete()).headers.get('server-timing');
     expect(header).toMatch(/^queue;dur=1\.3, prefill;dur=3\.0, denoise;dur=5\.0, total;dur=\d+\.\d$/);
   });
 
-  it('should tell the total alone where nothing else is known', async () => {
+  it('should only report the total if nothing else is known', async () => {
     const { app, complete } = serviceWith();
     expect((await complete()).headers.get('server-timing')).toMatch(/^total;dur=\d+\.\d$/);
     expect((await app.request('/nowhere')).headers.get('server-timing')).toMatch(/^total;dur=\d+\.\d$/);
@@ -214,7 +214,7 @@ describe('/metrics', () => {
     );
   });
 
-  it('should tell failed completions from those that the time limit ended', async () => {
+  it('should distinguish failed completions from those that the time limit ended', async () => {
     const { app, complete } = serviceWith(
       { timeLimitMs: 1000 },
       {

@@ -33,7 +33,7 @@ describe('a rate limit', () => {
     expect(engine.requests).toHaveLength(1);
   });
 
-  it('should name no limit that it was not told, and wait for the longest period', async () => {
+  it('should name no limit that it does not know, and wait for the longest period', async () => {
     const { complete } = serviceWith({ rateLimit: { limiter: limiterOf(0) } });
     const response = await complete();
     expect(response.status).toBe(429);

@@ -168,7 +168,7 @@ describe('a file that is damaged', () => {
     expect(store.objects.get(name)).toEqual(segmentOf(2));
   });
 
-  it('at its origin once should be had at the second try when nobody has had anything of it', async () => {
+  it('at its origin once should be downloaded at the second try if no client has received any of it', async () => {
     const small = content.slice(0, 900);
     const file = { oid: oidOf(small), size: small.byteLength };
     const { blobs, store } = setUp();
@@ -190,13 +190,13 @@ describe('the end of a file', () => {
     return { isPart, bytes: new Uint8Array(await new Response(stream).arrayBuffer()) };
   };
 
-  it('should be given alone while nothing wrong was given of the file', async () => {
+  it('should be sent alone while no wrong byte of the file was sent', async () => {
     const { blobs, origin, store } = setUp();
     expect(await partOf(blobs, origin)).toEqual({ isPart: true, bytes: content.subarray(3000) });
     expect(await partOf(setUp(store).blobs, origin)).toEqual({ isPart: true, bytes: content.subarray(3000) });
   });
 
-  it('should never be given alone again once something wrong was given, in any process', async () => {
+  it('should never be sent alone again after a wrong byte was sent, in any process', async () => {
     const store = memoryStore();
     await expect(setUp(store, wrong).read()).rejects.toThrow();
     const { blobs, origin } = setUp(store);
@@ -207,7 +207,7 @@ describe('the end of a file', () => {
     expect(await partOf(blobs, origin, start)).toEqual({ isPart: true, bytes: content.subarray(10, 1010) });
   });
 
-  it('should not be given alone when what a process that crashed had stored turns out wrong', async () => {
+  it('should not be sent alone when the segments of a crashed process turn out wrong', async () => {
     const store = memoryStore();
     await store.put(segmentName(blob, 0, wrong), segmentOf(0, wrong));
     const { blobs, origin } = setUp(store);
@@ -215,7 +215,7 @@ describe('the end of a file', () => {
     expect(await partOf(blobs, origin)).toEqual({ isPart: false, bytes: content });
   });
 
-  it('should not be given alone when another process had stored something else', async () => {
+  it('should not be sent alone when another process had stored other content', async () => {
     const store = memoryStore();
     const { read, origin } = setUp(store);
     await read();
@@ -226,7 +226,7 @@ describe('the end of a file', () => {
     expect((await partOf(setUp(store).blobs, origin)).isPart).toBe(false);
   });
 
-  it('should not be given alone once something damaged in the store was given', async () => {
+  it('should not be sent alone after a damaged segment of the store was sent', async () => {
     const store = memoryStore();
     const large = sampleBytes(300_000);
     const file = { oid: oidOf(large), size: large.byteLength };
@@ -300,7 +300,7 @@ describe('a store that takes nothing', () => {
     return Object.assign(store, { put: refuse, putNew: refuse });
   };
 
-  it('should have files handed through, never the end of one alone', async () => {
+  it('should pass files through, never the end of one alone', async () => {
     const store = full();
     const { blobs, origin, asked } = setUp(store);
     for (const range of [undefined, { offset: 3000, length: 1500 }, { offset: 0, length: 1 }]) {
@@ -335,7 +335,7 @@ describe('a store that takes nothing', () => {
   });
 });
 
-it('should not wait for ever for pulls whose requests are gone, nor lose their turns', async () => {
+it('should not wait forever for downloads whose requests have ended, nor lose their turns', async () => {
   const { blobs, read } = setUp(memoryStore(), content, 500);
   const lost = Array.from({ length: 6 }, async (_, index) => {
     const other = { oid: oidOf(sampleBytes(2000, index + 2)), size: 2000 };

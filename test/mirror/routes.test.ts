@@ -100,7 +100,7 @@ describe('a file of a mirrored repository', () => {
     expect((await get(MODEL, { 'if-none-match': '"other"' })).status).toBe(200);
   });
 
-  it('should have no ranges of its headers alone', async () => {
+  it('should have no ranges for HEAD', async () => {
     const response = await setUp().get(MODEL, { range: 'bytes=5-9' }, 'HEAD');
     expect([response.status, response.headers.get('content-length')]).toEqual([200, '5000']);
   });
@@ -218,7 +218,7 @@ describe('the hub', () => {
 });
 
 describe('what a repository holds', () => {
-  it('should be told as the hub tells it, with sizes where they are asked for', async () => {
+  it('should be the same as on the hub, with sizes if requested', async () => {
     const { get } = setUp();
     const info = await (await get(`/api/models/${REPO}`)).json();
     expect(info).toEqual({
@@ -307,7 +307,7 @@ describe('a refusal', () => {
     expect(hub.requests.every((request) => request.includes('acme/'))).toBe(true);
   });
 
-  it('should tell in which commit a file is not', async () => {
+  it('should say in which commit a file is missing', async () => {
     const response = await setUp().get(`/${REPO}/resolve/main/none.json`);
     expect(response.headers.get('x-repo-commit')).toBe(hub.commit);
   });

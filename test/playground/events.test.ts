@@ -24,7 +24,7 @@ describe('events', () => {
     await expect(Array.fromAsync(eventsOf(streamOf('data: nonsense\n\n')))).rejects.toThrow(SyntaxError);
   });
 
-  it('should cancel the stream when nobody reads on', async () => {
+  it('should cancel the stream when the reader stops', async () => {
     let cancelled = false;
     const stream = new ReadableStream<Uint8Array>({
       pull: (controller) => controller.enqueue(new TextEncoder().encode('data: 1\n\n')),

@@ -66,7 +66,7 @@ describe('two recordings in one time', () => {
     ]);
   });
 
-  it('should count passes where the clock stands still', () => {
+  it('should count passes if the clock stands still', () => {
     const still = { ...diffusion, steps: diffusion.steps.map((each) => ({ ...each, cpuMs: 0 })) };
     expect(momentsOf([still], 'cpu')).toEqual(momentsOf([still], 'passes'));
   });

@@ -86,7 +86,7 @@ sys.modules["openai"] = types.SimpleNamespace(OpenAI=OpenAI)
     expect(JSON.parse(body!)).toEqual(bodyOf(request));
   });
 
-  it('should name a key by its variable alone, and only where there is one', () => {
+  it('should name a key only by its variable, and only if there is one', () => {
     for (const kind of ['curl', 'typescript', 'python'] as const) {
       expect(snippetOf(kind, options)).toContain('QUICKSILVER_API_KEY');
       expect(snippetOf(kind, { ...options, hasKey: false })).not.toContain('QUICKSILVER_API_KEY');

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 NODE = str(ROOT / "node_modules/.bin/node")
 
 # Bundling, starting workerd and storing the model on a machine that does other things as well.
-START_TIMEOUT_S = 90
+START_TIMEOUT_S = 180
 
 # Only a working copy whose model is still being trained may leave these tests out.
 NO_MODEL_YET = not (ROOT / "models/nano/model.safetensors").exists() and os.environ.get("CI") != "true"
@@ -56,7 +56,7 @@ def self_hosted(variables: dict[str, str], models: Path = ROOT / "models", *opti
 def self_hosted_process(
     variables: dict[str, str], models: Path = ROOT / "models", *options: str
 ) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """As `self_hosted`, with the process that is told to end."""
+    """Like `self_hosted`, with the process, so that a test can stop it."""
     port = free_port()
     command = [NODE, "scripts/serve.ts", "--port", str(port), "--models", str(models), *options]
     environment = {**os.environ, **variables}
@@ -77,7 +77,7 @@ def wait_until_serving(server: subprocess.Popen[str]) -> None:
             raise RuntimeError("the service did not start")
     finally:
         timer.cancel()
-    # It logs a line for each request, and would wait for somebody to read them when the pipe is full.
+    # It logs a line for each request, and would block when the pipe is full.
     Thread(target=lambda: server.stdout.read(), daemon=True).start()
 
 

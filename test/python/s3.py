@@ -18,7 +18,7 @@ def s3_server() -> Iterator[dict[str, str]]:
     server.start()
     host, port = server.get_host_and_port()
     endpoint = f"http://{host}:{port}"
-    # moto keeps its buckets for the whole process, whichever server they were made through.
+    # moto keeps its buckets for the whole process, shared by all its servers.
     urllib.request.urlopen(urllib.request.Request(f"{endpoint}/moto-api/reset", method="POST")).close()
     s3_client(endpoint).create_bucket(Bucket=BUCKET)
     yield store_variables(endpoint)

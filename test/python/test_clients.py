@@ -139,7 +139,7 @@ class TestOllama:
     def client(self, service_url: str) -> ollama.Client:
         return ollama.Client(host=service_url)
 
-    def test_should_be_told_at_start_what_the_model_is(self, client: ollama.Client) -> None:
+    def test_should_learn_at_start_what_the_model_is(self, client: ollama.Client) -> None:
         assert [model.model for model in client.list().models] == ["nano:latest"]
         shown = client.show("nano")
         assert ".Suffix" in shown.template

@@ -27,7 +27,7 @@ MIN_ANSWERS = 50
 
 @pytest.fixture(scope="module")
 def worker_url(worker_bundle: None) -> Iterator[str]:
-    """The worker itself: nothing stands between it and its clients."""
+    """The worker itself, without a proxy."""
     with self_hosted({}) as url:
         yield url
 
@@ -54,7 +54,7 @@ def test_every_answer_should_be_as_described(worker_url: str, tmp_path: Path) ->
     ran = schemathesis(tmp_path, f"{worker_url}/openapi.json")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "No issues found" in ran.stdout
-    # Refusals alone would show little.
+    # Refusals only would show little.
     given = answers(worker_url) - before
     for route in COMPLETIONS:
         assert given[route] >= MIN_ANSWERS, f"{route}: {given[route]}"

@@ -40,7 +40,7 @@ def engine(model: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def service(worker_bundle: None, engine: str, model: Path) -> Iterator[str]:
-    # It writes the suffix behind its completion.
+    # It writes the suffix after its completion.
     backends = {"engine": {"base_url": engine, "aliases": {"tiny": str(model)}, "default": True, "infill": False}}
     with self_hosted({"BACKENDS": json.dumps(backends)}) as url:
         yield url
@@ -114,7 +114,7 @@ def test_should_not_be_asked_for_what_it_cannot_do(client: openai.OpenAI) -> Non
     assert raised.value.param == "suffix"
 
 
-def test_should_have_a_stream_taken_for_whole_that_it_ends_without_done(engine: str, service: str, model: Path) -> None:
+def test_should_have_a_stream_without_done_accepted_as_complete(engine: str, service: str, model: Path) -> None:
     request = {**CHAT, "stream": True}
     with httpx.Client(timeout=60) as http:
         direct = http.post(f"{engine}/chat/completions", json={**request, "model": str(model)}).text
@@ -129,13 +129,13 @@ def test_should_leave_to_the_local_model_what_has_its_name(client: openai.OpenAI
     assert route_of(response) == ("local", "model")
 
 
-def test_should_be_let_go_when_a_client_leaves(client: openai.OpenAI) -> None:
+def test_should_be_cancelled_when_a_client_leaves(client: openai.OpenAI) -> None:
     with client.chat.completions.create(**{**CHAT, "max_tokens": 2_000}, stream=True) as stream:
         next(iter(stream))
     assert client.chat.completions.create(**CHAT).choices[0].message.content
 
 
-def test_should_have_its_failure_told_without_what_it_said(client: openai.OpenAI) -> None:
+def test_should_have_its_failure_reported_without_its_message(client: openai.OpenAI) -> None:
     with pytest.raises(openai.InternalServerError) as raised:
         # The engine answers 500 to a chat without messages.
         client.post("/chat/completions", cast_to=object, body={"model": "tiny"})

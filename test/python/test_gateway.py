@@ -1,4 +1,4 @@
-"""Backends that fail while they succeed, between the self-hosted worker and Python's clients.
+"""Backends that fail with status 200, behind the self-hosted worker, with Python's clients.
 Run: python -m pytest test/python/test_gateway.py (test/requirements.txt)"""
 
 import json
@@ -34,7 +34,7 @@ def streamed(client: openai.OpenAI, model: str) -> tuple[str, str | None]:
 
 
 @pytest.mark.parametrize("model", ["whole", "no-blank-line", "no-done"])
-def test_should_take_a_stream_for_whole_that_said_its_end(client: openai.OpenAI, model: str) -> None:
+def test_should_accept_a_stream_that_reported_its_end_as_complete(client: openai.OpenAI, model: str) -> None:
     assert streamed(client, model) == ("hello", "stop")
 
 

@@ -53,7 +53,7 @@ def behaving_hub() -> Iterator[Hub]:
 
 @pytest.fixture
 def hub(behaving_hub: Hub) -> Iterator[Hub]:
-    """The one hub, which behaves again after each test."""
+    """The one hub, reset after each test."""
     behaving_hub.requests.clear()
     yield behaving_hub
     behaving_hub.wrong.clear()
@@ -138,7 +138,7 @@ class TestDamage:
             ran = subprocess.run(
                 [sys.executable, "-c", script], env=old_client, capture_output=True, text=True, check=False
             )
-            # It takes a body that breaks off for an error at once, and goes on with what it has in the next run.
+            # It treats a broken body as an error, and resumes in the next run.
             if ran.returncode == 0:
                 break
         assert ran.returncode == 0, ran.stderr
@@ -177,7 +177,7 @@ class TestDamage:
         hub.pause = 0
         assert head != data[: len(head)]
         with self_hosted(variables, ROOT / "docs") as url:
-            # The first one after the crash may be broken off; nothing that says 206 may complete the wrong beginning.
+            # The first one after the crash may break off; no answer with 206 may complete the wrong beginning.
             for _ in range(3):
                 try:
                     with ask(url, key, path, range=f"bytes={len(head)}-") as response:
@@ -209,7 +209,7 @@ class TestRefusals:
             huggingface_hub.hf_hub_download(name, "model.safetensors", **options)
         assert error.value.response.status_code == status
 
-    def test_should_tell_when_to_ask_again_and_not_ask_before(
+    def test_should_send_the_wait_and_not_ask_the_hub_before_it_is_over(
         self, hub: Hub, service: str, key: tuple[str, str]
     ) -> None:
         hub.repos["limited/file"] = lfs_repo(content(5 * MIB, 6))
@@ -229,7 +229,7 @@ class TestRefusals:
 
 
 class TestRepositories:
-    def test_should_be_had_from_a_hub_that_tells_no_lengths(self, hub: Hub, options: dict[str, object]) -> None:
+    def test_should_be_downloaded_from_a_hub_that_sends_no_lengths(self, hub: Hub, options: dict[str, object]) -> None:
         data = content(5 * MIB, 7)
         hub.repos["chunked/tiny"] = lfs_repo(data)
         hub.tells_length = False
@@ -237,7 +237,7 @@ class TestRepositories:
         assert (folder / "model.safetensors").read_bytes() == data
         assert (folder / "config.json").read_bytes() == b"{}"
 
-    def test_should_be_had_beside_files_with_odd_names(self, hub: Hub, options: dict[str, object]) -> None:
+    def test_should_be_downloaded_next_to_files_with_unusual_names(self, hub: Hub, options: dict[str, object]) -> None:
         odd = {
             "runs/2024-05-01T12:30:00/events.out": b"events",
             "C1_or_C2?_100%_#é.txt": b"premise",
@@ -249,7 +249,7 @@ class TestRepositories:
         del odd["a\\b.txt"]
         assert found == {"model.safetensors": content(100, 8), "config.json": b"{}", **odd}
 
-    def test_should_tell_paths_and_references_to_python(self, hub: Hub, options: dict[str, object]) -> None:
+    def test_should_list_paths_and_references_for_python(self, hub: Hub, options: dict[str, object]) -> None:
         hub.repos["told/paths"] = lfs_repo(content(100, 9))
         api = huggingface_hub.HfApi(endpoint=str(options["endpoint"]), token=str(options["token"]))
         infos = api.get_paths_info("told/paths", ["config.json", "none"], expand=True)
@@ -273,7 +273,7 @@ class TestRepositories:
         assert not any("resolve" in request for request in hub.requests)
         assert ask(service, key, address).read() == data
 
-    def test_should_be_had_by_the_client_in_javascript(
+    def test_should_be_downloaded_by_the_client_in_javascript(
         self, hub: Hub, service: str, key: tuple[str, str], tmp_path: Path
     ) -> None:
         data = content(5 * MIB, 11)
@@ -320,7 +320,7 @@ def test_a_download_should_be_finished_after_sigterm(hub: Hub, variables: dict[s
 
 
 class FullStore(BaseHTTPRequestHandler):
-    """An S3 with nothing in it that takes nothing."""
+    """An empty S3 that refuses writes."""
 
     protocol_version = "HTTP/1.1"
     list_answer = b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
@@ -347,7 +347,7 @@ class FullStore(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
-def test_a_store_that_takes_nothing_should_keep_nobody_from_his_files(
+def test_a_store_that_refuses_writes_should_keep_no_client_from_its_files(
     hub: Hub, variables: dict[str, str], key: tuple[str, str], tmp_path: Path
 ) -> None:
     full = ThreadingHTTPServer(("127.0.0.1", 0), FullStore)

@@ -163,7 +163,7 @@ class TestModelsInS3:
         assert verified.returncode == 1
         assert verified.stdout == "wrong: large/model.safetensors\n"
 
-    def test_should_not_be_pushed_when_they_are_not_what_their_manifest_says(
+    def test_should_not_be_pushed_when_they_do_not_match_their_manifest(
         self, storage: dict[str, str], tmp_path: Path
     ) -> None:
         folder = tmp_path / "wrong"
@@ -245,7 +245,7 @@ class TestMirror:
             http_get(url, file, resume_size=6 * MIB, headers=headers, expected_size=len(expected))
         assert target.read_bytes() == expected
 
-    def test_should_tell_what_a_repository_holds(self, hub: Hub, options: dict[str, object]) -> None:
+    def test_should_list_the_files_of_a_repository(self, hub: Hub, options: dict[str, object]) -> None:
         api = huggingface_hub.HfApi(endpoint=str(options["endpoint"]), token=str(options["token"]))
         repo = hub.repos[MODEL_REPO]
         info = api.model_info(MODEL_REPO, files_metadata=True)

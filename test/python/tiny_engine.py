@@ -1,4 +1,4 @@
-"""A real OpenAI-compatible engine for tests: `transformers serve` with a random Qwen2 that is made on the spot."""
+"""A real OpenAI-compatible engine for tests: `transformers serve` with a random Qwen2 that the test creates."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 # Importing torch and the server takes most of it.
-START_TIMEOUT_S = 120
+START_TIMEOUT_S = 300
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}{{ eos_token }}{% endfor %}"

@@ -35,7 +35,7 @@ describe('a lock file', () => {
     expect(problemsOf(entry)).toEqual([problem]);
   });
 
-  it('should be taken with what is allowed to one package alone', () => {
+  it('should be accepted with a permission of a single package', () => {
     expect(problemsOf({ ...right, hasInstallScript: true }, 'builder')).toEqual([]);
     expect(problemsOf({ ...right, hasInstallScript: true }, 'a/node_modules/builder')).toEqual([]);
     expect(problemsOf({ ...right, license: 'MPL-2.0' }, 'lightningcss-linux-x64-gnu')).toEqual([]);

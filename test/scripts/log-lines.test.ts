@@ -6,7 +6,7 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-/** The lines of the log that come of what workerd writes. */
+/** The log lines for the output of workerd. */
 async function relayed(text: string): Promise<object[]> {
   const lines: string[] = [];
   for (const method of ['log', 'warn', 'error'] as const) {

@@ -34,7 +34,7 @@ describe('pushing a model', () => {
     expect(screen.shown[2]).toBe('m/model.safetensors  195 KiB  stored\n');
   });
 
-  it('should not send again what is there, unless it is told to', async () => {
+  it('should not send existing files again, unless forced', async () => {
     const store = memoryStore();
     await push(store, folder, screenOf());
     store.written.length = 0;
@@ -90,7 +90,7 @@ describe('the models of a store', () => {
 });
 
 describe('progress', () => {
-  it('should be a bar that is redrawn on a terminal, and gone at the end', () => {
+  it('should be a bar that is redrawn on a terminal, and erased at the end', () => {
     const clock = { ms: 0 };
     const screen = screenOf(true);
     const progress = progressOf('m/f', 2048, screen, () => clock.ms);

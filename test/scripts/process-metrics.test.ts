@@ -26,7 +26,7 @@ describe('metrics of processes', () => {
     expect(catsOf(await metrics.collect([first, second]))).toBe(7);
     first.value = undefined;
     expect(catsOf(await metrics.collect([first, second]))).toBe(7);
-    // It has ended, and what it has told last is not here yet.
+    // It has ended, and its last metrics have not arrived yet.
     expect(catsOf(await metrics.collect([second]))).toBe(7);
     metrics.ended(first, [counted(5)]);
     metrics.ended(first);

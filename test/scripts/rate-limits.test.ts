@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { RequestCounter } from '../../scripts/serve/rate-limits.ts';
 
 describe('a counter of requests', () => {
-  it('should let each client through so many times, and say when the next period begins', async () => {
+  it('should accept each client up to the limit, and say when the next period begins', async () => {
     const counter = new RequestCounter({ requests: 2, periodSeconds: 100 });
     expect(await counter.count('laptop')).toMatchObject({ success: true, remaining: 1 });
     expect(await counter.count('laptop')).toMatchObject({ success: true, remaining: 0 });

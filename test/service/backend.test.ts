@@ -51,7 +51,7 @@ async function complete(response: ServerResponse, stream: boolean): Promise<void
   response.end('data: [DONE]\n\n');
 }
 
-describe('a backend behind the service', () => {
+describe('a backend of the service', () => {
   let folder: string;
   let backend: Server;
   let service: Service;
@@ -200,7 +200,7 @@ describe('a backend behind the service', () => {
     await expect(streamed('refuse in a stream', 'guarded')).rejects.toThrow(BadRequestError);
   });
 
-  it('should be left alone for as long as it asks, and nobody wait for it', async () => {
+  it('should get no requests for as long as it asks, and no request wait for it', async () => {
     for (const attempts of ['2', '1']) {
       const { response } = await client.chat.completions.create(ask('limited', 'limited')).withResponse();
       expect(response.headers.get('x-quicksilver-backend')).toBe('spare');

@@ -14,7 +14,7 @@ const SUFFIX = '\n\nprint(add(1, 2))\n';
 /** Long enough that a client can leave before the end. */
 const LONG = 256;
 
-/** The only error that leaving may raise; a model that ends early has said everything before, and none is raised. */
+/** The only error that leaving may raise; a model that ends early has finished before, and none is raised. */
 function expectAbort(error: unknown): void {
   expect(String(error)).toMatch(/abort/i);
 }
@@ -149,7 +149,7 @@ describe('the service with its model', () => {
       expect(new Date(models[0]!.modified_at).getTime()).toBeGreaterThan(0);
     });
 
-    it('should be told at start what the model is', async () => {
+    it('should learn at start what the model is', async () => {
       expect((await client.version()).version).toMatch(/^\d+\.\d+\.\d+$/);
       const { template, capabilities, details } = await client.show({ model: 'nano' });
       expect(template).toContain('.Suffix');
@@ -163,7 +163,7 @@ describe('the service with its model', () => {
       expect(models[0]!.size).toBeGreaterThan(1e6);
     });
 
-    it('should be told for good that the model does not chat', async () => {
+    it('should get a final error because the model does not chat', async () => {
       const chat = client.chat({ model: 'nano', messages: [{ role: 'user', content: 'hi' }] });
       await expect(chat).rejects.toMatchObject({ name: 'ResponseError', status_code: 400 });
     });

@@ -1,4 +1,4 @@
-/** What somebody who means harm, or a broken proxy, sends to the real worker. It refuses, or answers, and lives on. */
+/** Requests of an attacker, or a broken proxy, to the real worker. It refuses or answers them, and keeps running. */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -51,7 +51,7 @@ describe('the service under attack', () => {
   const refusal = (code: string) => ({ error: { code, message: expect.any(String), type: 'invalid_request_error' } });
 
   describe('requests that come slowly', () => {
-    it('should give up a body that never ends, and answer others meanwhile', async () => {
+    it('should stop reading a body that never ends, and answer others in the meantime', async () => {
       const drops = Array.from({ length: 40 }, () => ' ');
       const slow = exchange(service.url, [head(PATH, { 'content-length': 9_999 }), ...drops], { pauseMs: 200 });
       expect((await post(body())).status).toBe(200);

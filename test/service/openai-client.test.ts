@@ -108,7 +108,7 @@ describe('the service with its model', () => {
     expect((await sample(8))[0]).toBe((await sample(7))[1]);
   });
 
-  it('should tell the most probable tokens of each place', async () => {
+  it('should report the most probable tokens of each place', async () => {
     const { choices } = await client.completions.create({ model: 'nano', prompt: PROMPT, max_tokens: 8, logprobs: 5 });
     const { tokens, token_logprobs, top_logprobs, text_offset } = choices[0]!.logprobs!;
     expect(tokens!.join('')).toBe(choices[0]!.text);
@@ -125,7 +125,7 @@ describe('the service with its model', () => {
     const ask = (logit_bias: Record<string, number>) =>
       client.completions.create({ model: 'nano', prompt: PROMPT, max_tokens: 8, logit_bias });
     const said = (await ask({})).choices[0]!.text;
-    // Any token that begins with a character of what was said.
+    // Any token that begins with a character of the text.
     const bans = ids(({ text }) => text !== '' && said.includes(text[0]!)).slice(0, 300);
     expect(bans.length).toBeGreaterThan(10);
     const other = (await ask(Object.fromEntries(bans.map((id) => [id, -100])))).choices[0]!.text;

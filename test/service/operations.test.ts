@@ -58,7 +58,7 @@ describe('a service with a key', () => {
 });
 
 describe('a service without keys', () => {
-  it('should answer on its own host alone', async () => {
+  it('should only answer on its own host', async () => {
     const service = await serve(models, ['--env-file', await envFile('none.env', '')]);
     try {
       expect((await fetch(`${service.url}/metrics`)).status).toBe(200);

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 const HANG_MS = 20_000;
 
 interface ExchangeOptions {
-  /** Pause behind each part. */
+  /** Pause after each part. */
   pauseMs?: number;
   /** What is done when all is sent: wait for the answer, say that nothing follows, or break off. */
   after?: 'wait' | 'end' | 'destroy';
@@ -49,7 +49,7 @@ export async function exchange(
   return { status: status === undefined ? undefined : Number(status), text };
 }
 
-/** The head of a POST that asks the server to close the connection behind its answer. */
+/** The head of a POST that asks the server to close the connection after its answer. */
 export function head(path: string, headers: Record<string, string | number>): string {
   const all = { host: '127.0.0.1', 'content-type': 'application/json', connection: 'close', ...headers };
   const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`);

@@ -147,7 +147,7 @@ describe('serve', () => {
     expect((await post(url, SHORT)).status).toBe(200);
   });
 
-  it('should finish what is under way when it is told to end, and refuse what is new', async () => {
+  it('should finish open requests after the signal to end, and refuse new ones', async () => {
     const url = await serve(['--processes', '2']);
     const stream = await post(url, LONG);
     const text = stream.text();
@@ -155,7 +155,7 @@ describe('serve', () => {
     expect((await post(url, SHORT)).status).toBe(200);
     program!.signal('SIGTERM');
     await expect.poll(program!.output).toContain('finishing');
-    // One of the processes can have been told a moment later than the other.
+    // One of the processes may get the signal a moment later than the other.
     await expect.poll(async () => (await post(url, LONG)).status).toBe(503);
     const refused = await post(url, LONG);
     expect(refused.headers.get('retry-after')).toBe('2');
@@ -168,7 +168,7 @@ describe('serve', () => {
     await expect(post(url, LONG)).rejects.toThrow();
   });
 
-  it('should not wait for longer than it is told to', async () => {
+  it('should not wait longer than configured', async () => {
     const url = await serve(['--drain-seconds', '0']);
     const finish = await beginPost(url, SHORT);
     expect((await post(url, SHORT)).status).toBe(200);

@@ -5,7 +5,7 @@ import { type IncomingMessage, request } from 'node:http';
 import { MODELS } from '../../support/models-folder.ts';
 import { type Program, start } from '../../support/serving.ts';
 
-/** One slot a step, so that a completion is under way for long enough to be found so. */
+/** One slot a step, so that a completion takes long enough to be observed. */
 export const LONG = {
   model: 'nano',
   prompt: 'const values = [1, 2, ',
@@ -57,7 +57,7 @@ export async function workersOf({ pid }: Pick<Program, 'pid'>): Promise<number[]
   return children.split(' ').filter(Boolean).map(Number);
 }
 
-/** Whether a process runs; one that nobody has waited for is over all the same. */
+/** Whether a process runs; a zombie does not. */
 export async function isRunning(pid: number): Promise<boolean> {
   const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined);
   return stat !== undefined && !/\) Z /.test(stat);

@@ -90,7 +90,7 @@ async function envFile(name: string, variables: Record<string, string>): Promise
 }
 
 describe('the end', () => {
-  it('should come with SIGHUP too, after what is under way', async () => {
+  it('should also follow SIGHUP, after open requests', async () => {
     const url = await serve(['--processes', '2']);
     const workers = await workersOf(program!);
     const text = (await post(url, LONG)).text();
@@ -139,7 +139,7 @@ describe('the end', () => {
     expect(await text).toContain('data: [DONE]');
   });
 
-  it('should wait for a file that is sent, whatever its type', async () => {
+  it('should wait for a file that is being sent, of any type', async () => {
     const nano = join(MODELS, 'nano');
     const weights = await readFile(join(nano, 'model.safetensors'));
     let pauseMs = 0;
@@ -363,7 +363,7 @@ describe('settings', () => {
     await expect(serve([], environment)).rejects.toThrow(message);
   });
 
-  it('should be refused in a file where nobody reads them', async () => {
+  it('should be refused in a file if nothing reads them', async () => {
     const file = await envFile('mistyped.env', { API_KEY: 'laptop' });
     await expect(serve(['--env-file', file])).rejects.toThrow('API_KEY in ');
   });

@@ -43,7 +43,7 @@ describe('the service with its model', () => {
 
   const infill = async (body: object) => JSON.parse(await ask('/infill', body)) as Infill;
 
-  it.each(BEYOND_ASCII)('should write nothing but text beside %s', async (prefix) => {
+  it.each(BEYOND_ASCII)('should only write valid text next to %s', async (prefix) => {
     for (const suffix of SUFFIXES) {
       const body = { model: 'nano', prompt: prefix, suffix, max_tokens: 32, temperature: 0.7, seed: 1 };
       const answers = [
@@ -83,7 +83,7 @@ describe('the service with its model', () => {
     expect(choices[0]).toMatchObject({ stop_reason: '\r\n', ended_by: 'stop' });
   });
 
-  it('should tell which stop string it was, whole and in a stream', async () => {
+  it('should report the stop string, whole and in a stream', async () => {
     const body = {
       input_prefix: 'print("hello"',
       input_suffix: '\n',

@@ -46,7 +46,7 @@ export function llamaVimRequest({ prefix, line, suffix, extra, maxPredictMs }: P
   };
 }
 
-/** Reads chunks into the cache while nobody types. */
+/** Fills the cache with chunks while the user does not type. */
 export function llamaVimWarmUp(extra: Place['extra']) {
   return {
     id_slot: 0,

@@ -22,7 +22,7 @@ export async function errorOf(response: Response): Promise<ErrorBody['error'] & 
   return { status: response.status, ...body.error };
 }
 
-/** The payloads of the `data:` events of a stream, in order; `[DONE]` stays as it is. */
+/** The payloads of the `data:` events of a stream, in order; `[DONE]` is unchanged. */
 export async function eventsOf<T>(response: Response): Promise<(T | '[DONE]')[]> {
   // A comment keeps a slow stream alive.
   const events = (await response.text()).split('\n\n').filter((event) => event !== ':');

@@ -1,4 +1,4 @@
-/** What every answer must be, whatever was asked. */
+/** What every answer must satisfy, for any request. */
 import { expect } from 'vitest';
 
 /** Fails unless the answer is a success or a refusal in the format of the dialect, and no failure of the server. */

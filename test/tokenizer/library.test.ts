@@ -32,7 +32,7 @@ describe('added tokens', () => {
     expect(tokenizer.nameOf(idOf('<think>'))).toBe('<think>');
   });
 
-  it('should be text where they have a part in the diffusion, whatever the file calls them', () => {
+  it('should be text if diffusion uses them, whatever the file calls them', () => {
     const open = structuredClone(json);
     for (const token of open.added_tokens) token.special = false;
     const lax = loadTokenizer(open);

@@ -54,7 +54,7 @@ export function sampleTokenizer() {
   };
 }
 
-/** The alphabet written out, independently of the reader: GPT-2's visible stand-ins for bytes. */
+/** The alphabet written out, independently of the reader: GPT-2's visible characters for bytes. */
 function byteCharacters(): string[] {
   const characters = Array.from({ length: 256 }, (_, byte) => String.fromCharCode(byte));
   const invisible = [...range(0, 0x20), ...range(0x7f, 0xa0), 0xad];

@@ -142,7 +142,7 @@ describe('nameOf', () => {
 });
 
 describe('isText', () => {
-  it('should hold for what stands for bytes', () => {
+  it('should hold for characters that represent bytes', () => {
     expect([byteId(0), mergedId.return!].every((id) => tokenizer.isText(id))).toBe(true);
     expect([...Object.values(specialTokens), 999, -1].some((id) => tokenizer.isText(id))).toBe(false);
   });

@@ -18,7 +18,7 @@ beforeEach(async () => {
   for (const content of files.values()) await platform.delete(keyOf(content));
 });
 
-/** Loads the model from a store behind the cache; `opened` are the files that the store was asked for. */
+/** Loads the model from a store with the cache in front; `opened` are the files that were read from the store. */
 function setUp(cache: WeightCache = platform, objects = new Map(files)) {
   const store = memoryStore(objects);
   const opened: string[] = [];

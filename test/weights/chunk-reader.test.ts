@@ -26,7 +26,7 @@ async function readAll(stream: ReadableStream<Uint8Array>): Promise<Buffer> {
 }
 
 describe('chunkReader', () => {
-  it.each(PIECES)('should read what a stream of bytes has, whatever pieces of %i it comes in', async (pieceBytes) => {
+  it.each(PIECES)('should read a stream of bytes in any pieces of %i', async (pieceBytes) => {
     expect(await readAll(source(true, pieceBytes))).toEqual(Buffer.from(bytes));
   });
 

@@ -29,7 +29,7 @@ const s3Variables = () => ({
   S3_SECRET_ACCESS_KEY: s3.options.secretAccessKey,
 });
 
-/** A store that nobody may ask. */
+/** A store that must not be used. */
 const untouchable = new Proxy({} as WritableStore, {
   get: () => () => {
     throw new Error('another store was asked');

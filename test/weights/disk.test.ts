@@ -22,7 +22,7 @@ const diskSource = (folder: ReturnType<typeof folderService>, model: string) => 
 const source = diskSource(folderService({ 'nano/config.json': '{"a":1}', 'nano/sub/with blank?.bin': 'abc' }), 'nano');
 
 describe('weights on disk', () => {
-  it('should have sizes and contents of files, whatever their names', async () => {
+  it('should have sizes and contents of files with any names', async () => {
     expect(await source.size('config.json')).toBe(7);
     expect(await new Response(await source.open('config.json')).json()).toEqual({ a: 1 });
     expect(await source.size('sub/with blank?.bin')).toBe(3);

@@ -60,7 +60,7 @@ describe('an HTTP store', () => {
     await expect(storeOf().get('m/a.bin')).rejects.toThrow(/^GET m\/a\.bin of the origin: answered 403$/);
   });
 
-  it('should give a file whose size is not told, and find the size out where that is possible', async () => {
+  it('should return a file of unknown size, and find the size if that is possible', async () => {
     let knowsRanges = true;
     origin.intercept = (request, response) => {
       const isFirst = knowsRanges && request.headers.range === 'bytes=0-0';

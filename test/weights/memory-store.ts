@@ -1,4 +1,4 @@
-/** A store in memory that keeps count, for tests of what stands above stores. */
+/** A store in memory that counts its calls, for tests of code that uses stores. */
 import { createHash } from 'node:crypto';
 import type { Bytes, StoredInfo, WritableStore } from '../../src/weights/store.ts';
 

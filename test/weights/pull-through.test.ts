@@ -25,7 +25,7 @@ beforeEach(async () => {
 
 afterEach(() => origin.close());
 
-/** A loader over a store behind the origin; it counts the engines it made and keeps the weights they were made of. */
+/** A loader over a store with an origin; it counts the engines that it made and keeps their weights. */
 function setUp(store = memoryStore(), stallMs = 30_000) {
   const log: string[] = [];
   const made: Uint8Array[] = [];

@@ -39,7 +39,7 @@ describe('a Range header', () => {
 describe('a slice of a stream', () => {
   const bytes = Uint8Array.from({ length: 20 }, (_, index) => index);
 
-  it.each([1, 3, 7, 20])('should be the range whatever the chunks are (%i bytes)', async (chunkBytes) => {
+  it.each([1, 3, 7, 20])('should be the range with any chunks (%i bytes)', async (chunkBytes) => {
     for (let offset = 0; offset <= 20; offset++) {
       for (let length = 1; offset + length <= 20; length++) {
         const chunks = Array.from({ length: Math.ceil(20 / chunkBytes) }, (_, i) =>
@@ -52,7 +52,7 @@ describe('a slice of a stream', () => {
     }
   });
 
-  it('should let the source go once it has what it needs', async () => {
+  it('should cancel the source when it has what it needs', async () => {
     let cancelled = false;
     const endless = new ReadableStream<Uint8Array>({
       pull: (controller) => controller.enqueue(bytes),

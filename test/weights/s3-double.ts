@@ -1,7 +1,7 @@
 /**
- * A small S3 over HTTP for tests: objects, ranges, uploads in parts, pages of lists. It computes the signature of every request by itself,
- * from the bytes that came over the socket, and refuses what is not signed with its secret. test/weights/s3-server.test.ts and
- * test/python run the same things against moto, a server that others wrote.
+ * A small S3 over HTTP for tests: objects, ranges, uploads in parts, pages of lists. It computes the signature of every
+ * request independently, from the bytes of the socket, and refuses what is not signed with its secret.
+ * test/weights/s3-server.test.ts and test/python run the same tests against moto, an independent server.
  */
 import { createHash, createHmac, randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
@@ -21,7 +21,7 @@ export interface S3Double {
   uploads: Map<string, { key: string; parts: Map<number, Uint8Array> }>;
   /** `GET key`, `PUT key?partNumber=1`, … in the order in which they came. */
   requests: string[];
-  /** Set to false for a server that writes whatever the condition. */
+  /** Set to false for a server that ignores the condition. */
   knowsConditions: boolean;
   /** Answers a request in place of the double when it returns true. */
   intercept: (request: string, response: ServerResponse) => boolean;

@@ -59,7 +59,7 @@ describe('an S3 store', () => {
     expect((error as Error).message).toBe(`GET m/f in S3: answered 403 ${code}`);
   });
 
-  it('should tell a missing bucket from a missing object', async () => {
+  it('should distinguish a missing bucket from a missing object', async () => {
     s3.intercept = (_, response) => {
       response.writeHead(404).end('<Error><Code>NoSuchBucket</Code></Error>');
       return true;
@@ -81,7 +81,7 @@ describe('an S3 store', () => {
     expect(s3.requests).toHaveLength(4);
   });
 
-  it('should give up when the trouble stays', async () => {
+  it('should fail when the fault persists', async () => {
     s3.intercept = (_, response) => {
       response.writeHead(500).end('<Error><Code>InternalError</Code></Error>');
       return true;

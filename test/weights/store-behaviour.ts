@@ -1,4 +1,4 @@
-/** What every store does, whatever is behind it. Used by the tests of each of them. */
+/** The behaviour of every store. Used by the tests of each of them. */
 import { expect, it } from 'vitest';
 import type { WeightStore, WritableStore } from '../../src/weights/store.ts';
 import { sampleBytes } from './samples.ts';

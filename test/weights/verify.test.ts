@@ -7,7 +7,7 @@ import { openVerified } from '../../src/weights/verify.ts';
 const content = Uint8Array.from({ length: 1000 }, (_, index) => index);
 const file = { path: 'a', size: content.byteLength, sha256: createHash('sha256').update(content).digest('hex') };
 
-/** A source that streams the chunks, whatever size it would tell. */
+/** A source that streams the chunks, with any declared size. */
 function sourceOf(...chunks: Uint8Array[]): WeightSource {
   return { size: async () => file.size, open: async () => streamOf(chunks) };
 }

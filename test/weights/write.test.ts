@@ -13,7 +13,7 @@ async function* inChunks(bytes: Uint8Array, chunkBytes: number) {
 const fileOf = (bytes: Uint8Array) => ({ path: 'f', size: bytes.byteLength, sha256: sha256Of(bytes) });
 
 describe('writing what is verified', () => {
-  it.each([0, 1, 99, 100, 101, 200, 250, 1000])('should write %i bytes whatever the chunks are', async (size) => {
+  it.each([0, 1, 99, 100, 101, 200, 250, 1000])('should write %i bytes with any chunks', async (size) => {
     for (const chunkBytes of [1, 64, 100, 333]) {
       const store = memoryStore();
       const content = sampleBytes(size);

@@ -80,7 +80,7 @@ def metadata_licences(metadata: str) -> frozenset[str]:
     if expression:
         return frozenset({expression})
     classifiers = [value.split(" :: ")[-1] for value in fields.get_all("Classifier", []) if value.startswith("License")]
-    classifiers = [name for name in classifiers if name != "OSI Approved"]  # says nothing by itself
+    classifiers = [name for name in classifiers if name != "OSI Approved"]  # not a licence
     unknown = [name for name in classifiers if name not in CLASSIFIERS]
     if unknown:
         return frozenset(unknown)

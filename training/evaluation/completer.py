@@ -69,7 +69,7 @@ class Completer:
         return Prompt(example, left, prefix, suffix, Begun(begun, self.table), prefix_ms, suffix_ms)
 
     def middle_ids(self, prompt: Prompt) -> list[int]:
-        """What of the example is behind the prefix stream: the middle, and before it what the cursor's token had."""
+        """The text after the prefix stream: the removed bytes of the token at the cursor, then the middle."""
         text = prompt.begun.bytes.decode("utf-8", errors="replace") + prompt.example.middle
         return self.tokenizer.encode(text, add_special_tokens=False).ids
 
@@ -101,8 +101,8 @@ class Completer:
         return Completion(self._cut(self.table.text(found), task), len(found), 0, 0, 0.0, ms)
 
     def _end(self, prompt: Prompt, task: str, begun: bytes | None = None) -> tuple[int, Callable[[list[int]], bool]]:
-        """Where a completion ends that does not end by itself: at the line end, and where it is not a line's, after as
-        many tokens as the truth has. begun: what the first tokens say that is before the cursor (default: the prompt's)."""
+        """Where a completion without an end token ends: for lines at the line end, for other tasks after the true number
+        of tokens. begun: bytes before the cursor that the first tokens repeat (default: the prompt's)."""
         before = len(prompt.begun.bytes if begun is None else begun)
         if task in LINE_TASKS:
             of = self.table.bytes

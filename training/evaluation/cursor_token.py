@@ -1,4 +1,4 @@
-"""The token that the cursor stands in: taken off the prompt, and completed by tokens that agree with its characters.
+"""The token at the cursor: it is removed from the prompt, and completed by tokens that agree with its characters.
 
 The model has not been trained on prompts that end within a token: after `cons` it has only seen the continuation of a whole
 word. So tokens are removed from the end of the prompt, up to the earliest place where the removed bytes can be the start of

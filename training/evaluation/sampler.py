@@ -86,7 +86,7 @@ def prompt_ids(
 
 @dataclass(frozen=True)
 class Begun:
-    """The bytes of the token that the cursor stands in, which are not in the prompt's tokens."""
+    """The bytes of the token at the cursor, which are not in the prompt's tokens."""
 
     bytes: bytes
     table: TokenTable
@@ -123,7 +123,7 @@ class Context:
         return other
 
     def rows(self, ids: list[int], width: int) -> list[int]:
-        """Tokens of the rows of a canvas behind this prefix stream whose living slots are `ids`."""
+        """Tokens of the rows of a canvas after this prefix stream whose computed slots are `ids`."""
         return ids if self.last is None else [self.last, *ids][:width]
 
     def _empty(self) -> list[KeysValues]:
@@ -159,8 +159,8 @@ class CachedCanvas:
         self.cached = [(torch.zeros(shape), torch.zeros(shape)) for _ in model.layers]
 
     def logits(self, ids: list[int], rows: list[int]) -> Tensor:
-        """Logits (len(rows), vocabulary) of these rows of a canvas whose rows are `ids`; the others are seen as they are
-        held."""
+        """Logits (len(rows), vocabulary) of these rows of a canvas whose rows are `ids`; the others keep their cached keys
+        and values."""
         model, config, live = self.model, self.model.config, len(ids)
         at = torch.tensor(rows)
         suffix_length = self.suffix.length
@@ -174,7 +174,7 @@ class CachedCanvas:
         for layer, (keys, values), *context in zip(model.layers, self.cached, self.prefix.states, self.suffix.states):
             q, k, v = layer.self_attn.project(layer.input_layernorm(x))  # (heads, slots, d)
             keys[:, at], values[:, at] = rotate(k, *turn_prefix), v
-            # rows that are not computed are empty, and what comes out of them is not looked at
+            # rows that are not computed are empty, and their results are not used
             queries = q.new_zeros(2, q.shape[0], live, q.shape[2])
             queries[0, :, at], queries[1, :, at] = rotate(q, *turn_prefix), rotate(q, *turn_suffix)
             states = queries[0], queries[1], keys[:, :live], values[:, :live]
@@ -228,8 +228,8 @@ def infill_contexts(
     stop: Callable[[list[int]], bool] = lambda ids: False,
     begun: Begun | None = None,
 ) -> Generated:
-    """infill, the prompt being there already; the contexts stay as they are. stop: whether no canvas is to follow those
-    that have said the given tokens. Tokens that say nothing behind the cursor do not count for max_tokens."""
+    """infill with a prefilled prompt; the contexts are not changed. stop: whether no canvas follows those with the given
+    tokens. Tokens without text after the cursor do not count for max_tokens."""
     prefix = copy(prefix)  # extend replaces the tensors of a context, it never writes into them
     result = Generated()
     while not result.ended and (left := max_tokens - _answered(result.ids, begun)) > 0 and not stop(result.ids):
@@ -246,7 +246,7 @@ def infill_contexts(
 
 
 def _answered(ids: list[int], begun: Begun | None) -> int:
-    """Tokens that say something behind the cursor."""
+    """Tokens with text after the cursor."""
     return len(ids) - (begun.table.silent(ids, begun.bytes) if begun else 0)
 
 
@@ -259,7 +259,7 @@ def denoise(
     count: Generated,
     begun: Begun | None = None,
 ) -> tuple[list[int], list[float], bool]:
-    """One canvas from noise to text: the text tokens, up to `left` that say something, their log-probabilities, and
+    """One canvas from noise to text: the text tokens, up to `left` with text after the cursor, their log-probabilities, and
     whether an end token closed it. Adds to count's steps and slot evaluations."""
     width = canvas.width
     ends = {special.eom, special.end_of_text}
@@ -400,7 +400,7 @@ def decode_context(
     stop=lambda ids: False,
     begun: Begun | None = None,
 ) -> Generated:
-    """decode_autoregressively, the prompt being there already; the context stays as it is."""
+    """decode_autoregressively with a prefilled prompt; the context is not changed."""
     prefix = prefix.whole()
     result = Generated()
     while _answered(result.ids, begun) < max_tokens:

@@ -273,7 +273,7 @@ def complete(
 
 
 def texts_path(folder: Path) -> Path:
-    """The model of the shifted vectors lies beside them."""
+    """The model of the shifted vectors is in the same folder."""
     return folder / ("texts.json" if folder == SHIFTED_FOLDER else "tokenizer.json")
 
 
@@ -285,10 +285,10 @@ def write(folder: Path, document: dict, tensors: dict[str, Tensor], texts: list[
 
 
 def check(folder: Path, document: dict, tensors: dict[str, Tensor], texts: list[dict]) -> list[str]:
-    """What in the folder is not what the reference computes now, in words."""
+    """Differences between the folder and what the reference computes now, in words."""
     problems = []
     stored, computed = json.loads((folder / "denoiser.json").read_text()), dict(document)
-    # The vectors depend on the model's files; what else its manifest tells, such as languages, may be added later.
+    # The vectors depend on the model's files; other fields of its manifest, such as languages, may be added later.
     if stored.pop("manifest")["files"] != computed.pop("manifest")["files"]:
         problems.append("the files of the model are others")
     if stored != computed:
@@ -312,7 +312,7 @@ if __name__ == "__main__":
     parser.add_argument("--shifted", action="store_true")
     parser.add_argument("--check", action="store_true")
     arguments = parser.parse_args()
-    torch.set_num_threads(1)  # a second thread waits at each small operation for whatever else the machine does
+    torch.set_num_threads(1)  # on a busy machine a second thread waits at each small operation
     if arguments.shifted and not arguments.check:
         write_shifted(SHIFTED_FOLDER)
     folder = SHIFTED_FOLDER if arguments.shifted else FOLDER

@@ -59,7 +59,7 @@ HARD = [
 
 
 def category_texts() -> list[str]:
-    """A text for each Unicode category, in which some of its characters stand between others of all kinds."""
+    """A text for each Unicode category, with some of its characters between characters of all kinds."""
     members: dict[str, list[str]] = defaultdict(list)
     for code in range(0x110000):
         if not 0xD800 <= code < 0xE000:

@@ -1,7 +1,7 @@
 """Which characters the `tokenizers` library takes for letters, marks and numbers, for src/tokenizer.
 
     python -m training.export.unicode_classes            # writes src/tokenizer/unicode-classes.ts
-    python -m training.export.unicode_classes --check    # does it say what the library does today?
+    python -m training.export.unicode_classes --check    # is it what the library does today?
 
 The library has the Unicode tables of two versions (Oniguruma's in patterns, Rust's in Digits), a JavaScript engine those
 of a third. A character that is newer than one of them would be cut differently, so the runtime brings the library's.

@@ -120,7 +120,13 @@ class Layer(nn.Module):
         return x + self.mlp(self.post_attention_layernorm(x)), (k, v)
 
     def canvas(
-        self, x: Tensor, in_prefix: Rotation, in_suffix: Rotation, prefix: KeysValues, suffix: KeysValues, attend: Attend
+        self,
+        x: Tensor,
+        in_prefix: Rotation,
+        in_suffix: Rotation,
+        prefix: KeysValues,
+        suffix: KeysValues,
+        attend: Attend,
     ) -> Tensor:
         """Rows of canvases (batch, canvases, slots, hidden) → the same after this layer."""
         q, k, v = self.self_attn.project(self.input_layernorm(x))

@@ -99,15 +99,15 @@ def token_bytes(tokenizer: Tokenizer) -> list[bytes | None]:
     found: list[bytes | None] = [None] * tokenizer.get_vocab_size()
     for content, id_ in tokenizer.get_vocab().items():
         if content not in special:
-            # of an added token as the decoder has it: as it is written, unless every letter stands for a byte
+            # an added token is decoded as its own text, unless every letter represents a byte
             known = all(letter in byte_of for letter in content)
             found[id_] = bytes(map(byte_of.get, content)) if known else content.encode()
     return found
 
 
 def _byte_letters() -> dict[int, str]:
-    """Byte → the letter that stands for it in a byte-level vocabulary: printable ones for themselves, the others, in
-    order, for the letters from U+0100 on (GPT-2)."""
+    """Byte → its letter in a byte-level vocabulary: printable bytes are their own letter, the others, in order, are the
+    letters from U+0100 on (GPT-2)."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in printable]
     letters = {byte: chr(byte) for byte in printable} | {byte: chr(256 + i) for i, byte in enumerate(others)}

@@ -72,7 +72,13 @@ def soft_losses(logits: Tensor, teacher: Tensor) -> Tensor:
 
 @torch.no_grad()
 def rollout_targets(
-    model: Denoiser, batch: CursorBatch, xt: Tensor, alive: Tensor, states: States, logits: Tensor, special: SpecialTokens
+    model: Denoiser,
+    batch: CursorBatch,
+    xt: Tensor,
+    alive: Tensor,
+    states: States,
+    logits: Tensor,
+    special: SpecialTokens,
 ) -> tuple[Tensor, Tensor]:
     """Reveals the hidden slots of xt greedily from left to right, the logits (b, canvases, slots, vocabulary) of xt being
     there. Returns which slots get a soft target, all that are revealed after the first one of their canvas: (b, canvases,

@@ -1,4 +1,4 @@
-"""Training windows for a shifted denoiser: a cursor in a text, what stands on either side of it, and canvases before it.
+"""Training windows for a shifted denoiser: a cursor in a text, the text on both sides, and canvases before it.
 
 Each window has one *horizon*: a place where an editor's suffix may begin. The text before it is the prefix stream, the
 text after it the suffix stream, which reads forwards from the horizon; no token is read twice. Canvases start at token

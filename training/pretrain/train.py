@@ -113,7 +113,7 @@ class Run:
 
     def average(self, elapsed: float) -> float:
         """Averages the gradients and the seconds of the step over the processes, so that all have the same clock, and
-        tells all of them to stop if one was told to."""
+        stops all of them if one has to stop."""
         if self.config.processes == 1:
             return elapsed
         gradients = [p.grad for p in self.model.parameters()]

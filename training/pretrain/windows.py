@@ -35,7 +35,7 @@ NEAR_HORIZON_SHARE = 0.35  # windows whose horizon is in their first half: short
 HORIZON_MIN = 16  # tokens
 TOKENS_PER_SPAN = 10  # within the horizon; if there is room for fewer spans than canvases, canvases share spans
 CONTINUATION_CANVASES = 4  # of one continuation, which has no end token
-INSIDE_WORD_SHARE = 0.35  # cursors that may stand inside a word
+INSIDE_WORD_SHARE = 0.35  # cursors that may be inside a word
 DOCUMENT_START_SHARE = 0.1  # windows that begin at the start of a document
 
 

@@ -177,7 +177,7 @@ def test_failures_that_pass_are_waited_out(serve, human_eval, tmp_path, capsys):
     assert "passed" not in found["scores"]["SingleLineInfilling"]
 
 
-def test_an_interrupted_run_goes_on_where_it_was(serve, human_eval, tmp_path, capsys):
+def test_an_interrupted_run_continues_where_it_was(serve, human_eval, tmp_path, capsys):
     out = tmp_path / "out.jsonl"
     arguments = ("--data", human_eval, "--out", out, "--concurrency", 1)
     partial = serve({prompt: text for prompt, text in RIGHT.items() if prompt != LAST["prompt"]})

@@ -230,7 +230,7 @@ def test_few_steps_are_the_best_of_what_is_cheap_and_say_what_they_lose():
     assert "dearer than autoregressive decoding and worse" in row
 
 
-def test_where_ar_is_told_the_length_diffusion_is_told_as_well():
+def test_if_ar_is_given_the_length_diffusion_is_given_it_as_well():
     example = Example("a = ", "first\nword", ";")
     said = {"diffusion": "first", compare.GIVEN: example.middle, "ar": "first", compare.MANY_STEPS: "first"}
     completions = {name: [completion(text, 16, 1.0)] * 20 for name, text in said.items()}
@@ -251,7 +251,7 @@ def test_a_length_that_is_given_is_kept(runtime):
         assert record["tokens"] == len(tokenizer.encode(example.middle, add_special_tokens=False).ids)
 
 
-def test_planted_tokens_are_told():
+def test_planted_tokens_are_reported():
     assert (
         "| any token | 2 | 10 | 0.5 | 25.0 % | 50.0 % | 12.5 % | 75.0 % |"
         in parts_of(result_of(["a"], ["b"]))["repair"]

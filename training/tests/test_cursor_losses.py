@@ -63,7 +63,7 @@ def test_a_canvas_of_one_slot_without_suffix_is_the_language_model(model, batch,
     torch.testing.assert_close(hidden[inside], expected[inside], **CLOSE)
 
 
-def test_a_canvas_sees_its_suffix_and_nothing_of_what_it_shall_say(model, batch, sampler):
+def test_a_canvas_sees_its_suffix_and_none_of_its_targets(model, batch, sampler):
     special = sampler.special
 
     def hidden(batch):

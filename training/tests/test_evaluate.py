@@ -73,7 +73,7 @@ def test_an_example_is_a_document_cut_in_three(task):
             assert example.suffix == "" or example.suffix.startswith("\n")
 
 
-def test_a_whole_line_begins_at_a_line_start_or_behind_the_indentation():
+def test_a_whole_line_begins_at_a_line_start_or_after_the_indentation():
     for example in draw_examples(PACKAGES, "line", 40, seed=1):
         assert example.prefix.rsplit("\n", 1)[-1].strip() == ""
 
@@ -143,10 +143,10 @@ def test_diffusion_is_the_sampler_and_leaves_the_prompt_as_it_was(completer, mod
     assert first.tokens == len(expected.ids) + expected.ended
 
 
-def test_at_a_line_diffusion_stops_at_its_end_and_opens_no_canvas_behind_it(completer, model):
+def test_at_a_line_diffusion_stops_at_its_end_and_opens_no_canvas_after_it(completer, model):
     prompt, thresholds = completer.prompt(EXAMPLE), Thresholds.of(model.config)
     free = completer.diffuse(prompt, "random", thresholds)
-    completer.ends_line = bool  # whatever it says
+    completer.ends_line = bool  # with any text
     stopped = completer.diffuse(prompt, "line_rest", thresholds)
     assert stopped.text
     assert free.text.startswith(stopped.text)

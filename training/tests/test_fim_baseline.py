@@ -28,7 +28,7 @@ def batch_of(spans: list[tuple[int, int]], horizon: int):
     return collate([window], 8, SPECIAL)
 
 
-def test_the_middle_comes_last_behind_prefix_and_suffix():
+def test_the_middle_comes_last_after_prefix_and_suffix():
     (row,) = fim_rows(batch_of([(3, 5)], horizon=8), SPECIAL, 1, random.Random(1))
     assert row.tokens.tolist() == [3, 10, 11, 12, 4, 15, 16, 17, 1, 13, 14, 2]
     assert row.middle == 3  # two tokens and the end
@@ -102,7 +102,7 @@ def test_the_command_ends_with_the_model_as_the_runtime_reads_it(config, tmp_pat
     assert torch.allclose(model.embed_tokens.weight, checkpoint.embed_tokens.weight, atol=0.05)
 
 
-def test_a_run_learns_both_parts_and_goes_on_from_its_checkpoint(config):
+def test_a_run_learns_both_parts_and_continues_from_its_checkpoint(config):
     run = FimRun(config, total_tokens=128 * 20)
     run.train()
     assert run.tokens == 128 * 20

@@ -52,7 +52,7 @@ def test_padding_is_never_visible():
     assert not (result.xt == SPECIAL.pad).any()
 
 
-def test_slots_behind_an_end_exist_exactly_when_the_end_is_hidden():
+def test_slots_after_an_end_exist_exactly_when_the_end_is_hidden():
     torch.manual_seed(2)
     result = noisy(canvases(500), torch.full((500, 2), 0.5))
     hidden = result.xt[:, 0, 3] == SPECIAL.mask

@@ -1,5 +1,5 @@
 """Tries everything that the sandbox forbids. Every limit is small, so that nothing here can harm the machine
-even if the sandbox is broken: a memory bomb stops by itself at 600 MB, a fork bomb at 40 processes."""
+even if the sandbox is broken: a memory bomb stops at 600 MB, a fork bomb at 40 processes."""
 
 import getpass
 import os
@@ -90,7 +90,7 @@ def test_processes_are_limited():
     assert found == Outcome(False, "few processes")
 
 
-def test_processes_that_are_left_behind_die_with_the_program(tmp_path):
+def test_remaining_processes_die_with_the_program(tmp_path):
     """Even one that has left the process group and the session."""
     name = f"left-behind-{os.getpid()}"
     found = run(f"""

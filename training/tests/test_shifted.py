@@ -154,7 +154,7 @@ def test_what_may_be_the_beginning_of_a_token_is_taken_off(tokenizer, table, spe
     assert (tokenizer.decode(ids), rest) == (kept, begun.encode())
 
 
-def test_the_marker_and_a_token_behind_it_stay(table, special, tokenizer):
+def test_the_marker_and_the_token_after_it_stay(table, special, tokenizer):
     cut_off = [special.prefix, *encode(tokenizer, " re")]
     assert table.take_off(cut_off) == (cut_off, b"")
 
@@ -195,7 +195,7 @@ def test_the_probability_of_a_bound_token_is_that_among_those_that_agree(model, 
     assert found.log_probabilities[0] == pytest.approx(expected, abs=1e-5)
 
 
-def test_the_completer_shows_what_is_behind_the_cursor(model, tokenizer):
+def test_the_completer_shows_the_text_after_the_cursor(model, tokenizer):
     completer = Completer(model, tokenizer, 8)
     prompt = completer.prompt(Example("x = conso", "le.log(x)", "\n"))
     assert prompt.begun.bytes == b" conso"

@@ -69,7 +69,7 @@ def config(tmp_path, monkeypatch) -> TrainConfig:
     )
 
 
-def test_a_run_learns_logs_and_leaves_a_checkpoint_that_goes_on(config):
+def test_a_run_learns_logs_and_leaves_a_checkpoint_that_can_be_continued(config):
     run = train.Run(config)
     run.train()
     assert run.seconds >= 0.04 * 60

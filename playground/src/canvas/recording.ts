@@ -63,7 +63,7 @@ export function momentsOf(recordings: readonly Recording[], clock: Clock): Momen
     }));
 }
 
-/** Whether the service reports processor time: on platforms whose clock stands still it is always 0. */
+/** Whether the service reports processor time: on platforms without a running clock it is always 0. */
 export function hasClock(recordings: readonly Recording[]): boolean {
   return recordings.some(({ steps }) => (steps.at(-1)?.cpuMs ?? 0) > 0);
 }

@@ -7,7 +7,7 @@ import type { Result } from '../service/completions.ts';
 
 const TYPING_PAUSE_MS = 150;
 
-/** Candidates per cursor position; after the last one comes the first again. */
+/** Candidates per cursor position; after the last one the first is shown again. */
 const MAX_CANDIDATES = 5;
 
 /** Tries to get a new candidate. */

@@ -10,7 +10,7 @@ export interface Step {
   /** The completion so far. */
   text: string;
   block: number;
-  /** Processor time so far; 0 on platforms whose clock stands still. */
+  /** Processor time so far; 0 on platforms without a running clock. */
   cpuMs: number;
   slots: readonly SlotView[];
 }

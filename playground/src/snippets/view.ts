@@ -11,7 +11,7 @@ export class SnippetsView {
   readonly #tabs: HTMLButtonElement[];
   #kind: SnippetKind = 'curl';
 
-  /** @param announce tells screen readers that the code was copied */
+  /** @param announce makes screen readers say that the code was copied */
   constructor(parent: HTMLElement, snippetOf: (kind: SnippetKind) => string, announce: (text: string) => void) {
     this.#snippetOf = snippetOf;
     this.#tabs = SNIPPETS.map((kind) => {

@@ -41,15 +41,15 @@ export interface CautionOptions {
   maxTokens: number;
 }
 
-/** A model for one request that throws `Escalation` until it is told to answer regardless. */
+/** A model for one request that throws `Escalation` until it is told to answer in any case. */
 export interface CautiousModel extends ModelProvider {
-  /** From now on answers whatever the confidence; what was already generated is not generated again. */
+  /** From now on it answers at any confidence; text that was already generated is not generated again. */
   insist(): void;
 }
 
 /**
- * Makes the model of one request cautious. The first completion decides, before any of it is seen; the further choices
- * of a request follow it, since the answer of one request comes from one model.
+ * Wraps the model of one request so that it may escalate. The first completion decides, before any of it is sent; the
+ * further choices of the request follow it, because the answer of one request comes from one model.
  */
 export function cautious(local: ModelProvider, { id, minConfidence, maxTokens }: CautionOptions): CautiousModel {
   let insisting = false;

@@ -1,4 +1,4 @@
-/** What has to be known of a completion request that a backend may answer, whatever its dialect makes of the rest. */
+/** The fields of a completion request that routing to a backend needs, in any dialect. */
 import * as z from 'zod';
 import type { PromptText } from '../completion/completion.ts';
 import { looseLengthFields } from '../completion/limits.ts';
@@ -39,7 +39,7 @@ type Fields = Readonly<Record<string, unknown>>;
 /** Finds the text around the cursor in prompts that are sent with a suffix and stop strings. */
 export type PromptReader = (suffix: string, stop: readonly string[]) => (prompt: string) => PromptText;
 
-/** Prompts that hold nothing but the text before the cursor. */
+/** Prompts that only have the text before the cursor. */
 export const plainPrompts: PromptReader = (suffix) => (text) => ({ text, prefix: text, suffix });
 
 export class CompletionFields {
@@ -72,14 +72,14 @@ export class CompletionFields {
     return stream === true && (diffusing === true || diffusing === 'canvas');
   }
 
-  /** The smallest bound of the answer, under whichever names it has; undefined where there is none. */
+  /** The smallest limit of the length, under any of its names; undefined if there is none. */
   get maxTokens(): number | undefined {
-    // Below 0 a bound asks for no more than any model can write.
+    // Below 0 a limit means as much as any model can write.
     const bounds = Object.values(lengths.parse(this.#fields)).filter((bound) => bound !== undefined && bound >= 0);
     return bounds.length > 0 ? Math.min(...(bounds as number[])) : undefined;
   }
 
-  /** Finds what stands around each choice, and before it with `echo`; undefined without the rules of editors. */
+  /** Finds the text around each choice, and the text before it with `echo`; undefined without the editor rules. */
   get editor(): ((choice: number) => { cursor: PromptText; echo: string } | undefined) | undefined {
     if (!this.#isEditor) return undefined;
     const { n, echo } = this.#fields;

@@ -15,7 +15,7 @@ import { withHeadStart } from './head-start.ts';
 /** No model has a longer name; it is echoed in messages. */
 const MAX_MODEL_CHARS = 256;
 
-/** What routing has to know; everything else is between the client and whoever answers. */
+/** The fields that routing reads; all others are only for the engine that answers. */
 export const forwardedRequest = z.object({
   model: decodingFields.model.max(MAX_MODEL_CHARS),
   stream: z.unknown().optional(),

@@ -24,7 +24,7 @@ export function refuseIfMisconfigured({ problems }: Gateway): void {
 }
 
 interface ForwardingOptions {
-  /** Aborts when nobody reads the answer any more. */
+  /** Aborts when the reader of the answer has disconnected. */
   gone: AbortSignal;
   /** Whether the local model answers when all backends fail. */
   hasStandIn?: boolean;
@@ -56,7 +56,7 @@ export function forwardToBackend(
   });
 }
 
-/** Answers with what came of forwarding. Of the backend's headers only the content type is passed on. */
+/** Answers with the result of forwarding. Of the backend's headers only the content type is passed on. */
 export function respondWithOutcome(c: Context, { reason, chain }: Route, outcome: ForwardOutcome): Response {
   const { backend, attempts } = outcome;
   const intended = chain[0]!.backend.name;
@@ -89,11 +89,11 @@ function isWorthRetrying({ failure, attempts }: ForwardOutcome & { type: 'failed
 interface RouteNames {
   backend: string;
   route: string;
-  /** Unknown while it is not known who answers. */
+  /** Undefined until it is known which backend answers. */
   attempts?: number;
 }
 
-/** Says in the answer's headers who gave it and why, as long as they have not been sent. */
+/** Sets the headers that say which engine answered and why, unless they have been sent. */
 export function nameRoute(c: Context, { backend, route, attempts }: RouteNames): void {
   if (c.finalized) return;
   c.header('x-quicksilver-backend', backend);

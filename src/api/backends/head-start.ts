@@ -1,7 +1,7 @@
 /**
- * Streams of backends that take their time. What fails does so at once as a rule, and has a status of its own then; a
- * client that waits longer gets the head of its stream, and comments until there is more: only by writing the runtime
- * notices that the client has gone, and nothing shall wait or compute for one that has.
+ * Streams of slow backends. Failures usually come early and then have their own status. A client that waits longer gets
+ * the head of its stream, and comments until there is text: the runtime notices only on a write that the client has
+ * disconnected, and nothing should wait or compute for such a client.
  */
 import type { Context } from 'hono';
 import type { Call } from '../../backend/attempt.ts';
@@ -19,8 +19,8 @@ const HEAD_START_MS = 3_000;
 const KEEP_ALIVE_MS = 1_000;
 
 /**
- * Answers what `answer` does, a stream after three seconds at the latest.
- * @param answer is given a signal that aborts when the reader of the stream has gone
+ * Answers with the result of `answer`; a stream begins after three seconds at the latest.
+ * @param answer is given a signal that aborts when the reader of the stream has disconnected
  */
 export async function withHeadStart(
   c: Context,
@@ -53,7 +53,7 @@ export async function withHeadStart(
   );
 }
 
-/** The bytes of an answer to come: comments first, and then its events, or its error as one. */
+/** The bytes of an answer that has not arrived: comments first, then its events, or its error as an event. */
 function commentsUntil(pending: Promise<Response>, toBody: (error: unknown) => object) {
   const encoder = new TextEncoder();
   let reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
@@ -84,7 +84,7 @@ function commentsUntil(pending: Promise<Response>, toBody: (error: unknown) => o
     async cancel(reason: unknown): Promise<void> {
       isLeft = true;
       if (reader) return reader.cancel(reason);
-      // It is not read any more, whenever it comes.
+      // It is not read any more, even if it arrives.
       pending.then(({ body }) => body?.cancel(reason)).catch(() => undefined);
     },
   };

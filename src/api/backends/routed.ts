@@ -76,7 +76,7 @@ export function routed(
     );
   }
 
-  /** Answers locally; what the local model leaves goes to the backend, and comes back if that fails. */
+  /** Answers locally. If the local model escalates, the backend answers; if that fails, the local answer is used. */
   async function cascade(c: Context, call: Call, fields: CompletionFields): Promise<Response> {
     const found = gateway.route({ operation, model: AUTO_MODEL, localModels: models.names });
     const able = found && ableOf(found, fields);
@@ -98,7 +98,7 @@ export function routed(
       const sent = { ...call, ...translated(fields, fields.replaces), withheld: WITHHELD_BY_AUTO };
       const outcome = await forwardToBackend(c, gateway, route, sent, { gone, hasStandIn: reason.canAnswer });
       if (outcome.type === 'answered' || !reason.canAnswer) return respondWithOutcome(c, route, outcome);
-      // An answer that may be wrong is better than none.
+      // An answer of low confidence is better than no answer.
       model.insist();
       const failed = `auto; escalation-failed=${outcome.backend}`;
       nameRoute(c, { backend: 'local', route: failed, attempts: outcome.attempts + 1 });

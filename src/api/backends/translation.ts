@@ -26,7 +26,7 @@ interface Choice {
   members: readonly Member[];
 }
 
-/** Makes the translation of one answer; undefined when it would change nothing. */
+/** Makes the translation of one answer; undefined if it would change nothing. */
 export function translationOf(options: TranslationOptions): (() => Translation) | undefined {
   const { mistral, editor, replaces } = options;
   if (!mistral && editor === undefined && !replaces) return undefined;
@@ -78,7 +78,7 @@ class AnswerTranslation implements Translation {
     return chunks;
   }
 
-  /** What a chunk says of a choice: its own text or, where chunks replace each other, all of it. */
+  /** The text of a choice in a chunk: its own text or, where chunks replace each other, all of it. */
   #text = ({ index }: Choice, said: string): Shown => ({
     text: this.#options.replaces ? (this.#texts.get(index) ?? said) : said,
     isCut: false,
@@ -139,7 +139,7 @@ function choicesOf(json: string): Choice[] {
     const index = member('index');
     return {
       index: index === undefined ? position : Number(json.slice(index.start, index.end)),
-      // `null` says nothing, and stays.
+      // `null` means absent, and is kept.
       text: text !== undefined && json[text.start] === '"' ? text : undefined,
       finishReason: member('finish_reason'),
       members,

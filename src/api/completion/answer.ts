@@ -15,8 +15,8 @@ import { type Piece, piecesOf } from './pieces.ts';
 import { modelFor } from './served.ts';
 
 /**
- * What goes wrong at once, such as a full line, has shown by then. Who waits longer gets the head of the stream: only
- * then the runtime can notice that the client has gone.
+ * Early failures, such as a full queue, have occurred by then. A client that waits longer gets the head of the stream:
+ * only then can the runtime notice that it has disconnected.
  */
 const HEAD_START_MS = 100;
 
@@ -138,7 +138,7 @@ async function primed<T>(items: AsyncGenerator<T, void>, ms: number | undefined)
       yield value;
       yield* items;
     } finally {
-      // Given up while the first was still to come.
+      // Cancelled before the first frame.
       await items.return();
     }
   })();

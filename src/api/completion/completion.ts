@@ -15,7 +15,7 @@ import {
 } from './line-ends.ts';
 import { MAX_CHOICES, randomSeed } from './schema.ts';
 
-/** What a dialect makes of its request. Choice `i` of prompt `p` has index `p * n + i` and seed `seed + i`. */
+/** A request as its dialect maps it. Choice `i` of prompt `p` has index `p * n + i` and seed `seed + i`. */
 export interface CompletionCall {
   prompts: readonly PromptText[];
   n: number;
@@ -25,24 +25,21 @@ export interface CompletionCall {
   stream: boolean;
   diffusing: boolean;
   includeUsage: boolean;
-  /**
-   * Makes of each completion what an editor can show, when it is complete: a stream then holds back all but the last
-   * chunk.
-   */
+  /** Applies the editor rules to each complete completion: a stream then holds back all but the last chunk. */
   editor?: EditorRules;
   /** Temperature of the choices after the first, where several greedy ones would all be the same. */
   alternativesTemperature?: number;
-  /** Milliseconds that all choices together may take; each has its share of what is left. */
+  /** Milliseconds that all choices may take together; each gets its share of the remaining time. */
   deadlineMs?: number;
   decoding: Omit<GenerateRequest, 'prefix' | 'prefixTokens' | 'suffix' | 'seed' | 'deadlineMs'>;
 }
 
-/** A prompt as it was sent, and the text on both sides of the cursor that it stands for. */
+/** A prompt as it was sent, and its text on both sides of the cursor. */
 export interface PromptText extends Cursor {
   text: string;
   /** Token ids of the prefix, where it was sent as such. */
   tokens?: readonly number[];
-  /** Line ends of the file, where the prefix holds other files too; found in the text when absent. */
+  /** Line ends of the file, if the prefix has other files too; taken from the text when absent. */
   lineEnd?: LineEnd;
 }
 
@@ -78,14 +75,13 @@ export interface DecodingParams extends SamplingParams {
 interface CallOptions {
   echo?: boolean;
   logitBias?: ReadonlyMap<number, number>;
-  /** Most probable tokens to tell of each place. */
+  /** Number of most probable tokens to report for each position. */
   alternatives?: number;
 }
 
 /**
- * Checks what no single field shows, and gathers the call.
- * @throws ApiError 400 for too many choices, a canvas stream without a stream, or a parameter that
- *   nothing applies.
+ * Checks that involve several fields, and builds the call.
+ * @throws ApiError 400 for too many choices, a canvas stream without a stream, or a parameter without effect.
  */
 export function toCall(
   prompts: readonly PromptText[],
@@ -211,8 +207,8 @@ function requestOf(
 }
 
 /**
- * The completion with its stop string as the client wrote it; the end of a line that nobody asked to stop at was the
- * editor's.
+ * The completion with its stop string as the client wrote it. If it ended at a line end that the request did not ask
+ * for, the editor rules ended it.
  */
 function withStopAsSent(completion: Completion, stops: readonly string[]): Completion {
   const found = completion.ending?.stop;

@@ -1,4 +1,4 @@
-/** The body of a request as JSON: read, or refused as what it is. */
+/** The body of a request as JSON, or the error for a body that is not. */
 import type { Context } from 'hono';
 import { ApiError } from '../../http/errors.ts';
 import { OLLAMA_PATH } from '../errors.ts';
@@ -14,8 +14,8 @@ const UTF_8 = /^(utf-?8|us-ascii|ascii)$/i;
 const MAX_FIELD_DEPTH = 8;
 
 /**
- * Reads the body as JSON, whatever it says.
- * @throws ApiError 400 for what is no JSON, 415 for another media type or encoding.
+ * Reads the body as JSON of any shape.
+ * @throws ApiError 400 for invalid JSON, 415 for another media type or encoding.
  */
 export async function readJson(c: Context): Promise<unknown> {
   const type = c.req.header('content-type');
@@ -51,7 +51,9 @@ export function isJson(mediaType: string): boolean {
   return mediaType.split(',').every((one) => JSON_TYPE.test(one.trim()));
 }
 
-/** By its byte order mark, or a zero beside the first character, which is ASCII in any JSON. */
+/**
+ * Detects the encoding by its byte order mark, or by a zero next to the first character, which is ASCII in any JSON.
+ */
 function isUtf16([first, second]: Uint8Array): boolean {
   const isMarked = (first === 0xff && second === 0xfe) || (first === 0xfe && second === 0xff);
   return isMarked || (first === 0) !== (second === 0);

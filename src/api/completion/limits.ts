@@ -4,7 +4,7 @@
  */
 import * as z from 'zod';
 
-/** Tokens of a completion when the request names no bound: two canvases, what an editor shows at once. */
+/** Tokens of a completion if the request has no limit: two canvases, as much as an editor shows at once. */
 export const DEFAULT_MAX_TOKENS = 64;
 
 /** As many as the model can write; what it cannot write is cut in any case. */
@@ -29,7 +29,7 @@ export function wholeNumber({ min, max }: { min?: number; max?: number } = {}) {
 const tokens = wholeNumber({ min: 0 }).optional();
 const tokensOrAll = wholeNumber().optional();
 
-/** Tokens of a completion: the smallest bound holds. */
+/** Tokens of a completion: the smallest limit applies. */
 export const lengthFields = {
   max_tokens: tokens.describe(`Tokens to write at most, ${DEFAULT_MAX_TOKENS} unless another name of it is given.`),
   max_completion_tokens: tokens.describe('Another name of `max_tokens`.'),
@@ -58,16 +58,16 @@ export function maxTokensOf(...places: readonly LengthParams[]): number {
 export const budgetFields = {
   max_steps: wholeNumber({ min: 1 })
     .optional()
-    .describe('Denoising steps that each choice may take; the answer is what the canvas says by then.'),
+    .describe('Denoising steps that each choice may take; the answer is the canvas after them.'),
   deadline_ms: z
     .number()
     .gt(0)
     .optional()
-    .describe('Milliseconds that the choices together may take; the answer is what the canvas says by then.'),
+    .describe('Milliseconds that the choices together may take; the answer is the canvas at that time.'),
   t_max_predict_ms: z
     .number()
     .optional()
-    .describe('The same from the first denoising step on, as in llama.cpp; no bound when 0 or less.'),
+    .describe('The same, counted from the first denoising step, as in llama.cpp; no limit when 0 or less.'),
 };
 
 /** The part of each of `choices` in a bound from the first step on. */

@@ -1,7 +1,7 @@
 /**
- * Line ends. The engine reads and writes \n alone, so that a file says the same to the model whatever its line ends
- * are; an answer has those of the file around it: the most frequent ones, and of equally frequent ones those nearest
- * before the cursor.
+ * Line ends. The engine only reads and writes
+ * , so that a file is the same to the model with any line ends. An answer has the most frequent line ends of prompt and
+ * suffix, and of equally frequent ones those nearest before the cursor.
  */
 import type { Completion, EmittedToken, Frame } from '../../engine/types.ts';
 
@@ -21,8 +21,8 @@ export function withLineFeeds(text: string): string {
 }
 
 /**
- * Both sides as the engine reads them: with its line ends, and no half of a character. A cursor between \r and \n
- * stands before both.
+ * Both sides as the engine reads them: with its line ends, and without half characters. A cursor between \r and
+ *  is moved before both.
  */
 export function readSides({ prefix, suffix }: Sides): Sides {
   const splitsEnd = prefix.endsWith('\r') && suffix.startsWith('\n');
@@ -38,7 +38,7 @@ export function lineEndOf({ prefix, suffix }: Sides): LineEnd {
   const all = [...before.toReversed(), ...ends(splitsEnd ? `\r${suffix}` : suffix)];
   const counts = new Map<LineEnd, number>();
   for (const end of all) counts.set(end, (counts.get(end) ?? 0) + 1);
-  // Of equal counts the first: a map keeps the order in which its keys came.
+  // The first one of equal counts: a map keeps the order in which its keys were added.
   return [...counts].reduce((best, next) => (next[1] > best[1] ? next : best))[0];
 }
 
@@ -62,7 +62,7 @@ export function frameWithLineEnds(frame: Frame, lineEnd: LineEnd): Frame {
   };
 }
 
-/** A completion with the line ends of a file, in its tokens and in the names of what could have stood there as well. */
+/** A completion with the line ends of a file, in its tokens and in the names of their alternatives as well. */
 export function completionWithLineEnds(completion: Completion, lineEnd: LineEnd): Completion {
   if (lineEnd === '\n') return completion;
   const { text, tokens } = completion;

@@ -13,7 +13,7 @@ export interface LogProbs {
   text_offset: number[];
 }
 
-/** Undefined tokens, of an engine that does not tell them, give null. */
+/** Null if the engine does not report tokens. */
 export function logProbsOf({ tokens }: Completion): LogProbs | null {
   if (tokens === undefined) return null;
   let length = 0;

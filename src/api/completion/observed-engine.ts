@@ -29,7 +29,7 @@ export function observed(c: Context, engine: Engine): Engine {
       observation?.ended(limited.aborted ? 'aborted' : 'failed', errorCode);
       throw error;
     } finally {
-      // The iteration was given up: the reader of a stream has gone.
+      // The iteration was cancelled: the reader of a stream has disconnected.
       if (!ended) observation?.ended('aborted');
     }
   }

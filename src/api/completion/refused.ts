@@ -1,14 +1,14 @@
 /**
- * Fields by which services of these dialects, and the engines that copy them, let a request ask for another answer than
- * this model can give. One table for all dialects: a client that moves from one to another is told the same. What only
- * says how likely tokens are drawn, and is sent by clients as a preset, each dialect treats by itself.
+ * Fields of these dialects, and of engines that implement them, that ask for an answer that this model cannot give. All
+ * dialects share the table, so that a client that changes its dialect gets the same refusals. Fields that only change
+ * sampling probabilities, and that clients send as presets, are handled by each dialect.
  */
 import * as z from 'zod';
 
 /** Issue parameter that marks a well-formed value which this model cannot honour. */
 export const UNSUPPORTED = { code: 'unsupported_parameter' };
 
-/** A parameter that is accepted only while it asks for nothing, which is when it has one of the values of `allowed`. */
+/** A parameter that is accepted only with a neutral value, one of `allowed`. */
 export function neutral(allowed: z.ZodType, reason: string) {
   return z
     .unknown()
@@ -24,7 +24,7 @@ export function neutral(allowed: z.ZodType, reason: string) {
     });
 }
 
-/** Nothing, in whatever type a client writes it. */
+/** Values that request nothing, in any type that a client may write. */
 export const nothing = z.union([z.literal([false, '', 0]), z.array(z.unknown()).max(0), z.strictObject({})]);
 
 const STRUCTURED = 'structured outputs are not supported';

@@ -19,9 +19,9 @@ export const MAX_LOOSE_STOP_STRINGS = 256;
 const END_OF_FILE = '<|endoftext|>';
 
 /**
- * Choices of one request, over all its prompts: as many prompts as OpenAI takes at once, where its description has no
- * bound. They are computed one after the other, each in its turn among other requests, and the time limit ends them
- * all.
+ * Choices of one request, over all its prompts: the number of prompts that OpenAI accepts, because its description has
+ * no limit. They are computed one after the other, each waits in the queue like other requests, and the time limit
+ * applies to all together.
  */
 export const MAX_CHOICES = 2048;
 
@@ -47,7 +47,7 @@ export const MAX_LOG_PROBS = 20;
 /** As many as OpenAI takes. Each is looked up for every slot of every step. */
 export const MAX_BIASES = 300;
 
-/** What bans a token, and leaves none but it with the other sign: far more than logits differ by. */
+/** Bans a token or, with the other sign, all other tokens: far more than logits differ by. */
 export const BAN = 100;
 
 /** Bias of a logit. */
@@ -73,7 +73,7 @@ export const stopField = z
   .default([])
   .transform((stop) => (typeof stop === 'string' ? [stop] : stop));
 
-/** As Mistral, llama.cpp and Ollama describe it: as many as a request has, and an empty one stops nothing. */
+/** As Mistral, llama.cpp and Ollama describe it: any number of strings, of which empty ones are ignored. */
 export const looseStopField = z
   .union([z.string(), z.array(z.string()).max(MAX_LOOSE_STOP_STRINGS)], {
     error: `must be a string or an array of at most ${MAX_LOOSE_STOP_STRINGS} of them`,
@@ -83,21 +83,21 @@ export const looseStopField = z
 
 const penalty = z.number().min(-2).max(2).default(0);
 
-/** What is beyond a ban changes nothing more. */
+/** Values beyond a ban change nothing more. */
 const loosePenalty = z
   .number()
   .default(0)
   .transform((amount) => Math.min(Math.max(-BAN, amount), BAN));
 
-/** A nucleus of nothing has the most probable token; engines take what is above 0. */
+/** A nucleus of 0 contains the most probable token; engines take values above 0. */
 function nucleus(p: number): number {
   return p === 0 ? Number.EPSILON : p;
 }
 
-/** Any whole number, folded to the 32 bits that an engine takes; those that fit stay as they are. */
+/** Any whole number, reduced to the 32 bits that an engine takes; numbers that fit are unchanged. */
 export const seedField = wholeNumber().transform((seed) => (seed ^ Math.trunc(seed / 2 ** 32)) >>> 0);
 
-/** A seed for a request that names none. */
+/** A seed for a request without one. */
 export function randomSeed(): number {
   return crypto.getRandomValues(new Uint32Array(1))[0]!;
 }
@@ -124,36 +124,36 @@ export const decodingFields = {
     .union([z.boolean(), z.literal('canvas')], { error: 'must be true, false or "canvas"' })
     .default(false)
     .describe(
-      'Streams the whole canvas at each denoising step: the text of a chunk replaces that of the chunk before. With `canvas` each chunk also has the slots of the canvas, their tokens and what the step did to them.',
+      'Streams the whole canvas at each denoising step: the text of a chunk replaces that of the previous chunk. With `canvas` each chunk also has the slots of the canvas, their tokens and what the step did to them.',
     ),
   decoding: z
     .enum(['diffusion', 'autoregressive'])
     .default('diffusion')
     .describe(
-      'With `autoregressive` the same weights write from left to right, a token a pass, to compare: needs an empty suffix, and has neither thresholds nor a canvas width.',
+      'With `autoregressive` the same weights decode from left to right, one token per pass, for comparison: needs an empty suffix, and accepts neither thresholds nor a canvas width.',
     ),
   canvas_width: z
     .int()
     .min(1)
     .optional()
-    .describe('Slots of each canvas, one of the widths that /v1/models tells; the model chooses when absent.'),
+    .describe('Slots of each canvas, one of the widths in /v1/models; by default the model chooses.'),
   freeze_after: z
     .int()
     .min(1)
     .optional()
     .describe(
-      'Passes over a revealed slot after which it is frozen: it stays as it is and costs nothing any more. More than there are steps computes every slot at every step.',
+      'Passes over a revealed slot after which it is frozen: it keeps its token and is not computed any more. A number above that of the steps computes every slot at every step.',
     ),
   reuse: z
     .boolean()
     .default(false)
     .describe(
-      'The answer may be the rest of an earlier one, when what has been typed since is its beginning and nothing else has changed: at once, but not what the model would say of the longer prompt.',
+      'If only the beginning of an earlier completion has been typed since, the answer may be its rest: it needs no step, but may differ from the prediction for the longer prompt.',
     ),
   reveal_threshold: z.number().gt(0).max(1).optional().describe('Confidence at which a slot is revealed.'),
   edit_threshold: z.number().gt(0).max(1).optional().describe('Probability at which a revealed token is edited.'),
   /** See src/api/editor/showable.ts. */
-  editor: z.boolean().default(false).describe('Answer what an editor can show at the cursor.'),
+  editor: z.boolean().default(false).describe('Return only what an editor can show at the cursor.'),
   min_confidence: z
     .number()
     .min(0)
@@ -167,10 +167,7 @@ export const decodingFields = {
 /** An unset name, or an empty one, is that of the default. */
 export const localModelField = z.string().default('').describe('A name of /v1/models; the first of them when absent.');
 
-/**
- * The same as llama.cpp, Ollama and Tabby describe it, which bound none of them; below 0 a temperature is greedy as
- * well.
- */
+/** The same as llama.cpp, Ollama and Tabby describe it, without bounds; below 0 a temperature is also greedy. */
 export const looseDecodingFields = {
   temperature: z
     .number()

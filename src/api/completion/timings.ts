@@ -1,6 +1,6 @@
 /**
- * Times of a completion as llama.cpp reports them: reading the prompt, and writing. All are processor time of this
- * request; 0 where the clock stands still. What of the prompt was read for an earlier request is `cache_n`.
+ * Times of a completion as llama.cpp reports them: prefill and generation. All are processor time of this request; 0
+ * where the clock stands still. `cache_n` is the part of the prompt that was computed for an earlier request.
  */
 import type { Usage } from '../../engine/types.ts';
 

@@ -17,9 +17,9 @@ interface PromptOptions {
 }
 
 /**
- * The prompts of a request. Token ids are read as they are, but for line ends, without markers being looked for in
- * their text.
- * @throws ApiError 400 for an id that is not one of text
+ * The prompts of a request. Token ids are used unchanged except for line ends; markers in their text are not
+ * interpreted.
+ * @throws ApiError 400 for an id that is not a text token
  */
 export function promptsOf(input: PromptInput, options: PromptOptions): PromptText[] {
   if (typeof input === 'string') return [options.promptOf(input)];
@@ -37,12 +37,14 @@ function tokenPrompt(tokens: readonly number[], param: string, { vocabulary, suf
   const at = tokens.findIndex((id) => !vocabulary.isText(id));
   if (at >= 0) throw invalid(`${param}.${at}`, `${tokens[at]} is not the id of a token of text.`);
   const text = vocabulary.decode(tokens);
-  // The model knows \n alone: other line ends are read as it.
+  // The model only knows
+  // : other line ends are read as
+  // .
   return { text, prefix: text, suffix, ...(!text.includes('\r') && { tokens }) };
 }
 
 /**
- * Biases by token id. Tokens of text can be biased, and those that end a completion.
+ * Biases by token id. Text tokens can be biased, and tokens that end a completion.
  * @throws ApiError 400 for any other id
  */
 export function biasesOf(biases: Readonly<Record<string, number>>, vocabulary: Vocabulary): Map<number, number> {

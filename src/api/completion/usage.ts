@@ -10,7 +10,7 @@ export interface UsageBody {
   prompt_tokens_details: { cached_tokens: number };
   /** Our own: what was cut from the context, and what the answer cost. */
   quicksilver: {
-    /** Prompt and suffix tokens that did not fit the context; the text far from the cursor goes first. */
+    /** Prompt and suffix tokens that did not fit the context; the text far from the cursor is cut first. */
     truncated_tokens: number;
     steps: number;
     slot_evaluations: number;
@@ -49,8 +49,8 @@ export function usageOf(completions: readonly Completion[], choicesPerPrompt: nu
 }
 
 /**
- * Mean log-probability (natural logarithm) of the tokens of a text; of an empty one, of what ended it. Null where
- * nothing was decided: no token was asked for, or the bounds left no time for one.
+ * Mean log-probability (natural logarithm) of the tokens of a text; for an empty text, of the token that ended it. Null
+ * if nothing was decided: no token was requested, or the limits left no time for one.
  */
 export function confidenceOf({ confidence, usage, ending }: Completion): number | null {
   const isDecided = ending !== undefined && ending.by !== 'max_tokens' && ending.by !== 'budget';

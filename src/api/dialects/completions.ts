@@ -44,7 +44,7 @@ export const completionsRequest = z.object({
       error: `must be a whole number from 0 to ${MAX_LOG_PROBS}; true, as chats have it, says no number`,
     })
     .optional()
-    .describe('Log-probabilities of the tokens, and so many of the most probable ones of each place.'),
+    .describe('Log-probabilities of the tokens, and of this number of most probable tokens at each position.'),
 });
 
 type Params = z.output<typeof completionsRequest>;

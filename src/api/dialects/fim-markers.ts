@@ -1,6 +1,6 @@
 /**
- * Prompts that hold the suffix too, between the fill-in-the-middle markers of a model the client takes this one for.
- * Zed (crates/edit_prediction/src/fim.rs), Twinny (src/extension/fim-templates.ts) and others write them and leave the
+ * Prompts that include the suffix, between the fill-in-the-middle markers of a model that the client assumes. Zed
+ * (crates/edit_prediction/src/fim.rs), Twinny (src/extension/fim-templates.ts) and others write them and leave the
  * `suffix` field out.
  */
 import type { PromptText } from '../completion/completion.ts';
@@ -29,7 +29,7 @@ const MARKERS: readonly Markers[] = [
 /** Codestral has the suffix first. */
 const CODESTRAL = { suffix: '[SUFFIX]', prefix: '[PREFIX]' };
 
-/** What stands before the prefix of a repository-level prompt: names and files, parted by these. */
+/** The part before the prefix of a repository-level prompt: names and files, separated by these. */
 const REPOSITORY_MARKERS = /<\|?(?:repo_name|reponame|file_sep|filename)\|?>/g;
 
 /** What Continue sends for a blank suffix to Inception, whose model knows it as the end of the file. */
@@ -45,7 +45,7 @@ export function promptText(suffixSent: string, stop: readonly string[] = []) {
   };
 }
 
-/** The prefix and suffix between the markers of a prompt; undefined when it has none, or not all of a kind. */
+/** The prefix and suffix between the markers of a prompt; undefined if it has no complete set of markers. */
 export function splitAtMarkers(prompt: string): { prefix: string; suffix: string } | undefined {
   if (prompt.startsWith(CODESTRAL.suffix)) {
     const at = prompt.lastIndexOf(CODESTRAL.prefix);
@@ -66,8 +66,8 @@ function split(prompt: string, { prefix, suffix, middle }: Markers): { prefix: s
   const end = prompt.lastIndexOf(middle);
   const [first, firstAt, second] = firstOf(prompt, prefix, suffix);
   const lead = prompt.slice(0, Math.max(firstAt, 0)).replace('<s>', '');
-  // A marker within source code is no marker: before its first one a prompt has nothing, or other files under their
-  // names; or other text where it ends with its last one, which source code does not.
+  // A marker within source code is not interpreted. Before its first marker a prompt has nothing, or other files under
+  // their names; it may have other text if it ends with its last marker, which source code does not.
   const isWhole = prompt.length === end + middle.length;
   if (firstAt < 0 || (lead.trim() !== '' && lead.search(REPOSITORY_MARKERS) !== 0 && !isWhole)) return undefined;
   const secondAt = prompt.indexOf(second, firstAt + first.length);
@@ -76,12 +76,12 @@ function split(prompt: string, { prefix, suffix, middle }: Markers): { prefix: s
     [first]: prompt.slice(firstAt + first.length, secondAt),
     [second]: prompt.slice(secondAt + second.length, end),
   };
-  // What follows the last marker is the beginning of the middle: the completion goes on from there.
+  // The text after the last marker is the beginning of the middle: the completion continues it.
   const begun = prompt.slice(end + middle.length);
   return { prefix: lead.replaceAll(REPOSITORY_MARKERS, '') + parts[prefix]! + begun, suffix: parts[suffix]! };
 }
 
-/** The marker that comes first, where it stands, and the other one. */
+/** The marker that comes first, its position, and the other marker. */
 function firstOf(prompt: string, prefix: string, suffix: string): [first: string, at: number, second: string] {
   const [prefixAt, suffixAt] = [prompt.indexOf(prefix), prompt.indexOf(suffix)];
   // Some models have learned both orders.

@@ -2,8 +2,8 @@
  * POST /v1/fim/completions: fill in the middle, the path that Inception and Mistral share.
  *
  * Inception's clients read `choices[].text`, Mistral's read `message.content` and, in a stream, `delta.content`; each
- * choice carries both. Unlike Inception, whose defaults are a presence penalty of 1.5 and stops at blank lines, nothing
- * is applied that the request does not ask for.
+ * choice has both. Inception's defaults (a presence penalty of 1.5 and stops at blank lines) are not applied unless the
+ * request has them.
  */
 import type { Context } from 'hono';
 import * as z from 'zod';

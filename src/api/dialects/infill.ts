@@ -177,7 +177,7 @@ export function llamaFormat(params: LlamaParams, engine: Engine, cutTokens = 0):
   };
 }
 
-/** What llama.cpp says of a finished choice, but its text. */
+/** llama.cpp's fields of a finished choice, without its text. */
 function resultOf({ index, completion }: FinishedChoice, engine: Engine, cutTokens: number) {
   const { text, usage, ending } = completion;
   const truncatedTokens = usage.truncatedTokens + cutTokens;
@@ -211,7 +211,7 @@ function stopTypeOf({ finishReason, ending }: Completion): 'eos' | 'word' | 'lim
 }
 
 /**
- * The fields at these paths, each under its path: `timings/prompt_n`. All fields when none is named, but the `hidden`
+ * The fields at these paths, each under its path: `timings/prompt_n`. Without paths, all fields except the `hidden`
  * ones.
  */
 function onlyFields(answer: object, paths: readonly string[], hidden: object): object {

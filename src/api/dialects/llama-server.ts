@@ -1,6 +1,6 @@
 /**
- * What llama.cpp's clients ask of a server beside /infill: POST /completion and its tokens, and what the server is.
- * https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md
+ * What llama.cpp's clients ask a server besides /infill: POST /completion, its tokens, and the properties of the
+ * server. https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md
  */
 import type { Context } from 'hono';
 import * as z from 'zod';

@@ -19,13 +19,14 @@ const OLLAMA_VERSION = '0.13.0';
 /** Tag that Ollama adds to a model name without one. */
 const LATEST = ':latest';
 
-/** What Ollama says of a model that is kept loaded. */
+/** Ollama's value for a model that is kept loaded. */
 const NEVER = '2318-01-01T00:00:00Z';
 
 const FAMILY = 'quicksilver';
 
 /**
- * Clients look for `.Suffix` in it to learn that a model fills in. Nothing applies it: prompts are read as they are.
+ * Clients look for `.Suffix` in it to learn that a model fills in the middle. The template is never applied: prompts
+ * are used unchanged.
  */
 const TEMPLATE =
   '{{- if .Suffix }}<|fim_prefix|>{{ .Prompt }}<|fim_suffix|>{{ .Suffix }}<|fim_middle|>{{ else }}{{ .Prompt }}{{ end }}';
@@ -42,7 +43,7 @@ export const unsupportedRequest = z.object({ model: z.string().default('') });
 
 /**
  * The engine of a model by its name in Ollama, with or without a tag.
- * @throws ApiError 404 for any other name, also none, as Ollama does
+ * @throws ApiError 404 for any other name and for a missing one, as Ollama does
  */
 export function ollamaEngine(c: Context, models: ModelCatalog, name: string): Promise<Engine> {
   return engineFor(c, models, withoutTag(models, name));
@@ -92,7 +93,7 @@ function refuse(models: ModelCatalog, what: string) {
   };
 }
 
-/** What lists say of a model. */
+/** The fields of a model in lists. */
 function headOf(model: ModelInfo) {
   const { id, stored } = model;
   return {

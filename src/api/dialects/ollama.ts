@@ -1,9 +1,9 @@
 /**
  * Ollama's POST /api/generate: https://github.com/ollama/ollama/blob/main/docs/api.md
  *
- * `raw` changes nothing: there is no template. Without effect, as unknown options are in Ollama: `keep_alive`, and of
- * the options all but the bounds of the length, temperature (0 unless given), top_p, presence_penalty,
- * frequency_penalty, seed and stop.
+ * `raw` changes nothing: there is no template. Without effect, like unknown options in Ollama: `keep_alive`, and all
+ * options except the limits of the length, temperature (default 0), top_p, presence_penalty, frequency_penalty, seed
+ * and stop.
  */
 import { type Context, Hono } from 'hono';
 import * as z from 'zod';
@@ -28,7 +28,7 @@ export const generateRequest = z.object({
   prompt: z.string().default(''),
   suffix: z.string().default(''),
   stream: z.boolean().default(true),
-  /** Ollama reads it in `options` alone; it bounds the work, so it holds here too. */
+  /** Ollama only reads it in `options`; it limits the work, so it is accepted here too. */
   stop: looseStopField,
   options: z
     .object({
@@ -38,14 +38,14 @@ export const generateRequest = z.object({
       suffix: z
         .string()
         .default('')
-        .describe('Read where the request has none beside `prompt`: LiteLLM writes it here.'),
+        .describe('Used if the request has no `suffix` next to `prompt`: LiteLLM writes it here.'),
     })
     .prefault({}),
   truncate: z.boolean().default(true).describe('false: refuse a prompt that does not fit the context.'),
   keep_alive: z
     .unknown()
     .optional()
-    .describe('Without effect, but 0 with nothing to complete is answered as `unload`.'),
+    .describe('Without effect, except that 0 without a prompt is answered with `unload`.'),
   system: neutral(nothing, 'is not supported: this model completes text and takes no instructions'),
   template: neutral(nothing, 'templates are not supported'),
   context: neutral(nothing, 'is not supported: send the text in prompt'),
@@ -139,7 +139,8 @@ function header({ model }: Params) {
 }
 
 /**
- * What the last object says. Times are processor time but the total; all are 0 where the runtime hides time from code.
+ * The fields of the last object. Times are processor time except the total; all are 0 if the runtime hides time from
+ * code.
  */
 function endOf({ completion: { finishReason, usage } }: FinishedChoice, startMs: number) {
   const prefillMs = usage.prefillMs ?? 0;

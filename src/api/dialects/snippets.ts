@@ -1,7 +1,7 @@
 /**
- * Code from elsewhere in a project, put before the text of the file. The file has precedence, then what comes last
- * here; but of what the model sees on the left a share is the snippets' own, or a file longer than the context would
- * leave nothing of them.
+ * Code from elsewhere in a project, put before the text of the file. The file has precedence, then the snippets that
+ * come last here. A share of the context on the left is reserved for snippets; otherwise a file longer than the context
+ * would leave no room for them.
  */
 import type { Engine } from '../../engine/types.ts';
 import { withLineFeeds } from '../completion/line-ends.ts';
@@ -15,7 +15,7 @@ const SNIPPET_SHARE = 1 / 4;
  */
 const WINDOW_STEPS = 8;
 
-/** Text beyond so many characters a token is not read: it would be cut anyway. */
+/** Text with more characters per token than this is not tokenized: it would be cut anyway. */
 const CHARACTERS_PER_TOKEN = 16;
 
 /** What text that was not read is counted as. */
@@ -48,13 +48,13 @@ export function withSnippets(prefix: string, snippets: readonly Snippet[], path?
   return before.length === 0 ? prefix : before.join('') + heading(path) + prefix;
 }
 
-/** Text for the left of the cursor, and how many tokens of what it is made of were left out (some are estimated). */
+/** Text for the left of the cursor, and how many tokens of its sources were left out (some are estimated). */
 export interface LeftContext {
   text: string;
   cutTokens: number;
 }
 
-/** The same within what the model sees on the left, so that its engine has nothing to cut. */
+/** The same, cut to the context of the model, so that its engine has nothing to cut. */
 export function leftContext(
   prefix: string,
   snippets: readonly Snippet[],
@@ -84,7 +84,7 @@ export function leftContext(
   };
 }
 
-/** Each snippet as it is put before a text; blank ones are left out. */
+/** Each snippet as it is put before the text; blank ones are left out. */
 function written(snippets: readonly Snippet[]): string[] {
   return snippets
     .filter(({ text }) => text.trim() !== '')

@@ -1,8 +1,8 @@
 /**
  * Tabby's completions, and what else its clients ask a server: https://tabby.tabbyml.com/api
  *
- * Completions share the path of OpenAI's and are told apart by `segments`. Without effect: `language` (the text shows
- * it), `clipboard`, `edit_history`, `user`.
+ * Completions share the path of OpenAI's and are distinguished by `segments`. Without effect: `language` (the text
+ * shows it), `clipboard`, `edit_history`, `user`.
  */
 import type { Context } from 'hono';
 import * as z from 'zod';
@@ -112,14 +112,16 @@ export function tabbyHealth(models: ModelCatalog) {
       cpu_info: '',
       cpu_count: 1,
       cuda_devices: [],
-      // Versions of Tabby's server, by which its client decides what to ask for; this is none of them.
+      // Versions of Tabby's server, which its client uses to choose its requests; this server is none of them.
       version: { build_date: '', build_timestamp: '', git_sha: '', git_describe: '' },
       webserver: null,
     });
   };
 }
 
-/** POST /v1/events: what became of a completion. Checked and not kept: there is no store of what people accept. */
+/**
+ * POST /v1/events: whether the user accepted a completion. Checked but not stored: there is no store for such events.
+ */
 export async function tabbyEvent(c: Context): Promise<Response> {
   await readBody(c, tabbyEventRequest);
   return c.body(null, 204);

@@ -9,12 +9,12 @@ import { type LogProbs, logProbsOf } from '../completion/log-probs.ts';
 import type { Piece } from '../completion/pieces.ts';
 import { usageOf } from '../completion/usage.ts';
 
-/** Enough to tell models apart, and to be read aloud. */
+/** Long enough to distinguish models, and short enough to be read aloud. */
 const FINGERPRINT_DIGITS = 12;
 
 type FinishReason = Completion['finishReason'] | null;
 
-/** What one dialect makes of a choice: of a finished one, and of one chunk of a stream. */
+/** How one dialect writes a choice: a finished one, and one chunk of a stream. */
 export interface ChoiceShape {
   whole(index: number, text: string, finishReason: FinishReason, logProbs: LogProbs | null): object;
   chunk(index: number, text: string, finishReason: FinishReason): object;
@@ -24,7 +24,7 @@ export interface ChoiceShape {
 export interface WholeOptions {
   /** Choices of each prompt that are answered: of the `n` of the call those with the highest confidence. */
   keep?: number;
-  /** Whether the choices tell the log-probabilities of their tokens. */
+  /** Whether the choices have the log-probabilities of their tokens. */
   logProbs?: boolean;
 }
 
@@ -66,7 +66,7 @@ export function answer(
   });
 }
 
-/** Why a choice ended, and at which stop string, under vLLM's name; where the engine tells. */
+/** Why a choice ended, and at which stop string, under vLLM's name, if the engine reports it. */
 function endOf({ ending }: Completion) {
   return ending && { stop_reason: ending.stop ?? null, ended_by: ending.by };
 }

@@ -13,8 +13,8 @@ export interface EditorRules {
 }
 
 /**
- * The completion with the text that can be shown, its tokens and their confidence; the usage stays that of what was
- * generated. An empty one says by its `ending` whether nothing is to be added or the model was not sure.
+ * The completion with the text that can be shown, its tokens and their confidence; the usage is that of all generated
+ * tokens. The `ending` of an empty completion says whether nothing should be added or the model was not confident.
  */
 export function forEditor(
   completion: Completion,

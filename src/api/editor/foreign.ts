@@ -1,5 +1,5 @@
 /**
- * What comes of a prompt's markers or of broken bytes, and belongs to no source text unless it stands there already.
+ * Text that comes from a prompt's markers or from broken bytes, and is not source text unless the file already has it.
  */
 import type { Cursor, Written } from './lines.ts';
 
@@ -11,19 +11,17 @@ const SHORT_MARKER = /<(?:PRE|SUF|MID|EOT)>|\[(?:PREFIX|SUFFIX|MIDDLE)\]/g;
 /** A marker of which the end is missing. */
 const BEGUN_MARKER = /<[|｜][\w▁]*$|<fim_\w*$/;
 
-/** What stands for bytes that were no text, half characters, and controls that editors do not show. */
+/** Replacement characters for invalid bytes, half characters, and controls that editors do not show. */
 const BROKEN = /[[\p{Cc}\p{Cs}\u{fffd}]--[\t\n\f]]/gv;
 
-/**
- * Where a text has to end because of what stands in its next line, before the line end; undefined where nothing does.
- */
+/** Where a text has to end because of the content of its next line, before the line end; undefined if it need not. */
 export function foreignStart(text: string, { prefix, suffix }: Cursor, written: Written = 'whole'): number | undefined {
   const found = [BROKEN, MARKER, SHORT_MARKER].flatMap((pattern) =>
     [...text.matchAll(pattern)].map(({ 0: piece, index }) => ({ piece, index })),
   );
   const begun = written === 'whole' ? BEGUN_MARKER.exec(text) : null;
   if (begun) found.push({ piece: begun[0], index: begun.index });
-  // A word alone is a name like any other: `fim_prefix`. The last one of a text that is being written may go on.
+  // A word without brackets may be a name: `fim_prefix`. The last word of a text that is being generated may continue.
   const telling = found.filter(
     ({ piece, index }) => /^[^\w▁]|[^\w▁]$/.test(piece) && (written === 'whole' || index + piece.length < text.length),
   );

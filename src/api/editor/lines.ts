@@ -1,4 +1,4 @@
-/** Lines of source text, as the rules of what an editor shows look at them. */
+/** Lines of source text, as the editor rules see them. */
 
 /** The text on both sides of the cursor. */
 export interface Cursor {
@@ -28,7 +28,7 @@ export function isBlank(text: string): boolean {
   return text.trim() === '';
 }
 
-/** Whether a line says something: a lone bracket or ruler may well stand twice. */
+/** Whether a line has content: a single bracket or ruler may well occur twice. */
 export function hasWord(line: string): boolean {
   return /[\p{L}\p{N}]/u.test(line);
 }
@@ -44,7 +44,7 @@ export function indentOf(line: string): number {
   return columns;
 }
 
-/** Lines behind the line of the cursor that are not blank. */
+/** Lines after the line of the cursor that are not blank. */
 export function linesBelow({ suffix }: Cursor): string[] {
   return suffix
     .slice(0, MAX_CONTEXT)
@@ -59,7 +59,7 @@ export function linesAbove({ prefix }: Cursor): string[] {
   return prefix.slice(-MAX_CONTEXT).split('\n');
 }
 
-/** Whether only one line can be shown: more would push the text behind the cursor away from what it belongs to. */
+/** Whether only one line can be shown: more lines would separate the text after the cursor from its context. */
 export function isSingleLine({ suffix }: Cursor): boolean {
   return !isBlank(firstLine(suffix));
 }

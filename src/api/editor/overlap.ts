@@ -1,12 +1,12 @@
-/** What of a completion stands behind the cursor already. */
+/** The part of a completion that already follows the cursor. */
 import { type Cursor, firstLine, isBlank, lastLine, linesBelow } from './lines.ts';
 
 const CLOSING = { '(': ')', '[': ']', '{': '}' } as const;
 
-/** Characters of a line before the cursor that are looked at: a line of minified code is a whole file. */
+/** Characters of a line before the cursor that are compared: a line of minified code is a whole file. */
 const MAX_LINE_CONTEXT = 1000;
 
-/** So much of a line is not there twice by chance, whatever its brackets and words say. */
+/** A line does not repeat this much by chance, whatever its brackets and words are. */
 const MIN_CERTAIN_REST = 6;
 
 /** The text without what repeats the suffix: the lines below, or the rest of the line of the cursor. */
@@ -15,7 +15,7 @@ export function withoutOverlap(text: string, { prefix, suffix }: Cursor): string
   return withoutTail(withoutRestOfLine(withoutLinesBelow(text, cursor), cursor), cursor);
 }
 
-/** Cuts before the line from which on the text says what the lines below say; the last of them may be unfinished. */
+/** Cuts before the line from which on the text equals the lines below; its last line may be unfinished. */
 function withoutLinesBelow(text: string, cursor: Cursor): string {
   if (!isBlank(firstLine(cursor.suffix))) return text;
   const below = linesBelow(cursor);
@@ -32,7 +32,7 @@ function withoutLinesBelow(text: string, cursor: Cursor): string {
   return text;
 }
 
-/** A model that has not seen the end of its part writes the rest of the line and goes on: `x); // done` before `);`. */
+/** A model that has not seen where its part ends writes the rest of the line and more: `x); // done` before `);`. */
 function withoutRestOfLine(text: string, { prefix, suffix }: Cursor): string {
   const rest = firstLine(suffix).trimEnd();
   if (rest.length >= MIN_CERTAIN_REST && text.endsWith(rest)) return text.slice(0, -rest.length);
@@ -56,13 +56,13 @@ function withoutTail(text: string, { prefix, suffix }: Cursor): string {
   return text;
 }
 
-/** Whether the place between two texts lies within a word or an operator: `na|me`, `=|=`. */
+/** Whether the boundary of two texts is within a word or an operator: `na|me`, `=|=`. */
 function splitsToken(before: string, after: string): boolean {
   const pair = before.slice(-1) + after.slice(0, 1);
   return /^[\p{L}\p{N}_]{2}$/u.test(pair) || /^([=.<>&|+\-*:?!])[=>]$|^([=.<>&|+\-*:?!])\2$/.test(pair);
 }
 
-/** Whether a line with its brackets and quotes can stand as it is: every bracket it closes was opened in it. */
+/** Whether a line is complete with its brackets and quotes: every bracket that it closes was opened in it. */
 export function isWellFormed(line: string): boolean {
   const open: string[] = [];
   let quote = '';

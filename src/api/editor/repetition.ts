@@ -1,14 +1,14 @@
 /** Repetition that has lost its way, and repetition of the line above: what small models fall into. */
 import { type Cursor, hasWord, isBlank, lastLine, linesAbove, type Written } from './lines.ts';
 
-/** Blocks of up to so many lines are compared. */
+/** Blocks of up to this number of lines are compared. */
 const MAX_BLOCK_LINES = 4;
-/** A block that stands so often in a row was not meant. Two alike do happen: `case` arms, table rows. */
+/** A block that occurs this often in a row is unintended. Two equal ones do occur: `case` arms, table rows. */
 const BLOCK_REPEATS = 3;
 
 /** Longest phrase that is looked for within a line. */
 const MAX_PERIOD = 40;
-/** Times that a phrase with a word stands in a row before it was not meant, and characters that it must fill. */
+/** Times that a phrase with a word must occur in a row to be unintended, and characters that it must fill. */
 const WORD_REPEATS = 4;
 const MIN_WORD_RUN = 24;
 /** Numbers repeat: `0x00000000`, `0.0, 0.0, 0.0, 0.0`. */
@@ -18,7 +18,7 @@ const LONG_PHRASE = 16;
 const LONG_PHRASE_REPEATS = 2.9;
 /** `))))))`: deeper nesting than this is not written by hand. */
 const BRACKET_REPEATS = 6;
-/** A ruler, such as `-----`, where none is drawn; and where one is, beyond the width of a page. */
+/** A ruler, such as `-----`, where the file has none; and, where it has one, longer than the width of a page. */
 const MIN_STRAY_RULER = 12;
 const MAX_RULER = 120;
 /** A ruler in a string: `print('-' * 40)` is how longer ones are written. */
@@ -29,9 +29,9 @@ const MAX_LINE_CONTEXT = 200;
 const OPENS_COMMENT = /\/\/|\/\*|#|<!--|--|%|"""|^\s*\*/;
 
 /**
- * Where a text has to end because a runaway begins: before the line with a phrase that repeats itself, or before a
- * block of lines that does. The first unit goes as well: it is half of an expression, or one more of what was not
- * meant. Undefined where there is none.
+ * Where a text has to end because an endless repetition begins: before the line with a repeated phrase, or before a
+ * repeated block of lines. The first occurrence is removed as well: it is half of an expression, or also unintended.
+ * Undefined if there is none.
  */
 export function runawayStart(text: string, { prefix }: Cursor, written: Written = 'whole'): number | undefined {
   const starts = [repeatedBlock(text, prefix, written), repeatedPhrase(text, prefix, written)];
@@ -39,7 +39,7 @@ export function runawayStart(text: string, { prefix }: Cursor, written: Written 
   return found.length > 0 ? Math.min(...found) : undefined;
 }
 
-/** Whether the first line of the completion says what the line above it says. */
+/** Whether the first line of the completion equals the line above it. */
 export function repeatsLineAbove(text: string, cursor: Cursor): boolean {
   const lines = linesAbove(cursor);
   const current = lines.at(-1)!;
@@ -54,7 +54,7 @@ export function repeatsLineAbove(text: string, cursor: Cursor): boolean {
 function repeatedBlock(text: string, prefix: string, written: Written): number | undefined {
   const own = text.split('\n');
   const lines = [lastLine(prefix) + own[0]!, ...own.slice(1)];
-  // What is still being written may become another line.
+  // A line that is still being generated may become another one.
   if (written === 'begun') lines.pop();
   for (let start = 0; start < lines.length; start++) {
     for (let size = 1; size <= MAX_BLOCK_LINES; size++) {
@@ -106,7 +106,7 @@ function isRunaway(line: string, { start, end, period }: Stretch, cursor: number
   const added = end - Math.max(start, cursor);
   if (/\p{L}/u.test(phrase)) {
     const length = end - start;
-    // What stood before the cursor was meant; it counts where it goes on and on.
+    // Text before the cursor is intended; it only counts if the repetition continues.
     if (added < Math.min(2 * period, length)) return false;
     if (period >= LONG_PHRASE && length >= LONG_PHRASE_REPEATS * period) return true;
     return length >= Math.max(WORD_REPEATS * period, MIN_WORD_RUN);
@@ -118,7 +118,7 @@ function isRunaway(line: string, { start, end, period }: Stretch, cursor: number
   return isStrayRuler(line, { start: Math.max(start, cursor), end, period }, isWhole);
 }
 
-/** Rulers are drawn in comments, where a line has nothing else, and in strings, which they do not leave open. */
+/** Rulers occur in comments, on a line of their own, and in strings, which they do not leave open. */
 function isStrayRuler(line: string, { start, end, period }: Stretch, isWhole: boolean): boolean {
   const length = end - start;
   if (length < Math.max(MIN_STRAY_RULER, WORD_REPEATS * period)) return false;

@@ -1,14 +1,14 @@
 /**
- * Where the block ends that the cursor is in or has just opened. Indentation says it in every language that people
- * format, without a parser for each.
+ * Where the block ends that the cursor is in or has just opened. Indentation shows it in every formatted language,
+ * without a parser for each.
  */
 import { type Cursor, firstLine, indentOf, isBlank, lastLine, linesAbove, linesBelow } from './lines.ts';
 
 /** A line that begins by closing a block. */
 const CLOSES = /^\s*(?:[)\]}]|end\b|<\/)/;
-/** A line of nothing but closing: it may end what the cursor is in. */
+/** A line with only closing brackets: it may end the block of the cursor. */
 const ONLY_CLOSES = /^\s*(?:[)\]};,]+|end)\s*$/;
-/** A line that opens a block, also behind a closed one: `} else {`. */
+/** A line that opens a block, also after a closed one: `} else {`. */
 const OPENS = /(?:[([{:]|=>|\b(?:do|then|else))\s*$/;
 /** A further branch of the statement above, at its indentation. */
 const CONTINUES = /^\s*(?:else|elif|elsif|except|finally|catch|case|default|rescue|ensure|when)\b/;
@@ -22,10 +22,7 @@ export function withinScope(text: string, cursor: Cursor): string {
   return lines.slice(0, scopeEnd(lines, cursor).lines).join('\n');
 }
 
-/**
- * Length of a text that is still being written at which its scope has ended, whatever comes; undefined while it may go
- * on.
- */
+/** Length at which the scope of an unfinished text has ended, whatever follows; undefined while it may continue. */
 export function scopeEndOf(text: string, cursor: Cursor): number | undefined {
   const lines = text.split('\n');
   const begun = lines.pop()!;
@@ -40,7 +37,7 @@ export function scopeEndOf(text: string, cursor: Cursor): number | undefined {
 
 /**
  * Whether a closing line at the cursor closes nothing: no line above opens at its indentation, and the line below
- * closes what is open.
+ * closes the open block.
  */
 export function closesNothing(text: string, cursor: Cursor): boolean {
   const typed = lastLine(cursor.prefix);
@@ -58,7 +55,7 @@ export function closesNothing(text: string, cursor: Cursor): boolean {
 interface ScopeEnd {
   /** Lines that belong to the scope; at least 1 where there are any. */
   lines: number;
-  /** No line behind these belongs to it, whatever it says. */
+  /** No later line belongs to it, whatever its content is. */
   isKnown: boolean;
   /** Indentation of the scope, where there are enough lines to know it. */
   base?: number;
@@ -72,7 +69,7 @@ function scopeEnd(lines: readonly string[], cursor: Cursor): ScopeEnd {
   const next = lines.slice(1).find((line) => !isBlank(line));
   if (next === undefined) return all;
   const base = indentOf(isBlank(first) ? next : first);
-  // Somebody who began a line wants its statement: the block it opens is the scope. Siblings may follow otherwise.
+  // A user who began a line wants its statement: the block that it opens is the scope. Otherwise siblings may follow.
   const openedHere = indentOf(next) > base && !isBlank(typed);
   let afterBlank = false;
   const at = (count: number): ScopeEnd => ({ lines: count, isKnown: true, base });

@@ -1,9 +1,9 @@
 /**
- * From what the model says to what an editor can show at the cursor. Pure: text and cursor in, text out.
+ * From the text of the model to the text that an editor can show at the cursor. Pure: text and cursor in, text out.
  *
- * The rules are those that editors and their users expect of a completion, whatever the model: one line where text
- * follows the cursor, no further than the scope, nothing that stands there already, nothing blank, no runaway
- * repetition, no marker of a prompt.
+ * Editors and their users expect these rules of a completion from any model: one line if text follows the cursor,
+ * nothing after the end of the scope, nothing that already follows the cursor, nothing blank, no endless repetition, no
+ * prompt markers.
  */
 import { foreignStart } from './foreign.ts';
 import { type Cursor, firstLine, isBlank, isSingleLine } from './lines.ts';
@@ -11,7 +11,7 @@ import { withoutOverlap } from './overlap.ts';
 import { repeatsLineAbove, runawayStart } from './repetition.ts';
 import { closesNothing, scopeEndOf, withinScope } from './scope.ts';
 
-/** What an editor can show of a completion; empty when that is nothing. */
+/** The part of a completion that an editor can show; may be empty. */
 export function showable(text: string, cursor: Cursor): string {
   const singleLine = isSingleLine(cursor);
   const line = singleLine ? firstLine(text) : text;
@@ -25,9 +25,9 @@ export function showable(text: string, cursor: Cursor): string {
 }
 
 /**
- * The length at which a completion ends for an editor, because what comes could not be shown whatever it is; undefined
- * while it could.
- * @param text its beginning, as far as it is written
+ * The length at which a completion ends for an editor, because no continuation could be shown; undefined while one
+ * could.
+ * @param text its beginning, as far as it is generated
  */
 export function showableEnd(text: string, cursor: Cursor): number | undefined {
   const lines = text.slice(0, Math.max(0, text.lastIndexOf('\n')));

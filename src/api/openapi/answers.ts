@@ -87,8 +87,8 @@ const slot = z
     change: z
       .enum(['reveal', 'edit', 'remask', 'drop'])
       .optional()
-      .meta({ description: 'What this step did to the slot; absent when nothing.' }),
-    text: z.string().meta({ description: 'The token; for a mask what the denoiser would say there now.' }),
+      .meta({ description: 'What this step did to the slot; absent if nothing.' }),
+    text: z.string().meta({ description: 'The token; for a mask the current prediction of the denoiser.' }),
     confidence: z.number().min(0).max(1),
   })
   .meta({ id: 'Slot' }) satisfies z.ZodType<SlotView>;

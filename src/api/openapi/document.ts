@@ -1,4 +1,4 @@
-/** The OpenAPI description, made of the schemas that validate. https://spec.openapis.org/oas/v3.1.1.html */
+/** The OpenAPI description, generated from the schemas that validate. https://spec.openapis.org/oas/v3.1.1.html */
 import { createDocument, type ZodOpenApiOperationObject, type ZodOpenApiPathsObject } from 'zod-openapi';
 import { PUBLIC_PATHS } from '../../middleware/authentication.ts';
 import { VERSION } from '../../version.ts';
@@ -15,7 +15,7 @@ export interface DescriptionOptions {
 
 export type Description = ReturnType<typeof createDocument>;
 
-/** Describes the service as it is configured. */
+/** Describes the service with its configuration. */
 export function describe(options: DescriptionOptions): Description {
   const paths: ZodOpenApiPathsObject = {};
   for (const operation of API_ROUTES) {

@@ -34,7 +34,7 @@ const ok = (...content: Content[]): ZodOpenApiResponsesObject => ({
   '200': { description: 'The answer.', content: Object.assign({}, ...content) as Content },
 });
 
-/** Beside those that every operation has: see document.ts. */
+/** In addition to those of every operation: see document.ts. */
 const LOCAL_MODEL: readonly ErrorStatus[] = [404, 503];
 const BACKEND: readonly ErrorStatus[] = [429, 502, 503, 504];
 
@@ -42,7 +42,7 @@ const editorQuery = z.object({
   editor: z
     .enum(['true', 'false'])
     .optional()
-    .meta({ description: 'As `editor` in the body, for clients that can set the address only.' }),
+    .meta({ description: 'Same as `editor` in the body, for clients that can only set the address.' }),
 });
 
 const openAiCompletion = {
@@ -63,8 +63,8 @@ const forwarded = {
   method: 'post',
   tag: 'Backends',
   description:
-    'The local model does not do this. The request goes to a backend as it is; see the documentation of the backend for what it takes.',
-  body: forwardedRequest.meta({ description: 'With whatever else the backend takes.' }),
+    'The local model does not support this. The request goes to a backend unchanged; see the documentation of the backend for its fields.',
+  body: forwardedRequest.meta({ description: 'And any other fields of the backend.' }),
   responses: {
     ...ok(json(shapes.passedOn), { 'text/event-stream': { schema: { description: 'The events of the backend.' } } }),
     ...errors([404, ...BACKEND]),
@@ -79,7 +79,7 @@ const llamaCompletion = {
   responses: { ...ok(json(answers.infill), events(answers.infillChunk, { done: false })), ...errors(LOCAL_MODEL) },
 } as const;
 
-/** What this model cannot do, so that clients are told once and for all. */
+/** What this model cannot do, so that clients know it in advance. */
 const ollamaRefusal = {
   method: 'post',
   tag: 'Editors',
@@ -96,7 +96,7 @@ const listModels = {
 const tabbyHealth = {
   path: '/v1/health',
   tag: 'Editors',
-  summary: 'What Tabby shows of a server',
+  summary: 'Server information that Tabby shows',
   responses: ok(json(shapes.tabbyHealth)),
 } as const;
 
@@ -105,9 +105,9 @@ export const API_ROUTES: readonly ApiRoute[] = [
     ...openAiCompletion,
     path: '/v1/completions',
     id: 'createCompletion',
-    summary: 'Complete a prompt, or fill in between it and a suffix (OpenAI); with `segments` as Tabby asks for it',
+    summary: 'Complete a prompt, or fill in between it and a suffix (OpenAI); with `segments` in the format of Tabby',
     description:
-      'With `stream: true` the answer is an event stream; with `diffusing: true` as well, the text of each chunk replaces that of the chunk before; `diffusing: "canvas"` adds the canvas to it.',
+      'With `stream: true` the answer is an event stream; with `diffusing: true` as well, the text of each chunk replaces that of the previous chunk; `diffusing: "canvas"` adds the canvas to it.',
   },
   {
     ...openAiCompletion,
@@ -179,7 +179,7 @@ export const API_ROUTES: readonly ApiRoute[] = [
     path: '/api/version',
     id: 'ollamaVersion',
     tag: 'Editors',
-    summary: 'The version of Ollama whose API this is',
+    summary: 'The version of Ollama whose API is implemented',
     responses: ok(json(shapes.ollamaVersion)),
   },
   { ...ollamaRefusal, path: '/api/chat', id: 'ollamaChat', summary: 'Refused: the model completes text' },
@@ -210,7 +210,7 @@ export const API_ROUTES: readonly ApiRoute[] = [
     path: '/props',
     id: 'llamaProps',
     tag: 'Editors',
-    summary: 'What holds for requests that do not say (llama.cpp)',
+    summary: 'The defaults of requests (llama.cpp)',
     responses: { ...ok(json(shapes.llamaProps)), ...errors([503]) },
   },
   {
@@ -228,9 +228,9 @@ export const API_ROUTES: readonly ApiRoute[] = [
     path: '/v1/events',
     id: 'tabbyEvent',
     tag: 'Editors',
-    summary: 'Tell what became of a completion (Tabby); checked and not kept',
+    summary: 'Report whether a completion was accepted (Tabby); checked, not stored',
     body: tabbyEventRequest,
-    responses: { '204': { description: 'Taken note of.' } },
+    responses: { '204': { description: 'Accepted.' } },
   },
   {
     method: 'get',
@@ -274,7 +274,7 @@ export const API_ROUTES: readonly ApiRoute[] = [
     path: '/',
     id: 'about',
     tag: 'Service',
-    summary: 'What this is; for clients that ask for HTML the playground, where there is one',
+    summary: 'The service in short; for clients that ask for HTML the playground, if it is built',
     responses: ok(json(shapes.about), { 'text/html; charset=utf-8': { schema: z.string() } }),
   },
   {
@@ -293,7 +293,10 @@ export const API_ROUTES: readonly ApiRoute[] = [
     summary: 'Readiness: the default model is loaded',
     responses: {
       ...ok(json(shapes.ready)),
-      '503': { description: 'What is missing, damaged or configured wrongly.', content: json(shapes.unready) },
+      '503': {
+        description: 'The missing or damaged files, or the errors of the configuration.',
+        content: json(shapes.unready),
+      },
     },
   },
   {
@@ -317,7 +320,7 @@ export const API_ROUTES: readonly ApiRoute[] = [
     path: '/docs',
     id: 'docs',
     tag: 'Service',
-    summary: 'This description, to be read',
+    summary: 'This description as a page',
     responses: ok({ 'text/html; charset=utf-8': { schema: z.string() } }),
   },
 ];

@@ -1,4 +1,4 @@
-/** GET /docs: the description as a page to read. It loads nothing, and runs nothing. */
+/** GET /docs: the description as a page. It loads nothing and runs no scripts. */
 import { html, raw } from 'hono/html';
 import type { Description } from './document.ts';
 
@@ -33,7 +33,7 @@ const STYLE = `
   td, th { text-align: left; vertical-align: top; padding: .2rem .6rem .2rem 0; border-bottom: 1px solid #8883; }
 `;
 
-/** The page, and the Content-Security-Policy that lets it have its style and nothing else. */
+/** The page, and a Content-Security-Policy that only allows its style. */
 export async function page(description: Description): Promise<{ text: string; policy: string }> {
   const tags = description.tags ?? [];
   const text = await html`<!doctype html>

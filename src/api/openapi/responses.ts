@@ -11,9 +11,8 @@ export function json(schema: z.ZodType): Content {
 }
 
 /**
- * Server-sent events. Until OpenAPI 3.2 the schema of this media type is that of one event; `data` holds a chunk as
- * JSON.
- * @param done whether the last event is `[DONE]`, which is no JSON
+ * Server-sent events. Until OpenAPI 3.2 the schema of this media type is that of one event; `data` has a chunk as JSON.
+ * @param done whether the last event is `[DONE]`, which is not JSON
  */
 export function events(chunk: z.ZodType, { done }: { done: boolean }): Content {
   const data = asJson(z.union([chunk, shapes.error]), 'A stream that fails has the error as its last event.');
@@ -27,7 +26,7 @@ export function lines(chunk: z.ZodType): Content {
   return { 'application/x-ndjson': { schema: line } };
 }
 
-/** Text that holds the value as JSON, which zod has no word for. */
+/** Text that contains the value as JSON; zod has no type for that. */
 function asJson(value: z.ZodType, description: string): z.ZodType {
   return z.object({ value }).meta({
     override: ({ jsonSchema }) => {

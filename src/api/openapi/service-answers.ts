@@ -67,7 +67,7 @@ const modelHead = {
   capabilities: z.record(z.string(), z.boolean()),
 };
 
-/** A model of a backend has the head alone: what it can do is known there. */
+/** A model of a backend only has the common fields: only the backend knows its capabilities. */
 export const model = z
   .union([
     z.object(modelHead),
@@ -78,7 +78,7 @@ export const model = z
         .object({ prefix_tokens: z.int(), suffix_tokens: z.int() })
         .optional()
         .meta({ description: 'Tokens on each side of the cursor that the model sees.' }),
-      languages: z.array(z.string()).optional().meta({ description: 'What it was trained on.' }),
+      languages: z.array(z.string()).optional().meta({ description: 'Languages of the training data.' }),
       input_modalities: z.array(z.string()),
       output_modalities: z.array(z.string()),
       context_length: z.int(),
@@ -88,14 +88,14 @@ export const model = z
       supported_features: z.array(z.string()),
       quicksilver: z
         .object({
-          canvas_widths: z.array(z.int().min(1)).min(1).meta({ description: 'What `canvas_width` may ask for.' }),
+          canvas_widths: z.array(z.int().min(1)).min(1).meta({ description: 'Allowed values of `canvas_width`.' }),
           reveal_threshold: z.number(),
           edit_threshold: z.number(),
           size_bytes: z.int().optional().meta({ description: 'All files of the model.' }),
           parameters: z.int().optional(),
         })
         .optional()
-        .meta({ description: 'What holds in denoising for requests that do not say.' }),
+        .meta({ description: 'Defaults of the denoising settings.' }),
     }),
   ])
   .meta({ id: 'Model' });
@@ -147,7 +147,7 @@ export const tokenized = z.object({
         id: z.int(),
         piece: z
           .union([z.string(), z.array(z.int())])
-          .meta({ description: 'Bytes that are no whole characters are numbers.' }),
+          .meta({ description: 'Bytes that are not whole characters are numbers.' }),
       }),
     ),
   ]),
@@ -193,5 +193,5 @@ export const tabbyHealth = z.object({
 
 export const tabbySetting = z.object({ disable_client_side_telemetry: z.boolean() });
 
-/** What a backend answers is passed on as it is. */
+/** The answer of a backend is passed on unchanged. */
 export const passedOn = z.record(z.string(), z.unknown());

@@ -39,7 +39,7 @@ export function health(c: Context): Response {
   return c.json({ status: 'ok' });
 }
 
-/** The part of readiness that configuration decides: 503 with every mistake in it, before the model is looked at. */
+/** The part of readiness that depends on configuration: 503 with all its errors, before the model is loaded. */
 export function configured({ problems }: Gateway) {
   return async function configured(c: Context, next: Next): Promise<Response | undefined> {
     if (problems.length > 0) return c.json({ status: 'unavailable', reason: 'misconfigured', problems }, 503);

@@ -1,6 +1,6 @@
 /**
- * The playground: a page at / for browsers, and what it loads. The files are static assets of the platform
- * (`playground/` builds them); their types and headers are set here, so that they are the same wherever they come from.
+ * The playground: a page at / for browsers, and its files. They are static assets of the platform (`playground/` builds
+ * them); their types and headers are set here, so that they are the same on every platform.
  */
 import type { Context, Next } from 'hono';
 import { accepts } from 'hono/accepts';
@@ -10,7 +10,7 @@ export interface Assets {
   fetch(request: Request): Promise<Response>;
 }
 
-/** The page beside /, where its client asks for HTML. */
+/** The page at /, for clients that ask for HTML. */
 const PAGE = '/index.html';
 
 /** Vite puts a hash of its content into the name of each. */
@@ -83,7 +83,7 @@ function pathOf(c: Context): string | undefined {
   return path.startsWith(HASHED) || NAMED.includes(path) ? path : undefined;
 }
 
-/** Programs that say nothing of HTML are told what this is as JSON. */
+/** Programs that do not ask for HTML get a description of the service as JSON. */
 function wantsPage(c: Context): boolean {
   const supports = ['application/json', 'text/html'];
   return accepts(c, { header: 'Accept', supports, default: 'application/json' }) === 'text/html';

@@ -20,9 +20,9 @@ export class SingleStreamPass {
   }
 
   /**
-   * Computes `ids` at positions `start` and on, which see the cached tokens before `start` and each other as the
-   * attention has it; their keys and values are cached, their hidden states lie in `scratch.hidden`. `start` is 0 or
-   * the beginning of a block.
+   * Computes `ids` at positions `start` and on, which see the cached tokens before `start` and, depending on the
+   * attention, each other. Their keys and values are cached, and their hidden states are in `scratch.hidden`. `start`
+   * is 0 or the beginning of a block.
    */
   run(start: number, ids: ArrayLike<number>): void {
     const transformer = this.#transformer;
@@ -51,7 +51,7 @@ export class SingleStreamPass {
       kernels.normHeads(qkv, rows, qkvWidth, heads, headDim, layer.qNorm, normEps);
       kernels.normHeads(keys, rows, qkvWidth, kvHeads, headDim, layer.kNorm, normEps);
     }
-    // Queries and keys lie next to each other and are rotated alike.
+    // Queries and keys are adjacent and rotated in the same way.
     kernels.rotateHeads(qkv, rows, qkvWidth, heads + kvHeads, headDim, positions, plan.rotaryTable, qkv, qkvWidth);
   }
 
@@ -82,7 +82,10 @@ export class SingleStreamPass {
     }
   }
 
-  /** Scores → weights: each row over all it sees, which is everything, or what lies before the end of its block. */
+  /**
+   * Scores → weights: each row over all tokens that it sees, which is all of them, or those before the end of its
+   * block.
+   */
   #weigh(start: number, tokens: number): void {
     const { kernels, plan } = this.#transformer;
     const end = start + tokens;

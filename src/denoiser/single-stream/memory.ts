@@ -8,9 +8,9 @@ import { PREFILL_CHUNK_TOKENS, planTransformer } from '../transformer/memory.ts'
 import type { TransformerMemory } from '../transformer/pointers.ts';
 import type { SingleStreamConfig } from './config.ts';
 
-/** Keys lie in tiles of this many tokens. */
+/** Keys are stored in tiles of this many tokens. */
 const KEY_TILE = 8;
-/** Large matrices come in large blocks. */
+/** Large matrices are read in large blocks. */
 const STAGING_BYTES = 2 ** 20;
 
 export interface SingleStreamPlan extends TransformerMemory {
@@ -19,7 +19,7 @@ export interface SingleStreamPlan extends TransformerMemory {
   /** Keys and values of one head: f32 tiles of 8 tokens (positions/8, headDim, 8), then f32 (positions, headDim). */
   readonly cache: Pointer;
   readonly cacheHeadBytes: number;
-  /** Layers that have keys and values of their own: all, or 1 where none outlives its layer. */
+  /** Layers with their own keys and values: all, or 1 if they are not needed after their layer. */
   readonly cacheLayers: number;
   /** End of the plan: the size the memory must have. */
   readonly bytes: number;

@@ -57,7 +57,7 @@ export interface DenoiserConfig extends TransformerShape {
   readonly diffusion: {
     /**
      * Whether a row predicts the slot after its token, as a language model does. Then the last known token is the first
-     * row of a canvas, and the token that the cursor stands in is completed.
+     * row of a canvas, and the token at the cursor is completed.
      */
     readonly isShifted: boolean;
     /** How the suffix stream reads: from its end, or from the cursor on. */

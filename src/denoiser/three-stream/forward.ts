@@ -50,9 +50,10 @@ export class ForwardPass {
   }
 
   /**
-   * Computes all rows of a pass together, layer by layer; only attention is computed for each of them. The tokens of
-   * `reads` are appended to their contexts, and canvases see them. Hidden states of canvases lie in `scratch.hidden`
-   * afterwards, each from `firstRow` on; those of reads only if `whole`, because only the head and a trace need them.
+   * Computes all rows of a pass together, layer by layer; only attention is computed separately for each view. The
+   * tokens of `reads` are appended to their contexts, and canvases see them. Afterwards the hidden states of canvases
+   * are in `scratch.hidden`, each from `firstRow` on; those of reads only if `whole`, because only the head and a trace
+   * need them.
    */
   run(canvases: readonly CanvasRows[], reads: readonly ContextRows[], whole: boolean, trace?: LayerTrace): void {
     const canvasRows = canvases.reduce((sum, { slots }) => sum + slots.length, 0);

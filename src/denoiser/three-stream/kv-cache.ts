@@ -8,7 +8,10 @@ import { CACHE_BLOCK } from './memory.ts';
 
 export type StreamKind = 'prefix' | 'suffix';
 
-/** Where the keys and values of a context lie: one cache for each key/value head of each layer, one after the other. */
+/**
+ * The location of the keys and values of a context: one cache for each key/value head of each layer, one after the
+ * other.
+ */
 export interface CacheLayout {
   readonly base: Pointer;
   /** Tokens that fit. */

@@ -11,7 +11,7 @@ import { type DenoiserConfig, maxOutputTokens } from './config.ts';
 
 /** Rows that the canvases and chunks of one pass may have together, if a canvas and a chunk do not have more. */
 const PASS_ROWS = 128;
-/** Keys and values lie in blocks of this many tokens. */
+/** Keys and values are stored in blocks of this many tokens. */
 export const CACHE_BLOCK = 32;
 /**
  * Contexts are added up to this size of the memory: an isolate has 128 MB, of which code, tokenizer, requests and the

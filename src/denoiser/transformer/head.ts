@@ -27,8 +27,8 @@ export class Head {
   }
 
   /**
-   * Predictions of consecutive groups of rows of the residual stream, from `firstRow` on, with as many rows as `counts`
-   * says.
+   * Predictions of consecutive groups of rows of the residual stream, from `firstRow` on; `counts` has the rows of each
+   * group.
    */
   predict(firstRow: number, counts: readonly number[]): PassPredictions[] {
     const rows = counts.reduce((sum, count) => sum + count, 0);

@@ -4,10 +4,11 @@
 export type Pointer = number;
 
 /**
- * What a build exports. Conventions: tensors are row-major float32 unless said otherwise; strides are in elements; `k`
- * is a multiple of 32, `n` a multiple of 8, `headDim` a multiple of 16, at most 256. An *activation block* holds
- * quantized rows: int8 values, a scale a row, and the sums that cancel the zero points of the weights. Rows are
- * computed in fours and what is left of them one by one, with the same bits: four cost a little less than three.
+ * What a build exports. Conventions: tensors are row-major float32 unless stated otherwise; strides are in elements;
+ * `k` is a multiple of 32, `n` a multiple of 8, `headDim` a multiple of 16, at most 256. An *activation block* holds
+ * quantized rows: int8 values, a scale per row, and the sums that cancel the zero points of the weights. Rows are
+ * computed in groups of four and the remaining ones one by one, with the same bits: four rows cost a little less than
+ * three.
  */
 export interface KernelExports {
   /** Bytes of an activation block of `rows` rows of length `k`. */
@@ -25,7 +26,7 @@ export interface KernelExports {
 
   /** x (rows, k) → activation block `a`: scale = absmax/127 a row, q = nearestEven(x · 127/absmax). */
   quantizeRows(x: Pointer, rows: number, k: number, a: Pointer): void;
-  /** RMSNorm of x (rows, k) with weight (k), then quantized as in `quantizeRows`; x is left as it is. */
+  /** RMSNorm of x (rows, k) with weight (k), then quantized as in `quantizeRows`; x is not changed. */
   rmsNormQuantizeRows(x: Pointer, weight: Pointer, rows: number, k: number, eps: number, a: Pointer): void;
   /**
    * silu(gate) · up of gateUp (rows, 2k: k gates, then k ups), then quantized. Overwrites the gates with the product.
@@ -178,7 +179,7 @@ export interface KernelExports {
   ): void;
   /**
    * Softmax of the first `count` entries of every row, in place; the rest of the first `width` entries becomes 0. Needs
-   * room for the kept entries rounded up to 4: the ones past them become 0 too, whatever `width` says.
+   * room for the kept entries rounded up to 4: the entries after them become 0 too, independent of `width`.
    */
   softmaxRows(scores: Pointer, rows: number, scoreStride: number, count: number, width: number): void;
   /**

@@ -46,7 +46,7 @@ export function instantiateKernels(modules: KernelModules, memory: WebAssembly.M
     try {
       return instantiateBuild('relaxed', modules.relaxed, memory);
     } catch {
-      // Not supported or not trustworthy here: use the plain build; `build` says which one it is.
+      // Not supported or not reliable here: use the plain build; `build` says which one is in use.
     }
   }
   return instantiateBuild('simd', modules.simd, memory);

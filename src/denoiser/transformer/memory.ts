@@ -1,4 +1,4 @@
-/** Lays out the weights and the scratch of a transformer in WASM memory, whatever its streams. */
+/** Lays out the weights and the scratch memory of a transformer in WASM memory, for any stream layout. */
 
 import type { Arena } from './arena.ts';
 import type { KernelExports } from './kernel-exports.ts';

@@ -1,10 +1,10 @@
-/** Where the weights and the scratch of a transformer lie in WASM memory. */
+/** The locations of the weights and the scratch memory of a transformer in WASM memory. */
 
 import type { Pointer } from './kernel-exports.ts';
 
 /**
- * Best candidates kept of each slot: the best one that may stand in a text is among them, after up to five special
- * ones.
+ * Number of best candidates kept for each slot: with up to five special tokens among them, the best text token is still
+ * included.
  */
 export const CANDIDATES = 8;
 

@@ -1,6 +1,6 @@
 /** What the head of a transformer predicts. */
 
-/** Logits of rows of tokens, of which the best few are at hand. */
+/** Logits of rows of tokens; the best few of each row are already selected. */
 export interface Predictions {
   readonly rows: number;
   /** Candidates of each row, best first. */
@@ -14,6 +14,6 @@ export interface Predictions {
 
 /** Predictions as a pass leaves them in WASM memory. The next pass overwrites them; `allLogits` then throws. */
 export interface PassPredictions extends Predictions {
-  /** A copy that later passes leave as it is. It holds hidden states, from which `allLogits` computes. */
+  /** A copy that later passes do not change. It holds hidden states, from which `allLogits` computes. */
   keep(): Predictions;
 }

@@ -25,7 +25,7 @@ export interface RowSink {
   readonly rowBytes: number;
   /** Filled with whole rows, then handed over by `accept`, and filled again. */
   readonly buffer: Uint8Array;
-  /** `rows` rows of the tensor, from row `first` on, lie in `buffer`. */
+  /** `rows` rows of the tensor, from row `first` on, are in `buffer`. */
   accept(first: number, rows: number): void;
 }
 
@@ -39,10 +39,11 @@ const headerSchema = z.record(
 );
 
 /**
- * Reads a whole file. It takes ownership of the chunks and detaches their buffers at once: the garbage collector would
- * let tens of megabytes of them wait, because they are outside its heap. `open` gets all tensors of the header before
- * the first byte of data; what it returns for each is called when the data of that tensor begin. Throws
- * SafetensorsError, what `open` and the sinks throw, and what the stream fails with; the stream is then cancelled.
+ * Reads a whole file. It takes ownership of the chunks and detaches their buffers immediately: they are outside the
+ * garbage-collected heap, and tens of megabytes of them would otherwise accumulate. `open` gets all tensors of the
+ * header before the first byte of data; the function that it returns for each is called when the data of that tensor
+ * begin. Throws SafetensorsError, what `open` and the sinks throw, and what the stream fails with; the stream is then
+ * cancelled.
  */
 export async function readSafetensors(
   source: ReadableStream<Uint8Array>,

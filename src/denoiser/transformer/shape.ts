@@ -40,7 +40,7 @@ export const shapeKeys = {
 const shapeSchema = z.object(shapeKeys);
 type ShapeKeys = z.output<typeof shapeSchema>;
 
-/** The shape of a transformer, whatever its streams. */
+/** The shape of a transformer, independent of its stream layout. */
 export interface TransformerShape {
   readonly hiddenSize: number;
   readonly layers: number;
@@ -84,7 +84,7 @@ export function checkPositions(needed: number, { max_position_embeddings }: Shap
   );
 }
 
-/** @param maxPositions the positions that are used, where those are not all that the model has */
+/** @param maxPositions the positions that are used, if fewer than those of the model */
 export function shapeOf(c: ShapeKeys, maxPositions = c.max_position_embeddings): TransformerShape {
   return {
     hiddenSize: c.hidden_size,

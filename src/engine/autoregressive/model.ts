@@ -1,6 +1,6 @@
 /**
  * The weights of a three-stream model as a next-token model, from left to right: the baseline of diffusion. A step
- * predicts one token, on the leftmost undecided slot of the canvas. It reads the prefix alone.
+ * predicts one token, on the leftmost undecided slot of the canvas. It only reads the prefix.
  */
 
 import type { Denoiser } from '../../denoiser/three-stream/denoiser.ts';
@@ -31,7 +31,7 @@ export class AutoregressiveModel implements CanvasModel {
   readonly #denoiser: Denoiser;
   readonly #contexts: Contexts;
   readonly #admission: AdmissionQueue;
-  /** The same weights: it builds the prompt, and reads it when nothing is to be emitted. */
+  /** The same weights: it builds the prompt, and computes its prefill when no tokens are requested. */
   readonly #diffusion: ThreeStreamModel;
 
   constructor(denoiser: Denoiser, contexts: Contexts, admission: AdmissionQueue, diffusion: ThreeStreamModel) {
@@ -58,7 +58,7 @@ export class AutoregressiveModel implements CanvasModel {
     return this.#diffusion.canvas(generation, slots);
   }
 
-  /** The widest that is needed: slots that are not computed cost nothing. */
+  /** The widest one that is needed: slots that are not computed cost nothing. */
   canvasWidth(_generation: Generation, missing: number): number {
     return canvasWidth(this.#denoiser.config.diffusion.canvasWidths, missing, Number.POSITIVE_INFINITY);
   }
@@ -79,9 +79,9 @@ export class AutoregressiveModel implements CanvasModel {
   }
 
   /**
-   * Predicts the token after `tokens` for `slot`. Undefined while the prompt is being read: it is read in chunks but
-   * for its last token, and shared with whichever request needs it; what follows is computed token by token, in the
-   * order it was written.
+   * Predicts the token after `tokens` for `slot`. Undefined during prefill: all tokens of the prompt except the last
+   * are read in chunks, into a context that other requests can reuse; later tokens are computed one by one, in the
+   * order in which they were generated.
    */
   #predictNext({ prompt, ticket, meter }: Generation, tokens: readonly number[], slot: number): Evaluation | undefined {
     const read = prompt.prefix.slice(0, -1);

@@ -1,6 +1,6 @@
 /**
- * Public diffusion checkpoints, whose context and canvas are one stream (denoiser/single-stream). One request at a
- * time: a step computes the whole stream, or at least a block of a large model, and gains nothing from sharing a pass.
+ * Public diffusion checkpoints, whose context and canvas are one stream (denoiser/single-stream). Requests are computed
+ * one at a time: a step computes the whole stream, or at least a block of a large model, so batching gains nothing.
  */
 
 import type { SingleStreamConfig } from '../../denoiser/single-stream/config.ts';
@@ -18,7 +18,7 @@ import type { GenerateRequest } from '../types.ts';
 /** Requests that are served at a time. */
 export const SINGLE_STREAM_CONCURRENCY = 1;
 
-/** These models have learned nothing of wrong tokens, so none is edited unless the request says so. */
+/** These models were not trained on wrong tokens, so nothing is edited unless the request asks for it. */
 const EDIT_THRESHOLD = 1;
 const MAX_EDITS_PER_SLOT = 2;
 
@@ -70,7 +70,7 @@ export class SingleStreamModel implements CanvasModel {
     });
   }
 
-  /** A model that sees nothing on the right is told of it on the left, by its own markers. */
+  /** A model that does not see the text on the right gets it on the left, between its own markers. */
   prompt(request: GenerateRequest): Prompt {
     const { attention, fimTokenIds: fim, ...limits } = this.#denoiser.config.diffusion;
     const { endOfText } = this.#tokenizer.special;
@@ -87,7 +87,7 @@ export class SingleStreamModel implements CanvasModel {
     return new Canvas(slots, this.#tokenizer.special);
   }
 
-  /** No wider than needed, unless asked for: every slot has to be filled, and the model may want fewer. */
+  /** By default no wider than needed: every slot has to be filled, and the model may need fewer. */
   canvasWidth({ request, prompt, written }: Generation, missing: number): number {
     const widest = this.#denoiser.canvasWidth(prompt.prefix.length + written.length);
     return Math.min(widest, request.canvasWidth ?? missing);

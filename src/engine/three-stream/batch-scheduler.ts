@@ -1,13 +1,11 @@
 /**
- * Steps of several requests that go through the denoiser together. The hand-over: a request submits its next step with
- * `take` and waits for its turn; at a turn, the pass is computed of all steps that have been submitted, as many rows as
- * a pass takes; each step keeps what the pass predicted for it, and its request finds it done at its own next turn. No
- * request resolves a promise of another one, for the reason that admission-queue.ts gives, and none waits for a request
- * whose client has disconnected.
+ * Batches the steps of several requests into passes of the denoiser. A request submits its next step with `take` and
+ * waits for its turn. At a turn, one pass computes all submitted steps whose rows fit; each step keeps its predictions,
+ * and its request finds it done at its own next turn. No request resolves a promise of another one, for the reason that
+ * admission-queue.ts gives, and none waits for a request whose client has disconnected.
  *
- * A pass gives the same bits as if each step had one of its own, so that neither the result of a request nor a bound of
- * its steps depends on what else is going on. First come, first computed: each step is in the next pass that has room
- * for it.
+ * A pass gives the same bits as if each step had its own pass, so neither the result of a request nor a limit of its
+ * steps depends on other requests. First come, first served: each step is in the next pass that has room for it.
  */
 
 import type { Denoiser, PrefillChunk, View } from '../../denoiser/three-stream/denoiser.ts';
@@ -29,7 +27,7 @@ export interface PassShare {
   readMs: number;
 }
 
-/** Work of one request. Both methods are called at the turn of whichever request computes the pass. */
+/** Work of one request. Both methods are called during the turn of the request that computes the pass. */
 export interface Step {
   /** Called when a pass is put together, with the rows that are left; undefined when those are too few. */
   prepare(rows: number): PassPart | undefined;
@@ -52,7 +50,7 @@ export class BatchScheduler {
   readonly #maxSteps: number;
   #entries: Entry[] = [];
 
-  /** At most `maxSteps` steps share a pass, as far as its rows go; 1 computes each by itself. */
+  /** At most `maxSteps` steps are batched into a pass, if their rows fit; 1 computes each in its own pass. */
   constructor(
     denoiser: Pick<Denoiser, 'pass' | 'maxRows'>,
     admission: AdmissionQueue,
@@ -70,7 +68,7 @@ export class BatchScheduler {
     try {
       for (;;) {
         await this.#admission.waitTurn(ticket, signal);
-        // A request that was taken for abandoned has lost its place.
+        // A request that was considered abandoned has lost its place.
         if (entry.outcome === undefined && !this.#entries.includes(entry)) this.#entries.push(entry);
         if (entry.outcome === undefined) this.#computePass();
         if (entry.outcome !== undefined) break;
@@ -104,7 +102,7 @@ export class BatchScheduler {
       views,
       parts.flatMap(({ part }) => part.reads),
     );
-    // A step that finds nothing to compute any more has no rows.
+    // A step that finds nothing more to compute has no rows.
     const msPerRow = (performance.now() - start) / Math.max(1, rows);
     for (const { entry, part } of parts) {
       const own = rowsOf(part);
@@ -120,7 +118,7 @@ function rowsOf({ reads, view }: PassPart): { rows: number; readRows: number } {
   return { rows: readRows + (view === undefined ? 0 : (view.slots ?? view.ids).length), readRows };
 }
 
-/** What goes wrong in the step of one request is thrown there, not at the request that computes the pass. */
+/** An error in the step of one request is thrown there, not in the request that computes the pass. */
 function attempt<T>(entry: Entry, piece: () => T): T | undefined {
   try {
     return piece();

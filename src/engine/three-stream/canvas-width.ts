@@ -4,8 +4,7 @@
  */
 
 /**
- * The widest of `widths` up to `wanted`, but not wider than the narrowest that holds all tokens that may still be
- * emitted.
+ * The widest of `widths` up to `wanted`, but not wider than the narrowest one with room for all remaining tokens.
  * @param widths those that the model was trained on, ascending
  * @param left tokens that may still be emitted
  */

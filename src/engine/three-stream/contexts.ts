@@ -16,7 +16,7 @@ export class Contexts {
     this.pairs = denoiser.prefixContexts.length;
   }
 
-  /** Lets others take the contexts of a request; what they hold stays until then. */
+  /** Lets other requests take the contexts of a request; their contents are kept until then. */
   release(owner: Ticket): void {
     this.prefixes.release(owner);
     this.suffixes.release(owner);

@@ -1,6 +1,6 @@
 /**
- * The work of a three-stream request as the batch scheduler takes it: what is missing of both contexts, then the canvas
- * after them. A pass may be computed at another request's turn, so a step changes nothing but contexts and its own
+ * One step of a three-stream request for the batch scheduler: the missing tokens of both contexts, then the canvas
+ * after them. A pass may be computed during the turn of another request, so a step only changes contexts and its own
  * fields: the request reads `evaluation` at its own turn.
  */
 
@@ -13,7 +13,7 @@ import type { Evaluation, Generation } from '../canvas-model.ts';
 import type { PassPart, PassShare, Step } from './batch-scheduler.ts';
 import type { Contexts } from './contexts.ts';
 
-/** Computes what both contexts lack of the prompt and of what has been written. */
+/** Computes the tokens of the prompt and of the generated text that both contexts lack. */
 export class PrefillStep implements Step {
   readonly #contexts: Contexts;
   readonly #generation: Generation;
@@ -39,7 +39,7 @@ export class PrefillStep implements Step {
     return this.#isComplete;
   }
 
-  /** The contexts, what a pass of so many rows can read into them, and the rows that are then left. */
+  /** The contexts, the tokens that a pass of this many rows can append to them, and the remaining rows. */
   protected claim(rows: number) {
     const { prefixes, suffixes } = this.#contexts;
     const { prompt, ticket, meter } = this.#generation;
@@ -64,7 +64,7 @@ export class PrefillStep implements Step {
   }
 }
 
-/** Completes the contexts, the last of what is missing in the same pass as the canvas, and keeps what that predicts. */
+/** Completes the contexts, the last missing tokens in the same pass as the canvas, and keeps its predictions. */
 export class DenoisingStep extends PrefillStep {
   readonly #canvas: Canvas;
   readonly #generation: Generation;
@@ -79,8 +79,8 @@ export class DenoisingStep extends PrefillStep {
   }
 
   /**
-   * What the step has predicted. Undefined when the keys and values of frozen slots are lost: others used the context
-   * meanwhile.
+   * The predictions of the step. Undefined when the keys and values of frozen slots are lost, because other requests
+   * used the context in the meantime.
    */
   get evaluation(): Evaluation | undefined {
     return this.#evaluation;

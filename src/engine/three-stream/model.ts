@@ -47,7 +47,7 @@ export class ThreeStreamModel implements CanvasModel {
   readonly #denoiser: Denoiser;
   readonly #contexts: Contexts;
   readonly #scheduler: BatchScheduler;
-  /** Of a model that completes the token that the cursor stands in. */
+  /** For a model that completes the token at the cursor. */
   readonly #table: TokenTable | undefined;
 
   constructor(tokenizer: Tokenizer, denoiser: Denoiser, contexts: Contexts, scheduler: BatchScheduler) {

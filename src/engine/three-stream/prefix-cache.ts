@@ -31,8 +31,8 @@ export class PrefixCache {
   }
 
   /**
-   * A context that holds a prefix of `tokens` and nothing else: the longest there is. The first `promptLength` tokens
-   * are worth keeping. It is the owner's until released.
+   * The context with the longest prefix of `tokens` and no other tokens. The first `promptLength` tokens are worth
+   * keeping. It belongs to the owner until released.
    * @param exactLength tokens that the owner computes with `Denoiser.extend`; it computes later ones one by one
    *   (`Denoiser.extendAndPredict`), and does not take them from other requests.
    */

@@ -1,6 +1,6 @@
 /**
  * The prompt of a three-stream model: a marker before each side, the suffix in the order in which its stream reads it,
- * so that both streams grow at their end. A shifted model completes the token that the cursor stands in.
+ * so that both streams grow at their end. A shifted model completes the token at the cursor.
  */
 
 import type { SuffixOrder } from '../../denoiser/three-stream/positions.ts';
@@ -8,16 +8,16 @@ import { CursorToken, type TokenTable } from '../../diffusion/cursor-token.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { cutToWindow, type Prompt, type WindowLimits } from '../prompt.ts';
 
-/** What a model reads, and how: the suffix backwards if nothing else is said. */
+/** The prompt of a model: by default the suffix is read backwards. */
 export interface PromptShape extends WindowLimits {
   readonly suffixOrder?: SuffixOrder;
-  /** Tokens by their bytes, if the token that the cursor stands in is to be completed. */
+  /** Tokens by their bytes, if the token at the cursor is to be completed. */
   readonly table?: TokenTable | undefined;
 }
 
 /**
  * <|prefix|>, <|endoftext|> if nothing was cut, the text; and <|suffix|>, the text.
- * @param prefixIds tokens of `prefixText`, where they are given: they are read as they are
+ * @param prefixIds tokens of `prefixText`, if given: they are used unchanged
  */
 export function buildPrompt(
   prefixText: string,

@@ -55,7 +55,7 @@ describe('models of backends', () => {
   const app = () =>
     appWith({ big: { base_url: 'https://gpu.example/v1', models: ['large', 'org/other', 'pattern-*'] } });
 
-  it('should be listed behind the local model by their exact names', async () => {
+  it('should be listed after the local model by their exact names', async () => {
     const list = (await (await app().request('/v1/models')).json()) as { data: { id: string; owned_by: string }[] };
     expect(list.data.map(({ id, owned_by }) => [id, owned_by])).toEqual([
       ['nano', 'quicksilver'],
@@ -87,7 +87,7 @@ describe('a wrong configuration', () => {
     return app;
   }
 
-  it('should be told by /ready, with every mistake and no value', async () => {
+  it('should be in /ready, with every error and no value', async () => {
     const app = misconfigured({ BACKENDS: '{"big": {"base_url": "secret", "key": 5, "tries": 3}}' });
     const response = await app.request('/ready');
     expect(response.status).toBe(503);
@@ -101,12 +101,12 @@ describe('a wrong configuration', () => {
     expect(JSON.stringify(body)).not.toContain('secret');
   });
 
-  it.each(['0.5', 'high'])('should be told of the threshold %s too', async (AUTO_MIN_CONFIDENCE) => {
+  it.each(['0.5', 'high'])('should also be reported for the threshold %s', async (AUTO_MIN_CONFIDENCE) => {
     const body = await (await misconfigured({ AUTO_MIN_CONFIDENCE }).request('/ready')).json();
     expect(body).toMatchObject({ problems: [expect.stringMatching(/^AUTO_MIN_CONFIDENCE: /)] });
   });
 
-  it('should leave the local model alone and refuse what backends would answer', async () => {
+  it('should not affect the local model, and refuse what backends would answer', async () => {
     const app = misconfigured({ BACKENDS: '{' });
     expect((await post(app, '/v1/completions', { model: 'nano', prompt: 'a' })).status).toBe(200);
     for (const path of [...PATHS, '/v1/completions']) {

@@ -174,7 +174,7 @@ describe('a backend that answers an editor', () => {
   /** The rest of a line: what repeats the suffix, and a further line, are not shown. */
   const editor = { model: 'large', prompt: 'const x = f(', suffix: ');\nnext();\n', editor: true, max_tokens: 8 };
 
-  it('should be held to the rules of editors, and not be told of them', async () => {
+  it('should follow the editor rules, without getting their fields', async () => {
     const { app, server } = await setUp(sure, (response) => answerJson(response, completion('1, 2);\nnext();\nmore')));
     const body = await (await post(app, COMPLETIONS, editor)).text();
     expect(JSON.parse(body)).toMatchObject({ choices: [{ text: '1, 2', finish_reason: 'stop', logprobs: null }] });

@@ -1,4 +1,4 @@
-/** Why a text ended, at which stop string, and how sure the model was of what is shown: in every dialect that has a place for it. */
+/** Why a text ended, at which stop string, and with which confidence, in every dialect that has a field for it. */
 import { describe, expect, it } from 'vitest';
 import { createApp } from '../../../src/app.ts';
 import type { Completion } from '../../../src/engine/types.ts';
@@ -28,13 +28,13 @@ describe.each(['/v1/completions', '/v1/fim/completions'])('%s', (path) => {
     expect(events.at(-2)).toMatchObject({ choices: [fields] });
   });
 
-  it('should tell of a stop string as it was sent', async () => {
+  it('should report a stop string as it was sent', async () => {
     const app = appOf({ ending: { by: 'stop', stop: '}\n' } });
     const response = await post(app, path, { ...PROMPT, stop: ['x', '}\r\n'] });
     expect(await response.json()).toMatchObject({ choices: [{ stop_reason: '}\r\n', ended_by: 'stop' }] });
   });
 
-  it('should not tell of the end of a line that only the editor rules stop at', async () => {
+  it('should not report a line end at which only the editor rules stop', async () => {
     const app = appOf({ ending: { by: 'stop', stop: '\n' } });
     const response = await post(app, path, { ...PROMPT, suffix: ')', editor: true });
     expect(await response.json()).toMatchObject({ choices: [{ stop_reason: null, ended_by: 'editor' }] });
@@ -65,7 +65,7 @@ describe('/infill', () => {
     expect((await eventsOf<object>(streamed)).at(-1)).toMatchObject(said);
   });
 
-  it('should tell apart what the editor rules cut, what was not sure, and what is nothing', async () => {
+  it('should distinguish what the editor rules cut, low confidence, and an empty text', async () => {
     const tokens = tokensOf(['a', -0.1], ['\n\n', -0.1], ['b', -0.1]);
     const cut = { text: 'a\n\nb', tokens, ending: { by: 'end' } } as const;
     const top = { input_prefix: '' };
@@ -89,7 +89,7 @@ describe('/infill', () => {
     });
   });
 
-  it('should be as sure as of the text that is shown, whatever comes behind it', async () => {
+  it('should have the confidence of the shown text, whatever follows it', async () => {
     const shown = tokensOf(['return', -2], [' a', -2]);
     const behind = tokensOf(...Array.from({ length: 50 }, (): [string, number] => ['\nx', -0.01]));
     const tokens = [...shown, ...behind];

@@ -126,7 +126,7 @@ describe('line ends of an answer', () => {
     expect(events[0]).toMatchObject({ choices: [{ text: 'if a:\r\n return' }] });
   });
 
-  it('should be behind a prompt that is echoed as it was sent', async () => {
+  it('should follow a prompt that is echoed as it was sent', async () => {
     const body = await (await ask({ prompt: 'a\rb\r\nc\nd\r\n', echo: true })).json();
     expect(body).toMatchObject({ choices: [{ text: `a\rb\r\nc\nd\r\n${inEnds(TEXT, '\r\n')}` }] });
   });

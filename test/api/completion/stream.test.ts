@@ -22,7 +22,7 @@ function setUp(script: Script = helloScript) {
   return { engine, stream };
 }
 
-/** The choices of each event, `[DONE]` and the rest as they are. */
+/** The choices of each event; `[DONE]` and others are unchanged. */
 const choicesOf = (events: (Chunk | '[DONE]')[]) =>
   events.map((event) => (event === '[DONE]' ? event : event.choices.map((choice) => [choice.index, choice.text])));
 
@@ -84,7 +84,7 @@ describe('a stream', () => {
     expect((events.at(-2) as Chunk).choices[0]).not.toHaveProperty('canvas');
   });
 
-  it('should end with an event of usage alone when asked for it', async () => {
+  it('should end with an event that only has the usage if requested', async () => {
     const { stream } = setUp();
     const events = await eventsOf<Chunk>(await stream({ stream_options: { include_usage: true } }));
     expect(events.at(-1)).toBe('[DONE]');

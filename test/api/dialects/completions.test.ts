@@ -173,7 +173,7 @@ describe('POST /v1/completions', () => {
     });
   });
 
-  it.each([0, 1])('should tell the confidence of each token when logprobs is %i', async (logprobs) => {
+  it.each([0, 1])('should report the confidence of each token when logprobs is %i', async (logprobs) => {
     const tokens = [
       { text: 'hello ', logProbability: -0.25 },
       { text: 'world!', logProbability: -0.75 },
@@ -198,7 +198,7 @@ describe('POST /v1/completions', () => {
     expect(await cut.json()).toMatchObject({ choices: [{ text: 'hello', logprobs: { tokens: ['hello'] } }] });
   });
 
-  it('should ask for the most probable tokens of each place and tell them by their names', async () => {
+  it('should ask for the most probable tokens of each place and report them by their names', async () => {
     const tokens = [
       {
         text: 'hello ',

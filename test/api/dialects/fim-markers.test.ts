@@ -83,7 +83,7 @@ describe('POST /v1/completions with markers in the prompt', () => {
     });
   });
 
-  it('should leave the prompt alone when there is a suffix beside it', async () => {
+  it('should not change the prompt when there is a suffix', async () => {
     const { app, engine } = setUp();
     await post(app, '/v1/completions', { model: 'nano', prompt, suffix: 'x' });
     expect(engine.requests).toMatchObject([{ prefix: prompt, suffix: 'x' }]);
@@ -95,13 +95,13 @@ describe('POST /v1/completions with markers in the prompt', () => {
     expect(engine.requests).toMatchObject([{ prefix: 'plain', suffix: '' }]);
   });
 
-  it('should take what stands before the first marker for context where the prompt ends with the last one', () => {
+  it('should read the text before the first marker as context if the prompt ends with the last one', () => {
     const prompt = 'Context:\n\nconst a = 1;\n<|fim_prefix|>f(<|fim_suffix|>);\n<|fim_middle|>';
     expect(splitAtMarkers(prompt)).toEqual({ prefix: 'Context:\n\nconst a = 1;\nf(', suffix: ');\n' });
     expect(splitAtMarkers(`${prompt}more source`)).toBeUndefined();
   });
 
-  it('should read the suffix first where it stands first', () => {
+  it('should read the suffix first if it is first', () => {
     expect(splitAtMarkers('<|fim_suffix|>b<|fim_prefix|>a<|fim_middle|>')).toEqual({ prefix: 'a', suffix: 'b' });
     expect(splitAtMarkers('<fim_suffix>b<fim_prefix>a<fim_middle>c')).toEqual({ prefix: 'ac', suffix: 'b' });
   });

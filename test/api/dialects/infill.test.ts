@@ -47,7 +47,7 @@ const LLAMA_VSCODE = {
 };
 
 describe('POST /infill', () => {
-  it('should answer llama.vim with flat fields and no space behind the colon', async () => {
+  it('should answer llama.vim with flat fields and no space after the colon', async () => {
     const { ask } = setUp({}, { cpuMs: 30, prefillMs: 10 });
     const response = await ask(LLAMA_VIM);
     expect(response.status).toBe(200);

@@ -191,7 +191,7 @@ const BODIES: readonly [path: string, body: object][] = [
 
 describe.each(BODIES)('a bound of the work in %s of %j', (path, body) => {
   it.each(['max_tokens', 'max_completion_tokens', 'max_new_tokens', 'n_predict', 'num_predict'])(
-    'should hold under the name %s, whatever larger ones stand beside it',
+    'should apply under the name %s, even with larger ones next to it',
     async (name) => {
       const { ask, engine } = setUp();
       await ask(path, { ...body, [name]: 4 });

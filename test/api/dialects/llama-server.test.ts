@@ -80,7 +80,7 @@ describe.each(['/completion', '/completions'])('POST %s', (path) => {
 });
 
 describe('tokens', () => {
-  it('should be told of a text, and of a list of texts and ids', async () => {
+  it('should be returned for a text, and for a list of texts and ids', async () => {
     const { ask } = setUp();
     expect(await (await ask('/tokenize', { content: 'hi' })).json()).toEqual({ tokens: [104, 105] });
     expect(await (await ask('/tokenize', { content: ['h', 105] })).json()).toEqual({ tokens: [104, 105] });
@@ -115,7 +115,7 @@ describe('tokens', () => {
 });
 
 describe('what the server is', () => {
-  it('should be told by /props', async () => {
+  it('should be in /props', async () => {
     expect(await (await setUp().app.request('/props')).json()).toMatchObject({
       default_generation_settings: { n_ctx: 1056, params: { n_predict: 64, temperature: 0 } },
       total_slots: expect.any(Number),
@@ -131,7 +131,7 @@ describe('what the server is', () => {
     });
   });
 
-  it('should be told by /models as by /v1/models', async () => {
+  it('should be in /models as in /v1/models', async () => {
     const { app } = setUp();
     expect(await (await app.request('/models')).json()).toEqual(await (await app.request('/v1/models')).json());
   });

@@ -16,7 +16,7 @@ function setUp() {
 const DETAILS = { parameter_size: '5.5M', quantization_level: 'int4', family: 'quicksilver' };
 
 describe("what Ollama's clients ask at start", () => {
-  it.each(['/api/tags', '/api/ps'])('should tell size, digest and details of the model: %s', async (path) => {
+  it.each(['/api/tags', '/api/ps'])('should report size, digest and details of the model: %s', async (path) => {
     const response = await setUp().request(path);
     expect(await response.json()).toMatchObject({
       models: [{ name: 'nano:latest', model: 'nano:latest', size: stored.size, digest: DIGEST, details: DETAILS }],
@@ -67,7 +67,7 @@ describe("what Ollama's clients ask at start", () => {
   });
 
   it.each(['/api/chat', '/api/embed', '/api/embeddings'])(
-    'should be refused for good where it cannot: %s',
+    'should be refused with 400 if the model cannot do it: %s',
     async (path) => {
       const known = await post(setUp(), path, { model: 'nano', messages: [{ role: 'user', content: 'a' }] });
       expect(known.status).toBe(400);

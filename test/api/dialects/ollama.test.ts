@@ -29,7 +29,7 @@ const END = {
 };
 
 describe('POST /api/generate', () => {
-  it('should stream a line an object unless told not to', async () => {
+  it('should stream one object per line unless told not to', async () => {
     const { ask } = setUp(timed);
     const response = await ask({ prompt: 'say ', suffix: '.' });
     expect(response.headers.get('content-type')).toMatch(/^application\/x-ndjson/);
@@ -81,7 +81,7 @@ describe('POST /api/generate', () => {
     ]);
   });
 
-  it('should read a suffix among the options, where LiteLLM writes it, unless there is one beside the prompt', async () => {
+  it('should read a suffix in the options, where LiteLLM writes it, unless there is one next to the prompt', async () => {
     const { ask, engine } = setUp();
     await ask({ prompt: 'a', options: { suffix: 'b' } });
     await ask({ prompt: 'a', suffix: 'c', options: { suffix: 'b' } });

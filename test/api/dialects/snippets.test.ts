@@ -3,7 +3,7 @@ import { leftContext, withSnippets } from '../../../src/api/dialects/snippets.ts
 import { scriptedEngine } from '../../support/scripted-engine.ts';
 
 describe('withSnippets', () => {
-  it('should leave the prefix alone when there is nothing to say', () => {
+  it('should not change the prefix without snippets', () => {
     expect(withSnippets('a', [])).toBe('a');
     expect(withSnippets('a', [{ path: 'b.py', text: ' \n' }], 'a.py')).toBe('a');
   });
@@ -45,7 +45,7 @@ describe('leftContext', () => {
 
   const lines = (count: number, letter: string) => `${letter.repeat(9)}\n`.repeat(count);
 
-  it('should leave a file alone that has nothing before it, however long it is', () => {
+  it('should not change a file without snippets, however long it is', () => {
     expect(contextOf(lines(100, 'f'))).toEqual({ text: lines(100, 'f'), cutTokens: 0 });
   });
 

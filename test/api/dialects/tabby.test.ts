@@ -32,7 +32,7 @@ const REQUEST = {
 };
 
 describe("Tabby's POST /v1/completions", () => {
-  it('should be told apart by its segments and answered in its shape', async () => {
+  it('should be recognized by its segments and answered in its format', async () => {
     const { ask } = setUp();
     const response = await ask(REQUEST);
     expect(response.status).toBe(200);
@@ -59,7 +59,7 @@ describe("Tabby's POST /v1/completions", () => {
     ]);
   });
 
-  it('should do with a prefix alone, and take null for absent', async () => {
+  it('should accept a prefix alone, and treat null as absent', async () => {
     const { ask, engine } = setUp();
     const response = await ask({
       language: null,

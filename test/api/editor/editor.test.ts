@@ -38,7 +38,7 @@ describe.each(['/v1/completions', '/v1/fim/completions'])('editor: true at %s', 
     expect(await errorOf(await setUp().ask(`${path}?editor=yes`))).toMatchObject({ status: 400, param: 'editor' });
   });
 
-  it('should leave the text alone when it is not asked for', async () => {
+  it('should not change the text unless requested', async () => {
     const { ask } = setUp();
     expect(await (await ask(path)).json()).toMatchObject({ choices: [{ text: TEXT, finish_reason: 'length' }] });
   });
@@ -82,7 +82,7 @@ describe.each(['/v1/completions', '/v1/fim/completions'])('editor: true at %s', 
     expect(await sure.json()).toMatchObject({ choices: [{ text: 'return a + b' }] });
   });
 
-  it('should show nothing that is mostly guessed, unless told to', async () => {
+  it('should show nothing of low confidence, unless requested', async () => {
     expect(await (await setUp(-3).ask(path, { editor: true })).json()).toMatchObject({ choices: [{ text: '' }] });
     const all = await setUp(-3).ask(path, { editor: true, min_confidence: 0 });
     expect(await all.json()).toMatchObject({ choices: [{ text: 'return a + b' }] });

@@ -1,6 +1,6 @@
 /**
- * The rules against code that people wrote: holes are cut into this project's own sources, and filled with what stood there.
- * Rules that look at text alone are wrong now and then; the bounds say how often that may be.
+ * The editor rules on real code: holes are cut into this project's own sources, and filled with the original text.
+ * Rules that only see text are sometimes wrong; the bounds say how often.
  */
 import { globSync, readFileSync } from 'node:fs';
 import { typescriptLanguage } from '@codemirror/lang-javascript';
@@ -14,7 +14,7 @@ const FILES = globSync(['src/**/*.ts', 'assembly/*.ts', 'training/*.py'], {
 }).sort();
 const HOLES_PER_FILE = 60;
 
-/** More than a model writes at once, and more than most blocks have. */
+/** More than a model generates at once, and more than most blocks have. */
 const WRITTEN_LINES = 25;
 
 const read = (file: string) => readFileSync(new URL(`../../../${file}`, import.meta.url), 'utf8');
@@ -61,7 +61,7 @@ const nextLines = (suffix: string, count: number) =>
     .slice(0, count + 1)
     .join('\n');
 
-/** Lines that say something, with what stands before each in its file. */
+/** Lines with content, and the text before each in its file. */
 function wholeLines(): { prefix: string; line: string; above: string }[] {
   return FILES.flatMap((file) => {
     const lines = read(file).split('\n');
@@ -84,7 +84,7 @@ function blocks(): { prefix: string; rest: string; length: number }[] {
       enter({ name, from, to }) {
         if (name !== (isPython ? 'Body' : 'Block') || text[from + 1] !== '\n') return;
         const lineEnd = text.indexOf('\n', to);
-        // `} else {` goes on, and a body in Python ends behind its last line.
+        // `} else {` continues, and a body in Python ends after its last line.
         if (lineEnd < 0 || !/^[\s)\]};,]*$/.test(text.slice(to, lineEnd))) return;
         const start = from + 1;
         found.push({ prefix: text.slice(0, start), rest: text.slice(start), length: lineEnd - start });
@@ -108,7 +108,7 @@ describe('real code', () => {
     expect(wrongShare(within, ({ middle }) => middle)).toBeLessThan(0.01);
   });
 
-  it('should be shown without the lines below when a model goes on with them', () => {
+  it('should be shown without the lines below when a model continues with them', () => {
     for (const count of [1, 2, 3]) {
       const share = wrongShare(toEnd, ({ middle, suffix }) => middle + nextLines(suffix, count));
       expect(share).toBeLessThan(0.05);
@@ -119,7 +119,7 @@ describe('real code', () => {
     expect(wrongShare(within, ({ middle, suffix }) => middle + nextLines(suffix, 0))).toBeLessThan(0.2);
   });
 
-  it('should end with its block when a model goes on behind it', () => {
+  it('should end with its block when a model continues after it', () => {
     const opened = blocks().filter(({ rest, length }) => rest.slice(0, length).split('\n').length < WRITTEN_LINES);
     expect(opened.length).toBeGreaterThan(300);
     const wrong = opened.filter(({ prefix, rest, length }) => {
@@ -129,10 +129,10 @@ describe('real code', () => {
     expect(wrong.length / opened.length).toBeLessThan(0.03);
   });
 
-  it('should not be what stands on the line above', () => {
+  it('should not repeat the line above', () => {
     const lines = wholeLines();
     expect(lines.length).toBeGreaterThan(5000);
-    // Lines of brackets and rulers may stand twice.
+    // Lines of brackets and rulers may occur twice.
     const telling = lines.filter(({ above }) => /[\p{L}\p{N}]/u.test(above));
     const shown = telling.filter(({ prefix, above }) => showable(above, { prefix, suffix: '\n' }) !== '');
     expect(shown.map(({ above }) => above)).toEqual([]);
@@ -146,7 +146,7 @@ describe('real code', () => {
     expect(shown.length / lines.length).toBeLessThan(0.01);
   });
 
-  it('should end for good where it is shown to end, and nowhere before it', () => {
+  it('should end where the shown text ends, and not before', () => {
     for (const hole of [...toEnd, ...within].filter((_, index) => index % 97 === 0)) {
       const text = hole.middle + nextLines(hole.suffix, 8);
       const whole = showable(text, hole);

@@ -62,7 +62,7 @@ describe('what an editor shows', () => {
   });
 });
 
-describe('text behind the cursor', () => {
+describe('text after the cursor', () => {
   it('should allow one line only', () => {
     const cursor = at('const names = users.map((user) => █);\n');
     expect(showable('user.name\nconst ages = 1', cursor)).toBe('user.name');
@@ -134,7 +134,7 @@ describe('the scope', () => {
     expect(showable(text, cursor)).toBe(':\n        self.items.append(item)');
   });
 
-  it('should take in the bracket that closes the block, and nothing behind it', () => {
+  it('should include the bracket that closes the block, and nothing after it', () => {
     const cursor = at('export function add(a: number, b: number)█');
     const text = ': number {\n  return a + b;\n}\n\nexport function sub() {\n  return 0;\n}';
     expect(showable(text, cursor)).toBe(': number {\n  return a + b;\n}');
@@ -146,7 +146,7 @@ describe('the scope', () => {
     expect(showable(text, cursor)).toBe(text.slice(0, text.lastIndexOf('\n')));
   });
 
-  it('should go on behind the bracket when it opens again', () => {
+  it('should continue after the bracket when it opens again', () => {
     const cursor = at('function f(a) {\n  if (a)█\n}\n');
     const text = ' {\n    g();\n  } else {\n    h();\n  }\n  i();';
     expect(showable(text, cursor)).toBe(' {\n    g();\n  } else {\n    h();\n  }');
@@ -213,7 +213,7 @@ describe('repetition', () => {
     expect(showable(text, at('let bigger = █'))).toBe('1000000000');
   });
 
-  it('should show nothing of a text that is nothing but runaway punctuation', () => {
+  it('should show nothing of a text that is only repeated punctuation', () => {
     expect(showable(',,,,,,,,,,(,,,,,,,,', at('return █\n'))).toBe('');
   });
 
@@ -269,7 +269,7 @@ describe('what belongs to no source text', () => {
     expect(showable(text, at('const x = █'))).toBe(shown);
   });
 
-  it('should be shown where it stands as it is around the cursor', () => {
+  it('should be shown where the text around the cursor has it as well', () => {
     const cursor = at("const MARKERS = ['<|fim_prefix|>', █];\nconst broken = '\ufffd';\n");
     expect(showable("'<|fim_prefix|>', '\ufffd'", cursor)).toBe("'<|fim_prefix|>', '\ufffd'");
     expect(showable("'|fim_prefix|>'", cursor)).toBe('');

@@ -78,7 +78,7 @@ describe('the description', () => {
     });
   });
 
-  it('should describe streams beside whole answers, and errors by their status', async () => {
+  it('should describe streams and whole answers, and errors by their status', async () => {
     const { paths, components } = await documentOf();
     const { responses } = paths['/v1/completions']!.post!;
     expect(Object.keys(responses['200']!.content!)).toEqual(['application/json', 'text/event-stream']);
@@ -100,7 +100,7 @@ describe('the description', () => {
 });
 
 describe('the page', () => {
-  it('should tell every route and every field', async () => {
+  it('should describe every route and every field', async () => {
     const { paths } = await documentOf();
     const page = await (await appWith().request('/docs')).text();
     for (const [path, item] of Object.entries(paths)) {

@@ -44,7 +44,7 @@ describe('GET /models/:name/:file', () => {
     expect((await ask('/models/nano/config.json')).headers.get('content-type')).toBe('application/json');
   });
 
-  it('should tell the length of a file without opening it', async () => {
+  it('should send the length of a file without opening it', async () => {
     const opened: string[] = [];
     const open = (file: string) => {
       opened.push(file);

@@ -46,7 +46,7 @@ describe('/', () => {
   });
 
   it.each([{}, { accept: '*/*' }, { accept: 'application/json' }, { accept: 'text/html;q=0.5, application/json' }])(
-    'should tell what this is as JSON when asked with %j',
+    'should describe the service as JSON for %j',
     async (headers) => {
       const { get, fetch } = setUp();
       expect(await (await get('/', headers)).json()).toMatchObject({ name: 'quicksilver', model: 'nano' });
@@ -60,7 +60,7 @@ describe('/', () => {
     expect(await response.json()).toMatchObject({ name: 'quicksilver' });
   });
 
-  it('should tell what this is as JSON where the page was not built', async () => {
+  it('should describe the service as JSON if the page was not built', async () => {
     const assets = { fetch: async () => new Response(null, { status: 404 }) };
     const app = createApp(catalogOf(scriptedEngine()), gatewayOf([]), {}, { assets });
     const response = await app.request('/', { headers: { accept: BROWSER } });
@@ -94,7 +94,7 @@ describe('the files of the page', () => {
     expect((await get('/v1/models')).status).toBe(401);
   });
 
-  it('should be 404 as everything else when they are not there, and answer to GET and HEAD alone', async () => {
+  it('should answer 404 when they do not exist, and only allow GET and HEAD', async () => {
     const { get, appOf } = setUp();
     expect(await errorOf(await get('/assets/other.js'))).toMatchObject({ status: 404, code: 'route_not_found' });
     expect((await (await appOf()).request('/service-worker.js', { method: 'POST' })).status).toBe(404);

@@ -13,7 +13,7 @@ export interface QuantizedHeads {
   readonly scales: Float32Array; // (rows)
 }
 
-/** One set of keys and values, the queries as they are turned for it, and how many of its tokens each query sees. */
+/** One set of keys and values, the queries rotated for it, and how many of its tokens each query sees. */
 export interface Segment {
   readonly queries: QuantizedHeads;
   readonly keys: QuantizedHeads;

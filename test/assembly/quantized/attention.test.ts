@@ -105,7 +105,7 @@ describe.each(BUILDS)('attend (%s)', (build) => {
   });
 
   it.each(COUNTS)(
-    'should let each row of a causal stream behind %i tokens see one more than the row before',
+    'should let each row of a causal stream after %i tokens see one more than the previous row',
     (count) => {
       for (const rows of [2, 5, 40]) expectAttention(emptyWorkbench(build), { rows, heads: 1, count, countStep: 1 });
     },
@@ -119,7 +119,7 @@ describe.each(BUILDS)('attend (%s)', (build) => {
     expectAttention(emptyWorkbench(build), { rows: 3, heads: 2, count: 50, suffixCount: 5, headDim });
   });
 
-  it('should give a row the same bits alone as among others', () => {
+  it('should give a row the same bits alone and among others', () => {
     const bench = emptyWorkbench(build);
     const random = new Random(7);
     const { cache } = store(bench, random, 100, HEAD_DIM);

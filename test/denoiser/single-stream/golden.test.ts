@@ -147,7 +147,7 @@ describe('the engine of converted checkpoints', () => {
     return loadTokenizer(readJson(new URL(`${family}/tokenizer.json`, checkpoints)), special);
   };
 
-  // The plain reference also writes broken UTF-8 and control characters, which the sampler does not let stand.
+  // The plain reference also writes broken UTF-8 and control characters, which the sampler does not allow.
   const writable = golden.completions.filter(
     ({ family, canvas }) => !/[\ufffd\p{Cc}]/u.test(tokenizerOf(family).decode(canvas)),
   );
@@ -174,7 +174,7 @@ describe('the engine of converted checkpoints', () => {
     expect(again.completion.usage.cachedTokens).toBeGreaterThan(completion.usage.cachedTokens);
   });
 
-  it('should tell a model that sees nothing on the right of the suffix by its own markers', async () => {
+  it('should give the suffix, between its own markers, to a model that does not see the right', async () => {
     const engine = await engineOf('qwen3', 'block-causal', 'slot');
     await expect(run(engine, { prefix: 'a', suffix: 'b', maxTokens: 4 })).rejects.toThrow('takes no suffix');
     const json = configOf('qwen3', 'block-causal', 'slot');

@@ -91,7 +91,7 @@ describe.each(BUILDS)('Denoiser (%s)', async (build) => {
     [65, 41, 12, 12],
     [33, 80, 3, 5],
   ])(
-    'should agree with the reference on a canvas behind %i and before %i tokens with %i of %i slots',
+    'should agree with the reference on a canvas after %i and before %i tokens with %i of %i slots',
     (p, s, live, width) => {
       const errors = SEEDS.map((seed) => {
         const [prefixIds, suffixIds, canvasIds] = [
@@ -159,7 +159,7 @@ describe.each(BUILDS)('Denoiser (%s)', async (build) => {
     expect(snapshot(denoiser.evaluate(prefix, undefined, canvasIds, canvasSlots))).toEqual(fresh);
   });
 
-  it('should not let a context see a canvas that was evaluated behind it', () => {
+  it('should not let a context see a canvas that was evaluated after it', () => {
     const [first, second, canvasIds] = [randomIds(12, 30), randomIds(13, 9), randomIds(14, canvasSlots)];
     prefix.truncate(0);
     fill(denoiser, prefix, [...first, ...second], 64);

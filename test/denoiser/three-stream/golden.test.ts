@@ -47,7 +47,10 @@ const openWeights = async () =>
  * millionth at the embeddings moves the logits of the reference itself by up to 4.4 %.
  */
 const TOLERANCE = 0.06;
-/** Log-probability: what such an error makes of logits of about ten. Tokens that are no further apart may come out either way. */
+/**
+ * Log-probability: the effect of such an error on logits of about ten. Tokens that are no further apart may be in
+ * either order.
+ */
 const TIE = 0.3;
 const ALTERNATIVES = 5;
 /** A chunk that does not leave a single last token, for two rows of logits are compared. */

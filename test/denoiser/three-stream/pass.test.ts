@@ -1,4 +1,4 @@
-/** Passes over several canvases and contexts at once, and over some of the slots of a canvas. */
+/** Passes over several canvases and contexts, and over some of the slots of a canvas. */
 
 import { describe, expect, it } from 'vitest';
 import type { Denoiser, View } from '../../../src/denoiser/three-stream/denoiser.ts';
@@ -56,21 +56,21 @@ describe.each(BUILDS)('a pass (%s)', async (build) => {
 
   const alone = () => open().map((view) => snapshot(denoiser.pass([view], [])[0]!));
 
-  it('should say of several canvases what it says of each alone, to the bit', () => {
+  it('should predict several canvases as each alone, to the bit', () => {
     const expected = alone();
     expect(denoiser.pass(open(), []).map(snapshot)).toEqual(expected);
     const backwards = open().reverse();
     expect(denoiser.pass(backwards, []).map(snapshot)).toEqual(expected.reverse());
   });
 
-  it('should read what a canvas stands behind in the same pass, to the bit', () => {
+  it('should extend the context of a canvas in the same pass, to the bit', () => {
     const expected = alone();
     for (const missing of [1, 2]) {
       const views = open(missing);
       const reads = views.map(({ prefix }, index) => ({ context: prefix, ids: texts[index]!.prefix.slice(-missing) }));
       expect(denoiser.pass(views, reads).map(snapshot)).toEqual(expected);
       expect(views.map(({ prefix }) => Array.from(prefix.tokens))).toEqual(texts.map(({ prefix }) => prefix));
-      // What was read has the keys and values it would have by itself.
+      // The appended tokens have the same keys and values as in a pass of their own.
       expect(denoiser.pass(views, []).map(snapshot)).toEqual(expected);
     }
   });
@@ -84,7 +84,7 @@ describe.each(BUILDS)('a pass (%s)', async (build) => {
   });
 
   it.each([[[0]], [[3]], [[0, 1, 2]], [[1, 2, 4, 7, 8, 11]], [[2, 3, 4, 5, 6, 7, 8, 9, 10]]])(
-    'should say of slots %j alone what it says of them among all, to the bit, while no slot changes',
+    'should predict slots %j alone as among all, to the bit, while no slot changes',
     (slots) => {
       const canvas = {};
       const [view] = open();

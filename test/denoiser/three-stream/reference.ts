@@ -23,7 +23,7 @@ interface Quantized {
 export interface StreamStates {
   keys: Quantized[][][];
   values: Quantized[][][];
-  /** Residual stream behind each layer. */
+  /** Residual stream after each layer. */
   hidden: Rows[];
 }
 
@@ -48,7 +48,7 @@ export function referenceContext(model: Model, ids: readonly number[], sign: 1 |
   return states;
 }
 
-/** Hidden states behind each layer of a canvas of `width` between two streams (the suffix may be missing). */
+/** Hidden states after each layer of a canvas of `width` between two streams (the suffix may be missing). */
 export function referenceCanvas(
   model: Model,
   ids: readonly number[],
@@ -84,7 +84,7 @@ export function referenceCanvas(
   return hidden;
 }
 
-/** Residual stream behind the last layer → logits (vocabulary) of each row. */
+/** Residual stream after the last layer → logits (vocabulary) of each row. */
 export function referenceLogits(model: Model, hidden: Rows): Rows {
   const { hiddenSize, vocabSize, normEps } = model.config;
   const { values, scales } = model.embedding;

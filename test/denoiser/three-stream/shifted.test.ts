@@ -22,7 +22,7 @@ interface GoldenCompletion {
   prefix: string;
   suffix: string;
   maxTokens: number;
-  /** What the token that the cursor stands in has before the cursor. */
+  /** The characters before the cursor of the token at the cursor. */
   begun: string;
   /** Tokens that say something after the cursor. */
   ids: number[];
@@ -46,7 +46,7 @@ const tokenizer = loadTokenizer(readJson(new URL('tokenizer.json', folder)));
 const openWeights = async () =>
   Readable.toWeb(createReadStream(new URL('model.safetensors', folder))) as ReadableStream<Uint8Array>;
 
-/** As in golden.test.ts: what one activation on the other side of a rounding boundary makes of logits. */
+/** As in golden.test.ts: the effect on logits of one activation that rounds the other way. */
 const TOLERANCE = 0.06;
 /** Log-probabilities follow the logits. */
 const PROBABILITY_TOLERANCE = 0.3;

@@ -49,7 +49,7 @@ describe('loading weights', () => {
     expect(await refusal(file.slice(0, Math.floor(file.length / 2)))).toMatch(/cut short in tensor 'model\.layers\.\d/);
   });
 
-  it('should refuse bytes behind the last tensor', async () => {
+  it('should refuse bytes after the last tensor', async () => {
     const longer = new Uint8Array(file.length + 1);
     longer.set(file);
     expect(await refusal(longer)).toContain('behind the last tensor');

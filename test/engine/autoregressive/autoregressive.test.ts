@@ -32,7 +32,7 @@ async function baseline(prefix: string, maxTokens: number): Promise<string> {
 
 describe('autoregressive decoding', () => {
   it.each(['def f(x):\n    return ', '', 'class A:\n'.repeat(30)])(
-    'should say what the next-token model of the weights says behind %j',
+    'should predict what the next-token model of the weights predicts after %j',
     async (prefix) => {
       const { completion } = await run(engine, { ...AR, prefix });
       expect(completion.text).not.toBe('');
@@ -70,7 +70,7 @@ describe('autoregressive decoding', () => {
     expect(text.startsWith(short.text)).toBe(true);
   });
 
-  it('should depend on the seed above temperature 0, and on it alone', async () => {
+  it('should depend only on the seed above temperature 0', async () => {
     const text = async (seed: number) => (await run(engine, { ...AR, temperature: 1.5, seed })).completion.text;
     expect(await text(1)).toBe(await text(1));
     expect(await text(1)).not.toBe(await text(2));
@@ -97,7 +97,7 @@ describe('autoregressive decoding', () => {
   });
 
   it.each([ONE_PAIR, SEVERAL_PAIRS])(
-    'should change nothing of what others say, nor they of what it says (%i bytes of cache)',
+    'should not change the results of other requests, nor they its own (%i bytes of cache)',
     async (cacheBytes) => {
       const alone = async (changes: Partial<GenerateRequest>) =>
         said((await run(await sampleEngine(kernels, cacheBytes), changes)).completion);

@@ -50,7 +50,7 @@ function stepOf(slots: number, unread = 0) {
 }
 
 describe('BatchScheduler', () => {
-  it('should compute the steps of all who wait in one pass, and tell each its own', async () => {
+  it('should compute the steps of all waiting requests in one pass, and give each its own result', async () => {
     const { passes, denoiser } = recordingDenoiser();
     const { admission, scheduler } = schedulerFor(denoiser);
     const steps = [1, 2, 3].map((slots) => stepOf(slots));
@@ -59,7 +59,7 @@ describe('BatchScheduler', () => {
     expect(steps.map(({ seen }) => seen.map(({ rows }) => rows))).toEqual([[1], [2], [3]]);
   });
 
-  it('should compute so many steps in one pass and no more', async () => {
+  it('should compute at most the maximum of steps in one pass', async () => {
     const { passes, denoiser } = recordingDenoiser();
     const { admission, scheduler } = schedulerFor(denoiser, 2);
     await Promise.all([1, 2, 3, 1, 2].map((slots) => scheduler.take(stepOf(slots).step, admission.join(), never)));
@@ -73,7 +73,7 @@ describe('BatchScheduler', () => {
     expect(passes.map(({ views }) => views)).toEqual([[8], [12, 4], [4]]);
   });
 
-  it('should let nobody wait for ever behind steps that come again and again', async () => {
+  it('should let no request wait forever while others submit steps again and again', async () => {
     const { passes, denoiser } = recordingDenoiser();
     const { admission, scheduler } = schedulerFor(denoiser);
     const again = async (slots: number, times: number) => {
@@ -118,7 +118,7 @@ describe('BatchScheduler', () => {
     expect(small.seen[0]!.share).toEqual({ ms: 2, readMs: 0 });
   });
 
-  it('should throw an error at whose step it came about, and at nobody else', async () => {
+  it('should throw an error only in the request whose step caused it', async () => {
     const { denoiser } = recordingDenoiser();
     const { admission, scheduler } = schedulerFor(denoiser);
     const bad = new Error('bad');

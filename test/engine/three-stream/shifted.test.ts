@@ -1,4 +1,4 @@
-/** What a request to a shifted model gets: the text after the cursor, whatever token the cursor stands in. */
+/** Requests to a shifted model get the text after the cursor, for any token at the cursor. */
 
 import { createReadStream } from 'node:fs';
 import { Readable } from 'node:stream';
@@ -81,7 +81,7 @@ describe('a shifted model', () => {
     const { tokens = [] } = (await complete({ alternatives: 5, canvasWidth: 1 })).completion;
     const [first] = tokens;
     expect(first!.alternatives!.map(({ name }) => name)).toContain(first!.text);
-    // Each is what is left of a token that goes on where the cursor stands.
+    // Each is the rest of a token that the cursor splits.
     const names = [...Array(tokenizer.vocabSize).keys()].map((id) => tokenizer.nameOf(id));
     for (const { name, logProbability } of first!.alternatives!) {
       expect(logProbability).toBeLessThanOrEqual(0);
@@ -97,7 +97,7 @@ describe('a shifted model', () => {
     expect(completion.text.startsWith(shown) || shown.startsWith(completion.text)).toBe(true);
   });
 
-  it('should end within a budget of steps with what it has, never with what is before the cursor', async () => {
+  it('should end within a budget of steps with its text so far, never with text before the cursor', async () => {
     for (const maxSteps of [1, 2, 3]) {
       const { completion } = await complete({ maxSteps, canvasWidth: 4 });
       expect(completion.usage.steps).toBeLessThanOrEqual(maxSteps);
