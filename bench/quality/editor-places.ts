@@ -12,6 +12,7 @@ import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import * as z from 'zod';
 import { createApp } from '../../src/app.ts';
+import { ModelCatalog } from '../../src/engine/catalog.ts';
 import { openEngine } from '../engine.ts';
 
 const placeSchema = z.object({ prefix: z.string(), suffix: z.string() });
@@ -30,7 +31,11 @@ const { values } = parseArgs({
 if (values.places === undefined) throw new Error('--places is needed');
 const folder = pathToFileURL(`${resolve(values.model)}/`);
 const engine = await openEngine(folder, {});
-const app = createApp({ id: MODEL, engine: async () => engine });
+const app = createApp(
+  new ModelCatalog([
+    { id: MODEL, status: { state: 'loaded' }, info: async () => engine.model, engine: async () => engine },
+  ]),
+);
 
 for (const line of readFileSync(values.places, 'utf8').trimEnd().split('\n')) {
   const { prefix, suffix } = placeSchema.parse(JSON.parse(line));

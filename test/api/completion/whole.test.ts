@@ -5,7 +5,7 @@ import { createApp } from '../../../src/app.ts';
 import { EngineBusy } from '../../../src/engine/errors.ts';
 import type { LogLine } from '../../../src/middleware/observe.ts';
 import { errorOf, post } from '../../support/requests.ts';
-import { helloScript, providerOf, type Script, scriptedEngine } from '../../support/scripted-engine.ts';
+import { helloScript, catalogOf, type Script, scriptedEngine } from '../../support/scripted-engine.ts';
 
 const STEPS = 40;
 
@@ -37,7 +37,7 @@ const BODIES = [
 function setUp(script: Script, options: { timeLimitMs?: number } = {}) {
   const engine = scriptedEngine(script);
   const lines: LogLine[] = [];
-  const app = createApp(providerOf(engine), undefined, { ...options, log: (line) => lines.push(line) });
+  const app = createApp(catalogOf(engine), undefined, { ...options, log: (line) => lines.push(line) });
   return { app, engine, lines };
 }
 

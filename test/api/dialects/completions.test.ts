@@ -418,7 +418,7 @@ describe('what the model cannot do', () => {
     ['canvas_width', { decoding: 'autoregressive', canvas_width: 12 }],
     ['freeze_after', { decoding: 'autoregressive', freeze_after: 1, stream: true }],
   ])('should be refused naming %s for %j', async (param, fields) => {
-    const app = createApp(providerOf(await sampleEngine(kernels)));
+    const app = createApp(catalogOf(await sampleEngine(kernels)));
     const response = await post(app, PATH, { prompt: 'a', max_tokens: 2, ...fields });
     expect(await errorOf(response)).toMatchObject({ status: 400, param, code: 'unsupported_by_model' });
     expect((await post(app, PATH, { prompt: 'a', max_tokens: 2 })).status).toBe(200);

@@ -62,7 +62,7 @@ describe.each(['/v1/completions', '/v1/fim/completions'])('editor: true at %s', 
   it('should say how probably the text is right where the model has a scale', async () => {
     // 1 / (1 + exp(1)) = 0.27, of the mean log-probability −0.1
     const scale = { bias: 0, mean: 10, total: 0, leastShown: 0.25 };
-    const shown = await (await setUp(-0.1, scale).ask(path, { editor: true })).json<ShownCompletion>();
+    const shown: ShownCompletion = await (await setUp(-0.1, scale).ask(path, { editor: true })).json();
     expect(shown.choices[0]!.text).toBe('return a + b');
     expect(Math.exp(shown.usage.quicksilver.confidence)).toBeCloseTo(0.269, 3);
     const unsure = setUp(-0.1, { ...scale, leastShown: 0.28 });
@@ -70,7 +70,7 @@ describe.each(['/v1/completions', '/v1/fim/completions'])('editor: true at %s', 
     const asked = await unsure.ask(path, { editor: true, min_confidence: 0.26 });
     expect(await asked.json()).toMatchObject({ choices: [{ text: 'return a + b' }] });
     // without the rules of editors the confidence stays the mean
-    const plain = await (await setUp(-0.1, scale).ask(path)).json<ShownCompletion>();
+    const plain: ShownCompletion = await (await setUp(-0.1, scale).ask(path)).json();
     expect(plain.usage.quicksilver.confidence).toBe(-0.1);
   });
 
