@@ -1,6 +1,6 @@
 """The baseline that diffusion has to beat: a plain autoregressive fill-in-the-middle model of the same shape.
 
-    python -m training.evaluation.fim_baseline --run training/.runs/fim --init training/checkpoints/nano.pt \\
+    python -m training.evaluation.fim_baseline --run training/.runs/fim --init models/nano \\
         --million-tokens 4
 
 The result is a 4-bit model in the folder `model` of the run, for training.evaluation.compare --fim.

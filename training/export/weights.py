@@ -1,7 +1,8 @@
 """Writes a model of the service: quantized weights, config, manifest. Prints the error of every tensor.
 
-    python -m training.export.weights --checkpoint training/.runs/nano/last.pt --out models/nano \\
-        --keep training/checkpoints/nano.pt
+    python -m training.export.weights --checkpoint training/.runs/nano/last.pt --out models/nano --keep nano.pt
+
+`models/nano` is a checkpoint itself: `training.pretrain.train --init models/nano` goes on from its 4-bit weights.
 
 Names and layouts follow compressed-tensors (`pack-quantized`): *.weight_packed int32 with eight 4-bit values a word,
 *.weight_scale bfloat16 for each group of 32 inputs, *.weight_shape; the embedding is int8 with one scale per row. The

@@ -1,7 +1,7 @@
 """The record of a training run, and of the earlier runs that its weights come from.
 
-A record is read from the run folder while that exists. A checkpoint in the repository, such as `nano.pt`, has a JSON
-file beside it, `nano.json`, with the records of all its runs, so that the model card can report the total training.
+A record is read from the run folder while that exists. A model's folder has `runs.json`, and a kept checkpoint `x.pt` has
+`x.json`, with the records of all its runs, so that the model card can report the total training.
 """
 
 import json
@@ -37,7 +37,7 @@ def run_chain(folder: Path) -> list[RunRecord]:
     init = run.config.get("init")
     if not init:
         return [run]
-    kept = Path(init).with_suffix(".json")
+    kept = Path(init) / "runs.json" if Path(init).is_dir() else Path(init).with_suffix(".json")
     if not kept.exists():
         return [*run_chain(folder.parent / Path(init).parent.name), run]
     # The run's result may have replaced the checkpoint that it started from.

@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+import pytest
 import torch
 
 from training.export.weights import keep
@@ -49,7 +50,10 @@ def test_a_kept_checkpoint_has_all_runs_beside_it_also_when_it_is_kept_again(tmp
     assert summary(run_chain(second)) == expected
 
 
-def test_the_checkpoint_of_this_repository_tells_its_runs():
-    chain = read_records(Path("training/checkpoints/nano.json"))
+@pytest.mark.parametrize("model", ["nano", "small"])
+def test_a_bundled_model_tells_its_runs(model, tmp_path):
+    chain = read_records(Path(f"models/{model}/runs.json"))
     assert chain
-    assert all(run.tokens > 0 and run.config["model"] == "nano" for run in chain)
+    assert all(run.tokens > 0 and run.config["model"] == model for run in chain)
+    further = make_run(tmp_path / "further", init=f"models/{model}")
+    assert run_chain(further)[:-1] == chain

@@ -176,7 +176,7 @@ describe('the engine of converted checkpoints', () => {
 
   it('should give the suffix, between its own markers, to a model that does not see the right', async () => {
     const engine = await engineOf('qwen3', 'block-causal', 'slot');
-    await expect(run(engine, { prefix: 'a', suffix: 'b', maxTokens: 4 })).rejects.toThrow('takes no suffix');
+    await expect(run(engine, { prefix: 'a', suffix: 'b', maxTokens: 4 })).rejects.toThrow('sees nothing on the right');
     const json = configOf('qwen3', 'block-causal', 'slot');
     const marked = await createEngine({
       model: { id: 'marked', created: 0 },
