@@ -6,7 +6,7 @@ import { readWeightSettings } from '../src/weights/settings.ts';
 
 export interface LocalSettings {
   settings: Settings;
-  /** Whether weights can come from elsewhere than the local bucket. */
+  /** Whether weights can come from another place than the local bucket. */
   hasOtherStore: boolean;
 }
 

@@ -96,7 +96,7 @@ function requireKeys({ keys }: Settings, host: string): void {
   throw new Error(`--host ${host} can be reached by others and needs API_KEYS, see docs/operating.md`);
 }
 
-/** Goes on without a model that may come yet. Throws where waiting does not help. */
+/** Continues without a model that may be stored later. Throws if waiting does not help. */
 async function requireReady(supervisor: Supervisor, { isModelNamed }: ReadRelease): Promise<void> {
   for (const { message, isFinal, unknownModels } of await supervisor.ready()) {
     const isUnknown = unknownModels.length > 0 && isModelNamed;

@@ -67,7 +67,7 @@ export interface OperatorOptions {
 export interface Files {
   /** The playground. */
   assets?: Assets | undefined;
-  /** The files of the models by their names, for who runs them elsewhere. */
+  /** The files of the models by their names, for clients that run them elsewhere. */
   weights?: ReadonlyMap<string, WeightSource>;
   /** Weights of other models, for GPU engines. */
   mirror?: Mirror | undefined;

@@ -37,7 +37,7 @@ export interface Unready {
   message: string;
   /** The process has ended, or its settings are wrong: waiting does not help. */
   isFinal: boolean;
-  /** Models of which the store has nothing. */
+  /** Models that the store does not have. */
   unknownModels: readonly string[];
 }
 
@@ -158,7 +158,7 @@ export class WorkerdProcess {
   }
 }
 
-/** From an answer of /ready. A model without a manifest is a mistake in its name, whichever of the models it is. */
+/** From an answer of /ready. A model without a manifest means a mistake in its name, for each of the models. */
 function unready({ status, body }: { status: number; body: string }): Unready | undefined {
   const { models = [], error }: ReadyBody = JSON.parse(body);
   const unknownModels = models
@@ -168,7 +168,7 @@ function unready({ status, body }: { status: number; body: string }): Unready | 
   return { message: body, isFinal: error?.code === 'misconfigured', unknownModels };
 }
 
-/** What is read of an answer of /ready. */
+/** The fields that are read from an answer of /ready. */
 interface ReadyBody {
   models?: { id: string; reason?: string; files?: string[] }[];
   error?: { code?: string };

@@ -27,7 +27,7 @@ export interface ReleaseOptions {
 export interface ReadRelease {
   release: Release;
   settings: Settings;
-  /** Whether somebody has named the models; otherwise they are the default. */
+  /** Whether `MODEL` is set; otherwise it is the default. */
   isModelNamed: boolean;
 }
 

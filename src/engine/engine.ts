@@ -156,7 +156,7 @@ function checkCanvasWidth({ info }: CanvasModel, { canvasWidth }: GenerateReques
   throw new NotOfThisModel('canvas_width', `has canvases of ${widths.join(', ') || 'no'} slots, not of ${canvasWidth}`);
 }
 
-/** Undefined when there are none: to penalize takes all logits of every slot. */
+/** Undefined without penalties: penalties need all logits of every slot. */
 function penaltiesOf({
   presencePenalty = 0,
   frequencyPenalty = 0,

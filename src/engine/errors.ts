@@ -9,7 +9,7 @@ export class EngineBusy extends Error {
   }
 }
 
-/** The model that is served cannot do what a setting asks for. The message is fit for clients. */
+/** The served model does not support a setting. The message is fit for clients. */
 export class NotOfThisModel extends Error {
   override readonly name = 'NotOfThisModel';
   /** The setting, under its public name. */

@@ -57,7 +57,7 @@ export class Registry {
     this.#add({ snapshot: () => ({ name, help, type: 'gauge', samples: samples() }) });
   }
 
-  /** Gauges that are 1 and say what they have to say in their labels. */
+  /** Gauges that are 1 and have their information in their labels. */
   info(name: string, help: string, read: () => readonly Labels[]): void {
     const samples = () => read().map((labels) => ({ name, labels, value: 1 }));
     this.#add({ snapshot: () => ({ name, help, type: 'gauge', isInfo: true, samples: samples() }) });

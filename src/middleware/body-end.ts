@@ -6,7 +6,7 @@ const STREAM_TYPES = /^(text\/event-stream|application\/x-ndjson)\b/i;
 /** How an answer ended: sent completely, cancelled by its reader, or failed in its source. */
 export type BodyEnd = 'sent' | 'cancelled' | 'broken';
 
-/** Whether the answer is sent piece by piece, as it is made. */
+/** Whether the answer is streamed. */
 function isStream(response: Response): boolean {
   return response.body !== null && STREAM_TYPES.test(response.headers.get('content-type') ?? '');
 }

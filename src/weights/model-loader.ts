@@ -72,7 +72,7 @@ export function modelLoader(options: ModelLoaderOptions): ModelProvider {
   };
 }
 
-/** Tries once more where the source could mend what was wrong. */
+/** Tries once more if the source may have repaired the fault. */
 async function repairing<T>({ source }: ModelLoaderOptions, read: () => Promise<T>): Promise<T> {
   try {
     return await read();
@@ -83,7 +83,7 @@ async function repairing<T>({ source }: ModelLoaderOptions, read: () => Promise<
   }
 }
 
-/** What the files of a model say of it, as far as they can without the weights, which have to be there. */
+/** The description of a model from its files, without reading the weights, which have to exist. */
 async function readDescription({ model, source }: ModelLoaderOptions) {
   const manifest = await readManifest(source, model);
   await checkSizes(source, manifest);

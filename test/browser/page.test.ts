@@ -320,7 +320,7 @@ describe.skipIf(path === undefined)('the page', () => {
     await leave();
   });
 
-  it('should answer with the model that is picked, also after the next visit, and say what it takes to run it here', async () => {
+  it('should answer with the selected model, also on the next visit, and show the download size for the browser', async () => {
     const named = (id: string, size: number) => {
       const made = engine();
       Object.assign(made.model, { id, stored: { size, digest: 'ab'.repeat(32), languages: [] } });
@@ -345,7 +345,7 @@ describe.skipIf(path === undefined)('the page', () => {
     await leave();
   });
 
-  it('should offer no choice where there is one model', async () => {
+  it('should offer no choice with one model', async () => {
     const page = await visitor();
     await ghost(page).waitFor();
     expect(await page.locator('#model').isVisible()).toBe(false);
@@ -353,7 +353,7 @@ describe.skipIf(path === undefined)('the page', () => {
     await leave();
   });
 
-  it('should say that a key is needed, that it was refused, and keep the right one in local storage alone', async () => {
+  it('should say that a key is needed or was refused, and keep the right one only in local storage', async () => {
     const { keys, texts } = await keysOf('laptop');
     const key = texts[0]!;
     const page = await visitor(createApp(catalogOf(engine()), gatewayOf([]), { keys }, { assets: builtAssets }));

@@ -1,4 +1,4 @@
-/** The service without wrangler: plain workerd, several processes behind one port, and their end. */
+/** The service without wrangler: plain workerd, several processes that share one port, and their shutdown. */
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';

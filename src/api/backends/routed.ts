@@ -24,13 +24,13 @@ import { translationOf } from './translation.ts';
 
 type Dialect = (models: ModelCatalog) => (c: Context) => Promise<Response>;
 
-/** What a backend is not told where it is asked by name, and where the local model leaves a request to it. */
+/** Fields that are not sent to a backend: if a request names its model, and if the local model escalates. */
 const WITHHELD = EDITOR_FIELDS.union(ENGINE_FIELDS);
 const WITHHELD_BY_AUTO = WITHHELD.union(LOCAL_FIELDS);
 
 /**
- * Routes a dialect: local models locally; `auto` to the default one, with a backend for what that is not sure of; any
- * other name to the backend that has it. A name that nobody has is refused by the dialect itself.
+ * Routes a dialect: names of local models to these; `auto` to the default one, with a backend for low confidence; any
+ * other name to the backend that has it. An unknown name is refused by the dialect itself.
  * @param readPrompts finds the text around the cursor where the dialect has it in its prompts
  */
 export function routed(
@@ -107,7 +107,7 @@ export function routed(
   }
 }
 
-/** The route over the backends that can do what the request asks; undefined when none can. */
+/** The route over the backends that support the request; undefined if none does. */
 function ableOf(route: Route, { hasSuffix }: CompletionFields): Route | undefined {
   const chain = route.chain.filter(({ backend }) => backend.infill || !hasSuffix);
   return chain.length > 0 ? { ...route, chain } : undefined;

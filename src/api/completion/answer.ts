@@ -47,9 +47,9 @@ export async function engineFor(c: Context, models: ModelCatalog, name: string):
 }
 
 /**
- * Runs the call and answers it. The engine is aborted when the client goes away: the request's signal says so, or the
- * body is cancelled. Where workerd serves by itself it notices a closed connection only when it writes to it: a stream
- * writes events and comments, and a whole answer that takes its time white space at each step.
+ * Runs the call and answers it. The engine is aborted when the client disconnects: the request's signal aborts, or the
+ * body is cancelled. Plain workerd notices a closed connection only when it writes to it: a stream writes events and
+ * comments, and a slow whole answer writes white space at each step.
  */
 export async function respond(
   c: Context,
@@ -62,7 +62,7 @@ export async function respond(
   const events = generateChoices(engine, call, signal);
   const onCancel = () => clientGone.abort(new Error('the client closed the connection'));
   if (!call.stream) return respondWhole(c, events, format, { signal, onCancel });
-  // A failure before the first frame is still an HTTP error, if it comes soon; after it, an event of the stream.
+  // An early failure before the first frame is still an HTTP error; a later one is an event of the stream.
   const started = primed(events, engine.decidesLate ? undefined : HEAD_START_MS);
   keepAliveOf(c)(started);
   const { body, finished } = eventStream(format.items(piecesOf(await started, call)), format.stream, {

@@ -115,7 +115,7 @@ export function toCall(
   };
 }
 
-/** Limits and sampling of a call with so many choices, which all dialects ask for under the same names. */
+/** Limits and sampling of a call with `n` choices; all dialects use the same field names. */
 export function samplingOf(params: SamplingParams, choices: number, logitBias?: ReadonlyMap<number, number>) {
   const { stop, temperature, presence_penalty, frequency_penalty, max_steps } = params;
   return {

@@ -41,7 +41,7 @@ export const detokenizeRequest = z.object({
   tokens: z.array(z.int().min(0)).default([]),
 });
 
-/** POST /completion and /completions: the text goes on; markers of fill-in-the-middle in it are read. */
+/** POST /completion and /completions: the text is continued; fill-in-the-middle markers in it are interpreted. */
 export function llamaCompletion(models: ModelCatalog) {
   return async function llamaCompletion(c: Context): Promise<Response> {
     const params = await readBody(c, completionRequest);
@@ -65,7 +65,7 @@ export function tokenize(models: ModelCatalog) {
   };
 }
 
-/** POST /detokenize: the text of token ids; those that end a text have none. */
+/** POST /detokenize: the text of token ids; ids that end a text have none. */
 export function detokenize(models: ModelCatalog) {
   return async function detokenize(c: Context): Promise<Response> {
     const { model, tokens } = await readBody(c, detokenizeRequest);
@@ -88,7 +88,7 @@ function pieceOf(bytes: Uint8Array): string | number[] {
   }
 }
 
-/** GET /props: what holds for requests that do not say, the model among it. */
+/** GET /props: the defaults of requests, including the model. */
 export function props(models: ModelCatalog) {
   return async function props(c: Context): Promise<Response> {
     const model = await models.default.info(keepAliveOf(c));

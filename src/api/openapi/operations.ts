@@ -260,7 +260,7 @@ export const API_ROUTES: readonly ApiRoute[] = [
     id: 'getModelFile',
     tag: 'Models',
     summary: 'A file of a model, to run it elsewhere',
-    description: '`manifest.json` lists the others with their sizes and SHA-256; who loads them verifies them.',
+    description: '`manifest.json` lists the other files with their sizes and SHA-256; clients verify them.',
     params: { path: z.object({ name: z.string().min(1), file: z.string().min(1) }) },
     responses: {
       ...ok(json(z.record(z.string(), z.unknown())), {

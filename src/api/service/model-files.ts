@@ -1,6 +1,6 @@
 /**
- * GET /models/:name/:file: the files of a model as the store has them, for whoever runs it elsewhere. Nothing about
- * them is verified here: who loads them verifies them against the manifest, which is one of them.
+ * GET /models/:name/:file: the files of a model as the store has them, for clients that run it elsewhere. Nothing is
+ * verified here: clients verify the files against the manifest, which is one of them.
  */
 import type { Context } from 'hono';
 import type { ModelCatalog } from '../../engine/catalog.ts';

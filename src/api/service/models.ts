@@ -68,7 +68,7 @@ function backendModelObject({ id, backend }: Gateway['models'][number]) {
 
 /**
  * Lists the local models, the default first, and those of backends. A local model whose files are missing is left out,
- * so that no client picks what is not there; 503 while that holds for all of them.
+ * so that clients do not select it; 503 while all of them are missing.
  */
 export function listModels(models: ModelCatalog, gateway: Pick<Gateway, 'models'>) {
   return async function listModels(c: Context): Promise<Response> {

@@ -46,7 +46,7 @@ export class AutoregressiveModel implements CanvasModel {
     const isUnread = (setting: keyof typeof UNREAD_SETTINGS) => (request[setting] ?? '') !== '';
     const unread = (Object.keys(UNREAD_SETTINGS) as (keyof typeof UNREAD_SETTINGS)[]).find(isUnread);
     if (unread) throw new NotOfThisModel(UNREAD_SETTINGS[unread], 'does not read it with decoding: autoregressive');
-    // A token is never looked at again.
+    // A token is never evaluated again.
     return { ...this.#diffusion.settings(request), editThreshold: 1 };
   }
 

@@ -68,7 +68,7 @@ describe.each([COMPLETIONS, FIM])('%s by model name', (path) => {
     expect(await response.text()).toBe(STREAM.join(''));
   });
 
-  it('should answer 404 to a name that nobody has', async () => {
+  it('should answer 404 to an unknown name', async () => {
     const app = createApp(catalogOf(scriptedEngine(sure)));
     const response = await post(app, path, { model: 'large', prompt: 'a' });
     expect(await errorOf(response)).toMatchObject({ status: 404, param: 'model', code: 'model_not_found' });
@@ -441,7 +441,7 @@ describe('model: "auto"', () => {
     expect(engine.requests).toHaveLength(1);
   });
 
-  it('should be answered locally whatever the confidence when there is no backend', async () => {
+  it('should be answered locally at any confidence when there is no backend', async () => {
     const app = createApp(catalogOf(scriptedEngine(unsure)));
     const response = await post(app, COMPLETIONS, { ...request, max_tokens: 1000 });
     expect(routeOf(response)).toEqual(['local', 'auto', '1']);

@@ -5,7 +5,7 @@ import { createApp } from '../../../src/app.ts';
 import { EngineBusy } from '../../../src/engine/errors.ts';
 import type { LogLine } from '../../../src/middleware/observe.ts';
 import { errorOf, post } from '../../support/requests.ts';
-import { helloScript, catalogOf, type Script, scriptedEngine } from '../../support/scripted-engine.ts';
+import { catalogOf, helloScript, type Script, scriptedEngine } from '../../support/scripted-engine.ts';
 
 const STEPS = 40;
 

@@ -54,7 +54,7 @@ describe('/', () => {
     },
   );
 
-  it('should tell what this is as JSON where the platform has no page', async () => {
+  it('should describe the service as JSON if the platform has no page', async () => {
     const app = createApp(catalogOf(scriptedEngine()));
     const response = await app.request('/', { headers: { accept: BROWSER } });
     expect(await response.json()).toMatchObject({ name: 'quicksilver' });
