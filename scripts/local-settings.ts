@@ -10,14 +10,22 @@ export interface LocalSettings {
   hasOtherStore: boolean;
 }
 
-/** Rejects with SettingsError. */
-export async function readLocalSettings(configPath: string, envFiles: string[] | undefined): Promise<LocalSettings> {
-  const { env, dispose } = await getPlatformProxy<SettingsVariables & { RATE_LIMITER?: unknown }>({
+/**
+ * Rejects with SettingsError.
+ * @param model replaces the variable `MODEL`
+ */
+export async function readLocalSettings(
+  configPath: string,
+  envFiles: string[] | undefined,
+  model?: string,
+): Promise<LocalSettings> {
+  const { env: configured, dispose } = await getPlatformProxy<SettingsVariables & { RATE_LIMITER?: unknown }>({
     configPath,
     persist: false,
     remoteBindings: false,
     ...(envFiles && { envFiles }),
   });
+  const env = { ...configured, ...(model !== undefined && { MODEL: model }) };
   try {
     const { s3, origin } = readWeightSettings(env as Record<string, unknown>);
     readMirrorSettings(env as Record<string, unknown>);

@@ -1,6 +1,6 @@
 /**
  * Serves the worker on this machine: `npm start [-- --port 8787 --host 127.0.0.1 --state .wrangler/state --models
- * models]`. Needs no account and no network: the runtime is workerd, and the bucket is a folder. Settings and keys come
+ * models --model small,nano]`. Needs no account and no network: the runtime is workerd, and the bucket is a folder. Settings and keys come
  * from .dev.vars, or from the files given with `--env-file`. `--log-level log` shows the log line of each request.
  */
 import { spawn } from 'node:child_process';
@@ -28,6 +28,7 @@ const { values: options } = parseArgs({
     'log-level': { type: 'string', default: 'warn' },
     state: { type: 'string', default: join(root, '.wrangler/state') },
     models: { type: 'string', default: join(root, 'models') },
+    model: { type: 'string' },
   },
 });
 const url = `http://${options.host.includes(':') ? `[${options.host}]` : options.host}:${options.port}`;
@@ -38,7 +39,7 @@ Object.assign(process.env, OFFLINE);
 // wrangler reads its environment when it is imported.
 const { storeModels } = await import('./local-bucket.ts');
 const { readLocalSettings } = await import('./local-settings.ts');
-const { settings, hasOtherStore } = await readLocalSettings(configPath, envFiles).catch(cannotStart);
+const { settings, hasOtherStore } = await readLocalSettings(configPath, envFiles, options.model).catch(cannotStart);
 if (settings.keys.length === 0 && !LOOPBACK.test(options.host)) {
   cannotStart(new Error(`--host ${options.host} can be reached by others and needs API_KEYS, see docs/operating.md`));
 }
@@ -63,6 +64,7 @@ const server = spawn(
     ...definedRevision(configPath),
     ...['--config', configPath, '--ip', options.host, '--port', options.port, '--inspector-port', '0'],
     ...(envFiles ?? []).flatMap((file) => ['--env-file', file]),
+    ...(options.model === undefined ? [] : ['--var', `MODEL:${options.model}`]),
     ...['--persist-to', options.state, '--show-interactive-dev-session=false', '--log-level', options['log-level']],
   ],
   { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] },

@@ -29,12 +29,15 @@ export interface Program {
   stop(): Promise<void>;
 }
 
+/** The smallest model of this repository, for whatever needs some model. */
+export const QUICK_MODEL = 'nano';
+
 /** Serves the models of a folder. Rejects with the output of the process when it does not start. `args` go to `npm start`. */
-export async function serve(modelsFolder: string, args: readonly string[] = []): Promise<Service> {
+export async function serve(modelsFolder: string, args: readonly string[] = [], model = QUICK_MODEL): Promise<Service> {
   const port = await freePort();
   const state = await mkdtemp(join(tmpdir(), 'quicksilver-'));
   const program = await start('start.ts', [
-    ...['--port', String(port), '--state', state, '--models', modelsFolder],
+    ...['--port', String(port), '--state', state, '--models', modelsFolder, '--model', model],
     ...args,
   ]).catch(async (error) => {
     await rm(state, { recursive: true, force: true });

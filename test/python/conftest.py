@@ -28,7 +28,7 @@ def service_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         pytest.skip("there is no model yet")
     port = free_port()
     state = str(tmp_path_factory.mktemp("state"))
-    command = [NODE, "scripts/start.ts", "--port", str(port), "--state", state]
+    command = [NODE, "scripts/start.ts", "--port", str(port), "--state", state, "--model", "nano"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
         try:
             wait_until_serving(server)
@@ -59,7 +59,7 @@ def self_hosted_process(
     """Like `self_hosted`, with the process, so that a test can stop it."""
     port = free_port()
     command = [NODE, "scripts/serve.ts", "--port", str(port), "--models", str(models), *options]
-    environment = {**os.environ, **variables}
+    environment = {**os.environ, "MODEL": "nano", **variables}
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as server:
         try:
             wait_until_serving(server)

@@ -179,7 +179,7 @@ describe('serve', () => {
 
   it('should hand its settings to the workers, and nothing else of its environment', async () => {
     const { key, line } = await newKey('laptop');
-    const url = await serve([], { API_KEYS: line, NOT_A_SETTING: 'secret of the shell' });
+    const url = await serve([], { API_KEYS: line, MODEL: DEFAULT_MODELS, NOT_A_SETTING: 'secret of the shell' });
     expect((await fetch(`${url}/metrics`)).status).toBe(401);
     expect((await fetch(`${url}/metrics`, { headers: { 'x-api-key': key } })).status).toBe(200);
     const [worker] = await workersOf(program!);
@@ -190,9 +190,10 @@ describe('serve', () => {
   it('should say what is missing of a model, and serve it once it is there', async () => {
     const models = join(folder, 'models');
     await mkdir(models);
-    const url = await serve(['--models', models]);
-    expect(program!.output()).toMatch(/not ready: .*missing manifest\.json/);
-    await cp(join(MODELS, 'nano'), join(models, 'nano'), { recursive: true });
+    program = await start('serve.ts', ['--port', '0', '--models', models]);
+    const url = urlOf(program);
+    expect(program.output()).toMatch(/not ready: .*missing manifest\.json/);
+    await cp(MODELS, models, { recursive: true });
     expect((await fetch(`${url}/ready`)).status).toBe(200);
   });
 

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { type IncomingMessage, request } from 'node:http';
 import { MODELS } from '../../support/models-folder.ts';
-import { type Program, start } from '../../support/serving.ts';
+import { type Program, QUICK_MODEL, start } from '../../support/serving.ts';
 
 /** One slot a step, so that a completion takes long enough to be observed. */
 export const LONG = {
@@ -15,12 +15,12 @@ export const LONG = {
 };
 export const SHORT = { ...LONG, max_tokens: 4, stream: false };
 
-/** Serves the models of this repository on a free port. */
+/** Serves the quick model of this repository on a free port. */
 export function startServe(
   args: readonly string[] = [],
   environment: Readonly<Record<string, string>> = {},
 ): Promise<Program> {
-  return start('serve.ts', ['--port', '0', '--models', MODELS, ...args], environment);
+  return start('serve.ts', ['--port', '0', '--models', MODELS, ...args], { MODEL: QUICK_MODEL, ...environment });
 }
 
 export function urlOf({ output }: Pick<Program, 'output'>): string {

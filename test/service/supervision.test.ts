@@ -222,7 +222,8 @@ describe('a reload', () => {
     ['a model that is not there', 'MODEL=other', "The model 'other' is not available"],
   ])('should leave all as it is for %s', async (_, line, message) => {
     const file = await envFile('refused.env', {});
-    const url = await serve(['--env-file', file]);
+    program = await start('serve.ts', ['--port', '0', '--models', MODELS, '--env-file', file]);
+    const url = urlOf(program);
     const workers = await workersOf(program!);
     await writeFile(file, `${line}\n`);
     program!.signal('SIGUSR2');

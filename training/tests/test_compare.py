@@ -18,7 +18,6 @@ from training.evaluation.comparison_report import (
     given_table,
     parts_of,
     verdicts,
-    parts_of,
     write_into,
 )
 from training.evaluation.fim_baseline import fim_prompt
