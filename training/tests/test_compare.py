@@ -313,7 +313,7 @@ def test_the_page_of_this_repository_has_a_place_for_every_part():
 
 def test_the_command_puts_all_together(runtime, tmp_path, monkeypatch, capsys):
     texts = [readable_code(seed, 8) for seed in range(3)]
-    monkeypatch.setattr(compare, "texts_by_package", lambda _split: [texts])
+    monkeypatch.setattr(compare, "texts_by_package", lambda _split, _languages: [texts])
     documents = [Namespace(text=text, path="src/made-up.js") for text in texts]
     monkeypatch.setattr(compare, "load_documents", lambda _split: documents)
     out = tmp_path / "out.json"

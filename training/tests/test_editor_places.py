@@ -51,6 +51,11 @@ def test_the_threshold_is_the_lowest_that_keeps_half_of_what_is_shown_right():
         return sum(shown) / len(shown)
 
     assert precision(threshold) >= 0.5 > precision(threshold - 0.02) - 0.02
+    # where half is out of reach, the threshold is the best one that still shows something at a tenth of the places
+    wrong = [Answer("x", -0.1, -0.1, 1, index % 5 == 0) for index in range(900)]
+    guesses = [Answer("x", -0.05, -0.05, 1, index % 3 == 0) for index in range(150)]
+    values = np.array([0.2] * 900 + [0.4] * 150)
+    assert 0.2 < choose_threshold(wrong + guesses, values) <= 0.4
     rows = curve(answers, sure)
     assert [row["coverage"] for row in rows] == sorted((row["coverage"] for row in rows), reverse=True)
     assert rows[0]["coverage"] == 2000 / 2100
