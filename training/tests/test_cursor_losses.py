@@ -15,6 +15,7 @@ from training.pretrain.cursor_losses import (
     canvas_hidden,
     cursor_losses,
     read_streams,
+    rollout_targets,
     soft_losses,
 )
 from training.pretrain.cursor_windows import CursorSampler
@@ -97,6 +98,46 @@ def test_noise_hides_the_right_more_often_than_the_left(batch, sampler):
     wrong = (xt != special.mask) & (xt != x0)
     assert 0.02 < wrong.float().mean() < 0.3
     assert torch.equal(to_find, ((xt == special.mask) | wrong) & alive)
+
+
+def test_a_rollout_teaches_what_the_model_says_after_its_own_reveals(model, batch, sampler):
+    special = sampler.special
+    _, _, states = read_streams(model, batch, special)
+    xt, alive = all_mask(batch, special)
+    with torch.no_grad():
+        logits = model.logits(canvas_hidden(model, batch, xt, alive, states))
+    teaching, targets = rollout_targets(model, batch, xt, alive, states, logits, special)
+    ended = (batch.x0 == special.eom) | (batch.x0 == special.pad)
+    # the first reveal of a canvas, ends, and what follows them are learned from the file
+    assert not teaching[..., 0].any()
+    assert torch.equal(teaching[..., 1:], ~ended[..., 1:])
+    torch.testing.assert_close(targets.sum(-1), torch.ones(len(targets)))
+    assert (targets[:, list(vars(special).values())] == 0).all()
+    # slot 1 of a canvas, by hand: after the best text token of slot 0
+    at = tuple(teaching[..., 1].nonzero()[0].tolist())
+    text = logits[at][0].clone()
+    text[list(vars(special).values())] = -torch.inf
+    revealed = xt.clone()
+    revealed[..., 0][~ended[..., 0]] = text.argmax()
+    with torch.no_grad():
+        expected = model.logits(canvas_hidden(model, batch, revealed, alive, states))[at][1]
+    expected[list(vars(special).values())] = -torch.inf
+    found = torch.zeros(*teaching.shape, targets.shape[-1]).masked_scatter(teaching[..., None], targets)
+    torch.testing.assert_close(found[at][1], expected.softmax(-1), **CLOSE)
+
+
+def test_slots_after_hidden_ones_count_less(model, batch, sampler):
+    def losses(weight: float) -> float:
+        torch.manual_seed(0)
+        config = TrainConfig(all_mask_share=1.0, corrupt_share=0.0, hidden_left_weight=weight)
+        return cursor_losses(model, batch, sampler.special, config)[1]["canvas"].item()
+
+    # with weight 0 only the first hidden slot of each canvas counts
+    torch.manual_seed(0)
+    config = TrainConfig(all_mask_share=1.0, corrupt_share=0.0)
+    first = cursor_losses(model, batch, sampler.special, config)[1]["first"].item()
+    assert losses(0.0) == pytest.approx(first, rel=1e-5)
+    assert losses(1.0) != pytest.approx(first, rel=1e-3)
 
 
 def test_soft_losses_are_least_for_the_teacher_itself():

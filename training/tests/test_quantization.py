@@ -17,12 +17,15 @@ from training.export.weights import (
 from training.model.config import DENOISERS, DenoiserConfig
 from training.model.denoiser import Denoiser
 from training.model.quantization import (
+    QuantizableLinear,
     fake_quantize_activations,
     fake_quantize_groups,
     fake_quantize_rows,
     pack_nibbles,
     quantize_groups,
     quantize_rows,
+    rounded_weights,
+    set_quantized,
     unpack_nibbles,
 )
 
@@ -122,3 +125,23 @@ def test_the_exported_model_is_the_fake_quantized_one(folder):
 def test_the_config_survives_its_json():
     config = dataclasses.replace(DENOISERS["nano"], reveal_threshold=0.7)
     assert DenoiserConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
+
+
+def test_rounded_weights_are_those_of_the_runtime_while_open_and_learn_straight_through():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(QuantizableLinear(64, 32), QuantizableLinear(32, 32))
+    before = [parameter.clone() for parameter in model.parameters()]
+    x = torch.randn(4, 64)
+    with rounded_weights(model):
+        assert torch.equal(model[0].weight, fake_quantize_groups(before[0]))
+        model(x).square().sum().backward()
+    assert all(torch.equal(now, then) for now, then in zip(model.parameters(), before))
+    gradients = [parameter.grad.clone() for parameter in model.parameters()]
+    model.zero_grad()
+    set_quantized(model, weights=True, activations=False)
+    model(x).square().sum().backward()
+    for parameter, gradient in zip(model.parameters(), gradients):
+        torch.testing.assert_close(parameter.grad, gradient)
+    with pytest.raises(ZeroDivisionError), rounded_weights(model):
+        raise ZeroDivisionError
+    assert torch.equal(model[0].weight, before[0])
