@@ -34,6 +34,7 @@ FOLDER = Path("test/golden")
 SHIFTED_FOLDER = FOLDER / "shifted"
 LOGIT_ROWS = 2  # of each stream, from its end
 TRACE_ROWS = 8
+LOG_PROBABILITY_TOLERANCE = 1e-3  # the same
 TOLERANCE = 2e-3  # absolute, for --check: another machine may sum in another order
 MARGIN = 0.07  # log-probability: activations and attention at rounding boundaries move logits by some per cent
 POLICIES = {"everything": sampler.EVERYTHING, "service": sampler.SERVICE}
@@ -291,8 +292,17 @@ def check(folder: Path, document: dict, tensors: dict[str, Tensor], texts: list[
     # The vectors depend on the model's files; other fields of its manifest, such as languages, may be added later.
     if stored.pop("manifest")["files"] != computed.pop("manifest")["files"]:
         problems.append("the files of the model are others")
+    computed["completions"] = [dict(completion) for completion in computed["completions"]]
+    log_probabilities = [
+        [completion.pop("logProbabilities", []) for completion in each["completions"]] for each in (stored, computed)
+    ]
     if stored != computed:
         problems.append("denoiser.json differs")
+    # sums in another order
+    elif any(
+        abs(one - other) > LOG_PROBABILITY_TOLERANCE for lists in zip(*log_probabilities) for one, other in zip(*lists)
+    ):
+        problems.append("log-probabilities in denoiser.json differ")
     if json.loads(texts_path(folder).read_text()) != texts:
         problems.append(f"{texts_path(folder).name} differs")
     stored = load_file(folder / "denoiser.safetensors")

@@ -77,8 +77,9 @@ class DenoiserConfig:
     def to_json(self) -> dict:
         values = asdict(self)
         diffusion = {key: values.pop(key) for key in self.DIFFUSION_KEYS}
-        if not diffusion["confidence"]:
-            del diffusion["confidence"]
+        for key in ("canvas_width", "confidence"):  # optional: left out where it is the default
+            if diffusion[key] == type(self).__dataclass_fields__[key].default:
+                del diffusion[key]
         return {
             "architectures": ["QuicksilverForMaskedDiffusion"],
             "model_type": "quicksilver",
