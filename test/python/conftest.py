@@ -59,7 +59,7 @@ def self_hosted_process(
     """Like `self_hosted`, with the process, so that a test can stop it."""
     port = free_port()
     command = [NODE, "scripts/serve.ts", "--port", str(port), "--models", str(models), *options]
-    environment = {**os.environ, "MODEL": "nano", **variables}
+    environment = {**os.environ, **variables}
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as server:
         try:
             wait_until_serving(server)
