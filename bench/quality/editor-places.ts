@@ -1,10 +1,10 @@
 /**
- * Completes places of files as an editor asks for them: `/v1/completions` with the editor rules, whatever the confidence.
+ * Completes places of files as an editor asks for them: `/v1/completions` with the editor rules, at any confidence.
  * training/evaluation/editor_places.py calls it, draws the places and scores the answers.
  *
  * Run: `npm run build:kernels`, then `node bench/quality/editor-places.ts --model models/nano --places places.jsonl`
- * (Node 24 or later). A place is a JSON line with `prefix` and `suffix`. Writes one JSON line for each: `text`, `mean`
- * and `total` (of the log-probabilities of its tokens), `tokens`, `cpuMs`.
+ * (Node 24 or later). A place is a JSON line with `prefix` and `suffix`. Writes one JSON line for each: `text`,
+ * `total` (the sum of the log-probabilities of its tokens) and `tokens`, their number.
  */
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
@@ -39,7 +39,6 @@ const app = createApp(
 
 for (const line of readFileSync(values.places, 'utf8').trimEnd().split('\n')) {
   const { prefix, suffix } = placeSchema.parse(JSON.parse(line));
-  const { user, system } = process.cpuUsage();
   const response = await app.request('/v1/completions', {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
@@ -54,10 +53,8 @@ for (const line of readFileSync(values.places, 'utf8').trimEnd().split('\n')) {
     }),
   });
   if (!response.ok) throw new Error(`/v1/completions answered ${response.status}: ${await response.text()}`);
-  const used = process.cpuUsage({ user, system });
   const [{ text, logprobs }] = answerSchema.parse(await response.json()).choices;
   const total = logprobs.token_logprobs.reduce((sum, each) => sum + each, 0);
   const tokens = logprobs.token_logprobs.length;
-  const found = { text, mean: tokens > 0 ? total / tokens : 0, total, tokens, cpuMs: (used.user + used.system) / 1000 };
-  process.stdout.write(`${JSON.stringify(found)}\n`);
+  process.stdout.write(`${JSON.stringify({ text, total, tokens })}\n`);
 }

@@ -38,6 +38,7 @@ LANGUAGES = ("javascript", "typescript", "python", "markdown")
 TASKS = ("line_rest", "line", "random")
 LEAST_PRECISION = 0.5  # of what is shown, in the choice of the threshold
 LEAST_COVERAGE = 0.1  # of the places, in the choice of the threshold: fewer say nothing about precision
+DEFAULT_LEAST_SHOWN = 0.2  # DEFAULT_MIN_CONFIDENCE of src/api/editor, for a model without a scale
 BINS = 8  # of the reliability diagram, with as many completions each
 
 
@@ -50,13 +51,16 @@ class Place:
 
 @dataclass
 class Answer:
-    """What would be shown, and the log-probabilities of its tokens. right: it equals what stood there."""
+    """What would be shown, and the sum of the log-probabilities of its tokens. right: it equals what stood there."""
 
     text: str
-    mean: float
     total: float
     tokens: int
     right: bool
+
+    @property
+    def mean(self) -> float:
+        return self.total / max(1, self.tokens)
 
 
 def draw_places(split: str, count: int, seed: int) -> list[Place]:
@@ -83,7 +87,7 @@ def complete(model: Path, places: list[Place]) -> list[Answer]:
             for place, line in zip(tqdm(places, unit="place"), node.stdout):
                 found = json.loads(line)
                 right = without_space(found["text"]) == without_space(place.example.middle)
-                answers.append(Answer(found["text"], found["mean"], found["total"], found["tokens"], right))
+                answers.append(Answer(found["text"], found["total"], found["tokens"], right))
     if node.returncode or len(answers) < len(places):
         raise RuntimeError(f"bench/quality/editor-places.ts ended with {node.returncode}")
     return answers
@@ -128,10 +132,18 @@ def confidences(answers: list[Answer], scale: dict[str, float] | None) -> np.nda
     return torch.sigmoid(features(answers) @ weights).numpy()
 
 
+def least_shown(scale: dict[str, float] | None) -> float:
+    return scale["least_shown"] if scale else DEFAULT_LEAST_SHOWN
+
+
+def shown_and_right(answers: list[Answer]) -> tuple[np.ndarray, np.ndarray]:
+    """For each answer whether it has text, and whether it is right."""
+    return np.array([answer.text != "" for answer in answers]), np.array([answer.right for answer in answers])
+
+
 def curve(answers: list[Answer], sure: np.ndarray) -> list[dict]:
     """For each threshold the share of places at which something is shown, and the share of that which is right."""
-    shown = np.array([answer.text != "" for answer in answers])
-    right = np.array([answer.right for answer in answers])
+    shown, right = shown_and_right(answers)
     rows = []
     for threshold in (0.0, 0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8, 0.9):
         taken = shown & (sure >= threshold)
@@ -143,8 +155,7 @@ def curve(answers: list[Answer], sure: np.ndarray) -> list[dict]:
 def choose_threshold(answers: list[Answer], sure: np.ndarray) -> float:
     """The lowest threshold, in steps of 0.01, from which on at least LEAST_PRECISION of what is shown is right; the one
     with the highest share where none reaches it."""
-    shown = np.array([answer.text != "" for answer in answers])
-    right = np.array([answer.right for answer in answers])
+    shown, right = shown_and_right(answers)
     best, best_precision = 0.0, -1.0
     for threshold in np.arange(0, 1, 0.01):
         taken = shown & (sure >= threshold)
@@ -182,9 +193,8 @@ def draw(path: Path, rows: list[dict], bins: list[tuple[float, float, int]], cho
 
 def report(model: str, split: str, places: list[Place], answers: list[Answer], scale: dict | None) -> str:
     sure = confidences(answers, scale)
-    shown = np.array([answer.text != "" for answer in answers])
-    right = np.array([answer.right for answer in answers])
-    chosen = scale["least_shown"] if scale else 0.2
+    shown, right = shown_and_right(answers)
+    chosen = least_shown(scale)
 
     def row(name: str, where: np.ndarray) -> list[str]:
         taken = where & shown & (sure >= chosen)
@@ -230,7 +240,7 @@ def main(arguments: list[str] | None = None) -> None:
     print(text)
     if options.docs:
         sure = confidences(answers, scale)
-        chosen = scale["least_shown"] if scale else 0.2
+        chosen = least_shown(scale)
         image = options.docs / "images/editor-confidence.svg"
         draw(image, curve(answers, sure), reliability(answers, sure), chosen)
         write_into(options.docs / "diffusion.md", {"editor": text})

@@ -57,7 +57,8 @@ class DenoiserConfig:
     reveal_threshold: float = 0.5
     edit_threshold: float = 0.8
     max_edits_per_slot: int = 2
-    # How probably a completion is right: bias, mean, total (logistic, of the log-probabilities of its tokens), least_shown
+    # How probably a completion is right, a logistic function of the log-probabilities of its tokens: bias, mean, total; and
+    # least_shown
     confidence: dict[str, float] | None = None
 
     DIFFUSION_KEYS = (
@@ -78,7 +79,7 @@ class DenoiserConfig:
         values = asdict(self)
         diffusion = {key: values.pop(key) for key in self.DIFFUSION_KEYS}
         for key in ("canvas_width", "confidence"):  # optional: left out where it is the default
-            if diffusion[key] == type(self).__dataclass_fields__[key].default:
+            if diffusion[key] == getattr(DenoiserConfig, key):
                 del diffusion[key]
         return {
             "architectures": ["QuicksilverForMaskedDiffusion"],
@@ -154,7 +155,7 @@ class TrainConfig:
     seed: int = 1
     device: str = "auto"  # cpu | cuda | auto
     processes: int = 2  # data-parallel processes, one thread each: on a CPU two of them beat two threads in one
-    # none | layers: a minute of compiling, a third faster on a CPU | all: the whole pass, for a GPU; minutes a canvas width
+    # none | layers: one layer, a minute, a third faster on a CPU | all: the whole pass, for a GPU, minutes a width
     compile: str = "none"
 
     batch_windows: int = 2  # of each process

@@ -92,8 +92,9 @@ def rollout_targets(
     names = list(vars(special).values())
     for slot in range(xt.shape[-1]):
         here = open_slots[..., slot]
-        text = logits[..., slot, :].float()
-        if slot:
+        if slot == 0:
+            text = logits[..., slot, :].float()
+        else:
             text = model.logits(canvas_hidden(model, batch, xt, alive, states)[..., slot, :]).float()
         text[..., names] = -torch.inf
         probabilities = text.softmax(-1)

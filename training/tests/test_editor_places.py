@@ -24,7 +24,7 @@ def made_up(count: int, seed: int) -> list[Answer]:
         tokens = rng.randint(1, 12)
         chance = rng.uniform(0.02, 0.98)
         total = float(np.log(chance))
-        answers.append(Answer("text", total / tokens, total, tokens, rng.random() < chance))
+        answers.append(Answer("text", total, tokens, rng.random() < chance))
     return answers
 
 
@@ -42,7 +42,7 @@ def test_a_fitted_confidence_is_the_share_that_is_right():
 
 def test_the_threshold_is_the_lowest_that_keeps_half_of_what_is_shown_right():
     answers = made_up(2000, 2)
-    answers += [Answer("", 0.0, 0.0, 0, False)] * 100
+    answers += [Answer("", 0.0, 0, False)] * 100
     sure = confidences(answers, fit(answers))
     threshold = choose_threshold(answers, sure)
 
@@ -52,8 +52,8 @@ def test_the_threshold_is_the_lowest_that_keeps_half_of_what_is_shown_right():
 
     assert precision(threshold) >= 0.5 > precision(threshold - 0.02) - 0.02
     # where half is out of reach, the threshold is the best one that still shows something at a tenth of the places
-    wrong = [Answer("x", -0.1, -0.1, 1, index % 5 == 0) for index in range(900)]
-    guesses = [Answer("x", -0.05, -0.05, 1, index % 3 == 0) for index in range(150)]
+    wrong = [Answer("x", -0.1, 1, index % 5 == 0) for index in range(900)]
+    guesses = [Answer("x", -0.05, 1, index % 3 == 0) for index in range(150)]
     values = np.array([0.2] * 900 + [0.4] * 150)
     assert 0.2 < choose_threshold(wrong + guesses, values) <= 0.4
     rows = curve(answers, sure)

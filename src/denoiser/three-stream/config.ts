@@ -12,7 +12,7 @@ import {
   type TransformerShape,
 } from '../transformer/shape.ts';
 
-/** Of models that name none. Chosen from a curve of quality against cost (`npm run bench:quality`), see bench/RESULTS.md. */
+/** For a model that names none. Chosen from a curve of quality against cost (`npm run bench:quality`). */
 const DEFAULT_CANVAS_WIDTH = 2;
 
 const configSchema = z.object({
