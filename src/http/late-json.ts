@@ -22,8 +22,8 @@ export interface LateJson {
 }
 
 /**
- * The body of an answer to come. Its status has been sent, so a failure breaks it off: half an answer must not look like
- * a whole one, nor an error like an answer.
+ * The body of an answer that is not complete yet. Its status has been sent, so a failure breaks the connection off: the
+ * client must take neither a part of an answer for the whole, nor an error for an answer.
  */
 export function lateJson(answer: Promise<object>, { onCancel, onError }: LateJsonOptions): LateJson {
   const encoder = new TextEncoder();
