@@ -172,6 +172,7 @@ class TrainConfig:
 
     # A shifted denoiser (cursor_windows.py) only; window_tokens is its prefix stream
     suffix_window_tokens: int = 96
+    window_horizons: int = 1  # places of a window where a suffix begins; the canvases of the window are shared among them
     base_share: float = 0.0  # of the next-token loss: the target is the base model's distribution instead of the text
     prefix_loss_share: float = 0.6  # positions of the prefix stream whose loss is taken
     canvas_loss_weight: float = 1.0
@@ -196,3 +197,7 @@ class TrainConfig:
     validate_minutes: float = 5.0
     data_workers: int = 1
     notes: str = field(default="")  # free text, kept in the run's config
+
+    def canvases(self, slots: int) -> int:
+        """Canvases of `slots` of a window, of each of its horizons."""
+        return max(1, self.window_slots // self.window_horizons // slots)

@@ -2,13 +2,15 @@
 
 1. prefix stream of each window, causal; next-token loss, and where a base is given, cross-entropy against its own
    distribution
-2. suffix stream from the horizon on, causal as well, with the same losses
+2. suffix streams from the horizons on, causal as well, with the same losses for the last horizon of each window
 3. noise: masks, more of them on the right, and some wrong visible tokens
 4. canvas pass: the row of the last known token predicts slot 0, the row of slot j predicts slot j + 1. A slot counts the
    less, the more hidden slots are left of it: its loss is large and mostly what no model can know. With `taught`, each
    hidden slot but the first of a canvas learns what the model itself predicts once those to its left are revealed
    (distill.py), so that several can be revealed in one pass
 """
+
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -27,10 +29,14 @@ States = tuple[list[KeysValues], list[KeysValues]]  # of the prefix and of the s
 
 def read_streams(model: Denoiser, batch: CursorBatch, special: SpecialTokens) -> tuple[Tensor, Tensor, States]:
     """Normed hidden states of the prefix stream (b, n, hidden), whose row i precedes token i, and of the suffix stream
-    (b, s, hidden), whose row i precedes token i of batch.suffix[:, 1:]; and keys and values of both."""
+    (b · h, s, hidden), whose row i precedes token i of batch.suffix[:, 1:]; and keys and values of both, those of the
+    prefix once for each of the h horizons of its window."""
     forwards = torch.ones(1, dtype=torch.long, device=batch.prefix.device)
     before, prefix = model.context(F.pad(batch.prefix[:, :-1], (1, 0), value=special.prefix), forwards)
     after, suffix = model.context(batch.suffix, forwards)
+    horizons = len(batch.suffix) // len(batch.prefix)
+    if horizons > 1:
+        prefix = [tuple(part.repeat_interleave(horizons, 0) for part in layer) for layer in prefix]
     return before, after[:, :-1], (prefix, suffix)
 
 
@@ -122,9 +128,12 @@ def cursor_losses(
         torch.randperm(rows.shape[1], device=rows.device)[: int(rows.shape[1] * config.prefix_loss_share)]
         for rows in (before, after)
     )
-    targets = torch.cat((batch.prefix[:, chosen], batch.suffix[:, 1:][:, chosen_after]), dim=1)
+    # suffixes of the last horizons: the text of the others is in the prefix stream as well
+    horizons = len(batch.suffix) // len(batch.prefix)
+    suffix = batch.suffix[::horizons]
+    targets = torch.cat((batch.prefix[:, chosen], suffix[:, 1:][:, chosen_after]), dim=1)
     there = targets != special.pad
-    logits = model.logits(torch.cat((before[:, chosen], after[:, chosen_after]), dim=1))
+    logits = model.logits(torch.cat((before[:, chosen], after[::horizons][:, chosen_after]), dim=1))
     losses = token_losses(logits, targets)
     taken = len(chosen)
     stream_loss = (losses * there).sum() / there.sum()
@@ -134,7 +143,7 @@ def cursor_losses(
     }
     if base is not None and config.base_share:
         with torch.no_grad():
-            theirs, after_theirs, _ = read_streams(base, batch, special)
+            theirs, after_theirs, _ = read_streams(base, replace(batch, suffix=suffix), special)
             theirs = base.logits(torch.cat((theirs[:, chosen], after_theirs[:, chosen_after]), dim=1))
         soft = (soft_losses(logits, theirs) * there).sum() / there.sum()
         parts["base"] = soft.detach()

@@ -1,8 +1,9 @@
 """Training windows for a shifted denoiser: a cursor in a text, the text on both sides, and canvases before it.
 
-Each window has one *horizon*: a place where an editor's suffix may begin. The text before it is the prefix stream, the
-text after it the suffix stream, which reads forwards from the horizon; no token is read twice. Canvases start at token
-boundaries before the horizon, at distances that editors ask for; the token that a cursor stands in is completed by the
+Each window has one or more *horizons*: places where an editor's suffix may begin. The text before the last one is the
+prefix stream; each has a suffix stream, which reads forwards from it. The states of the prefix stream are the same for
+all of them, so several horizons a window teach more canvases for the same work. Canvases start at token boundaries
+before their horizon, at the distances that decoding visits; the token that a cursor stands in is completed by the
 sampler, so cursors inside a token need no training. The last canvas of a middle holds <|eom|>; one that starts at the
 horizon holds nothing else. All windows have the same shape, so a GPU's compiler sees one.
 """
@@ -26,9 +27,11 @@ HORIZON_KINDS = {
     "random": 0.18,  # any character
 }
 CONTINUATION_SHARE = 0.12  # canvases without a suffix
-EMPTY_SHARE = 0.1  # canvases of the kinds "inside" and "random" that start at the horizon: nothing to add
+EMPTY_SHARE = 0.03  # canvases of the kinds "inside" and "random" that start at the horizon: nothing to add
 LINES_MAX = 4  # of "lines", beyond the first
-DISTANCE_MAX = 40  # tokens of a middle of the other kinds; log-uniform
+# Tokens of a middle of the other kinds; log-uniform. Decoding goes through every distance from there to its end.
+DISTANCE_MAX = 40
+HORIZON_MIN = 16  # tokens of the document before a horizon that is not the last of its window
 CHARACTERS_PER_TOKEN = 5.0  # generous: so many are cut out for a stream that its tokens surely suffice
 # Windows whose prefix stream begins with the document; the others are filled up with the package's earlier documents.
 DOCUMENT_START_SHARE = 0.2
@@ -38,10 +41,10 @@ CLOSERS = ")]};,'\"`>:"
 
 @dataclass
 class CursorBatch:
-    """prefix (b, n), <|prefix|> left out, and suffix (b, s + 1), <|suffix|> first, both padded at their end;
-    x0 (b, canvases, slots); before, prefix_seen, suffix_seen (b, canvases): the token before slot 0, how many tokens
-    precede slot 0 (the marker included), and how many of the suffix stream are seen (the marker included; 0: none).
-    All int64."""
+    """prefix (b, n), <|prefix|> left out, and suffix (b · h, s + 1), <|suffix|> first, both padded at their end; row r of
+    suffix belongs to row r // h of prefix, h being the horizons of a window. x0 (b · h, canvases, slots); before,
+    prefix_seen, suffix_seen (b · h, canvases): the token before slot 0, how many tokens precede slot 0 (the marker
+    included), and how many of the suffix stream are seen (the marker included; 0: none). All int64."""
 
     prefix: Tensor
     suffix: Tensor
@@ -62,17 +65,26 @@ class CursorBatch:
 class CursorSampler:
     """Draws windows from documents, every character of the split being equally likely to be near the horizon."""
 
-    def __init__(self, packages: list[list[str]], tokenizer: Tokenizer, prefix_tokens: int, suffix_tokens: int):
-        self.packages, self.tokenizer = packages, tokenizer
+    def __init__(
+        self,
+        packages: list[list[str]],
+        tokenizer: Tokenizer,
+        prefix_tokens: int,
+        suffix_tokens: int,
+        horizons: int = 1,
+    ):
+        self.packages, self.tokenizer, self.horizons = packages, tokenizer, horizons
         self.special = SpecialTokens.of(tokenizer)
         self.prefix_tokens, self.suffix_tokens = prefix_tokens, suffix_tokens
         self.places = [(p, d) for p, documents in enumerate(packages) for d in range(len(documents))]
         self.ends = np.cumsum([len(packages[p][d]) for p, d in self.places]).tolist()
 
     def batch(self, rng: random.Random, windows: int, canvases: int, slots: int) -> CursorBatch:
-        fields = [self.draw(rng, canvases, slots) for _ in range(windows)]
-        arrays = [np.stack(part) for part in zip(*fields, strict=True)]
-        return CursorBatch(*(torch.from_numpy(array.astype(np.int64)) for array in arrays))
+        """`canvases` of each horizon."""
+        drawn = [self.draw(rng, canvases, slots) for _ in range(windows)]
+        prefix = np.stack([window[0] for window in drawn])
+        others = [np.concatenate(part) for part in zip(*(window[1:] for window in drawn), strict=True)]
+        return CursorBatch(*(torch.from_numpy(array.astype(np.int64)) for array in (prefix, *others)))
 
     def draw(self, rng: random.Random, canvases: int, slots: int) -> tuple[np.ndarray, ...]:
         """Fields of a CursorBatch for one window, as arrays."""
@@ -81,30 +93,40 @@ class CursorSampler:
         package, document = self.places[place]
         text = self.packages[package][document]
         horizon, kind = draw_horizon(rng, text, character - (self.ends[place] - len(text)))
-        reach = int(self.prefix_tokens * CHARACTERS_PER_TOKEN)
-        left = text[max(0, horizon - reach) : horizon]
-        right = text[horizon : horizon + int(self.suffix_tokens * CHARACTERS_PER_TOKEN)]
-        encodings = self.tokenizer.encode_batch([left, right], add_special_tokens=False)
-        tokens = encodings[0].ids[-self.prefix_tokens :]
-        line_ends = ["\n" in left[a:b] for a, b in encodings[0].offsets[-self.prefix_tokens :]]
-        first = 0  # token of the document itself
-        if len(tokens) < self.prefix_tokens:
+        left = text[max(0, horizon - int(self.prefix_tokens * CHARACTERS_PER_TOKEN)) : horizon]
+        encoding = self.tokenizer.encode(left, add_special_tokens=False)
+        tokens, offsets = encoding.ids[-self.prefix_tokens :], encoding.offsets[-self.prefix_tokens :]
+        line_ends = ["\n" in left[a:b] for a, b in offsets]
+        own = len(tokens)
+        if own < self.prefix_tokens:
             filler = []
             if rng.random() >= DOCUMENT_START_SHARE:
-                filler = self._filler(package, document, self.prefix_tokens - len(tokens))
+                filler = self._filler(package, document, self.prefix_tokens - own)
             filler = filler or [self.special.end_of_text]  # as the service marks the start of a document
-            first = len(filler)
-            tokens, line_ends = filler + tokens, [True] * first + line_ends
-        after = encodings[1].ids[: self.suffix_tokens]
-        if rng.random() < SHORT_SUFFIX_SHARE:
-            after = after[: rng.randint(1, 24)]
+            tokens, line_ends = filler + tokens, [True] * len(filler) + line_ends
+        first = len(tokens) - own  # token of the document itself
+
+        # (tokens before the horizon, character of the text at it, kind); that of the window may cut a token, others not
+        ends = [(len(tokens), horizon, kind)]
+        for _ in range(self.horizons - 1):
+            found = draw_boundary(rng, left, offsets)
+            ends.append((first + found[0], horizon - len(left) + offsets[found[0]][0], found[1]) if found else ends[0])
+        reach = int(self.suffix_tokens * CHARACTERS_PER_TOKEN)
+        encodings = self.tokenizer.encode_batch([text[at : at + reach] for _, at, _ in ends], add_special_tokens=False)
         prefix = np.full(self.prefix_tokens, self.special.pad)
         prefix[: len(tokens)] = tokens
-        suffix = np.full(self.suffix_tokens + 1, self.special.pad)
-        suffix[: len(after) + 1] = [self.special.suffix, *after]
-        lowest = lowest_start(rng, line_ends, first, kind)
-        canvas_fields = [self._canvas(rng, tokens, first, lowest, kind, 1 + len(after), slots) for _ in range(canvases)]
-        return prefix, suffix, *(np.array(part) for part in zip(*canvas_fields, strict=True))
+        suffix = np.full((self.horizons, self.suffix_tokens + 1), self.special.pad)
+        fields = []
+        for row, ((end, _, kind), encoded) in enumerate(zip(ends, encodings, strict=True)):
+            after = encoded.ids[: self.suffix_tokens]
+            if rng.random() < SHORT_SUFFIX_SHARE:
+                after = after[: rng.randint(1, 24)]
+            suffix[row, : len(after) + 1] = [self.special.suffix, *after]
+            lowest = lowest_start(rng, line_ends[:end], first, kind)
+            seen = 1 + len(after)
+            drawn = [self._canvas(rng, tokens[:end], first, lowest, kind, seen, slots) for _ in range(canvases)]
+            fields.append([np.array(part) for part in zip(*drawn, strict=True)])
+        return prefix, suffix, *(np.stack(part) for part in zip(*fields, strict=True))
 
     def _filler(self, package: int, document: int, room: int) -> list[int]:
         """The last `room` tokens, or fewer, of the documents before this one, each followed by <|endoftext|>."""
@@ -127,8 +149,8 @@ class CursorSampler:
         elif kind in ("line_end", "lines"):
             start = rng.randint(lowest, end)
         else:
-            distance = 0 if rng.random() < EMPTY_SHARE else int((DISTANCE_MAX + 1) ** rng.random())
-            start = max(first, end - distance)
+            farthest = 0 if rng.random() < EMPTY_SHARE else int((DISTANCE_MAX + 1) ** rng.random())
+            start = max(first, end - rng.randint(0, farthest))
         middle = tokens[start : start + slots]
         ended = [] if len(middle) == slots else [self.special.eom]
         x0 = middle + ended + [self.special.pad] * (slots - len(middle) - len(ended))
@@ -160,3 +182,19 @@ def draw_horizon(rng: random.Random, text: str, character: int) -> tuple[int, st
             if text[at] in CLOSERS and text[at - 1] not in " \n\t":
                 return at, kind
     return max(1, character), "random"
+
+
+def draw_boundary(rng: random.Random, text: str, offsets: list[tuple[int, int]]) -> tuple[int, str] | None:
+    """A token of the text before which a suffix may begin, and the kind of that place; none if the text is short."""
+    kind = rng.choices(list(HORIZON_KINDS), weights=list(HORIZON_KINDS.values()))[0]
+    cuts = [
+        index
+        for index in range(HORIZON_MIN, len(offsets))
+        if offsets[index - 1][1] == offsets[index][0]  # not inside a character, whose bytes are several tokens
+    ]
+    if kind in ("line_end", "lines"):
+        cuts = [index for index in cuts if text[offsets[index][0]] == "\n"]
+    elif kind == "inside":
+        closers = [i for i in cuts if text[offsets[i][0]] in CLOSERS and text[offsets[i][0] - 1] not in " \n\t"]
+        cuts, kind = (closers, kind) if closers else (cuts, "random")
+    return (rng.choice(cuts), kind) if cuts else None

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 from itertools import groupby
 
 import numpy as np
@@ -49,9 +50,10 @@ def window_batches(config: TrainConfig, split: Split) -> DrawBatch:
 
 
 def cursor_batches(config: TrainConfig, split: Split) -> DrawBatch:
-    """Batches for a shifted denoiser, of windows with one cursor."""
+    """Batches for a shifted denoiser, of windows with few cursors."""
     tokenizer = load_tokenizer(config.tokenizer)
-    return CursorSampler(texts_by_package(split), tokenizer, config.window_tokens, config.suffix_window_tokens).batch
+    texts, sizes = texts_by_package(split), (config.window_tokens, config.suffix_window_tokens)
+    return CursorSampler(texts, tokenizer, *sizes, config.window_horizons).batch
 
 
 class EndlessBatches(IterableDataset):
@@ -66,7 +68,7 @@ class EndlessBatches(IterableDataset):
         draw = self.open_sampler(self.config, "train")
         while True:
             slots = rng.choice(self.config.canvas_widths)
-            yield draw(rng, self.config.batch_windows, self.config.window_slots // slots, slots)
+            yield draw(rng, self.config.batch_windows, self.config.canvases(slots), slots)
 
 
 def training_batches(
@@ -86,9 +88,9 @@ CANVASES_OF_VALIDATION = 12
 
 
 def cursor_validation_batches(config: TrainConfig, slots: int, seed: int = 12345) -> list[CursorBatch]:
-    """The same windows for every run with the same tokenizer, window and width."""
+    """The same windows of one horizon for every run with the same tokenizer, window and width."""
     rng = random.Random(seed)
-    draw = cursor_batches(config, "validation")
+    draw = cursor_batches(replace(config, window_horizons=1), "validation")
     return [draw(rng, 4, CANVASES_OF_VALIDATION, slots) for _ in range(max(1, config.validation_windows // 4))]
 
 

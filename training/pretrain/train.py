@@ -35,7 +35,7 @@ from training.pretrain.data import cursor_batches, cursor_validation_batches, tr
 from training.pretrain.distill import teacher_soft_targets
 from training.pretrain.losses import ar_loss, three_stream_losses
 from training.pretrain.optimizer import build_optimizers
-from training.pretrain.precision import narrow_products
+from training.pretrain.precision import multiplies_bfloat16, narrow_products
 from training.pretrain.validate import Validator
 
 CHECKPOINT_SECONDS = 240
@@ -68,7 +68,10 @@ class Run:
         shape = dataclasses.replace(DENOISERS[config.model], vocab_size=tokenizer.get_vocab_size(), **changes)
         self.model = Denoiser(shape).to(self.device)
         # the language model whose predictions are the target of a share of the loss
-        self.base = load_base_denoiser(tokenizer).to(self.device) if config.base_share else None
+        self.base = None
+        if config.base_share:
+            narrow = {"dtype": torch.bfloat16} if multiplies_bfloat16(self.device) else {}
+            self.base = load_base_denoiser(tokenizer).to(self.device, **narrow)
         self.optimizers = build_optimizers(self.model, config)
         self.step, self.tokens, self.seconds = 0, 0, 0.0
         self.stopping = False  # after SIGTERM: save at the end of the step
@@ -150,6 +153,8 @@ class Run:
         ar, diffusion, cursors = ar_loss, three_stream_losses, cursor_losses
         if config.compile == "layers":
             self.model.compile_layers()
+            if self.base is not None:
+                self.base.compile_layers()
         elif config.compile == "all":
             ar, diffusion, cursors = (torch.compile(loss, dynamic=False) for loss in (ar, diffusion, cursors))
         open_sampler = cursor_batches if shifted else window_batches
