@@ -4,6 +4,16 @@
  * 2), and DeepSeek's API answers so as well: https://api-docs.deepseek.com/quick_start/rate_limit
  */
 
+/**
+ * Without an encoding: what compresses an answer, as the server of `npm start` does, holds blanks back, and no write
+ * reaches the client.
+ */
+export const LATE_JSON_HEADERS = {
+  'content-type': 'application/json',
+  'content-encoding': 'identity',
+  'cache-control': 'no-transform',
+};
+
 /** Not a line end: Vim hands the output of a job over line by line. */
 const WHITE_SPACE = ' ';
 

@@ -10,7 +10,7 @@ import { KEEP_ALIVE } from '../../backend/relay.ts';
 import type { Route } from '../../backend/routing.ts';
 import { EVENT_STREAM_HEADERS } from '../../http/event-stream.ts';
 import { keepAliveOf } from '../../http/keep-alive.ts';
-import { lateJson } from '../../http/late-json.ts';
+import { LATE_JSON_HEADERS, lateJson } from '../../http/late-json.ts';
 import { watchedBody } from '../../middleware/body-end.ts';
 import { toApiError } from '../errors.ts';
 import { nameRoute } from './forwarding.ts';
@@ -56,7 +56,7 @@ export async function withHeadStart(
         onError: (thrown) => thrown instanceof FailedLate || refused(thrown),
       },
     );
-    return c.body(watchedBody(c, body), 200, { 'content-type': 'application/json' });
+    return c.body(watchedBody(c, body), 200, LATE_JSON_HEADERS);
   }
   const body = commentsUntil(pending, (thrown) => refused(thrown).toBody());
   return c.body(

@@ -6,7 +6,7 @@ import type { Engine } from '../../engine/types.ts';
 import type { ApiError } from '../../http/errors.ts';
 import { eventStream, type StreamFormat } from '../../http/event-stream.ts';
 import { keepAliveOf } from '../../http/keep-alive.ts';
-import { lateJson } from '../../http/late-json.ts';
+import { LATE_JSON_HEADERS, lateJson } from '../../http/late-json.ts';
 import { watchedBody } from '../../middleware/body-end.ts';
 import { toApiError } from '../errors.ts';
 import { type ChoiceEvent, type CompletionCall, type FinishedChoice, generateChoices } from './completion.ts';
@@ -101,7 +101,7 @@ async function respondWhole(
     },
   );
   tick = late.tick;
-  return c.body(watchedBody(c, late.body), 200, { 'content-type': 'application/json' });
+  return c.body(watchedBody(c, late.body), 200, LATE_JSON_HEADERS);
 }
 
 /** Resolves when `ms` milliseconds have passed and the work has begun, unless the answer is there before. */
