@@ -7,6 +7,7 @@
  * - `{"error": "…"}` (Ollama, TGI), `{"message": …}`, `{"object": "error", "message": …, "code": 400}` (older vLLM,
  *   LMDeploy)
  * - `{"detail": "…"}`, `{"detail": [{"loc": […], "msg": "…"}]}` (FastAPI), `{"errors": [{"message": …}]}`
+ * - `{"type": "error", …}` and `{"status": "error", …}` in streams
  * - `{"choices": [{"error": {…}, "finish_reason": "error"}]}` (OpenRouter)
  * - plain text
  */
@@ -65,7 +66,7 @@ export function refusalOf(status: number, text: string, contentType = ''): Refus
 export function refusalInAnswer(answer: unknown): Refusal | undefined {
   const body = bodyOf(answer);
   if (!isFields(body)) return undefined;
-  if (hasChoices(body)) return failedChoices(body);
+  if (hasChoices(body)) return failedChoices(body) ?? (isSaid(body.error) && isEmpty(body) ? within(body) : undefined);
   if (isSaid(body.error)) return within(body);
   return messageIn(body) === undefined && codedStatus(body) === undefined ? undefined : within(body);
 }
@@ -74,7 +75,7 @@ export function refusalInAnswer(answer: unknown): Refusal | undefined {
 export function refusalInEvent(data: unknown, isError: boolean): Refusal | undefined {
   const body = bodyOf(data);
   if (!isFields(body)) return isError ? { status: UNNAMED, ...wordsOf(body, UNNAMED) } : undefined;
-  if (isError || isSaid(body.error) || body.object === 'error') return within(body);
+  if (isError || isSaid(body.error) || isCalledError(body)) return within(body);
   if (hasChoices(body)) return failedChoices(body);
   return body.choices === undefined && (isSaid(body.detail) || codedStatus(body) !== undefined)
     ? within(body)
@@ -93,6 +94,19 @@ function failedChoices(body: Fields): Refusal | undefined {
   if (choices.length === 0 || !choices.every(isFailed)) return undefined;
   const failed = choices.find(({ error }) => isSaid(error));
   return failed === undefined ? { status: UNNAMED } : within(failed);
+}
+
+/** Whether no choice has content, as where an engine fails before its first token and fills the usual fields in. */
+function isEmpty(body: Fields): boolean {
+  return (body.choices as unknown[]).filter(isFields).every(({ text, message, delta }) => {
+    const parts = [message, delta].filter(isFields).flatMap(({ role: _, ...said }) => Object.values(said));
+    return ![text, ...parts].some(isSaid);
+  });
+}
+
+/** `{"object": "error"}`, `{"type": "error"}`, `{"status": "error"}`. */
+function isCalledError({ object, type, status, choices }: Fields): boolean {
+  return object === 'error' || (choices === undefined && (type === 'error' || status === 'error'));
 }
 
 function hasChoices({ choices }: Fields): boolean {

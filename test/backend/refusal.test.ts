@@ -96,6 +96,8 @@ describe('a body with status 200', () => {
     [[{ error: { code: 400, status: 'INVALID_ARGUMENT' } }], 400],
     [{ choices: [{ index: 0, error: { code: 502, message: 'a' }, finish_reason: 'error' }] }, 502],
     [{ choices: [{ index: 0, finish_reason: 'error' }] }, 500],
+    [{ error: { message: 'a', code: 504 }, choices: [{ text: '', finish_reason: null }] }, 504],
+    [{ error: 'a', choices: [{ message: { role: 'assistant', content: null, tool_calls: [] } }] }, 500],
   ])('should be the failure that %j says', (body, status) => {
     expect(refusalInAnswer(body)?.status).toBe(status);
   });
@@ -103,6 +105,8 @@ describe('a body with status 200', () => {
   it.each([
     [{ choices: [{ text: 'a', finish_reason: 'stop' }], error: null }],
     [{ choices: [{ text: 'a' }], error: { message: 'beside an answer' } }],
+    [{ choices: [{ message: { role: 'assistant', content: 'a' } }], error: 'beside an answer' }],
+    [{ choices: [{ text: '', finish_reason: 'stop' }] }],
     [{ choices: [{ text: 'a' }, { error: { code: 500 }, finish_reason: 'error' }] }],
     [{ choices: [], error: {} }],
     ['text'],
@@ -117,6 +121,8 @@ describe('an event of a stream', () => {
     [{ error: { message: 'a', code: 500 } }, false, 500],
     [{ error: { code: 'server_error' }, choices: [{ delta: { content: '' }, finish_reason: 'error' }] }, false, 500],
     [{ object: 'error', message: 'a', code: 400 }, false, 400],
+    [{ type: 'error', message: 'a', code: 429 }, false, 429],
+    [{ status: 'error', message: 'a' }, false, 500],
     [{ message: 'a' }, true, 500],
     ['text', true, 500],
   ])('should be the failure that %j says', (data, isError, status) => {
