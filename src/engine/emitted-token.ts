@@ -7,12 +7,12 @@ export function labelOf({ text, bytes }: EmittedToken): string {
 }
 
 /**
- * The first `length` UTF-16 units of a token; among its alternatives it has the same label. A later alternative with
- * the same label is left out, because clients read labels as keys.
+ * The UTF-16 units of a token from `start` up to `end`; among its alternatives it has the same label. A later
+ * alternative with the same label is left out, because clients read labels as keys.
  */
-export function shortened(token: EmittedToken, length: number): EmittedToken {
-  if (token.text.length <= length || token.bytes !== undefined) return token;
-  const cut = { ...token, text: token.text.slice(0, length) };
+export function shortened(token: EmittedToken, end: number, start = 0): EmittedToken {
+  if ((start <= 0 && token.text.length <= end) || token.bytes !== undefined) return token;
+  const cut = { ...token, text: token.text.slice(Math.max(0, start), end) };
   if (token.alternatives === undefined) return cut;
   const taken = token.alternatives.map(({ name }) => name).lastIndexOf(labelOf(token));
   const alternatives = token.alternatives

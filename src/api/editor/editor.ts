@@ -2,6 +2,7 @@
 import { shortened } from '../../engine/emitted-token.ts';
 import type { Completion, ConfidenceScale, EmittedToken } from '../../engine/types.ts';
 import type { Cursor } from './lines.ts';
+import { seamLength } from './seam.ts';
 import { showable } from './showable.ts';
 
 /** Of models whose confidence has no scale: geometric mean of the token probabilities. */
@@ -23,7 +24,8 @@ export function forEditor(
   scale?: ConfidenceScale,
 ): Completion {
   const text = showable(completion.text, cursor);
-  const tokens = completion.tokens && tokensOf(text, completion.tokens);
+  const start = text === '' ? 0 : seamLength(completion.text, cursor);
+  const tokens = completion.tokens && tokensOf(completion.tokens, start, start + text.length);
   const total = tokens && tokens.length > 0 ? totalLogProbability(tokens) : completion.confidence;
   const mean = total / Math.max(1, tokens?.length ?? 1);
   const confidence = scale ? scaled(mean, total, scale) : mean;
@@ -32,18 +34,21 @@ export function forEditor(
     return { ...shown, ...(tokens && { tokens: [] }), text: '', finishReason: 'stop', ending: { by: 'unsure' } };
   }
   if (text === completion.text) return { ...completion, confidence };
-  const isTrimmed = text === completion.text.trimEnd() && completion.finishReason === 'stop';
+  const whole = completion.text.slice(start);
+  const isTrimmed = text === whole || (text === whole.trimEnd() && completion.finishReason === 'stop');
   return isTrimmed ? shown : { ...shown, finishReason: 'stop', ending: { by: 'editor' } };
 }
 
-/** The tokens of a beginning of their text; what can be shown is always one. */
-function tokensOf(text: string, tokens: readonly EmittedToken[]): EmittedToken[] {
+/** The tokens of the part of their text from `start` up to `end`; what can be shown is always one. */
+function tokensOf(tokens: readonly EmittedToken[], start: number, end: number): EmittedToken[] {
   const shown: EmittedToken[] = [];
-  let left = text.length;
+  let at = 0;
   for (const token of tokens) {
-    if (left <= 0) break;
-    shown.push(shortened(token, left));
-    left -= token.text.length;
+    if (at >= end) break;
+    const next = at + token.text.length;
+    // Without text a token is a part of the character that the next one completes.
+    if (next > start || (next === at && at >= start)) shown.push(shortened(token, end - at, start - at));
+    at = next;
   }
   return shown;
 }

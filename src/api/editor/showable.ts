@@ -2,17 +2,19 @@
  * From the text of the model to the text that an editor can show at the cursor. Pure: text and cursor in, text out.
  *
  * Editors and their users expect these rules of a completion from any model: one line if text follows the cursor,
- * nothing after the end of the scope, nothing that already follows the cursor, nothing blank, no endless repetition, no
- * prompt markers.
+ * nothing after the end of the scope, nothing that already follows the cursor, no white space that already precedes it,
+ * nothing blank, no endless repetition, no prompt markers.
  */
 import { foreignStart } from './foreign.ts';
 import { type Cursor, firstLine, isBlank, isSingleLine } from './lines.ts';
 import { withoutOverlap } from './overlap.ts';
 import { repeatsLineAbove, runawayStart } from './repetition.ts';
 import { closesNothing, scopeEndOf, withinScope } from './scope.ts';
+import { seamLength } from './seam.ts';
 
-/** The part of a completion that an editor can show; may be empty. */
-export function showable(text: string, cursor: Cursor): string {
+/** The part of a completion that an editor can show, from `seamLength` on; may be empty. */
+export function showable(completion: string, cursor: Cursor): string {
+  const text = completion.slice(seamLength(completion, cursor));
   const singleLine = isSingleLine(cursor);
   const line = singleLine ? firstLine(text) : text;
   const known = line.slice(0, foreignStart(line, cursor));
@@ -27,9 +29,11 @@ export function showable(text: string, cursor: Cursor): string {
 /**
  * The length at which a completion ends for an editor, because no continuation could be shown; undefined while one
  * could.
- * @param text its beginning, as far as it is generated
+ * @param completion its beginning, as far as it is generated
  */
-export function showableEnd(text: string, cursor: Cursor): number | undefined {
+export function showableEnd(completion: string, cursor: Cursor): number | undefined {
+  const seam = seamLength(completion, cursor);
+  const text = completion.slice(seam);
   const lines = text.slice(0, Math.max(0, text.lastIndexOf('\n')));
   const isRepeated = text.includes('\n') && repeatsLineAbove(lines, cursor);
   const ends = [
@@ -38,5 +42,5 @@ export function showableEnd(text: string, cursor: Cursor): number | undefined {
     runawayStart(text, cursor, 'begun'),
     isSingleLine(cursor) ? undefined : scopeEndOf(text, cursor),
   ].filter((end) => end !== undefined);
-  return ends.length > 0 ? Math.min(...ends) : undefined;
+  return ends.length > 0 ? seam + Math.min(...ends) : undefined;
 }
