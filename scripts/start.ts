@@ -1,7 +1,8 @@
 /**
  * Serves the worker on this machine: `npm start [-- --port 8787 --host 127.0.0.1 --state .wrangler/state --models
- * models --model small,nano]`. Needs no account and no network: the runtime is workerd, and the bucket is a folder. Settings and keys come
- * from .dev.vars, or from the files given with `--env-file`. `--log-level log` shows the log line of each request.
+ * models --model small,nano]`. Needs no account and no network: the runtime is workerd, and the bucket is a folder.
+ * Settings and keys come from .dev.vars, or from the files given with `--env-file`. `--log-level log` shows the log
+ * line of each request.
  */
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';

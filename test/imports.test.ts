@@ -1,6 +1,6 @@
 /**
- * Imports point one way. The layers of src/ are written down here and nowhere else: a file imports from its own layer and from those
- * below it, types included. No files import each other in a circle, and only tests import tests.
+ * Imports point one way. The layers of src/ are written down here and nowhere else: a file imports from its own layer
+ * and from those below it, types included. No files import each other in a circle, and only tests import tests.
  */
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
