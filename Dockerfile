@@ -7,6 +7,7 @@ COPY package.json package-lock.json .npmrc ./
 COPY scripts/node-version.js scripts/
 RUN npm ci
 COPY assembly assembly
+COPY examples examples
 COPY playground playground
 COPY src src
 COPY scripts scripts
