@@ -1,7 +1,7 @@
 /**
  * Deploys to Cloudflare: `npm run deploy [-- --dry-run | --push-models]`; other options go to wrangler. First it
- * bundles the worker and checks its size. `--dry-run` then lists what Cloudflare asks for and what of it is there, and ends;
- * `--push-models` uploads the models of `MODEL` to the bucket before it deploys.
+ * bundles the worker and checks its size. `--dry-run` then lists what Cloudflare asks for and what of it is there, and
+ * ends; `--push-models` uploads the models of `MODEL` to the bucket before it deploys.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
