@@ -8,6 +8,8 @@
 const WHITE_SPACE = ' ';
 
 interface LateJsonOptions {
+  /** White space is written in this interval too, in milliseconds; only by `tick` when absent. */
+  intervalMs?: number;
   /** Called when the reader goes away before the end. */
   onCancel: () => void;
   /** Called with what `answer` throws while somebody reads. */
@@ -24,31 +26,41 @@ export interface LateJson {
 /**
  * The body of an answer that is not complete yet. Its status has been sent, so a failure breaks the connection off: the
  * client must take neither a part of an answer for the whole, nor an error for an answer.
+ * @param answer its JSON text
  */
-export function lateJson(answer: Promise<object>, { onCancel, onError }: LateJsonOptions): LateJson {
+export function lateJson(
+  answer: Promise<string | Uint8Array>,
+  { intervalMs, onCancel, onError }: LateJsonOptions,
+): LateJson {
   const encoder = new TextEncoder();
   let sink: ReadableStreamDefaultController<Uint8Array> | undefined;
-  const write = (text: string) => sink?.enqueue(encoder.encode(text));
+  let timer: ReturnType<typeof setInterval> | undefined;
+  const write = (part: string | Uint8Array) => sink?.enqueue(typeof part === 'string' ? encoder.encode(part) : part);
+  const end = () => {
+    clearInterval(timer);
+    sink = undefined;
+  };
 
   const body = new ReadableStream<Uint8Array>({
     start(controller) {
       sink = controller;
       write(WHITE_SPACE);
-      const finish = (json: object) => {
-        write(JSON.stringify(json));
+      if (intervalMs !== undefined) timer = setInterval(() => write(WHITE_SPACE), intervalMs);
+      const finish = (json: string | Uint8Array) => {
+        write(json);
         sink?.close();
-        sink = undefined;
+        end();
       };
       const breakOff = (error: unknown) => {
         if (sink === undefined) return;
         onError(error);
         sink.error(error);
-        sink = undefined;
+        end();
       };
       answer.then(finish).catch(breakOff);
     },
     cancel() {
-      sink = undefined;
+      end();
       onCancel();
     },
   });

@@ -12,6 +12,9 @@ import { answerJson, type Received, refuse, type Server, serverThat, writeEvents
 
 const KEY = 'sk-backend-secret';
 
+/** Behind the head of a whole answer. */
+const LATE_MS = 7_000;
+
 /** One chunk of a chat stream. */
 const chunk = (content: string) =>
   `data: ${JSON.stringify({ id: 'c', object: 'chat.completion.chunk', choices: [{ index: 0, delta: { content } }] })}\n\n`;
@@ -89,6 +92,8 @@ describe('a backend of the service', () => {
       if (what === 'limited') return refuse(response, 429, { 'retry-after': '40' });
       if (what === 'fail in a body') return answerJson(response, '{"error":{"message":"m","code":504}}');
       if (what === 'never begin') return;
+      if (what === 'take long' || what === 'fail late') await sleep(LATE_MS);
+      if (what === 'fail late') return refuse(response, 500);
       if (what === 'ping and break') {
         await writeEvents(response, [': ping\n\n', ': ping\n\n']);
         return void response.destroy();
@@ -224,14 +229,25 @@ describe('a backend of the service', () => {
     expect(count).toBeGreaterThanOrEqual(1000);
   });
 
-  it('should be let go when the client leaves before a stream begins', async () => {
+  it.each([true, false])('should be let go when the client leaves before an answer with stream: %s', async (stream) => {
+    const asked = () => backend.received.filter(({ body }) => body.includes('never begin'));
+    const before = asked().length;
     const leaving = new AbortController();
     setTimeout(() => leaving.abort(), 500);
     await expect(
-      client.chat.completions.create({ ...ask('never begin'), stream: true }, { signal: leaving.signal }),
+      client.chat.completions.create({ ...ask('never begin'), stream }, { signal: leaving.signal }),
     ).rejects.toThrow();
     await lastOf('never begin')?.closed;
-    expect(backend.received.filter(({ body }) => body.includes('never begin'))).toHaveLength(1);
+    expect(asked()).toHaveLength(before + 1);
+  });
+
+  it('should have a whole answer that takes long read by the client', async () => {
+    const { choices } = await client.chat.completions.create(ask('take long'));
+    expect(choices[0]?.message.content).toBe('did take long');
+  });
+
+  it('should have a failure raised that comes late', async () => {
+    await expect(client.chat.completions.create(ask('fail late'))).rejects.toThrow();
   });
 
   it('should be let go when the client leaves a stream', async () => {

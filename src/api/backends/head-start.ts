@@ -1,26 +1,33 @@
 /**
- * Streams of slow backends. Failures usually come early and then have their own status. A client that waits longer gets
- * the head of its stream, and comments until there is text: the runtime notices only on a write that the client has
- * disconnected, and nothing should wait or compute for such a client.
+ * Answers of slow backends. Failures usually come early and then have their own status. A client that waits longer gets
+ * the head of its answer, and comments or white space until there is text: the runtime notices only on a write that the
+ * client has disconnected, and nothing should wait or compute for such a client.
  */
 import type { Context } from 'hono';
 import type { Call } from '../../backend/attempt.ts';
+import { concat } from '../../backend/bytes.ts';
 import { KEEP_ALIVE } from '../../backend/relay.ts';
 import type { Route } from '../../backend/routing.ts';
 import { EVENT_STREAM_HEADERS } from '../../http/event-stream.ts';
 import { keepAliveOf } from '../../http/keep-alive.ts';
+import { lateJson } from '../../http/late-json.ts';
+import { watchedBody } from '../../middleware/body-end.ts';
 import { toApiError } from '../errors.ts';
 import { nameRoute } from './forwarding.ts';
 
 /** Several refusals and retries fit in, and no proxy on the way loses patience. */
 const HEAD_START_MS = 3_000;
 
-/** The pause between two comments. */
+/** Longer, because a whole answer that fails after its head can only break off: its status has been sent. */
+const WHOLE_HEAD_START_MS = 5_000;
+
+/** The pause between two comments, or two blanks. */
 const KEEP_ALIVE_MS = 1_000;
 
 /**
- * Answers with the result of `answer`; a stream begins after three seconds at the latest.
- * @param answer is given a signal that aborts when the reader of the stream has disconnected
+ * Answers with the result of `answer`; its head is sent after three seconds at the latest if it is a stream, and after
+ * five if it is not.
+ * @param answer is given a signal that aborts when the reader of the answer has disconnected
  */
 export async function withHeadStart(
   c: Context,
@@ -30,16 +37,28 @@ export async function withHeadStart(
 ): Promise<Response> {
   const gone = new AbortController();
   const pending = answer(gone.signal);
-  if (!stream) return pending;
-  const soon = await within(HEAD_START_MS, pending);
+  const soon = await within(stream ? HEAD_START_MS : WHOLE_HEAD_START_MS, pending);
   if (soon !== 'later') return soon;
   keepAliveOf(c)(pending);
   nameRoute(c, { backend: chain[0]!.backend.name, route: `${reason}; pending` });
-  const body = commentsUntil(pending, (thrown) => {
+  const refused = (thrown: unknown) => {
     const error = toApiError(thrown, c.get('requestId'));
     c.get('observation')?.refused(error.code);
-    return error.toBody();
-  });
+    return error;
+  };
+  if (!stream) {
+    const { body } = lateJson(
+      pending.then((response) => succeeded(response, gone.signal)),
+      {
+        intervalMs: KEEP_ALIVE_MS,
+        onCancel: () => gone.abort(new Error('the client closed the connection')),
+        // A failure of the backend has been observed already.
+        onError: (thrown) => thrown instanceof FailedLate || refused(thrown),
+      },
+    );
+    return c.body(watchedBody(c, body), 200, { 'content-type': 'application/json' });
+  }
+  const body = commentsUntil(pending, (thrown) => refused(thrown).toBody());
   return c.body(
     new ReadableStream({
       pull: (controller) => body.pull(controller),
@@ -51,6 +70,24 @@ export async function withHeadStart(
     200,
     { ...EVENT_STREAM_HEADERS, 'content-type': 'text/event-stream' },
   );
+}
+
+/** An answer that came after its head, and is an error. */
+class FailedLate extends Error {
+  override readonly name = 'FailedLate';
+}
+
+/**
+ * The bytes of a whole answer, read until its client is gone. Throws FailedLate for an error: sent with status 200, it
+ * would pass for an answer.
+ */
+async function succeeded({ ok, status, body }: Response, gone: AbortSignal): Promise<Uint8Array> {
+  if (!ok || body === null) throw new FailedLate(`failed with ${status} after its head`);
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of body.pipeThrough(new TransformStream<Uint8Array, Uint8Array>(), { signal: gone })) {
+    chunks.push(chunk);
+  }
+  return concat(chunks);
 }
 
 /** The bytes of an answer that has not arrived: comments first, then its events, or its error as an event. */

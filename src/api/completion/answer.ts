@@ -91,12 +91,15 @@ async function respondWhole(
   keepAliveOf(c)(answer);
   const soon = await Promise.race([answer, lateAfter(WHOLE_HEAD_START_MS, begun.promise, answer)]);
   if (soon !== 'late') return c.json(soon);
-  const late = lateJson(answer, {
-    onCancel,
-    onError: (thrown) => {
-      if (!signal.aborted) c.get('observation')?.refused(toApiError(thrown, c.get('requestId')).code);
+  const late = lateJson(
+    answer.then((json) => JSON.stringify(json)),
+    {
+      onCancel,
+      onError: (thrown) => {
+        if (!signal.aborted) c.get('observation')?.refused(toApiError(thrown, c.get('requestId')).code);
+      },
     },
-  });
+  );
   tick = late.tick;
   return c.body(watchedBody(c, late.body), 200, { 'content-type': 'application/json' });
 }

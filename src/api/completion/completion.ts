@@ -81,7 +81,7 @@ interface CallOptions {
 
 /**
  * Checks that involve several fields, and builds the call.
- * @throws ApiError 400 for too many choices, a canvas stream without a stream, or a parameter without effect.
+ * @throws ApiError 400 for too many choices, what only streams have without a stream, or a parameter without effect.
  */
 export function toCall(
   prompts: readonly PromptText[],
@@ -90,6 +90,8 @@ export function toCall(
 ): CompletionCall {
   if (prompts.length * params.n > MAX_CHOICES) throw invalid('n', `at most ${MAX_CHOICES} choices over all prompts.`);
   if (params.diffusing && !params.stream) throw invalid('diffusing', 'needs stream: true.');
+  // As OpenAI's API: who sets options of a stream and gets none has made a mistake.
+  if (params.stream_options && !params.stream) throw invalid('stream_options', 'needs stream: true.');
   if (params.min_confidence !== undefined && !params.editor) throw invalid('min_confidence', 'needs editor: true.');
   return {
     prompts,

@@ -356,6 +356,8 @@ describe('POST /v1/completions', () => {
     ['stop.0', { stop: [''] }],
     ['stream', { stream: 'yes' }],
     ['stream_options.include_usage', { stream_options: { include_usage: 1 } }],
+    ['stream_options', { stream_options: { include_usage: true } }],
+    ['stream_options', { stream_options: {}, stream: false }],
     ['diffusing', { diffusing: true }],
     ['max_steps', { max_steps: 0 }],
     ['diffusing', { diffusing: 'canvas' }],
