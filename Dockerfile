@@ -3,9 +3,11 @@
 
 FROM node:24.21.0-bookworm-slim AS build
 WORKDIR /app
-COPY package.json package-lock.json ./
+COPY package.json package-lock.json .npmrc ./
+COPY scripts/node-version.js scripts/
 RUN npm ci
 COPY assembly assembly
+COPY examples examples
 COPY playground playground
 COPY src src
 COPY scripts scripts
@@ -17,7 +19,8 @@ RUN REVISION=$REVISION npm run build:worker
 FROM node:24.21.0-bookworm-slim
 ENV NODE_ENV=production
 WORKDIR /app
-COPY package.json package-lock.json ./
+COPY package.json package-lock.json .npmrc ./
+COPY scripts/node-version.js scripts/
 RUN npm ci --omit=dev && npm cache clean --force
 COPY src src
 COPY scripts scripts

@@ -12,15 +12,21 @@ client = OpenAI(
 # Text between prompt and suffix. `editor`, which is not in OpenAI's API, returns only what an editor can show.
 completion = client.completions.create(
     model="nano",
-    prompt="def area(width, height):\n    return ",
-    suffix="\n\nprint(area(2, 3))\n",
+    prompt="/** Adds numbers. */\nfunction sum(numbers) {\n  let total = 0;\n  for (let i = 0; i < numbers.",
+    suffix="; i++) {\n    total += numbers[i];\n  }\n  return total;\n}\n",
     extra_body={"editor": True},
 )
 print("completion:", repr(completion.choices[0].text), "tokens:", completion.usage.completion_tokens)
 
 # Streamed until there is enough text: closing the stream also stops the model.
 text = ""
-with client.completions.create(model="nano", prompt="import ", max_tokens=256, stream=True) as stream:
+with client.completions.create(
+    model="nano",
+    prompt="function isString(value) {\n  return typeof value === ",
+    suffix=";\n}\n",
+    stream=True,
+    extra_body={"editor": True},
+) as stream:
     for chunk in stream:
         text += chunk.choices[0].text
         if len(text) > 80:

@@ -9,14 +9,20 @@ const client = new OpenAI({
 // Text between prompt and suffix. `editor`, which is not in OpenAI's API, returns only what an editor can show.
 const { choices, usage } = await client.completions.create({
   model: 'nano',
-  prompt: 'def area(width, height):\n    return ',
-  suffix: '\n\nprint(area(2, 3))\n',
+  prompt: '/** Adds numbers. */\nfunction sum(numbers) {\n  let total = 0;\n  for (let i = 0; i < numbers.',
+  suffix: '; i++) {\n    total += numbers[i];\n  }\n  return total;\n}\n',
   ...{ editor: true },
 });
 console.log('completion:', JSON.stringify(choices[0]?.text), 'tokens:', usage?.completion_tokens);
 
 // Streamed until there is enough text: leaving the loop also stops the model.
-const stream = await client.completions.create({ model: 'nano', prompt: 'import ', max_tokens: 256, stream: true });
+const stream = await client.completions.create({
+  model: 'nano',
+  prompt: 'function isString(value) {\n  return typeof value === ',
+  suffix: ';\n}\n',
+  stream: true,
+  ...{ editor: true },
+});
 let text = '';
 for await (const chunk of stream) {
   text += chunk.choices[0]?.text ?? '';

@@ -10,14 +10,30 @@ ask() {
   echo
 }
 
-echo '# A completion.'
-ask /v1/completions '{"model": "nano", "prompt": "def add(a, b):\n    return ", "max_tokens": 16}'
+echo '# A completion between prompt and suffix for an editor: only text that can be shown, and only if confident.'
+ask /v1/completions '{
+  "model": "nano", "editor": true,
+  "prompt": "/** Adds numbers. */\nfunction sum(numbers) {\n  let total = 0;\n  for (let i = 0; i < numbers.",
+  "suffix": "; i++) {\n    total += numbers[i];\n  }\n  return total;\n}\n"
+}'
 
-echo '# A completion between prompt and suffix for an editor: one line, without text that is already there, only if confident.'
-ask /v1/completions '{"model": "nano", "prompt": "def area(width, height):\n    return ", "suffix": "\n\nprint(area(2, 3))\n", "editor": true}'
+echo '# The same in the form of Inception and Mistral.'
+ask /v1/fim/completions '{
+  "model": "nano", "editor": true, "max_tokens": 16,
+  "prompt": "export function total(numbers: number[]): number {\n  let sum = 0;\n  for (const value of ",
+  "suffix": ") {\n    sum += value;\n  }\n  return sum;\n}\n"
+}'
 
 echo '# Streamed.'
-ask /v1/fim/completions '{"model": "nano", "prompt": "import json\n\n", "suffix": "\n\nmain()\n", "max_tokens": 64, "stream": true}'
+ask /v1/completions '{
+  "model": "nano", "editor": true, "stream": true,
+  "prompt": "function isString(value) {\n  return typeof value === ",
+  "suffix": ";\n}\n"
+}'
 
 echo '# The whole canvas at each denoising step: the text of a chunk replaces that of the previous chunk.'
-ask /v1/completions '{"model": "nano", "prompt": "for i in range(10):\n", "max_tokens": 32, "stream": true, "diffusing": true}'
+ask /v1/completions '{
+  "model": "nano", "editor": true, "stream": true, "diffusing": true,
+  "prompt": "function isString(value) {\n  return typeof value === ",
+  "suffix": ";\n}\n"
+}'

@@ -1,8 +1,10 @@
 #!/bin/sh
 # LiteLLM 1.110.2: `text_completion(model="ollama/…", suffix=…)` sends the suffix inside Ollama's `options`.
 #
-# Ollama's POST /api/generate has `suffix` beside `prompt` (https://github.com/ollama/ollama/blob/main/docs/api.md) and ignores options
-# that it does not know. So a fill-in-the-middle request through this route becomes a plain continuation, without an error. The routes
+# Ollama's POST /api/generate has `suffix` beside `prompt` (https://github.com/ollama/ollama/blob/main/docs/api.md) and
+# ignores options
+# that it does not know. So a fill-in-the-middle request through this route becomes a plain continuation, without an
+# error. The routes
 # `text-completion-openai/` and `text-completion-codestral/` send it where it counts.
 #
 # Seen: {"model": "m", "prompt": "a", "options": {"suffix": "b"}, "stream": false}

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# SmolLM2's byte-level BPE vocabulary lacks 21 of the 256 bytes and has no unknown token in use: text with them is encoded
+# SmolLM2's byte-level BPE vocabulary lacks 21 of the 256 bytes and has no unknown token in use: text with them is
+# encoded
 # without an error, and they are gone after decoding. Byte-level BPE is meant to encode every text. A source file with a
 # control character such as U+0004 or U+0016 (terminal and protocol code has them) comes back shorter than it was.
 #

@@ -1,12 +1,16 @@
 #!/usr/bin/env bash
-# PyTorch, torch.compile on a CPU: an explicit conversion to bfloat16 and back is left out. `(x / 3).bfloat16().float() * 3`
-# is rounded to 8 bits in eager mode and not rounded at all when compiled, without a warning. Code that rounds on purpose,
+# PyTorch, torch.compile on a CPU: an explicit conversion to bfloat16 and back is left out. `(x / 3).bfloat16().float()
+# * 3`
+# is rounded to 8 bits in eager mode and not rounded at all when compiled, without a warning. Code that rounds on
+# purpose,
 # such as a quantizer whose scales are stored in bfloat16, then trains with other weights than it exports. The option
 # `emulate_precision_casts` gives the eager result; its default is off.
 #
 # Versions  torch 2.13.0 (CPU), Python 3.11.7, g++ 12 on Debian 12
-# Source    torch/_inductor/config.py (emulate_precision_casts); seen as 4-bit weights that differed from eager ones by a step
-# Seen      compiled: 0.0114 from eager, 2.4e-07 from the unrounded input; with the option: 0 from eager (1,000 normal numbers)
+# Source    torch/_inductor/config.py (emulate_precision_casts); seen as 4-bit weights that differed from eager ones by
+#           a step
+# Seen      compiled: 0.0114 from eager, 2.4e-07 from the unrounded input; with the option: 0 from eager (1,000 normal
+#           numbers)
 # Exits with 1 when compiled and eager agree, or differ with the option. Needs a C++ compiler.
 set -euo pipefail
 folder=$(mktemp -d)

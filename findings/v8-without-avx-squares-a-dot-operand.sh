@@ -11,7 +11,8 @@
 #           dot product); v8/src/codegen/shared-ia32-x64/macro-assembler-shared-ia32-x64.cc, I16x8DotI8x16I7x16S:
 #           without AVX the second operand is moved to the destination before the first one, which may be the same
 #           register, is read.
-# Seen      first operand dies, baseline    20201,21013,21841,22685,23545,24421,25313,26221 = sums of squares of 100 … 115
+# Seen      first operand dies, baseline    20201,21013,21841,22685,23545,24421,25313,26221 = sums of squares of 100 …
+#           115
 #           first operand lives, baseline   -1507,-1127,-731,-319,109,553,1013,1489         = right
 #           optimized, or with AVX          -1507,-1127,-731,-319,109,553,1013,1489         = right
 # Exits with 1 when V8 computes anything else in one of these cases, with 2 where they cannot be compared.

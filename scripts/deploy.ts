@@ -1,12 +1,15 @@
 /**
- * Deploys to Cloudflare: `npm run deploy [-- --dry-run]`; other options go to wrangler. First it bundles the worker and
- * checks its size. `--dry-run` does only that.
+ * Deploys to Cloudflare: `npm run deploy [-- --dry-run | --push-models]`; other options go to wrangler. First it
+ * bundles the worker and checks its size. `--dry-run` then lists what Cloudflare asks for and what of it is there, and
+ * ends; `--push-models` uploads the models of `MODEL` to the bucket before it deploys.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
+import { checklist } from './deploy/checklist.ts';
+import { findAll } from './deploy/find.ts';
 import { bundleWith, definedRevision, WRANGLER } from './wrangler.ts';
 
 /**
@@ -19,8 +22,10 @@ const BUDGET_GZIP_BYTES = 256 * 1024;
 const root = join(import.meta.dirname, '..');
 const configPath = join(root, 'wrangler.toml');
 const folder = join(root, 'build/cloudflare');
-const options = process.argv.slice(2);
+const PUSH = '--push-models';
+const options = process.argv.slice(2).filter((option) => option !== PUSH);
 const isDryRun = options.includes('--dry-run');
+const isPushing = process.argv.includes(PUSH);
 
 await rm(folder, { recursive: true, force: true });
 const report = await bundleWith(configPath, folder);
@@ -40,17 +45,21 @@ if (total > BUDGET_GZIP_BYTES) {
   process.exit(1);
 }
 
+const found = await findAll(configPath, join(root, 'models'));
+console.log(checklist(found).join('\n'));
+
 if (!isDryRun) {
-  const wrangler = spawn(
-    process.execPath,
-    [WRANGLER, 'deploy', '--config', configPath, ...definedRevision(configPath), ...options],
-    {
-      cwd: root,
-      stdio: 'inherit',
-    },
-  );
-  const [code] = await once(wrangler, 'exit');
-  process.exit(code ?? 1);
+  if (isPushing) {
+    const names = found.models.map(({ name }) => name);
+    await run([join(import.meta.dirname, 'models.ts'), 'push', ...names, '--remote']);
+  }
+  await run([WRANGLER, 'deploy', '--config', configPath, ...definedRevision(configPath), ...options]);
+}
+
+/** Runs a program of Node in this terminal, and ends with its exit code if that is not 0. */
+async function run(args: readonly string[]): Promise<void> {
+  const [code] = await once(spawn(process.execPath, args, { cwd: root, stdio: 'inherit' }), 'exit');
+  if (code !== 0) process.exit(code ?? 1);
 }
 
 function kibibytes(bytes: number): string {

@@ -1,11 +1,13 @@
 /**
  * Serves the worker on this machine: `npm start [-- --port 8787 --host 127.0.0.1 --state .wrangler/state --models
- * models --model small,nano]`. Needs no account and no network: the runtime is workerd, and the bucket is a folder. Settings and keys come
- * from .dev.vars, or from the files given with `--env-file`. `--log-level log` shows the log line of each request.
+ * models --model small,nano]`. Needs no account and no network: the runtime is workerd, and the bucket is a folder.
+ * Settings and keys come from .dev.vars, or from the files given with `--env-file`. `--log-level log` shows the log
+ * line of each request.
  */
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import prompts from '../examples/prompts.json' with { type: 'json' };
 import type { StoredModel } from '../src/engine/types.ts';
 import { WeightsDamaged } from '../src/weights/errors.ts';
 import { accessOf, LOOPBACK } from './access.ts';
@@ -82,10 +84,12 @@ server.on('exit', (code) => {
 
 await answering(`${url}/health`);
 console.log(`serving on ${url}; try`);
-console.log(
-  `  curl ${url}/v1/completions -H 'content-type: application/json' ` +
-    `-d '{"model":"${settings.models[0]}","prompt":"def add(a, b):\\n    return "}'`,
-);
+const [byDefault] = settings.models;
+const example = prompts.find((entry) => byDefault !== undefined && entry.models.includes(byDefault)) ?? prompts[0]!;
+const body = { model: byDefault, prompt: example.prompt, suffix: example.suffix, max_tokens: 16, editor: true };
+// In single quotes a shell reads all but the single quote as it is.
+const quoted = JSON.stringify(body).replaceAll("'", "'\\''");
+console.log(`  curl ${url}/v1/completions -H 'content-type: application/json' -d '${quoted}'`);
 
 function described(model: StoredModel | WeightsDamaged | undefined): string {
   if (model === undefined) return 'not in the bucket';

@@ -1,6 +1,7 @@
 /**
- * Ids and text of src/tokenizer for texts on standard input, one JSON string a line: `node scripts/tokenize.ts tokenizer.json`.
- * Answers each with a line `{"ids": […], "text": "…"}`. For `python -m training.export.tokenizer_parity`.
+ * Ids and text of src/tokenizer for texts on standard input, one JSON string a line: `node scripts/tokenize.ts
+ * tokenizer.json`. Answers each with a line `{"ids": […], "text": "…"}`. For `python -m
+ * training.export.tokenizer_parity`.
  */
 
 import { readFileSync } from 'node:fs';

@@ -10,8 +10,8 @@ import type { Predictions } from '../src/denoiser/transformer/predictions.ts';
 import type { SpecialTokens } from '../src/tokenizer/tokenizer.ts';
 
 /**
- * Extends `context` by what of `prompt` it lacks and decodes until <|endoftext|> or `maxTokens`. Returns the new tokens,
- * the end not included. The context keeps all but the last of them.
+ * Extends `context` by what of `prompt` it lacks and decodes until <|endoftext|> or `maxTokens`. Returns the new
+ * tokens, the end not included. The context keeps all but the last of them.
  */
 export function decodeAutoregressive(
   denoiser: Denoiser,

@@ -32,7 +32,10 @@ export interface Program {
 /** The smallest model of this repository, for whatever needs some model. */
 export const QUICK_MODEL = 'nano';
 
-/** Serves the models of a folder. Rejects with the output of the process when it does not start. `args` go to `npm start`. */
+/**
+ * Serves the models of a folder. Rejects with the output of the process when it does not start. `args` go to `npm
+ * start`.
+ */
 export async function serve(modelsFolder: string, args: readonly string[] = [], model = QUICK_MODEL): Promise<Service> {
   const port = await freePort();
   const state = await mkdtemp(join(tmpdir(), 'quicksilver-'));

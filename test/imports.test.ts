@@ -1,6 +1,6 @@
 /**
- * Imports point one way. The layers of src/ are written down here and nowhere else: a file imports from its own layer and from those
- * below it, types included. No files import each other in a circle, and only tests import tests.
+ * Imports point one way. The layers of src/ are written down here and nowhere else: a file imports from its own layer
+ * and from those below it, types included. No files import each other in a circle, and only tests import tests.
  */
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -38,12 +38,12 @@ const LAYERS: readonly (readonly string[])[] = [
 /** What each folder of the repository may import from; `build` has what `npm run build` writes. */
 const FOLDERS: Readonly<Record<string, readonly string[]>> = {
   src: ['src', 'build'],
-  playground: ['playground', 'src', 'build'],
+  playground: ['playground', 'examples', 'src', 'build'],
   support: ['support', 'src'],
-  scripts: ['scripts', 'support', 'playground', 'src'],
+  scripts: ['scripts', 'support', 'playground', 'examples', 'src'],
   bench: ['bench', 'scripts', 'support', 'src', 'build'],
   examples: ['examples'],
-  test: ['test', 'bench', 'scripts', 'support', 'playground', 'src', 'build', 'package.json'],
+  test: ['test', 'bench', 'examples', 'scripts', 'support', 'playground', 'src', 'build', 'package.json'],
 };
 
 interface Import {

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Ends processes that have lost their parent: guard.sh SECONDS [FOLDER]
 #
-# Reads "+ PID" and "- PID" from descriptor 3 until it ends, which it does however the writer dies. The remaining processes
-# get SIGTERM, are killed after SECONDS, and FOLDER is removed. Runs in the background.
+# Reads "+ PID" and "- PID" from descriptor 3 until it ends, which it does however the writer dies. The remaining
+# processes get SIGTERM, are killed after SECONDS, and FOLDER is removed. Runs in the background.
 {
   pids=
   while read -r sign pid; do

@@ -1,4 +1,7 @@
-/** Which environment variables the worker gets: its settings, and the secrets that `BACKENDS` names. Nothing else of the environment. */
+/**
+ * Which environment variables the worker gets: its settings, and the secrets that `BACKENDS` names. Nothing else of the
+ * environment.
+ */
 import { BACKEND_SETTING_NAMES, BACKENDS } from '../../src/backend/gateway.ts';
 
 /** Models of a service that names none, the default one first; wrangler.toml has its own. */

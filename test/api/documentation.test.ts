@@ -8,6 +8,7 @@ import { fimRequest } from '../../src/api/dialects/fim.ts';
 import { infillRequest } from '../../src/api/dialects/infill.ts';
 import { generateRequest } from '../../src/api/dialects/ollama.ts';
 import { tabbyRequest } from '../../src/api/dialects/tabby.ts';
+import { usage } from '../../src/api/openapi/answers.ts';
 import { createApp } from '../../src/app.ts';
 import { catalogOf, scriptedEngine } from '../support/scripted-engine.ts';
 
@@ -17,6 +18,13 @@ const named = new Set([...page.matchAll(/`([^`\n]+)`/g)].flatMap(([, code]) => c
 
 /** What only gives a request its context; the page leaves it to the dialects. */
 const CONTEXT = ['model', 'prompt', 'input_prefix', 'input_suffix', 'input_extra', 'response_fields', 'options'];
+
+/** The paths of the fields of a schema, those of objects inside it with a point between. */
+function fieldsOf(schema: z.ZodObject): string[] {
+  return Object.entries(schema.shape).flatMap(([name, field]) =>
+    'shape' in field ? fieldsOf(field as z.ZodObject).map((inner) => `${name}.${inner}`) : [name],
+  );
+}
 
 describe('docs/api.md', () => {
   it.each<[string, z.ZodObject]>([
@@ -28,6 +36,12 @@ describe('docs/api.md', () => {
   ])('should name every field of %s', (_, schema) => {
     const unnamed = Object.keys(schema.shape).filter((field) => !named.has(field) && !CONTEXT.includes(field));
     expect(unnamed).toEqual([]);
+  });
+
+  it('should name every field of usage', () => {
+    const fields = fieldsOf(usage);
+    expect(fields).toContain('quicksilver.cpu_ms');
+    expect(fields.filter((field) => !page.includes(`\`${field}\``))).toEqual([]);
   });
 
   it('should name every route', () => {

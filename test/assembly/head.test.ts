@@ -3,7 +3,8 @@ import { BUILDS, emptyWorkbench, onBoth, type Workbench } from './builds.ts';
 import { Random } from './oracle.ts';
 
 /**
- * log Σ exp: an absolute error is the relative one of the sum, some 2e-6, plus the rounding of a result up to 100 (4e-6).
+ * log Σ exp: an absolute error is the relative one of the sum, some 2e-6, plus the rounding of a result up to 100
+ * (4e-6).
  */
 const LSE_TOLERANCE = 1e-5;
 

@@ -1,4 +1,6 @@
-/** A small model of random weights: as numbers for the reference, and written in the real file format for the runtime. */
+/**
+ * A small model of random weights: as numbers for the reference, and written in the real file format for the runtime.
+ */
 
 import { type DenoiserConfig, parseConfig } from '../../src/denoiser/three-stream/config.ts';
 import { mulberry32 } from '../../support/seeded-random.ts';

@@ -1,4 +1,7 @@
-/** A hub for tests: repositories by name, each with one commit, over the API that downloads use. Files larger than a kilobyte are in LFS. */
+/**
+ * A hub for tests: repositories by name, each with one commit, over the API that downloads use. Files larger than a
+ * kilobyte are in LFS.
+ */
 import { createHash } from 'node:crypto';
 import { type Origin, startOrigin } from '../weights/origin.ts';
 

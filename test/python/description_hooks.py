@@ -18,7 +18,8 @@ TEXT_TOKENS = 4090
 # The widest; others depend on the model.
 CANVAS_WIDTH = 32
 
-# Fields that bound a completion, with the default that is often spelled out. It is shapes that are looked at here, not texts.
+# Fields that bound a completion, with the default that is often spelled out. It is shapes that are looked at here, not
+# texts.
 BOUNDS = {
     "/v1/completions": "max_tokens",
     "/beta/completions": "max_tokens",

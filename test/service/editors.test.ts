@@ -1,6 +1,7 @@
 /**
- * What editors send, request by request, to the shipped model in the real runtime, and every field that they read of the
- * answers. Rebuilt from their sources, which are named at each; the schemas are what their code takes without a check.
+ * What editors send, request by request, to the shipped model in the real runtime, and every field that they read of
+ * the answers. Rebuilt from their sources, which are named at each; the schemas are what their code takes without a
+ * check.
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import * as z from 'zod';

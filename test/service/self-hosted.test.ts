@@ -42,7 +42,9 @@ async function serve(
   return urlOf(program);
 }
 
-/** The tiny random Qwen3 of the golden vectors as a folder of models has it; `diffusion` replaces parts of its config. */
+/**
+ * The tiny random Qwen3 of the golden vectors as a folder of models has it; `diffusion` replaces parts of its config.
+ */
 async function storeCheckpoint(model: string, diffusion: object): Promise<void> {
   const golden = join(ROOT, 'test/golden/checkpoints/qwen3');
   await cp(golden, model, { recursive: true });

@@ -1,4 +1,7 @@
-/** What reaches an editor over a real socket, from the shipped model: text, in the line ends of the file, with what the engine knows of it. */
+/**
+ * What reaches an editor over a real socket, from the shipped model: text, in the line ends of the file, with what the
+ * engine knows of it.
+ */
 import { globSync, readFileSync } from 'node:fs';
 import OpenAI from 'openai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';

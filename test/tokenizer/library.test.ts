@@ -1,4 +1,7 @@
-/** Ids and text equal those of the `tokenizers` library: test/golden/tokenizers, see training/export/tokenizer_parity.py. */
+/**
+ * Ids and text equal those of the `tokenizers` library: test/golden/tokenizers, see
+ * training/export/tokenizer_parity.py.
+ */
 
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';

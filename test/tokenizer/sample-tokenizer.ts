@@ -1,4 +1,6 @@
-/** A tokenizer.json of 272 tokens: six special ones, 256 bytes and ten merges. Small enough to work out its ids by hand. */
+/**
+ * A tokenizer.json of 272 tokens: six special ones, 256 bytes and ten merges. Small enough to work out its ids by hand.
+ */
 
 export const specialTokens = { pad: 0, mask: 1, eom: 2, prefix: 3, suffix: 4, endOfText: 5 };
 

@@ -1,4 +1,7 @@
-/** An origin over HTTP for tests: files with ranges and ETags, that can cut its answers, stall, redirect and ask for a token. */
+/**
+ * An origin over HTTP for tests: files with ranges and ETags, that can cut its answers, stall, redirect and ask for a
+ * token.
+ */
 import { createHash } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';

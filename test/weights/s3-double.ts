@@ -153,7 +153,9 @@ function xml(response: ServerResponse, status: number, text: string, method = 'G
   response.end(method === 'HEAD' ? undefined : `<?xml version="1.0"?>${text}`);
 }
 
-/** https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html, written down from there a second time. */
+/**
+ * https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html, written down from there a second time.
+ */
 function signatureFault(request: IncomingMessage, url: URL, body: Buffer): string | undefined {
   const authorization =
     /^AWS4-HMAC-SHA256 Credential=(.+?)\/(\d{8})\/(.+?)\/s3\/aws4_request, ?SignedHeaders=(.+?), ?Signature=([0-9a-f]{64})$/.exec(

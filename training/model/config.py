@@ -57,8 +57,8 @@ class DenoiserConfig:
     reveal_threshold: float = 0.5
     edit_threshold: float = 0.8
     max_edits_per_slot: int = 2
-    # How probably a completion is right, a logistic function of the log-probabilities of its tokens: bias, mean, total; and
-    # least_shown
+    # How probably a completion is right, a logistic function of the log-probabilities of its tokens: bias, mean, total;
+    # and least_shown
     confidence: dict[str, float] | None = None
 
     DIFFUSION_KEYS = (

@@ -1,7 +1,7 @@
 /**
- * What each dialect's own description allows is taken, to its bounds. The descriptions: OpenAI's openapi.yaml (CreateCompletionRequest), the
- * request types of Mistral's clients (FIMCompletionRequest), Ollama's api/types.go, llama.cpp's tools/server/README.md, Tabby's openapi.json
- * and DeepSeek's page of its FIM.
+ * What each dialect's own description allows is taken, to its bounds. The descriptions: OpenAI's openapi.yaml
+ * (CreateCompletionRequest), the request types of Mistral's clients (FIMCompletionRequest), Ollama's api/types.go,
+ * llama.cpp's tools/server/README.md, Tabby's openapi.json and DeepSeek's page of its FIM.
  */
 import { describe, expect, it } from 'vitest';
 import { createApp } from '../../../src/app.ts';

@@ -73,7 +73,10 @@ function wholeLines(): { prefix: string; line: string; above: string }[] {
   });
 }
 
-/** Blocks as parsers find them, each with the text from its opening to the end of its file, and how much of that is the block. */
+/**
+ * Blocks as parsers find them, each with the text from its opening to the end of its file, and how much of that is the
+ * block.
+ */
 function blocks(): { prefix: string; rest: string; length: number }[] {
   return FILES.flatMap((file) => {
     const isPython = file.endsWith('.py');

@@ -1,4 +1,7 @@
-/** Attention as plain loops in double precision over quantized queries, keys and values; the quantized integers are exact. */
+/**
+ * Attention as plain loops in double precision over quantized queries, keys and values; the quantized integers are
+ * exact.
+ */
 import { nearestEven } from '../oracle.ts';
 
 export const QUERY_MAX = 63;
@@ -56,8 +59,10 @@ function quantizeWeights(weights: readonly number[]): { q: number[]; scale: numb
   return { q: weights.map((weight) => (scale === 0 ? 0 : nearestEven(weight / scale))), scale };
 }
 
-/** One head: normed by `weight` unless it is absent, then turned by its position. Float32 operations in the kernels' order
- * are not modelled: use it with a tolerance. */
+/**
+ * One head: normed by `weight` unless it is absent, then turned by its position. Float32 operations in the kernels'
+ * order are not modelled: use it with a tolerance.
+ */
 export function turnedHead(
   x: ArrayLike<number>,
   weight: ArrayLike<number> | undefined,

@@ -10,8 +10,9 @@ const EPS = 1e-6;
 /** 2 · log2 e / √64: scores reach far enough for weights from nothing to almost all. */
 const SCALE = 0.36;
 /**
- * Of the largest value: powers are off by 2e-7 + |score| · 6e-8, sums of up to 130 of them by as much. A weight that falls
- * on the other side of a rounding boundary is off by 1/124 of the largest sum of its block: such accidents are counted apart.
+ * Of the largest value: powers are off by 2e-7 + |score| · 6e-8, sums of up to 130 of them by as much. A weight that
+ * falls on the other side of a rounding boundary is off by 1/124 of the largest sum of its block: such accidents are
+ * counted apart.
  */
 const TOLERANCE = 1e-5;
 const ACCIDENT_TOLERANCE = 1 / 124;

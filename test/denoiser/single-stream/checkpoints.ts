@@ -1,4 +1,7 @@
-/** The converted checkpoints of test/golden: tiny models of Qwen's families, under any of the attentions that the runtime knows. */
+/**
+ * The converted checkpoints of test/golden: tiny models of Qwen's families, under any of the attentions that the
+ * runtime knows.
+ */
 
 import { createReadStream } from 'node:fs';
 import { Readable } from 'node:stream';

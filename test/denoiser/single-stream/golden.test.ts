@@ -1,4 +1,7 @@
-/** Converted checkpoints against what transformers computes with them under the same attention (training/export/golden_checkpoints.py). */
+/**
+ * Converted checkpoints against what transformers computes with them under the same attention
+ * (training/export/golden_checkpoints.py).
+ */
 
 import { describe, expect, it } from 'vitest';
 import { parseSingleStreamConfig } from '../../../src/denoiser/single-stream/config.ts';
@@ -36,8 +39,8 @@ const VARIANTS = FAMILIES.flatMap((family) =>
 );
 
 /**
- * Float additions in another order give 1e-6; an activation that falls on the other side of an int8 rounding boundary is off by 1/127 of
- * the largest of its row, and what follows by a few percent.
+ * Float additions in another order give 1e-6; an activation that falls on the other side of an int8 rounding boundary
+ * is off by 1/127 of the largest of its row, and what follows by a few percent.
  */
 const TOLERANCE = 0.04;
 /** What 4 bits cost two random layers of 64: random weights have nothing that could be rounded well. */
@@ -63,7 +66,8 @@ describe.each(BUILDS)('converted checkpoints (%s)', (build) => {
       const from = logits === 'shifted' ? first - 1 : first;
       return tensors.get(name)!.slice(from * json.vocab_size, (from + count) * json.vocab_size);
     };
-    // A canvas in the middle of a block, one at its beginning, where shifted logits come from the block before, and the same again.
+    // A canvas in the middle of a block, one at its beginning, where shifted logits come from the block before, and the
+    // same again.
     for (const left of [10, 2 * golden.block, 10]) {
       const end = attention === 'bidirectional' ? left + 5 : left + denoiser.canvasWidth(left);
       const right = attention === 'bidirectional' ? ids.slice(end) : [];

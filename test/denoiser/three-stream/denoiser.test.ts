@@ -13,9 +13,10 @@ const model = randomModel(1);
 const { canvasSlots } = model.config.diffusion;
 
 /**
- * Root-mean-square error over root-mean-square value. Rounding gives 2e-7. But about one number in 50,000 that is quantized falls on
- * different sides of a rounding boundary in float32 and float64: it is then off by 1/127 (queries, keys: 1/63) of the largest of its
- * row, and what follows by up to 1 %. Long streams have such accidents; of three short ones at most one does.
+ * Root-mean-square error over root-mean-square value. Rounding gives 2e-7. But about one number in 50,000 that is
+ * quantized falls on different sides of a rounding boundary in float32 and float64: it is then off by 1/127 (queries,
+ * keys: 1/63) of the largest of its row, and what follows by up to 1 %. Long streams have such accidents; of three
+ * short ones at most one does.
  */
 const ROUNDING_TOLERANCE = 1e-5;
 const ACCIDENT_TOLERANCE = 0.02;

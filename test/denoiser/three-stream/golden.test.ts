@@ -1,4 +1,7 @@
-/** The shipped model against vectors that the quantized PyTorch reference computed from the same files (training/export/golden.py). */
+/**
+ * The shipped model against vectors that the quantized PyTorch reference computed from the same files
+ * (training/export/golden.py).
+ */
 
 import { createReadStream } from 'node:fs';
 import { Readable } from 'node:stream';
@@ -42,9 +45,9 @@ const openWeights = async () =>
   Readable.toWeb(createReadStream(new URL('model.safetensors', model))) as ReadableStream<Uint8Array>;
 
 /**
- * Root-mean-square error over root-mean-square value. Float additions in another order give 1e-6; an activation that falls on the
- * other side of an int8 rounding boundary is off by 1/127 of the largest of its row, and so on, layer after layer: noise of a
- * millionth at the embeddings moves the logits of the reference itself by up to 4.4 %.
+ * Root-mean-square error over root-mean-square value. Float additions in another order give 1e-6; an activation that
+ * falls on the other side of an int8 rounding boundary is off by 1/127 of the largest of its row, and so on, layer
+ * after layer: noise of a millionth at the embeddings moves the logits of the reference itself by up to 4.4 %.
  */
 const TOLERANCE = 0.06;
 /**
@@ -148,7 +151,10 @@ describe('shipped model', () => {
     return (await run(engine, { ...request, ...(policy === 'everything' && everything) })).completion;
   }
 
-  /** By how much the runtime prefers its own token to that of the reference, in log-probability, where they first differ. */
+  /**
+   * By how much the runtime prefers its own token to that of the reference, in log-probability, where they first
+   * differ.
+   */
   function gapToReference({ tokens = [] }: Completion, { ids, ended }: GoldenCompletion): number {
     const wanted = ids.map((id) => tokenizer.decode([id]));
     const place = tokens.findIndex(({ text }, index) => text !== wanted[index]);

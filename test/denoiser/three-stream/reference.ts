@@ -1,6 +1,6 @@
 /**
- * The denoiser in float64 and plain loops, with the runtime's quantization: the oracle of the forward pass. It computes each
- * stream whole, without a cache.
+ * The denoiser in float64 and plain loops, with the runtime's quantization: the oracle of the forward pass. It computes
+ * each stream whole, without a cache.
  */
 
 import type { Layer, Linear, Model } from '../random-model.ts';
@@ -135,7 +135,9 @@ interface Segment {
   values: Quantized[][];
 }
 
-/** One softmax over several sets of keys, each with its own rotation of the query; on integers, as the kernels have it. */
+/**
+ * One softmax over several sets of keys, each with its own rotation of the query; on integers, as the kernels have it.
+ */
 function attend(model: Model, segments: Segment[]): Float64Array {
   const { heads, kvHeads, headDim } = model.config;
   const out = new Float64Array(heads * headDim);

@@ -1,6 +1,6 @@
 /**
- * A shifted model with a forward suffix and without QK-norm against the quantized PyTorch reference, number by number and
- * completion by completion (training/export/golden.py --shifted).
+ * A shifted model with a forward suffix and without QK-norm against the quantized PyTorch reference, number by number
+ * and completion by completion (training/export/golden.py --shifted).
  */
 
 import { createReadStream } from 'node:fs';
