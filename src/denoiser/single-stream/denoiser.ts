@@ -80,6 +80,7 @@ export class SingleStreamDenoiser {
     this.#transformer.head.beginPass();
     this.#pass.run(start, left.slice(start, end));
     this.#cached = left.slice(0, end);
+    this.#endPass();
     return true;
   }
 
@@ -101,7 +102,14 @@ export class SingleStreamDenoiser {
     this.#transformer.head.beginPass();
     this.#pass.run(start, [...left.slice(start), ...Array.from(canvas), ...right]);
     const firstRow = left.length - start - (diffusion.isShifted ? 1 : 0);
-    return this.#transformer.head.predict(firstRow, [canvas.length])[0]!;
+    const [predictions] = this.#transformer.head.predict(firstRow, [canvas.length]);
+    this.#endPass();
+    return predictions!;
+  }
+
+  /** Forgets what kernels have computed that turn out to be wrong. */
+  #endPass(): void {
+    if (this.#transformer.endPass()) this.#cached = [];
   }
 
   /**

@@ -94,6 +94,7 @@ export class Denoiser {
     const { readings } = this.#layOut([], [{ context, ids }]);
     this.#transformer.head.beginPass();
     this.#forward.run([], readings, trace !== undefined, trace);
+    this.#endPass();
   }
 
   /** As `extend`, and predicts the token after each of `ids`: the autoregressive model of the same weights. */
@@ -101,7 +102,9 @@ export class Denoiser {
     const { readings } = this.#layOut([], [{ context, ids }]);
     this.#transformer.head.beginPass();
     this.#forward.run([], readings, true, trace);
-    return this.#transformer.head.predict(0, [ids.length])[0]!;
+    const [predictions] = this.#transformer.head.predict(0, [ids.length]);
+    this.#endPass();
+    return predictions!;
   }
 
   /**
@@ -129,12 +132,20 @@ export class Denoiser {
     this.#forward.run(canvases, readings, false, trace);
     for (const { prefix, canvas, ids } of views) prefix.markCanvasCached(canvas, ids.length);
     const counts = canvases.map(({ slots }) => slots.length);
-    return this.#transformer.head.predict(0, counts);
+    const predictions = this.#transformer.head.predict(0, counts);
+    this.#endPass();
+    return predictions;
   }
 
   /** Makes `target` a copy of the first `length` tokens of `source`, a context of the same kind. */
   copyContext(target: KvCache, source: KvCache, length: number): void {
     target.copyFrom(source, length, this.#transformer.memory);
+  }
+
+  /** Forgets what kernels have computed that turn out to be wrong. */
+  #endPass(): void {
+    if (!this.#transformer.endPass()) return;
+    for (const context of [...this.prefixContexts, ...this.suffixContexts]) context.truncate(0);
   }
 
   /** Assigns rows to every part, canvases first. */

@@ -8,13 +8,19 @@ import type { TransformerShape } from './shape.ts';
 
 export class Head {
   readonly #shape: TransformerShape;
-  readonly #kernels: KernelExports;
+  readonly #kernels: () => KernelExports;
   readonly #memory: WebAssembly.Memory;
   readonly #plan: TransformerMemory;
   /** Counts passes, so that predictions of an earlier one are not read from memory that has changed. */
   #pass = 0;
 
-  constructor(shape: TransformerShape, kernels: KernelExports, memory: WebAssembly.Memory, plan: TransformerMemory) {
+  /** @param kernels those to use now */
+  constructor(
+    shape: TransformerShape,
+    kernels: () => KernelExports,
+    memory: WebAssembly.Memory,
+    plan: TransformerMemory,
+  ) {
     this.#shape = shape;
     this.#kernels = kernels;
     this.#memory = memory;
@@ -37,7 +43,7 @@ export class Head {
     const { hiddenSize, vocabSize } = this.#shape;
     const { activations, candidateIds, candidateLogits, logSumExp } = scratch;
     this.#normalize(firstRow, rows);
-    this.#kernels.headTopK(
+    this.#kernels().headTopK(
       activations,
       rows,
       hiddenSize,
@@ -105,7 +111,7 @@ export class Head {
     const { scratch, head } = this.#plan;
     const { hiddenSize, vocabSize } = this.#shape;
     this.#normalize(row, 1);
-    this.#kernels.matmulU7(scratch.activations, 1, hiddenSize, head, vocabSize, scratch.logits, vocabSize);
+    this.#kernels().matmulU7(scratch.activations, 1, hiddenSize, head, vocabSize, scratch.logits, vocabSize);
     return new Float32Array(this.#memory.buffer, scratch.logits, vocabSize);
   }
 
@@ -114,6 +120,6 @@ export class Head {
     const { scratch, finalNorm } = this.#plan;
     const { hiddenSize, normEps } = this.#shape;
     const hidden = rowOf(scratch.hidden, firstRow, hiddenSize);
-    this.#kernels.rmsNormQuantizeRows(hidden, finalNorm, rows, hiddenSize, normEps, scratch.activations);
+    this.#kernels().rmsNormQuantizeRows(hidden, finalNorm, rows, hiddenSize, normEps, scratch.activations);
   }
 }

@@ -1,92 +1,209 @@
 /**
- * Does a build of the kernels multiply as it should on this machine? Extreme activations against extreme weights,
- * compared with plain integers. An engine that lowers a relaxed dot product differently (saturating, or reading the
- * second operand as signed) shows up here.
+ * Does a build of the kernels compute as it should on this machine? Every kernel with relaxed instructions runs on each
+ * of its paths (groups of four rows and single rows, pairs of panels and a last one, whole and partial blocks of
+ * tokens), because an engine can compile one path wrongly and the others right: V8's baseline compiler does without AVX.
  */
-import type { KernelExports, Pointer } from './kernel-exports.ts';
 
-const ROWS = 4;
-const K = 32;
-const N = 8;
+import type { KernelExports, Pointer } from './kernel-exports.ts';
+import { type ProbeCases, probeCases, SHAPES } from './kernel-probe-cases.ts';
+
+/** Bytes that a probe overwrites at most. */
+export const PROBE_BYTES = 40_960;
+
+/** Single rows, a group of four and a single row, two groups. */
+const ROW_COUNTS = [1, 2, 3, 5, SHAPES.rows] as const;
 /** 1.0 as bfloat16. */
 const SCALE_ONE = 0x3f80;
+/** What exp2 and sums of values up to 127 may be off in float32; a wrong product is off by far more. */
+const ROUNDING = 2e-3;
+const EXACT = 0;
+
+type Checked =
+  | 'matmulU4'
+  | 'matmulU7'
+  | 'headTopK'
+  | 'attend'
+  | 'attentionScores'
+  | 'attentionMix'
+  | 'softmaxRows'
+  | 'swigluQuantizeRows';
 
 /** What a build answered where it should have answered something else. */
 export interface ProbeMismatch {
-  readonly kernel: 'matmulU4' | 'matmulU7';
+  readonly kernel: Checked;
+  /** Rows of the call. */
+  readonly rows: number;
   readonly row: number;
   readonly column: number;
   readonly expected: number;
   readonly actual: number;
 }
 
-/** Rows at both ends of the int8 range, alternating and mixed; each has absmax 127, so that its scale is exactly 1. */
-function activation(row: number, i: number): number {
-  return [-127, 127, i % 2 === 0 ? 127 : -127, ((i * 37) % 255) - 127][row] ?? 0;
-}
-
-/** Columns at both ends of a range, alternating and mixed. */
-function weight(column: number, i: number, lowest: number, highest: number): number {
-  const span = highest - lowest + 1;
-  return [lowest, highest, i % 2 === 0 ? lowest : highest][column] ?? lowest + ((i * 13 + column * 7) % span);
-}
-
 /**
- * Runs both matrix products in the bytes from `start` on (a few KiB, overwritten) and returns the first wrong result,
- * or null.
+ * Runs the kernels in the PROBE_BYTES from `start` on (overwritten) and returns the first wrong result, or null.
+ * The first call sees the code that the engine compiles first; call it again once there has been time to compile anew.
  */
 export function probe(kernels: KernelExports, memory: WebAssembly.Memory, start: Pointer): ProbeMismatch | null {
-  let end = start;
-  const allocate = (bytes: number): Pointer => {
-    const at = end;
-    end += (bytes + 15) & -16;
-    return at;
-  };
-  const x = allocate(ROWS * K * 4);
-  const a = allocate(kernels.activationBytes(ROWS, K));
-  const source = allocate(N * K);
-  const scales = allocate(N * 2);
-  const w = allocate(Math.max(kernels.packedU4Bytes(N, K), kernels.packedU7Bytes(N, K)));
-  const y = allocate(ROWS * N * 4);
-
-  for (let i = 0; i < ROWS * K; i++) new Float32Array(memory.buffer, x)[i] = activation(Math.floor(i / K), i % K);
-  new Uint16Array(memory.buffer, scales, N).fill(SCALE_ONE);
-  kernels.quantizeRows(x, ROWS, K, a);
-
-  const bytes = new Uint8Array(memory.buffer, source, N * K);
-  for (let i = 0; i < (N * K) / 2; i++) {
-    const column = Math.floor((2 * i) / K);
-    const low = weight(column, (2 * i) % K, -8, 7) + 8;
-    const high = weight(column, (2 * i + 1) % K, -8, 7) + 8;
-    bytes[i] = low | (high << 4);
-  }
-  kernels.packU4(source, N, K, 0, w);
-  kernels.packU4Scales(scales, N, K, N, 0, w);
-  kernels.matmulU4(a, ROWS, K, w, N, y, 0);
-  const u4Mismatch = compare('matmulU4', new Float32Array(memory.buffer, y, ROWS * N), -8, 7);
-  if (u4Mismatch !== null) return u4Mismatch;
-
-  for (let i = 0; i < N * K; i++) bytes[i] = weight(Math.floor(i / K), i % K, -64, 63);
-  kernels.packU7(source, N, K, 0, w);
-  kernels.packU7Scales(scales, N, K, N, 0, w);
-  kernels.matmulU7(a, ROWS, K, w, N, y, N);
-  return compare('matmulU7', new Float32Array(memory.buffer, y, ROWS * N), -64, 63);
-}
-
-/** All scales are 1 and |sum| ≤ 32 · 127 · 64 < 2^24: float32 holds every result exactly. */
-function compare(
-  kernel: ProbeMismatch['kernel'],
-  results: Float32Array,
-  lowest: number,
-  highest: number,
-): ProbeMismatch | null {
-  for (let row = 0; row < ROWS; row++) {
-    for (let column = 0; column < N; column++) {
-      let expected = 0;
-      for (let i = 0; i < K; i++) expected += activation(row, i) * weight(column, i, lowest, highest);
-      const actual = results[row * N + column] ?? Number.NaN;
-      if (actual !== expected) return { kernel, row, column, expected, actual };
-    }
+  const cases = probeCases();
+  const run = new ProbeRun(kernels, memory, start);
+  for (const rows of ROW_COUNTS) {
+    const mismatch = run.products(cases, rows) ?? run.attention(cases, rows) ?? run.floats(cases, rows);
+    if (mismatch !== null) return mismatch;
   }
   return null;
+}
+
+class ProbeRun {
+  readonly #kernels: KernelExports;
+  readonly #memory: WebAssembly.Memory;
+  readonly #start: Pointer;
+  #end: Pointer;
+
+  constructor(kernels: KernelExports, memory: WebAssembly.Memory, start: Pointer) {
+    this.#kernels = kernels;
+    this.#memory = memory;
+    this.#start = start;
+    this.#end = start;
+  }
+
+  /** Both matrix products, and the head over the same weights. */
+  products({ x, u4, u7, expected }: ProbeCases, rows: number): ProbeMismatch | null {
+    const kernels = this.#kernels;
+    const { k, n, topK } = SHAPES;
+    this.#end = this.#start;
+    const a = this.#take(kernels.activationBytes(rows, k));
+    kernels.quantizeRows(this.#floats(x), rows, k, a);
+    const scales = this.#take(n * (k / 32) * 2);
+    new Uint16Array(this.#memory.buffer, scales, n * (k / 32)).fill(SCALE_ONE);
+    const w = this.#take(Math.max(kernels.packedU4Bytes(n, k), kernels.packedU7Bytes(n, k)));
+    const y = this.#take(rows * n * 4);
+
+    kernels.packU4(this.#bytes(u4), n, k, 0, w);
+    kernels.packU4Scales(scales, n, k, n, 0, w);
+    kernels.matmulU4(a, rows, k, w, n, y, 0);
+    kernels.matmulU4(a, rows, k, w, n, y, 1);
+    const mismatch = this.#compare('matmulU4', rows, y, n, n, expected.u4);
+    if (mismatch !== null) return mismatch;
+
+    kernels.packU7(this.#bytes(u7), n, k, 0, w);
+    kernels.packU7Scales(scales, n, k, n, 0, w);
+    kernels.matmulU7(a, rows, k, w, n, y, n);
+    // Scratch for a pair of panels: the last one is a chunk of its own.
+    const headBytes = ((rows * 4 + 15) & -16) + rows * 4 * 16;
+    const [ids, logits, lse, scratch] = [rows * topK * 4, rows * topK * 4, rows * 4, headBytes].map((bytes) =>
+      this.#take(bytes),
+    ) as [Pointer, Pointer, Pointer, Pointer];
+    kernels.headTopK(a, rows, k, w, n, topK, ids, logits, lse, scratch, headBytes);
+    return (
+      this.#compare('matmulU7', rows, y, n, n, expected.u7) ??
+      this.#compare('headTopK', rows, logits, topK, topK, expected.head)
+    );
+  }
+
+  /** Attention over a quantized cache: of a canvas, which sees two contexts, and of a causal stream. */
+  attention({ queries, keys, values, expected }: ProbeCases, rows: number): ProbeMismatch | null {
+    const kernels = this.#kernels;
+    const { headDim, seen, prefixTokens, suffixTokens, scoreScale } = SHAPES;
+    this.#end = this.#start;
+    // Position 0 turns nothing: cosines of 1, sines of 0.
+    const table = this.#floats([...Array(headDim / 2).fill(1), ...Array(headDim / 2).fill(0)]);
+    const positions = this.#floats(Array(seen).fill(0));
+    const block = this.#take(kernels.queryBytes(rows, headDim));
+    const x = this.#floats(queries);
+    kernels.quantizeQueries(x, rows, headDim, 1, headDim, 0, 0, positions, table, scoreScale, block);
+    const cache = this.#take(kernels.cacheBytes(seen, headDim));
+    const [k, v] = [this.#floats(keys), this.#floats(values)];
+    kernels.storeKeysValues(k, v, seen, headDim, headDim, 0, 0, positions, table, cache, 0);
+    const out = this.#take(rows * headDim * 4);
+    const scratch = this.#take(kernels.attentionScratchBytes(3));
+
+    const attend = (step: 0 | 1, suffixCount: number) =>
+      kernels.attend(
+        block,
+        rows,
+        1,
+        headDim,
+        cache,
+        prefixTokens,
+        step,
+        block,
+        cache,
+        suffixCount,
+        out,
+        headDim,
+        scratch,
+      );
+    attend(0, suffixTokens);
+    const mismatch = this.#compare('attend', rows, out, headDim, headDim, expected.canvas, ROUNDING);
+    if (mismatch !== null) return mismatch;
+    attend(1, 0);
+    return this.#compare('attend', rows, out, headDim, headDim, expected.causal, ROUNDING);
+  }
+
+  /** Attention in float32, its softmax, and SwiGLU. */
+  floats({ queries, keys, values, weights, gateUp, expected }: ProbeCases, rows: number): ProbeMismatch | null {
+    const kernels = this.#kernels;
+    const { k, headDim, seen, scoreScale } = SHAPES;
+    this.#end = this.#start;
+    const stride = (seen + 7) & -8;
+    const cacheKeys = this.#take(stride * headDim * 4);
+    const cacheValues = this.#take(stride * headDim * 4);
+    const [from, to] = [this.#floats(keys), this.#floats(values)];
+    kernels.storeFloatKeysValues(from, to, seen, headDim, headDim, cacheKeys, cacheValues, 0);
+    const scores = this.#take(rows * stride * 4);
+    const q = this.#floats(queries);
+    kernels.attentionScores(q, headDim, rows, headDim, cacheKeys, seen, scoreScale, scores, stride);
+    const mismatch = this.#compare('attentionScores', rows, scores, stride, seen, expected.scores);
+    if (mismatch !== null) return mismatch;
+    kernels.softmaxRows(scores, rows, stride, seen, seen);
+    const out = this.#take(rows * headDim * 4);
+    kernels.attentionMix(this.#floats(weights), seen, rows, cacheValues, seen, headDim, out, headDim, 0);
+    const gates = this.#floats(gateUp);
+    kernels.swigluQuantizeRows(gates, rows, k / 2, this.#take(kernels.activationBytes(rows, k / 2)));
+    return (
+      this.#compare('softmaxRows', rows, scores, stride, seen, expected.softmax, ROUNDING / 127) ??
+      this.#compare('attentionMix', rows, out, headDim, headDim, expected.mix) ??
+      this.#compare('swigluQuantizeRows', rows, gates, k, k / 2, expected.swiglu, ROUNDING)
+    );
+  }
+
+  #take(bytes: number): Pointer {
+    const at = this.#end;
+    this.#end += (bytes + 15) & -16;
+    if (this.#end > this.#start + PROBE_BYTES) throw new RangeError(`the probe needs more than ${PROBE_BYTES} bytes`);
+    return at;
+  }
+
+  #floats(values: readonly number[]): Pointer {
+    const at = this.#take(values.length * 4);
+    new Float32Array(this.#memory.buffer, at, values.length).set(values);
+    return at;
+  }
+
+  #bytes(values: readonly number[]): Pointer {
+    const at = this.#take(values.length);
+    new Uint8Array(this.#memory.buffer, at, values.length).set(values);
+    return at;
+  }
+
+  /** Rows of `columns` results, `stride` apart, against those of a matrix that has at least as many rows. */
+  #compare(
+    kernel: Checked,
+    rows: number,
+    at: Pointer,
+    stride: number,
+    columns: number,
+    expected: readonly number[],
+    tolerance = EXACT,
+  ): ProbeMismatch | null {
+    const results = new Float32Array(this.#memory.buffer, at, rows * stride);
+    for (let row = 0; row < rows; row++) {
+      for (let column = 0; column < columns; column++) {
+        const [wanted, actual] = [expected[row * columns + column]!, results[row * stride + column]!];
+        // Written so that NaN is a mismatch.
+        if (!(Math.abs(actual - wanted) <= tolerance)) return { kernel, rows, row, column, expected: wanted, actual };
+      }
+    }
+    return null;
+  }
 }

@@ -3,8 +3,8 @@
  * builds of that one source.
  *
  * The relaxed-SIMD build is faster but its instructions are allowed to differ between engines. It is therefore not
- * chosen by its presence but by its results: a probe multiplies extreme values on it and compares with plain integers
- * (kernel-probe.ts).
+ * chosen by its presence but by its results: a probe runs every path of it and compares with plain numbers
+ * (kernel-probe.ts). An engine compiles code again once it is hot, so that the probe is repeated then.
  */
 
 import type { KernelExports, Pointer } from './kernel-exports.ts';
@@ -30,14 +30,15 @@ export class KernelProbeError extends Error {
   override readonly name = 'KernelProbeError';
 
   constructor(build: KernelBuild, mismatch: ProbeMismatch) {
-    const { kernel, row, column, expected, actual } = mismatch;
-    super(`kernels (${build}): ${kernel} row ${row} column ${column}: expected ${expected}, got ${actual}`);
+    const { kernel, rows, row, column, expected, actual } = mismatch;
+    const place = `${kernel} of ${rows} rows, row ${row} column ${column}`;
+    super(`kernels (${build}): ${place}: expected ${expected}, got ${actual}`);
   }
 }
 
 /**
  * Instantiates the faster build that works here on `memory`. Call it before anything is allocated: the probe overwrites
- * a few KiB from `heapBase` on, for which the memory has to have room.
+ * PROBE_BYTES from `heapBase` on, for which the memory has to have room.
  * @throws KernelProbeError when the plain build computes wrong results too; WebAssembly errors when it does not
  * instantiate.
  */
@@ -52,12 +53,43 @@ export function instantiateKernels(modules: KernelModules, memory: WebAssembly.M
   return instantiateBuild('simd', modules.simd, memory);
 }
 
-/** Instantiates and probes one build; see `instantiateKernels`. */
-export function instantiateBuild(build: KernelBuild, module: WebAssembly.Module, memory: WebAssembly.Memory): Kernels {
-  const { exports } = new WebAssembly.Instance(module, { env: { memory } });
-  const heapBase = (exports.heapBase as WebAssembly.Global).value as Pointer;
-  const kernels: Kernels = { ...(exports as unknown as KernelExports), build, heapBase };
-  const mismatch = probe(kernels, memory, heapBase);
+/**
+ * Kernels that still compute right: those given, or the plain build on the same memory, which has the same layout.
+ * @param start of PROBE_BYTES that are overwritten
+ * @throws KernelProbeError when the plain build computes wrong results.
+ */
+export function confirmKernels(
+  kernels: Kernels,
+  modules: KernelModules,
+  memory: WebAssembly.Memory,
+  start: Pointer,
+): Kernels {
+  const mismatch = probe(kernels, memory, start);
+  if (mismatch === null) return kernels;
+  if (kernels.build === 'simd') throw new KernelProbeError('simd', mismatch);
+  return instantiateBuild('simd', modules.simd, memory, start);
+}
+
+/** Instantiates and probes one build, from `heapBase` on unless given; see `instantiateKernels`. */
+export function instantiateBuild(
+  build: KernelBuild,
+  module: WebAssembly.Module,
+  memory: WebAssembly.Memory,
+  start?: Pointer,
+): Kernels {
+  const kernels = instantiateUnprobed(build, module, memory);
+  const mismatch = probe(kernels, memory, start ?? kernels.heapBase);
   if (mismatch !== null) throw new KernelProbeError(build, mismatch);
   return kernels;
+}
+
+/** One build, whatever it computes. */
+export function instantiateUnprobed(
+  build: KernelBuild,
+  module: WebAssembly.Module,
+  memory: WebAssembly.Memory,
+): Kernels {
+  const { exports } = new WebAssembly.Instance(module, { env: { memory } });
+  const heapBase = (exports.heapBase as WebAssembly.Global).value as Pointer;
+  return { ...(exports as unknown as KernelExports), build, heapBase };
 }

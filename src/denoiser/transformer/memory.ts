@@ -2,6 +2,7 @@
 
 import type { Arena } from './arena.ts';
 import type { KernelExports } from './kernel-exports.ts';
+import { PROBE_BYTES } from './kernel-probe.ts';
 import { CANDIDATES, HEAD_SCRATCH_BYTES, type LayerPointers, type TransformerMemory } from './pointers.ts';
 import { projectionWidths, type TransformerShape } from './shape.ts';
 import { PACK_ROWS } from './tensor-sinks.ts';
@@ -47,7 +48,7 @@ export function planTransformer(
     logits: arena.floats(vocabSize),
   };
   // A row of weights has at most a byte an input; a norm or a bias is one row of floats.
-  const stagingBytes = Math.max(leastStaging, PACK_ROWS * widest);
+  const stagingBytes = Math.max(leastStaging, PACK_ROWS * widest, PROBE_BYTES);
   const staging = arena.take(stagingBytes);
   return { embedding, head, layers, finalNorm, rotaryTable, scratch, staging, stagingBytes, maxRows };
 }

@@ -6,7 +6,7 @@
 import { growMemory, rowOf } from './arena.ts';
 import { Head } from './head.ts';
 import type { Pointer } from './kernel-exports.ts';
-import { instantiateKernels, type KernelBuild, type KernelModules, type Kernels } from './kernels.ts';
+import { confirmKernels, instantiateKernels, type KernelBuild, type KernelModules, type Kernels } from './kernels.ts';
 import { finishLayer, projectLayer } from './layer.ts';
 import type { LayerPointers, TransformerMemory } from './pointers.ts';
 import { rotaryTable } from './rotary-table.ts';
@@ -22,9 +22,14 @@ export interface TransformerParts {
 /** The memory of a stream layout, with its end: the size that the memory must have. */
 export type MemoryPlan = TransformerMemory & { readonly bytes: number };
 
+/**
+ * Passes after which the kernels are probed again, by when the engine has compiled most, and then all of them anew.
+ * A probe takes half a millisecond.
+ */
+const PROBED_PASSES: readonly number[] = [1, 64, 512, 4096];
+
 export class Transformer<Plan extends MemoryPlan = MemoryPlan> {
   readonly shape: TransformerShape;
-  readonly kernels: Kernels;
   readonly memory: WebAssembly.Memory;
   readonly plan: Plan;
   readonly head: Head;
@@ -32,6 +37,9 @@ export class Transformer<Plan extends MemoryPlan = MemoryPlan> {
   readonly queryWidth: number;
   readonly keyWidth: number;
   readonly qkvWidth: number;
+  readonly #modules: KernelModules;
+  #kernels: Kernels;
+  #passes = 0;
 
   /**
    * Throws SafetensorsError, KernelProbeError, and what the weights stream fails with.
@@ -48,23 +56,47 @@ export class Transformer<Plan extends MemoryPlan = MemoryPlan> {
     growMemory(memory, plan.bytes);
     new Float32Array(memory.buffer, plan.rotaryTable).set(rotaryTable(shape));
     await loadWeights(await openWeights(), shape, kernels, plan, memory);
-    return new Transformer(shape, kernels, memory, plan);
+    return new Transformer(shape, modules, kernels, memory, plan);
   }
 
-  private constructor(shape: TransformerShape, kernels: Kernels, memory: WebAssembly.Memory, plan: Plan) {
+  private constructor(
+    shape: TransformerShape,
+    modules: KernelModules,
+    kernels: Kernels,
+    memory: WebAssembly.Memory,
+    plan: Plan,
+  ) {
     this.shape = shape;
-    this.kernels = kernels;
+    this.#modules = modules;
+    this.#kernels = kernels;
     this.memory = memory;
     this.plan = plan;
-    this.head = new Head(shape, kernels, memory, plan);
+    this.head = new Head(shape, () => this.#kernels, memory, plan);
     const { queryWidth, keyWidth, qkvWidth } = projectionWidths(shape);
     this.queryWidth = queryWidth;
     this.keyWidth = keyWidth;
     this.qkvWidth = qkvWidth;
   }
 
+  get kernels(): Kernels {
+    return this.#kernels;
+  }
+
   get build(): KernelBuild {
     return this.kernels.build;
+  }
+
+  /**
+   * Counts a pass. True when the kernels have been found to compute wrong results by now and are replaced: what earlier
+   * passes have cached is then not to be used. Throws KernelProbeError when no build computes right.
+   */
+  endPass(): boolean {
+    this.#passes++;
+    if (!PROBED_PASSES.includes(this.#passes)) return false;
+    const before = this.#kernels;
+    // Room for row blocks of the weights, which are all loaded.
+    this.#kernels = confirmKernels(before, this.#modules, this.memory, this.plan.staging);
+    return this.#kernels !== before;
   }
 
   get memoryBytes(): number {

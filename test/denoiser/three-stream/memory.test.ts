@@ -10,7 +10,7 @@ import { MODELS } from '../../../support/models-folder.ts';
 import { kernelModule } from '../../assembly/builds.ts';
 
 const MIB = 2 ** 20;
-const kernels = instantiateBuild('relaxed', kernelModule('relaxed'), new WebAssembly.Memory({ initial: 1 }));
+const kernels = instantiateBuild('simd', kernelModule('simd'), new WebAssembly.Memory({ initial: 1 }));
 const config = parseConfig(JSON.parse(readFileSync(join(MODELS, 'nano/config.json'), 'utf8')));
 const plan = (memoryBytes?: number) => planMemory(kernels, config, kernels.heapBase, DEFAULT_CACHE_BYTES, memoryBytes);
 
