@@ -172,7 +172,7 @@ class TrainConfig:
 
     # A shifted denoiser (cursor_windows.py) only; window_tokens is its prefix stream
     suffix_window_tokens: int = 96
-    window_horizons: int = 1  # places of a window where a suffix begins; the canvases of the window are shared among them
+    window_horizons: int = 1  # places of a window where a suffix begins; they share the canvases of the window
     base_share: float = 0.0  # of the next-token loss: the target is the base model's distribution instead of the text
     prefix_loss_share: float = 0.6  # positions of the prefix stream whose loss is taken
     canvas_loss_weight: float = 1.0
