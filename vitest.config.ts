@@ -1,7 +1,8 @@
 /**
- * Test projects: `unit` runs in Node, `without-avx` what computes once more in a Node that does not use AVX, `workerd` inside the Workers runtime with real bindings, `service` in Node
- * against a whole worker that listens on a port, `browser` in Node against the playground in a Chromium, where there is
- * one. A test that needs the Workers runtime ends in `.workerd.test.ts`.
+ * Test projects: `unit` runs in Node, `without-avx` runs some of its tests again in a Node that does not use AVX,
+ * `workerd` runs inside the Workers runtime with real bindings, `service` in Node against a whole worker that listens
+ * on a port, `browser` in Node against the playground in a Chromium, where there is one. A test that needs the Workers
+ * runtime ends in `.workerd.test.ts`.
  */
 import { cloudflareTest } from '@cloudflare/vitest-plugin';
 import { defineConfig } from 'vitest/config';

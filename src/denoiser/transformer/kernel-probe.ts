@@ -1,7 +1,7 @@
 /**
  * Does a build of the kernels compute as it should on this machine? Every kernel with relaxed instructions runs on each
  * of its paths (groups of four rows and single rows, pairs of panels and a last one, whole and partial blocks of
- * tokens), because an engine can compile one path wrongly and the others right: V8's baseline compiler does without AVX.
+ * tokens): an engine can compile one path wrongly and the others right, as V8's baseline compiler does without AVX.
  */
 
 import type { KernelExports, Pointer } from './kernel-exports.ts';
