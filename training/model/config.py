@@ -199,5 +199,5 @@ class TrainConfig:
     notes: str = field(default="")  # free text, kept in the run's config
 
     def canvases(self, slots: int) -> int:
-        """Canvases of `slots` of a window, of each of its horizons."""
+        """How many canvases of `slots` slots each horizon of a window has."""
         return max(1, self.window_slots // self.window_horizons // slots)

@@ -34,9 +34,8 @@ def read_streams(model: Denoiser, batch: CursorBatch, special: SpecialTokens) ->
     forwards = torch.ones(1, dtype=torch.long, device=batch.prefix.device)
     before, prefix = model.context(F.pad(batch.prefix[:, :-1], (1, 0), value=special.prefix), forwards)
     after, suffix = model.context(batch.suffix, forwards)
-    horizons = len(batch.suffix) // len(batch.prefix)
-    if horizons > 1:
-        prefix = [tuple(part.repeat_interleave(horizons, 0) for part in layer) for layer in prefix]
+    if batch.horizons > 1:
+        prefix = [tuple(part.repeat_interleave(batch.horizons, 0) for part in layer) for layer in prefix]
     return before, after[:, :-1], (prefix, suffix)
 
 
@@ -129,11 +128,10 @@ def cursor_losses(
         for rows in (before, after)
     )
     # suffixes of the last horizons: the text of the others is in the prefix stream as well
-    horizons = len(batch.suffix) // len(batch.prefix)
-    suffix = batch.suffix[::horizons]
+    suffix = batch.suffix[:: batch.horizons]
     targets = torch.cat((batch.prefix[:, chosen], suffix[:, 1:][:, chosen_after]), dim=1)
     there = targets != special.pad
-    logits = model.logits(torch.cat((before[:, chosen], after[::horizons][:, chosen_after]), dim=1))
+    logits = model.logits(torch.cat((before[:, chosen], after[:: batch.horizons][:, chosen_after]), dim=1))
     losses = token_losses(logits, targets)
     taken = len(chosen)
     stream_loss = (losses * there).sum() / there.sum()

@@ -57,8 +57,13 @@ class CursorBatch:
         return CursorBatch(*(t.to(device, non_blocking=True) for t in vars(self).values()))
 
     @property
+    def horizons(self) -> int:
+        """Of each window."""
+        return len(self.suffix) // len(self.prefix)
+
+    @property
     def tokens(self) -> int:
-        """Of text, padding included."""
+        """Of both streams, padding included."""
         return self.prefix.numel() + self.suffix.numel()
 
 
@@ -80,7 +85,7 @@ class CursorSampler:
         self.ends = np.cumsum([len(packages[p][d]) for p, d in self.places]).tolist()
 
     def batch(self, rng: random.Random, windows: int, canvases: int, slots: int) -> CursorBatch:
-        """`canvases` of each horizon."""
+        """Each horizon has `canvases` canvases of `slots` slots."""
         drawn = [self.draw(rng, canvases, slots) for _ in range(windows)]
         prefix = np.stack([window[0] for window in drawn])
         others = [np.concatenate(part) for part in zip(*(window[1:] for window in drawn), strict=True)]
@@ -106,7 +111,7 @@ class CursorSampler:
             tokens, line_ends = filler + tokens, [True] * len(filler) + line_ends
         first = len(tokens) - own  # token of the document itself
 
-        # (tokens before the horizon, character of the text at it, kind); that of the window may cut a token, others not
+        # (tokens before the horizon, its character in the text, kind); only the last horizon can be inside a token
         ends = [(len(tokens), horizon, kind)]
         for _ in range(self.horizons - 1):
             found = draw_boundary(rng, left, offsets)
@@ -171,22 +176,31 @@ def lowest_start(rng: random.Random, line_ends: list[bool], first: int, kind: st
     return at
 
 
+def draw_kind(rng: random.Random) -> str:
+    return rng.choices(list(HORIZON_KINDS), weights=list(HORIZON_KINDS.values()))[0]
+
+
+def closes(text: str, at: int) -> bool:
+    """Whether the character at `at`, which is not the first, closes or separates what stands right before it."""
+    return text[at] in CLOSERS and text[at - 1] not in " \n\t"
+
+
 def draw_horizon(rng: random.Random, text: str, character: int) -> tuple[int, str]:
     """A place near `character` where a suffix may begin, not the start of the text, and its kind."""
-    kind = rng.choices(list(HORIZON_KINDS), weights=list(HORIZON_KINDS.values()))[0]
+    kind = draw_kind(rng)
     if kind in ("line_end", "lines"):
         end = text.find("\n", max(1, character))
         return (len(text) if end < 0 else end), kind
     if kind == "inside":
         for at in range(max(1, character), min(character + 120, len(text))):
-            if text[at] in CLOSERS and text[at - 1] not in " \n\t":
+            if closes(text, at):
                 return at, kind
     return max(1, character), "random"
 
 
 def draw_boundary(rng: random.Random, text: str, offsets: list[tuple[int, int]]) -> tuple[int, str] | None:
     """A token of the text before which a suffix may begin, and the kind of that place; none if the text is short."""
-    kind = rng.choices(list(HORIZON_KINDS), weights=list(HORIZON_KINDS.values()))[0]
+    kind = draw_kind(rng)
     cuts = [
         index
         for index in range(HORIZON_MIN, len(offsets))
@@ -195,6 +209,6 @@ def draw_boundary(rng: random.Random, text: str, offsets: list[tuple[int, int]])
     if kind in ("line_end", "lines"):
         cuts = [index for index in cuts if text[offsets[index][0]] == "\n"]
     elif kind == "inside":
-        closers = [i for i in cuts if text[offsets[i][0]] in CLOSERS and text[offsets[i][0] - 1] not in " \n\t"]
+        closers = [index for index in cuts if closes(text, offsets[index][0])]
         cuts, kind = (closers, kind) if closers else (cuts, "random")
     return (rng.choice(cuts), kind) if cuts else None

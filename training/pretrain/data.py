@@ -50,10 +50,11 @@ def window_batches(config: TrainConfig, split: Split) -> DrawBatch:
 
 
 def cursor_batches(config: TrainConfig, split: Split) -> DrawBatch:
-    """Batches for a shifted denoiser, of windows with few cursors."""
+    """Batches for a shifted denoiser, of windows with one or more horizons."""
     tokenizer = load_tokenizer(config.tokenizer)
-    texts, sizes = texts_by_package(split), (config.window_tokens, config.suffix_window_tokens)
-    return CursorSampler(texts, tokenizer, *sizes, config.window_horizons).batch
+    return CursorSampler(
+        texts_by_package(split), tokenizer, config.window_tokens, config.suffix_window_tokens, config.window_horizons
+    ).batch
 
 
 class EndlessBatches(IterableDataset):

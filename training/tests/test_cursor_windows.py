@@ -1,4 +1,4 @@
-"""Windows around a cursor: no token is read twice, canvases say what stands before the horizon, and end there."""
+"""Windows around a cursor: canvases hold what stands before their horizon, and end there."""
 
 import random
 
