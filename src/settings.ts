@@ -15,10 +15,12 @@ export class SettingsError extends Error {
   override readonly name = 'SettingsError';
 }
 
-const list = z
-  .string()
-  .default('')
-  .transform((text) => text.split(/[\s,]+/).filter((entry) => entry !== ''));
+/** The entries of a setting that is a list: separated by commas, blanks or line ends. */
+export function entriesOf(text: string): string[] {
+  return text.split(/[\s,]+/).filter((entry) => entry !== '');
+}
+
+const list = z.string().default('').transform(entriesOf);
 
 const wholeNumber = (max: number) =>
   z.coerce

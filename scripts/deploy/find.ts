@@ -3,6 +3,8 @@ import { spawnSync } from 'node:child_process';
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { unstable_readConfig } from 'wrangler';
+import { entriesOf } from '../../src/settings.ts';
+import { MANIFEST, parseManifest } from '../../src/weights/manifest.ts';
 import { OFFLINE, WRANGLER } from '../wrangler.ts';
 import type { Found } from './checklist.ts';
 
@@ -12,9 +14,7 @@ const ANSWER_TIMEOUT_MS = 20_000;
 export async function findAll(configPath: string, modelsFolder: string): Promise<Found> {
   const config = unstable_readConfig({ config: configPath });
   const bucket = config.r2_buckets.find(({ binding }: { binding: string }) => binding === 'WEIGHTS')?.bucket_name ?? '';
-  const names = String(config.vars.MODEL ?? '')
-    .split(/[\s,]+/)
-    .filter((name) => name !== '');
+  const names = entriesOf(String(config.vars.MODEL ?? ''));
   const ask = (...args: string[]) => {
     const { status, stdout } = spawnSync(process.execPath, [WRANGLER, ...args, '--config', configPath], {
       encoding: 'utf8',
@@ -40,9 +40,7 @@ export async function findAll(configPath: string, modelsFolder: string): Promise
 /** Compares the sizes of the files with the manifest; `npm run models:push` compares the hashes while it sends them. */
 async function modelOf(folder: string, name: string): Promise<Found['models'][number]> {
   try {
-    const manifest = JSON.parse(await readFile(join(folder, name, 'manifest.json'), 'utf8')) as {
-      files: { path: string; size: number }[];
-    };
+    const manifest = parseManifest(await readFile(join(folder, name, MANIFEST), 'utf8'));
     let bytes = 0;
     for (const file of manifest.files) {
       const { size } = await stat(join(folder, name, file.path));

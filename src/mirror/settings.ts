@@ -1,6 +1,6 @@
 /** The variables of the mirror. docs/weights.md lists them. */
 import * as z from 'zod';
-import { parseSettings } from '../settings.ts';
+import { entriesOf, parseSettings } from '../settings.ts';
 import { isPlainHttp } from '../weights/settings.ts';
 
 const DEFAULT_UPSTREAM = 'https://huggingface.co';
@@ -12,7 +12,7 @@ const variables = z.object({
   HF_MIRROR_REPOS: z
     .string()
     .default('')
-    .transform((text) => text.split(/[\s,]+/).filter((entry) => entry !== ''))
+    .transform(entriesOf)
     .refine((entries) => entries.every((entry) => /^[\w.-]*(\/[\w.-]*)?\*?$/.test(entry)), {
       error: 'must hold repositories such as Qwen/Qwen3-0.6B, Qwen/* or *',
     }),
