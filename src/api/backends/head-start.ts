@@ -5,7 +5,6 @@
  */
 import type { Context } from 'hono';
 import type { Call } from '../../backend/attempt.ts';
-import { concat } from '../../backend/bytes.ts';
 import { KEEP_ALIVE } from '../../backend/relay.ts';
 import type { Route } from '../../backend/routing.ts';
 import { EVENT_STREAM_HEADERS } from '../../http/event-stream.ts';
@@ -52,8 +51,10 @@ export async function withHeadStart(
       {
         intervalMs: KEEP_ALIVE_MS,
         onCancel: () => gone.abort(new Error('the client closed the connection')),
-        // A failure of the backend has been observed already.
-        onError: (thrown) => thrown instanceof FailedLate || refused(thrown),
+        onError: (thrown) => {
+          // A failure of the backend has been observed already.
+          if (!(thrown instanceof FailedLate)) refused(thrown);
+        },
       },
     );
     return c.body(watchedBody(c, body), 200, LATE_JSON_HEADERS);
@@ -83,11 +84,8 @@ class FailedLate extends Error {
  */
 async function succeeded({ ok, status, body }: Response, gone: AbortSignal): Promise<Uint8Array> {
   if (!ok || body === null) throw new FailedLate(`failed with ${status} after its head`);
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of body.pipeThrough(new TransformStream<Uint8Array, Uint8Array>(), { signal: gone })) {
-    chunks.push(chunk);
-  }
-  return concat(chunks);
+  const readable = body.pipeThrough(new TransformStream<Uint8Array, Uint8Array>(), { signal: gone });
+  return new Uint8Array(await new Response(readable).arrayBuffer());
 }
 
 /** The bytes of an answer that has not arrived: comments first, then its events, or its error as an event. */

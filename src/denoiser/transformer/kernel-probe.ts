@@ -3,7 +3,6 @@
  * of its paths (groups of four rows and single rows, pairs of panels and a last one, whole and partial blocks of
  * tokens): an engine can compile one path wrongly and the others right, as V8's baseline compiler does without AVX.
  */
-
 import type { KernelExports, Pointer } from './kernel-exports.ts';
 import { type ProbeCases, probeCases, SHAPES } from './kernel-probe-cases.ts';
 
@@ -41,7 +40,7 @@ export interface ProbeMismatch {
 
 /**
  * Runs the kernels in the PROBE_BYTES from `start` on (overwritten) and returns the first wrong result, or null.
- * The first call sees the code that the engine compiles first; call it again once there has been time to compile anew.
+ * The first call runs what the engine's baseline compiler made; call it again once the engine has optimized hot code.
  */
 export function probe(kernels: KernelExports, memory: WebAssembly.Memory, start: Pointer): ProbeMismatch | null {
   const cases = probeCases();
@@ -90,9 +89,10 @@ class ProbeRun {
     kernels.matmulU7(a, rows, k, w, n, y, n);
     // Scratch for a pair of panels: the last one is a chunk of its own.
     const headBytes = ((rows * 4 + 15) & -16) + rows * 4 * 16;
-    const [ids, logits, lse, scratch] = [rows * topK * 4, rows * topK * 4, rows * 4, headBytes].map((bytes) =>
-      this.#take(bytes),
-    ) as [Pointer, Pointer, Pointer, Pointer];
+    const ids = this.#take(rows * topK * 4);
+    const logits = this.#take(rows * topK * 4);
+    const lse = this.#take(rows * 4);
+    const scratch = this.#take(headBytes);
     kernels.headTopK(a, rows, k, w, n, topK, ids, logits, lse, scratch, headBytes);
     return (
       this.#compare('matmulU7', rows, y, n, n, expected.u7) ??

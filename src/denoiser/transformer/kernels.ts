@@ -4,7 +4,7 @@
  *
  * The relaxed-SIMD build is faster but its instructions are allowed to differ between engines. It is therefore not
  * chosen by its presence but by its results: a probe runs every path of it and compares with plain numbers
- * (kernel-probe.ts). An engine compiles code again once it is hot, so that the probe is repeated then.
+ * (kernel-probe.ts). Engines recompile hot code, so the probe runs again later.
  */
 
 import type { KernelExports, Pointer } from './kernel-exports.ts';

@@ -23,8 +23,8 @@ export interface TransformerParts {
 export type MemoryPlan = TransformerMemory & { readonly bytes: number };
 
 /**
- * Passes after which the kernels are probed again, by when the engine has compiled most, and then all of them anew.
- * A probe takes half a millisecond.
+ * Passes after which the kernels are probed again: engines recompile code as it becomes hot. A probe takes half a
+ * millisecond.
  */
 const PROBED_PASSES: readonly number[] = [1, 64, 512, 4096];
 
