@@ -12,7 +12,7 @@ import { CHAT, open, quick, tidyUp } from './support.ts';
 
 tidyUp();
 
-/** Behind the head of a whole answer. */
+/** Longer than the service waits before it sends the head of a whole answer. */
 const LATE_MS = 6_500;
 
 async function setUp(behave: Behaviour) {
@@ -27,7 +27,7 @@ async function setUp(behave: Behaviour) {
 }
 
 describe('a whole answer that takes long', () => {
-  it('should be that of the backend, behind blanks', async () => {
+  it('should be that of the backend, after blanks', async () => {
     const { chat, lines } = await setUp(async (response) => {
       await sleep(LATE_MS);
       answerJson(response);

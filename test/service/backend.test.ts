@@ -12,7 +12,7 @@ import { answerJson, type Received, refuse, type Server, serverThat, writeEvents
 
 const KEY = 'sk-backend-secret';
 
-/** Behind the head of a whole answer. */
+/** Longer than the service waits before it sends the head of a whole answer. */
 const LATE_MS = 7_000;
 
 /** One chunk of a chat stream. */

@@ -1,6 +1,6 @@
 /**
- * Every prompt that a new user meets is in examples/prompts.json, with the answers that a person has found acceptable,
- * and the shipped models give one of them in the real runtime.
+ * Every prompt that a new user meets is in examples/prompts.json, with the answers that are acceptable, and the shipped
+ * models give one of them in the real runtime.
  */
 import { execFile } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
