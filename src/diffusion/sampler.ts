@@ -55,6 +55,8 @@ export interface StepOptions {
   written?: readonly number[];
   /** The text that binds the first tokens of a completion, if any. */
   cursor?: Binding | undefined;
+  /** Tokens that the text after the cursor can begin with: the end takes their place at the leftmost undecided slot. */
+  suffixStart?: ReadonlySet<number> | undefined;
 }
 
 /** The bytes that bind the first tokens of a completion, as in CursorToken. */
@@ -158,7 +160,7 @@ function findReveals(
   predictions: Predictions,
   settings: SamplerSettings,
   special: SpecialTokens,
-  { step, wanted, final, rows, text, bound }: StepOptions & StepParts,
+  { step, wanted, final, rows, text, bound, suffixStart }: StepOptions & StepParts,
 ): [slot: number, Choice][] {
   const isBound = bound.reveals.length > 0;
   // A drawn token may be a surprise: what follows from it is seen in the next step.
@@ -168,10 +170,15 @@ function findReveals(
     token === special.pad || (mayStand(token, special) && fits(slot, token));
   const best = (slot: number) => bestChoice(predictions, rows.get(slot)!, allowed(slot));
   const free = canvas.undecided(wanted).slice(bound.reveals.length);
+  const leftmost = canvas.decidedRun() + bound.reveals.length;
+  const ended = (slot: number, choice: Choice): Choice =>
+    slot === leftmost && suffixStart?.has(choice.token) && fits(slot, special.eom)
+      ? { ...choice, token: special.eom }
+      : choice;
   const choices = free.map((slot): [number, Choice] => {
-    if (settings.temperature === 0) return [slot, best(slot)];
+    if (settings.temperature === 0) return [slot, ended(slot, best(slot))];
     const draw = uniform(settings.seed, step, slot);
-    return [slot, sampledChoice(predictions, rows.get(slot)!, settings, draw, allowed(slot))];
+    return [slot, ended(slot, sampledChoice(predictions, rows.get(slot)!, settings, draw, allowed(slot)))];
   });
   const texts = choices.filter(([, { token }]) => token !== special.pad);
   const bestText = (slot: number) =>

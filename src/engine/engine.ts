@@ -138,7 +138,8 @@ export class CanvasEngine implements Engine {
     const before = canvas.tokens.slice();
     meter.step(slots.length);
     const cursor = prompt.cursor?.token;
-    const step = { step: meter.steps, wanted, final: meter.isSpent, slots, written, cursor };
+    const { suffixStart } = prompt;
+    const step = { step: meter.steps, wanted, final: meter.isSpent, slots, written, cursor, suffixStart };
     model.sample(canvas, predictions, settings, special, step);
     if (!request.showCanvas) return undefined;
     const rows = new Map(slots.map((slot, row) => [slot, row]));

@@ -20,6 +20,8 @@ export interface Prompt {
   suffix: readonly number[];
   /** The token at the cursor, if the model completes it: its own tokens are not in `prefix`. */
   cursor?: { readonly token: CursorToken; readonly ids: readonly number[] };
+  /** Tokens that the text after the cursor can begin with, if the model ends a completion before them. */
+  suffixStart?: ReadonlySet<number>;
   /** Tokens that were cut on both sides; those of text that was not tokenized are estimated. */
   truncatedTokens: number;
 }
@@ -40,7 +42,7 @@ export interface WindowLimits {
 }
 
 /** The part of a request from which a prompt is built. */
-export type PromptText = Pick<GenerateRequest, 'prefix' | 'suffix' | 'prefixTokens'>;
+export type PromptText = Pick<GenerateRequest, 'prefix' | 'suffix' | 'prefixTokens' | 'ends'>;
 
 export function cutToWindow(
   { prefix, suffix, prefixTokens: prefixIds }: PromptText,

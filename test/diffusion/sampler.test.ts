@@ -90,6 +90,37 @@ describe('end', () => {
   });
 });
 
+describe('the text after the cursor', () => {
+  const suffixStart = new Set([20, 21]);
+  const step = (canvas: Canvas, rows: Distribution[], settings = greedy) => {
+    denoisingStep(canvas, predictions(rows), settings, special, { step: 0, wanted: 4, final: false, suffixStart });
+    return Array.from(canvas.tokens);
+  };
+
+  it('should be preceded by the end, with the probability of its own token', () => {
+    const canvas = new Canvas(4, special);
+    const rows = [{ 10: 0.95 }, { 20: 0.8, 11: 0.1 }, { 12: 0.2 }, { 13: 0.2 }];
+    expect(step(canvas, rows)).toEqual([10, mask, mask, mask]);
+    expect(step(canvas, rows)).toEqual([10, eom]);
+    expect(canvas.ended).toBe(true);
+    expect(canvas.logProbabilityOf(1)).toBeCloseTo(Math.log(0.8), 5);
+  });
+
+  it('should end nothing at a slot after undecided ones', () => {
+    expect(step(new Canvas(4, special), [{ 10: 0.3 }, { 20: 0.95 }, { 12: 0.2 }, { 13: 0.2 }])).toEqual([
+      mask,
+      20,
+      mask,
+      mask,
+    ]);
+  });
+
+  it('should end a text that is drawn as well', () => {
+    const drawn = { ...greedy, temperature: 1 };
+    expect(step(new Canvas(4, special), [{ 21: 0.999999 }, {}, {}, {}], drawn)).toEqual([eom]);
+  });
+});
+
 describe('edit', () => {
   it('should replace a revealed token only when sure of another', () => {
     const canvas = new Canvas(2, special);

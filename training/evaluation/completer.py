@@ -38,13 +38,14 @@ def cpu_ms(call: Callable) -> tuple[object, float]:
 @dataclass
 class Prompt:
     """An example as the streams of a model, with their keys and values and the time these took. prefix_ids: the whole
-    prompt; begun: what of it the model completes, not in the prefix stream."""
+    prompt; begun: what of it the model completes, not in the prefix stream; suffix_start: tokens before which it ends."""
 
     example: Example
     prefix_ids: list[int]
     prefix: Context
     suffix: Context | None
     begun: Begun
+    suffix_start: list[int]
     prefix_ms: float
     suffix_ms: float
 
@@ -61,12 +62,15 @@ class Completer:
         left, right = prompt_ids(example.prefix, example.suffix, self.tokenizer, self.special, self.model.config)
         kept, begun = self.table.take_off(left) if self.model.config.shifted else (left, b"")
         (prefix, _), prefix_ms = cpu_ms(lambda: open_contexts(self.model, kept, []))
-        suffix, suffix_ms = None, 0.0
+        suffix, suffix_ms, suffix_start = None, 0.0, []
         if right:
+            if self.model.config.ends_before_suffix:
+                forwards = right[1:] if self.model.config.suffix_order == "forward" else right[:0:-1]
+                suffix_start = self.table.suffix_start(forwards)
             suffix = suffix_context(self.model)
             with torch.no_grad():
                 _, suffix_ms = cpu_ms(lambda: suffix.extend(right))
-        return Prompt(example, left, prefix, suffix, Begun(begun, self.table), prefix_ms, suffix_ms)
+        return Prompt(example, left, prefix, suffix, Begun(begun, self.table), suffix_start, prefix_ms, suffix_ms)
 
     def middle_ids(self, prompt: Prompt) -> list[int]:
         """The text after the prefix stream: the removed bytes of the token at the cursor, then the middle."""
@@ -77,9 +81,9 @@ class Completer:
         """policy: replaces that of the completer."""
         streams, policy = (prompt.prefix, prompt.suffix), policy or self.policy
         _, stop = self._end(prompt, task)
-        begun, limit = prompt.begun, self.max_tokens
+        begun, limit, start = prompt.begun, self.max_tokens, prompt.suffix_start
         found, ms = cpu_ms(
-            lambda: infill_contexts(self.model, self.special, *streams, limit, thresholds, policy, stop, begun)
+            lambda: infill_contexts(self.model, self.special, *streams, limit, thresholds, policy, stop, begun, start)
         )
         tokens = len(found.ids) - self.table.silent(found.ids, begun.bytes) + found.ended
         prompt_ms = prompt.prefix_ms + prompt.suffix_ms

@@ -13,6 +13,8 @@ from tokenizers import Tokenizer
 
 from training.model.tokenizer import token_bytes
 
+SUFFIX_START_BYTES = 8  # of the suffix, that a token is compared with: few tokens are longer
+
 
 class TokenTable:
     """Text tokens by their bytes."""
@@ -45,6 +47,11 @@ class TokenTable:
             found.append(self.entries[last][1])
             last += 1
         return found
+
+    def suffix_start(self, ids: list[int]) -> list[int]:
+        """Tokens that a text of these tokens can begin with."""
+        text = b"".join(self.bytes[id_] or b"" for id_ in ids[:SUFFIX_START_BYTES])
+        return self.agreeing(text[:SUFFIX_START_BYTES])
 
     def take_off(self, ids: list[int]) -> tuple[list[int], bytes]:
         """Tokens of a prompt, the marker first → those that stay, and the bytes of the others. The marker and the token

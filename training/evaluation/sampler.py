@@ -10,7 +10,7 @@ last token before the canvas, which its prefix stream holds back, and row j is s
 stands in is completed (cursor_token.py): until its bytes are said, a step reveals the leftmost slot alone.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from copy import copy
 from dataclasses import dataclass, field
 
@@ -227,16 +227,18 @@ def infill_contexts(
     policy: Policy = EVERYTHING,
     stop: Callable[[list[int]], bool] = lambda ids: False,
     begun: Begun | None = None,
+    suffix_start: Collection[int] = (),
 ) -> Generated:
     """infill with a prefilled prompt; the contexts are not changed. stop: whether no canvas follows those with the given
-    tokens. Tokens without text after the cursor do not count for max_tokens."""
+    tokens. Tokens without text after the cursor do not count for max_tokens. suffix_start: tokens that the suffix can
+    begin with; the end takes their place at the leftmost undecided slot."""
     prefix = copy(prefix)  # extend replaces the tensors of a context, it never writes into them
     result = Generated()
     while not result.ended and (left := max_tokens - _answered(result.ids, begun)) > 0 and not stop(result.ids):
         width = policy.width(model.config, left)
         canvas = CachedCanvas(model, width, prefix, suffix)
         rest = begun and Begun(begun.table.left_over(begun.bytes, result.ids), begun.table)
-        ids, log_probabilities, ended = denoise(canvas, special, thresholds, policy, left, result, rest)
+        ids, log_probabilities, ended = denoise(canvas, special, thresholds, policy, left, result, rest, suffix_start)
         result.ids += ids
         result.log_probabilities += log_probabilities
         result.ended = ended
@@ -258,6 +260,7 @@ def denoise(
     left: int,
     count: Generated,
     begun: Begun | None = None,
+    suffix_start: Collection[int] = (),
 ) -> tuple[list[int], list[float], bool]:
     """One canvas from noise to text: the text tokens, up to `left` with text after the cursor, their log-probabilities, and
     whether an end token closed it. Adds to count's steps and slot evaluations."""
@@ -303,6 +306,9 @@ def denoise(
         if rest:
             completes = not begun.table.left_over(rest, [best[bound]])
             undecided = [slot for slot in undecided if slot > bound] if completes else []
+        leftmost = undecided[0] if undecided else width
+        if special.mask not in tokens[: bound if rest else leftmost] and best.get(leftmost) in suffix_start:
+            best[leftmost] = special.eom
         texts = [slot for slot in undecided if best[slot] != special.pad]
         sure = [slot for slot in texts if best_p[slot] >= _log(thresholds.reveal)]
         if rest:

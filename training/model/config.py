@@ -49,6 +49,8 @@ class DenoiserConfig:
     # the last known token. Not shifted: the row of a slot predicts that slot.
     shifted: bool = False
     suffix_order: str = "backward"  # backward: the suffix stream is read from its end | forward: from the cursor on
+    # Whether a completion ends where the best token begins the suffix, as of a model that has not learned its end token
+    ends_before_suffix: bool = False
     canvas_slots: int = 32
     canvas_widths: tuple[int, ...] = (2, 4, 8, 16, 32)  # widths that the service may open
     canvas_width: int = 2  # that the service opens unless a request says otherwise
@@ -64,6 +66,7 @@ class DenoiserConfig:
     DIFFUSION_KEYS = (
         "shifted",
         "suffix_order",
+        "ends_before_suffix",
         "canvas_slots",
         "canvas_widths",
         "canvas_width",
@@ -78,7 +81,7 @@ class DenoiserConfig:
     def to_json(self) -> dict:
         values = asdict(self)
         diffusion = {key: values.pop(key) for key in self.DIFFUSION_KEYS}
-        for key in ("canvas_width", "confidence"):  # optional: left out where it is the default
+        for key in ("canvas_width", "confidence", "ends_before_suffix"):  # optional: left out where it is the default
             if diffusion[key] == getattr(DenoiserConfig, key):
                 del diffusion[key]
         return {
@@ -120,6 +123,7 @@ DENOISERS = {
         qk_norm=False,
         shifted=True,
         suffix_order="forward",
+        ends_before_suffix=True,
         max_position_embeddings=2048,
         canvas_slots=8,
         canvas_widths=(1, 2, 4, 8),

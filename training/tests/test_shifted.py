@@ -20,6 +20,7 @@ from training.evaluation.sampler import (
     decode_autoregressively,
     denoise,
     infill,
+    infill_contexts,
     open_contexts,
     prompt_ids,
 )
@@ -193,6 +194,17 @@ def test_the_probability_of_a_bound_token_is_that_among_those_that_agree(model, 
     agreeing = table.agreeing(rest)
     expected = torch.log_softmax(logits[agreeing], dim=0).max().item()
     assert found.log_probabilities[0] == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_completion_ends_before_the_suffix(model, tokenizer, table, special):
+    kept, right = prompt_ids("x = ", ";\n", tokenizer, special, model.config)
+    thresholds, policy = Thresholds(1.0, 1.0, 0), Policy(1, 1)
+    streams = open_contexts(model, kept, right)
+    whole = infill_contexts(model, special, *streams, 6, thresholds, policy)
+    third = whole.ids[2]
+    found = infill_contexts(model, special, *streams, 6, thresholds, policy, suffix_start=[third])
+    assert found.ended and found.ids == whole.ids[: whole.ids.index(third)]
+    assert tokenizer.decode(table.suffix_start(encode(tokenizer, "console.log"))[:1]) == "c"
 
 
 def test_the_completer_shows_the_text_after_the_cursor(model, tokenizer):

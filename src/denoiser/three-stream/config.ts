@@ -25,6 +25,7 @@ const configSchema = z.object({
   diffusion: z.object({
     shifted: z.boolean().default(false),
     suffix_order: z.enum(['backward', 'forward']).default('backward'),
+    ends_before_suffix: z.boolean().default(false),
     canvas_slots: count,
     canvas_widths: z.array(count).min(1).optional(),
     canvas_width: count.optional(),
@@ -62,6 +63,8 @@ export interface DenoiserConfig extends TransformerShape {
     readonly isShifted: boolean;
     /** How the suffix stream reads: from its end, or from the cursor on. */
     readonly suffixOrder: 'backward' | 'forward';
+    /** Whether a completion ends where the model would write the beginning of the suffix, instead of its end token. */
+    readonly endsBeforeSuffix: boolean;
     /** Slots of the widest canvas. */
     readonly canvasSlots: number;
     /** Widths of canvas the model was trained on, ascending; the last is canvasSlots. */
@@ -103,6 +106,7 @@ export function parseConfig(json: unknown): DenoiserConfig {
     diffusion: {
       isShifted: d.shifted,
       suffixOrder: d.suffix_order,
+      endsBeforeSuffix: d.ends_before_suffix,
       canvasSlots: d.canvas_slots,
       canvasWidths: widths,
       canvasWidth: d.canvas_width ?? widths.findLast((width) => width <= DEFAULT_CANVAS_WIDTH) ?? widths[0]!,

@@ -25,6 +25,9 @@ import { buildPrompt } from './prompt.ts';
  */
 export const DEFAULT_CACHE_BYTES = 72 * 2 ** 20;
 
+/** The rules of an editor tell better whether a line needs such a character a second time. */
+const CLOSING = /^[)\]}'"`]/;
+
 /** Chosen from a curve of quality against cost (`npm run bench:quality`), see bench/RESULTS.md. */
 const DEFAULT_FREEZE_AFTER = 1;
 
@@ -65,8 +68,10 @@ export class ThreeStreamModel implements CanvasModel {
     return samplerSettings(request, { revealThreshold, editThreshold, maxEditsPerSlot, freezeAfter });
   }
 
-  prompt({ prefix, suffix, prefixTokens }: PromptText): Prompt {
-    const shape = { ...this.#denoiser.config.diffusion, table: this.#table };
+  prompt({ prefix, suffix, prefixTokens, ends }: PromptText): Prompt {
+    const { diffusion } = this.#denoiser.config;
+    const endsBeforeSuffix = diffusion.endsBeforeSuffix && !(ends && CLOSING.test(suffix));
+    const shape = { ...diffusion, endsBeforeSuffix, table: this.#table };
     return buildPrompt(prefix, suffix, this.#tokenizer, shape, prefixTokens);
   }
 

@@ -8,9 +8,14 @@ import { CursorToken, type TokenTable } from '../../diffusion/cursor-token.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { cutToWindow, type Prompt, type WindowLimits } from '../prompt.ts';
 
+/** Bytes of the suffix that a token is compared with: few tokens are longer. */
+const SUFFIX_START_BYTES = 8;
+
 /** The prompt of a model: by default the suffix is read backwards. */
 export interface PromptShape extends WindowLimits {
   readonly suffixOrder?: SuffixOrder;
+  /** Needs `table`. */
+  readonly endsBeforeSuffix?: boolean;
   /** Tokens by their bytes, if the token at the cursor is to be completed. */
   readonly table?: TokenTable | undefined;
 }
@@ -23,17 +28,29 @@ export function buildPrompt(
   prefixText: string,
   suffixText: string,
   tokenizer: Tokenizer,
-  { suffixOrder, table, ...limits }: PromptShape,
+  { suffixOrder, endsBeforeSuffix = false, table, ...limits }: PromptShape,
   prefixIds?: readonly number[],
 ): Prompt {
   const { special } = tokenizer;
   const text = { prefix: prefixText, suffix: suffixText, ...(prefixIds && { prefixTokens: prefixIds }) };
   const { before, after, truncatedTokens } = cutToWindow(text, tokenizer, limits);
   const whole = [special.prefix, ...before];
+  const suffixStart = endsBeforeSuffix ? table?.agreeing(startOf(after, tokenizer)) : undefined;
   const ordered = suffixOrder === 'forward' ? after : after.reverse();
   const suffix = suffixText === '' ? [] : [special.suffix, ...ordered];
   const { kept, begun } = table && !prefixIds ? table.takeOff(whole) : { kept: whole, begun: '' };
-  if (table === undefined || begun === '') return { prefix: whole, suffix, truncatedTokens };
+  const sides = { suffix, ...(suffixStart && { suffixStart }), truncatedTokens };
+  if (table === undefined || begun === '') return { prefix: whole, ...sides };
   const cursor = { token: new CursorToken(begun, table), ids: whole.slice(kept.length) };
-  return { prefix: kept, suffix, cursor, truncatedTokens };
+  return { prefix: kept, ...sides, cursor };
+}
+
+/** The first bytes of a text, a character each. */
+function startOf(ids: readonly number[], tokenizer: Tokenizer): string {
+  let bytes = '';
+  for (const id of ids) {
+    if (bytes.length >= SUFFIX_START_BYTES) break;
+    bytes += String.fromCharCode(...tokenizer.bytesOf(id));
+  }
+  return bytes.slice(0, SUFFIX_START_BYTES);
 }

@@ -24,6 +24,7 @@ describe('parseConfig', () => {
       diffusion: {
         isShifted: false,
         suffixOrder: 'backward',
+        endsBeforeSuffix: false,
         canvasSlots: 12,
         canvasWidths: [12],
         canvasWidth: 12,
@@ -40,6 +41,12 @@ describe('parseConfig', () => {
     const diffusion = { ...SAMPLE_CONFIG.diffusion, shifted: true, suffix_order: 'forward' };
     const config = parseConfig({ ...SAMPLE_CONFIG, qk_norm: false, diffusion });
     expect(config).toMatchObject({ hasQkNorm: false, diffusion: { isShifted: true, suffixOrder: 'forward' } });
+  });
+
+  it('should read where completions end', () => {
+    const ending = { ...SAMPLE_CONFIG.diffusion, ends_before_suffix: true };
+    expect(parseConfig(SAMPLE_CONFIG).diffusion.endsBeforeSuffix).toBe(false);
+    expect(parseConfig({ ...SAMPLE_CONFIG, diffusion: ending }).diffusion.endsBeforeSuffix).toBe(true);
   });
 
   it('should read the widths of canvas it was trained on', () => {

@@ -15,11 +15,12 @@ const tokenizer = loadTokenizer(readJson(new URL('tokenizer.json', folder)));
 const PREFIX = 'function add(a, b) {\n  ret';
 const SUFFIX = '\n}\n';
 
-function load(): Promise<Engine> {
+function load(diffusion = {}): Promise<Engine> {
+  const config = readJson(new URL('config.json', folder)) as { diffusion: object };
   return createEngine({
     model: { id: 'shifted', created: 0 },
     kernels: { relaxed: kernelModule('relaxed'), simd: kernelModule('simd') },
-    config: readJson(new URL('config.json', folder)),
+    config: { ...config, diffusion: { ...config.diffusion, ...diffusion } },
     tokenizer: readJson(new URL('tokenizer.json', folder)),
     openWeights: async () =>
       Readable.toWeb(createReadStream(new URL('model.safetensors', folder))) as ReadableStream<Uint8Array>,
@@ -124,6 +125,34 @@ describe('a shifted model', () => {
   it('should read a prompt longer than its window', async () => {
     const { completion } = await complete({ prefix: 'const a = 1;\n'.repeat(60), suffix: 'b();\n'.repeat(60) });
     expect(completion.usage.truncatedTokens).toBeGreaterThan(0);
+  });
+
+  it('should end before the text after the cursor if it is configured so', async () => {
+    const ending = await load({ ends_before_suffix: true });
+    const request = { prefix: PREFIX, maxTokens: 8, canvasWidth: 1 };
+    const { text } = (await complete({ canvasWidth: 1, suffix: ';' })).completion;
+    let shorter = 0;
+    for (const suffix of Array.from(text, (_, at) => text.slice(at))) {
+      const all = (await run(engine, { ...request, suffix })).completion.text;
+      const { completion } = await run(ending, { ...request, suffix });
+      if (completion.text === all) continue;
+      shorter++;
+      expect(completion.ending).toEqual({ by: 'end' });
+      // What it would have written next begins the suffix.
+      const next = all.slice(completion.text.length);
+      expect(all.startsWith(completion.text)).toBe(true);
+      expect(suffix[0]).toBe(next[0]);
+    }
+    expect(shorter).toBeGreaterThan(0);
+  });
+
+  it('should leave a closing bracket to the rules of the editor', async () => {
+    const ending = await load({ ends_before_suffix: true });
+    const ends = () => undefined;
+    for (const suffix of [')', ']);', '}\n', "'", '`']) {
+      const request = { prefix: PREFIX, suffix, maxTokens: 8, ends };
+      expect((await run(ending, request)).completion.text).toBe((await run(engine, request)).completion.text);
+    }
   });
 
   it('should read the prompt where nothing is to be emitted', async () => {
