@@ -11,7 +11,7 @@ client = OpenAI(
 
 # Text between prompt and suffix. `editor`, which is not in OpenAI's API, returns only what an editor can show.
 completion = client.completions.create(
-    model="nano",
+    model="small",
     prompt="/** Adds numbers. */\nfunction sum(numbers) {\n  let total = 0;\n  for (let i = 0; i < numbers.",
     suffix="; i++) {\n    total += numbers[i];\n  }\n  return total;\n}\n",
     extra_body={"editor": True},
@@ -21,9 +21,9 @@ print("completion:", repr(completion.choices[0].text), "tokens:", completion.usa
 # Streamed until there is enough text: closing the stream also stops the model.
 text = ""
 with client.completions.create(
-    model="nano",
-    prompt="function isString(value) {\n  return typeof value === ",
-    suffix=";\n}\n",
+    model="small",
+    prompt="function clamp(value, min, max) {\n  if (value < min) return min;\n  if (value > max) return ",
+    suffix=";\n  return value;\n}\n",
     stream=True,
     extra_body={"editor": True},
 ) as stream:

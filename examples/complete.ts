@@ -8,7 +8,7 @@ const client = new OpenAI({
 
 // Text between prompt and suffix. `editor`, which is not in OpenAI's API, returns only what an editor can show.
 const { choices, usage } = await client.completions.create({
-  model: 'nano',
+  model: 'small',
   prompt: '/** Adds numbers. */\nfunction sum(numbers) {\n  let total = 0;\n  for (let i = 0; i < numbers.',
   suffix: '; i++) {\n    total += numbers[i];\n  }\n  return total;\n}\n',
   ...{ editor: true },
@@ -17,9 +17,9 @@ console.log('completion:', JSON.stringify(choices[0]?.text), 'tokens:', usage?.c
 
 // Streamed until there is enough text: leaving the loop also stops the model.
 const stream = await client.completions.create({
-  model: 'nano',
-  prompt: 'function isString(value) {\n  return typeof value === ',
-  suffix: ';\n}\n',
+  model: 'small',
+  prompt: 'function clamp(value, min, max) {\n  if (value < min) return min;\n  if (value > max) return ',
+  suffix: ';\n  return value;\n}\n',
   stream: true,
   ...{ editor: true },
 });

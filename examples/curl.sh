@@ -12,28 +12,28 @@ ask() {
 
 echo '# A completion between prompt and suffix for an editor: only text that can be shown, and only if confident.'
 ask /v1/completions '{
-  "model": "nano", "editor": true,
+  "model": "small", "editor": true,
   "prompt": "/** Adds numbers. */\nfunction sum(numbers) {\n  let total = 0;\n  for (let i = 0; i < numbers.",
   "suffix": "; i++) {\n    total += numbers[i];\n  }\n  return total;\n}\n"
 }'
 
 echo '# The same in the form of Inception and Mistral.'
 ask /v1/fim/completions '{
-  "model": "nano", "editor": true, "max_tokens": 16,
+  "model": "small", "editor": true, "max_tokens": 16,
   "prompt": "export function total(numbers: number[]): number {\n  let sum = 0;\n  for (const value of ",
   "suffix": ") {\n    sum += value;\n  }\n  return sum;\n}\n"
 }'
 
 echo '# Streamed.'
 ask /v1/completions '{
-  "model": "nano", "editor": true, "stream": true,
-  "prompt": "function isString(value) {\n  return typeof value === ",
-  "suffix": ";\n}\n"
+  "model": "small", "editor": true, "stream": true,
+  "prompt": "function clamp(value, min, max) {\n  if (value < min) return min;\n  if (value > max) return ",
+  "suffix": ";\n  return value;\n}\n"
 }'
 
 echo '# The whole canvas at each denoising step: the text of a chunk replaces that of the previous chunk.'
 ask /v1/completions '{
-  "model": "nano", "editor": true, "stream": true, "diffusing": true,
-  "prompt": "function isString(value) {\n  return typeof value === ",
-  "suffix": ";\n}\n"
+  "model": "small", "editor": true, "stream": true, "diffusing": true,
+  "prompt": "function clamp(value, min, max) {\n  if (value < min) return min;\n  if (value > max) return ",
+  "suffix": ";\n  return value;\n}\n"
 }'
