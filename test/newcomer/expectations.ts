@@ -81,7 +81,8 @@ async function loadPage({ port }: Checkout): Promise<void> {
 }
 
 async function found(address: string, type: string): Promise<Response> {
-  const response = await fetch(address);
+  // A client that does not ask for HTML gets JSON at `/`.
+  const response = await fetch(address, { headers: { accept: 'text/html,*/*' } });
   assert.equal(response.status, 200, address);
   assert(response.headers.get('content-type')?.includes(type), `${address} is ${type}`);
   return response;
