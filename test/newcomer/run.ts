@@ -1,6 +1,6 @@
 /**
  * Follows README.md as a newcomer does: clones this repository, then runs each command that the page shows, in its
- * order, on the oldest and on the newest Node that are supported, and checks what comes. `node test/newcomer/run.ts`;
+ * order, on the oldest and on the newest Node that are supported, and checks what comes. `npm run test:newcomer`;
  * CI runs it. It clones the last commit, needs git, bash, curl and the registry of npm, and takes some minutes.
  */
 import { Checkout, type Versions } from './checkout.ts';
