@@ -8,8 +8,8 @@ import { freePort } from '../../support/serving.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 
-/** Installing and building on a machine that runs other tests as well. */
-const COMMAND_TIMEOUT_MS = 300_000;
+/** Ends what hangs. Installing and building take minutes on a machine that runs other tests as well. */
+const COMMAND_TIMEOUT_MS = 900_000;
 
 /** Versions of the packages `node` and `npm`. */
 export interface Versions {
