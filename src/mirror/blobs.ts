@@ -34,7 +34,7 @@ interface BlobsOptions extends Pick<ResumingOptions, 'stallMs' | 'retryDelayMs'>
 export interface OpenBlob {
   /** Breaks off before the end if the file is damaged or not available. */
   stream: ReadableStream<Uint8Array>;
-  /** False when all of the file is given, since a part of it could be joined to what is wrong. */
+  /** False when all of the file is sent, because a part of it could be appended to wrong bytes. */
   isPart: boolean;
 }
 
@@ -152,7 +152,10 @@ export class Blobs {
     }
   }
 
-  /** The end of a file is given to those whose beginning is right: what was given here, and what was given before. */
+  /**
+   * The end of a file is sent only to clients whose beginning is right: what this answer has sent, and what earlier
+   * ones have.
+   */
   async #checkGiven(
     blob: HubBlob,
     index: BlobIndex,
@@ -175,7 +178,7 @@ export class Blobs {
     const stalled = new Promise<never>((_, reject) => {
       timer = setTimeout(() => {
         this.#forget(blob, pull);
-        // It may never give back its turn.
+        // It may never release its permit.
         this.#turns = new Semaphore(WRITES_AT_ONCE);
         reject(new StoreFailed(blob.oid, 'is pulled no further'));
       }, 2 * this.#options.stallMs);

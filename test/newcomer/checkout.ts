@@ -121,14 +121,17 @@ export class Checkout {
     return { child, output: () => text };
   }
 
-  /** Without what an npm script adds to it, and without an account at Cloudflare. */
+  /** Without what an npm script adds to it, without colours, and without an account at Cloudflare. */
   #environment(): NodeJS.ProcessEnv {
-    const entries = Object.entries(process.env).filter(([name]) => !/^(npm_|CLOUDFLARE_|CF_|NODE_OPTIONS$)/.test(name));
+    const entries = Object.entries(process.env).filter(
+      ([name]) => !/^(npm_|CLOUDFLARE_|CF_|NODE_OPTIONS$|FORCE_COLOR$)/.test(name),
+    );
     const path = (process.env.PATH ?? '').split(delimiter).filter((folder) => !folder.includes('node_modules'));
     return {
       ...Object.fromEntries(entries),
       PATH: [join(this.#work, 'node/node_modules/.bin'), ...path].join(delimiter),
       XDG_CONFIG_HOME: join(this.#work, 'settings'),
+      NO_COLOR: '1',
       // Tests and packages have filled npm's cache on this machine.
       npm_config_prefer_offline: 'true',
     };
