@@ -28,6 +28,7 @@ export class Checkout {
   readonly port: number;
   readonly #work: string;
   readonly #running = new Set<ChildProcess>();
+  #removed: Promise<void> | undefined;
 
   private constructor(work: string, port: number) {
     this.#work = work;
@@ -88,9 +89,12 @@ export class Checkout {
     return { output, interrupt };
   }
 
-  async remove(): Promise<void> {
+  /** Ends what runs and removes all files. */
+  remove(): Promise<void> {
     for (const child of this.#running) signalGroup(child, 'SIGKILL');
-    await rm(this.#work, { recursive: true, force: true });
+    // Processes that have been killed may still be writing.
+    this.#removed ??= rm(this.#work, { recursive: true, force: true, maxRetries: 10 });
+    return this.#removed;
   }
 
   get #folder(): string {
