@@ -1,6 +1,6 @@
 /**
  * README.md: it stays short, each command has an expectation of a newcomer, and what it says of the bundled models is
- * what their files and the newest measurements say. Likewise the figures of docs/comparison.md.
+ * what their files and the newest measurements say. Likewise figures of the pages under docs/.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -99,6 +99,17 @@ describe('README.md', () => {
     const local = links.filter((link) => !link.startsWith('http'));
     expect(local.length).toBeGreaterThan(10);
     for (const link of local) expect(() => readFileSync(join(ROOT, link)), link).not.toThrow();
+  });
+});
+
+describe.each(['docs/api.md', 'docs/editors.md'])('%s', (page) => {
+  it('should say the context of each model that it names', () => {
+    const sentences = [...read(page).matchAll(/`(nano|small)` sees ([^.(]*)/g)];
+    expect(sentences.length).toBeGreaterThan(0);
+    for (const [, name, sentence] of sentences) {
+      const { diffusion } = configOf(name!);
+      expect(numbers(sentence), name).toEqual([diffusion.prefix_tokens, diffusion.suffix_tokens]);
+    }
   });
 });
 
