@@ -124,7 +124,8 @@ export class ConstrainedCanvas {
   #possibleBefore(): Uint32Array {
     const before = new Uint32Array(this.#tokens.length + 1);
     before[0] = 1 << this.#start;
-    for (const [slot, token] of this.#tokens.entries()) {
+    for (let slot = 0; slot < this.#tokens.length; slot++) {
+      const token = this.#tokens[slot]!;
       before[slot + 1] =
         token === this.#parts.mask
           ? this.#spread(before[slot]!)
@@ -160,7 +161,8 @@ export class ConstrainedCanvas {
 
   #spread(states: number): number {
     let next = 0;
-    for (const [state, reached] of this.#parts.reach.entries()) if (states & (1 << state)) next |= reached;
+    const { reach } = this.#parts;
+    for (let state = 0; state < reach.length; state++) if (states & (1 << state)) next |= reach[state]!;
     return next;
   }
 }
@@ -194,6 +196,9 @@ function bit(state: number): number {
   return state === DEAD ? 0 : 1 << state;
 }
 
+/** Constraints without banned tokens, which are made once. */
+const unbanned = new WeakMap<TokenClasses, TextConstraint>();
+
 /**
  * The constraint on the completion of a request. Characters that are rare in text are allowed if the text around the
  * cursor has them.
@@ -204,5 +209,8 @@ export function textConstraint(
 ): TextConstraint {
   const banned = [...(logitBias ?? [])].filter(([, bias]) => bias <= BAN).map(([token]) => token);
   const classes = tokenClassesOf(tokenizer, hasUnwanted(prefix) || hasUnwanted(suffix));
-  return new TextConstraint(classes, tokenizer.special.mask, banned);
+  if (banned.length > 0) return new TextConstraint(classes, tokenizer.special.mask, banned);
+  const constraint = unbanned.get(classes) ?? new TextConstraint(classes, tokenizer.special.mask);
+  unbanned.set(classes, constraint);
+  return constraint;
 }

@@ -4,6 +4,7 @@
  */
 
 import { readFileSync } from 'node:fs';
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { TokenizerError } from '../../src/tokenizer/schema.ts';
 import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';
@@ -18,6 +19,22 @@ describe.each(['digits', 'words'])('the tokenizer of %s', (name) => {
   it.each(golden.map((line) => JSON.parse(line)))('should read $input as the library does', ({ input, ids, text }) => {
     expect(tokenizer.encode(input)).toEqual(ids);
     expect(tokenizer.decode(ids)).toBe(text);
+  });
+
+  it('should cut a text in ASCII as it does beside other characters', () => {
+    const ascii = fc.oneof(
+      fc.string({ unit: 'binary-ascii', maxLength: 60 }),
+      fc.string({ unit: fc.constantFrom(...'aZ_09 \t\r\n\v.;('), maxLength: 60 }),
+    );
+    // A line end, a letter and a line end: no piece reaches over them.
+    const other = '\n€\n';
+    fc.assert(
+      fc.property(ascii, (text) => {
+        const within = `${text}a`;
+        expect([...tokenizer.encode(within), ...tokenizer.encode(other)]).toEqual(tokenizer.encode(within + other));
+      }),
+      { numRuns: 2_000 },
+    );
   });
 });
 
