@@ -35,21 +35,18 @@ export class Checkout {
     this.port = port;
   }
 
-  static async create({ node, npm }: Versions): Promise<Checkout> {
-    const checkout = new Checkout(await mkdtemp(join(tmpdir(), 'newcomer-')), await freePort());
-    const work = checkout.#work;
-    try {
-      const options = '--no-audit --no-fund --loglevel=error';
-      await checkout.#output(`npm install --prefix ${work}/node ${options} node@${node} npm@${npm}`, work);
-      await checkout.#output(`git clone --quiet '${ROOT}' quicksilver`, work);
-      const versions = await checkout.run('node --version && npm --version');
-      if (versions.trim() !== `v${node}\n${npm}`)
-        throw new Error(`Node ${node} and npm ${npm} were asked: ${versions}`);
-      return checkout;
-    } catch (error) {
-      await checkout.remove();
-      throw error;
-    }
+  /** An empty folder; `prepare` fills it. */
+  static async create(): Promise<Checkout> {
+    return new Checkout(await mkdtemp(join(tmpdir(), 'newcomer-')), await freePort());
+  }
+
+  /** Installs the versions and clones the last commit. */
+  async prepare({ node, npm }: Versions): Promise<void> {
+    const options = '--no-audit --no-fund --loglevel=error';
+    await this.#output(`npm install --prefix ${this.#work}/node ${options} node@${node} npm@${npm}`, this.#work);
+    await this.#output(`git clone --quiet '${ROOT}' quicksilver`, this.#work);
+    const versions = await this.run('node --version && npm --version');
+    if (versions.trim() !== `v${node}\n${npm}`) throw new Error(`not Node ${node} and npm ${npm}: ${versions}`);
   }
 
   /** The output of a command of the README. Rejects with it if the command fails. */
@@ -104,7 +101,7 @@ export class Checkout {
   async #output(command: string, cwd: string): Promise<string> {
     const { child, output } = this.#spawn(command, cwd);
     const timeout = setTimeout(() => signalGroup(child, 'SIGKILL'), COMMAND_TIMEOUT_MS);
-    const [code] = await once(child, 'exit');
+    const [code] = await once(child, 'close');
     clearTimeout(timeout);
     if (code !== 0) throw new Error(`${command} ended with ${code}:\n${output()}`);
     return output();

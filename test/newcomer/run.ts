@@ -20,10 +20,11 @@ for (const versions of VERSIONS) await follow(versions);
 
 async function follow(versions: Versions): Promise<void> {
   console.log(`a newcomer with Node ${versions.node} and npm ${versions.npm}`);
-  const checkout = await Checkout.create(versions);
+  const checkout = await Checkout.create();
   const leave = () => checkout.remove().finally(() => process.exit(1));
   for (const signal of SIGNALS) process.once(signal, leave);
   try {
+    await checkout.prepare(versions);
     const readme = await checkout.run('cat README.md');
     const nodeMajor = Number(versions.node.split('.')[0]);
     const newcomer: Newcomer = { checkout, readme, nodeMajor, service: undefined };
