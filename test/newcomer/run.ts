@@ -1,7 +1,7 @@
 /**
  * Follows README.md as a newcomer does: clones this repository, then runs each command that the page shows, in its
- * order, on the oldest and on the newest Node that are supported, and checks what comes. `npm run test:newcomer`;
- * CI runs it. It clones the last commit, needs git, bash, curl and the registry of npm, and takes some minutes.
+ * order, on the oldest and on the newest Node that are supported, and checks what comes. `npm run test:newcomer`,
+ * or `npm run test:newcomer -- 24` for one Node; CI runs both. It clones the last commit, needs git, bash, curl and the registry of npm, and takes some minutes.
  */
 import { Checkout, type Versions } from './checkout.ts';
 import { commandsOf } from './commands.ts';
@@ -16,7 +16,9 @@ const VERSIONS: readonly Versions[] = [
 /** They end a run early, without leaving processes or files. */
 const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
 
-for (const versions of VERSIONS) await follow(versions);
+const [major] = process.argv.slice(2);
+for (const versions of VERSIONS)
+  if (major === undefined || versions.node.startsWith(`${major}.`)) await follow(versions);
 
 async function follow(versions: Versions): Promise<void> {
   console.log(`a newcomer with Node ${versions.node} and npm ${versions.npm}`);
