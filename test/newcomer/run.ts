@@ -1,7 +1,8 @@
 /**
  * Follows README.md as a newcomer does: clones this repository, then runs each command that the page shows, in its
- * order, on the oldest and on the newest Node that are supported, and checks what comes. `npm run test:newcomer`,
- * or `npm run test:newcomer -- 24` for one Node; CI runs both. It clones the last commit, needs git, bash, curl and the registry of npm, and takes some minutes.
+ * order, on the oldest and on the newest Node that are supported, and checks what comes. `npm run test:newcomer`, or
+ * `npm run test:newcomer -- 24` for one Node; CI runs both. It clones the last commit, needs git, bash, curl and the
+ * registry of npm, and takes some minutes.
  */
 import { Checkout, type Versions } from './checkout.ts';
 import { commandsOf } from './commands.ts';
@@ -17,8 +18,10 @@ const VERSIONS: readonly Versions[] = [
 const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
 
 const [major] = process.argv.slice(2);
-for (const versions of VERSIONS)
-  if (major === undefined || versions.node.startsWith(`${major}.`)) await follow(versions);
+const chosen = VERSIONS.filter(({ node }) => major === undefined || node.startsWith(`${major}.`));
+if (chosen.length === 0)
+  throw new Error(`usage: run.ts [${VERSIONS.map(({ node }) => node.split('.')[0]).join(' | ')}]`);
+for (const versions of chosen) await follow(versions);
 
 async function follow(versions: Versions): Promise<void> {
   console.log(`a newcomer with Node ${versions.node} and npm ${versions.npm}`);
