@@ -64,7 +64,7 @@ export class BackendFailure extends Error {
 
   /** The same failure, for requests during the wait that its backend asked for. */
   again(retryAfterMs: number): BackendFailure {
-    return new BackendFailure(this.backend, this.kind, 'is left alone, as it asked', { ...this, retryAfterMs });
+    return new BackendFailure(this.backend, this.kind, 'asked for a wait', { ...this, retryAfterMs });
   }
 
   /** The customer has to pay first: waiting does not help. */
@@ -82,7 +82,7 @@ export class BackendFailure extends Error {
    * Whether the circuit breaker counts it as a failure of the backend. A refused request or a refused key does not
    * count.
    */
-  get isTrouble(): boolean {
+  get countsAsFailure(): boolean {
     if (this.kind === 'refused') return (this.status ?? 0) >= 500 || this.status === 408;
     return this.kind !== 'circuit_open' && this.kind !== 'too_large' && !this.isOurLimit;
   }

@@ -50,7 +50,7 @@ export class Blobs {
   readonly #options: Required<Pick<BlobsOptions, 'store' | 'segmentBytes' | 'stallMs' | 'log'>> & BlobsOptions;
   readonly #folder: BlobFolder;
   readonly #leases: Leases;
-  #turns = new Semaphore(WRITES_AT_ONCE);
+  #permits = new Semaphore(WRITES_AT_ONCE);
   readonly #pulls = new Map<string, Pull>();
   #unwritableUntilMs = 0;
 
@@ -103,7 +103,7 @@ export class Blobs {
   #pull(blob: HubBlob, origin: OpenOrigin): Pull {
     let pull = this.#pulls.get(blob.oid);
     if (pull === undefined) {
-      const shared = { folder: this.#folder, leases: this.#leases, turns: this.#turns };
+      const shared = { folder: this.#folder, leases: this.#leases, permits: this.#permits };
       pull = new Pull(blob, origin, { ...this.#options, ...shared });
       this.#pulls.set(blob.oid, pull);
       const forget = () => this.#forget(blob, pull!);
@@ -179,8 +179,8 @@ export class Blobs {
       timer = setTimeout(() => {
         this.#forget(blob, pull);
         // It may never release its permit.
-        this.#turns = new Semaphore(WRITES_AT_ONCE);
-        reject(new StoreFailed(blob.oid, 'is pulled no further'));
+        this.#permits = new Semaphore(WRITES_AT_ONCE);
+        reject(new StoreFailed(blob.oid, 'is downloaded no further'));
       }, 2 * this.#options.stallMs);
     });
     return await Promise.race([awaited, stalled]).finally(() => clearTimeout(timer));
@@ -205,7 +205,7 @@ export class Blobs {
     }
     await object?.stream.cancel();
     if (!isVerified) throw new WeightsMissing([name]);
-    const bytes = await this.#turns.run(async () => {
+    const bytes = await this.#permits.run(async () => {
       const fetched = await fetchSegment(blob, origin, wanted, { ...this.#options, segmentBytes });
       await this.#options.store.put(name, fetched).catch((error: unknown) => this.#options.log(String(error)));
       return fetched;

@@ -23,7 +23,7 @@ export interface PullOptions extends Pick<ResumingOptions, 'stallMs' | 'retryDel
   leases: Leases;
   segmentBytes: number;
   /** A permit for each segment: no pull waits for another one to end. */
-  turns: Semaphore;
+  permits: Semaphore;
 }
 
 /**
@@ -145,7 +145,7 @@ export class Pull {
   /** The hashes of all segments, which are stored and verified together. */
   async #fetchSegments(lease: Lease): Promise<string[] | 'damaged' | undefined> {
     const blob = this.#blob;
-    const { store, folder, segmentBytes, turns } = this.#options;
+    const { store, folder, segmentBytes, permits } = this.#options;
     const last = this.#readable.length - 1;
     const present = await folder.segments(blob, segmentBytes);
     const hash = hashOf(blob);
@@ -176,7 +176,7 @@ export class Pull {
 
     try {
       for (let segment = 0; segment <= last && !isOvertaken && !isDamaged; segment++) {
-        await turns.run(() => one(segment));
+        await permits.run(() => one(segment));
       }
     } finally {
       await source?.return(undefined);
