@@ -19,7 +19,7 @@ import { benchSteps, formatSteps } from './model/step.ts';
 import { benchTyping, formatTyping } from './model/typing.ts';
 
 /** Scripts of package.json that end with a line of JSON. */
-const BESIDE = ['workerd', 'quality', 'budget', 'cold', 'cost', 'checkpoint', 'load', 'peers'];
+const SEPARATE = ['workerd', 'quality', 'budget', 'cold', 'cost', 'checkpoint', 'load', 'peers'];
 
 const { values: options } = parseArgs({ options: { all: { type: 'boolean', default: false } } });
 
@@ -37,13 +37,13 @@ const typing = await benchTyping();
 console.log(`${formatTyping(typing)}\n`);
 const concurrency = await benchConcurrency();
 console.log(`${formatConcurrency(concurrency)}\n`);
-const beside: Record<string, unknown> = {};
-for (const name of options.all ? BESIDE : []) beside[name] = await benchBeside(name);
+const separate: Record<string, unknown> = {};
+for (const name of options.all ? SEPARATE : []) separate[name] = await benchSeparately(name);
 const inProcess = { matmuls, layer, denoiser, steps, native, typing, concurrency };
-console.log(JSON.stringify({ node: process.version, ...inProcess, ...beside }));
+console.log(JSON.stringify({ node: process.version, ...inProcess, ...separate }));
 
 /** Runs `npm run bench:<name>`, shows what it prints and gives the JSON of its last line; throws when it fails. */
-async function benchBeside(name: string): Promise<unknown> {
+async function benchSeparately(name: string): Promise<unknown> {
   const child = spawn('npm', ['run', '--silent', `bench:${name}`], { stdio: ['ignore', 'pipe', 'inherit'] });
   const ended = once(child, 'exit');
   let last: string | undefined;

@@ -29,7 +29,7 @@ function readArguments(): { name: string; hub: boolean; metrics: boolean } {
     const [name, ...rest] = positionals;
     if (name !== undefined && rest.length === 0) return { name, ...values };
   } catch {
-    // An option that there is not.
+    // An unknown option.
   }
   console.error(USAGE);
   process.exit(2);

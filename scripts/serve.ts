@@ -23,7 +23,7 @@ const root = join(import.meta.dirname, '..');
 const DEFAULT_HOST = '127.0.0.1';
 const DEFAULT_PORT = 8787;
 
-/** Behind it a request is over by its time limit, 30 s unless set otherwise. */
+/** By then a request has ended by its time limit, 30 s unless set otherwise. */
 const DEFAULT_DRAIN_SECONDS = 35;
 
 /** Longer times do not fit the timers of JavaScript. */

@@ -5,7 +5,7 @@ export type LogLevel = 'info' | 'warn' | 'error';
 /** Causes nested deeper than this add nothing. */
 const MAX_CAUSES = 4;
 
-/** Where the platform takes each level: standard output for what is as it should be, standard error for the rest. */
+/** Where the platform takes each level: standard output for information, standard error for warnings and errors. */
 const WRITERS: Readonly<Record<LogLevel, (line: string) => void>> = {
   info: (line) => console.log(line),
   warn: (line) => console.warn(line),

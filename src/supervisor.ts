@@ -1,4 +1,4 @@
-/** What a worker of plain workerd asks the supervisor of its processes: what only all of them together know. */
+/** What a worker of plain workerd asks the supervisor of its processes: what is counted over all of them. */
 import type { CollectMetrics } from './api/service/metrics.ts';
 import type { MetricSnapshot } from './metrics/registry.ts';
 import type { RateLimiter, RateLimitVerdict } from './middleware/rate-limit.ts';

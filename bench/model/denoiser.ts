@@ -84,7 +84,7 @@ async function benchPasses(build: KernelBuild, rounds: number): Promise<Denoiser
   };
 
   await row(`reading ${tokens.length} tokens`, () => fill(denoiser, prefix, tokens));
-  await row(`step, ${canvasSlots} slots behind ${tokens.length} tokens`, () =>
+  await row(`step, ${canvasSlots} slots after ${tokens.length} tokens`, () =>
     denoiser.evaluate(prefix, undefined, canvas, canvasSlots),
   );
   const right = Math.min(CONTEXT_TOKENS / 2, denoiser.config.diffusion.suffixTokens);
@@ -95,7 +95,7 @@ async function benchPasses(build: KernelBuild, rounds: number): Promise<Denoiser
   );
   fill(denoiser, prefix, tokens);
   await row(
-    `autoregressive token behind ${tokens.length} tokens`,
+    `autoregressive token after ${tokens.length} tokens`,
     () => {
       // The prompt except its last token stays cached: only decoding is timed.
       prefix.truncate(tokens.length);

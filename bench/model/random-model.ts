@@ -1,7 +1,7 @@
 /**
  * Models of random weights in the real file format, written to a folder: speed, memory and loading do not depend on the
- * values of weights. `small` has the shape of that name in training/model/config.py; `large` has 120 million
- * parameters, the most that an isolate should hold.
+ * values of weights. `small` has 38 million parameters, half of those of the bundled model of that name; `large` has
+ * 120 million, the most that an isolate should hold.
  */
 
 import { createHash } from 'node:crypto';

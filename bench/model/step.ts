@@ -137,7 +137,7 @@ export function formatSteps(rows: readonly StepRow[]): string {
     ].join('  '),
   );
   return [
-    `A step of ${SLOTS} slots behind ${CONTEXT_TOKENS} tokens against its matrix products, CPU time`,
+    `A step of ${SLOTS} slots after ${CONTEXT_TOKENS} tokens against its matrix products, CPU time`,
     ...lines,
   ].join('\n');
 }

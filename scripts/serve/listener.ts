@@ -43,7 +43,7 @@ export class Listener {
     thread.unref();
   }
 
-  /** Lets the socket go; it stays open in the processes that have inherited it. */
+  /** Closes the socket here; it stays open in the processes that have inherited it. */
   async close(): Promise<void> {
     await this.#thread.terminate();
   }

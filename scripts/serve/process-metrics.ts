@@ -15,7 +15,7 @@ export class ProcessMetrics {
   /** Counts of processes that have ended. */
   #ended: readonly MetricSnapshot[] = [];
 
-  /** Asks every process. One that does not answer counts as it did when it last has. */
+  /** Asks every process. One that does not answer counts as in its last answer. */
   async collect(processes: readonly CountingProcess[]): Promise<MetricSnapshot[]> {
     const living = await Promise.all(processes.map((process) => this.#ask(process)));
     const silent = [...this.#last].filter(([process]) => !processes.includes(process));

@@ -228,7 +228,7 @@ export class Supervisor {
     return problem;
   }
 
-  /** In the background: open requests may take their time. */
+  /** In the background: open requests may take long. */
   async #retire(process: WorkerdProcess): Promise<void> {
     this.#retiring.add(process);
     const last = await process.retire(performance.now() + this.#options.drainMs);

@@ -6,10 +6,10 @@ import { ModelUnavailable } from '../engine/provider.ts';
 import { ApiError } from '../http/errors.ts';
 import { logError } from '../log.ts';
 
-/** Seconds after which a client may ask again for a model whose weights are being put right. */
+/** Seconds after which a client may ask again for a model whose weights are being repaired. */
 const RETRY_AFTER_SECONDS = 5;
 
-/** Seconds in which a full line has moved on by several requests. */
+/** Seconds in which a full queue advances by several requests. */
 const BUSY_RETRY_AFTER_SECONDS = 1;
 
 /** Status that servers log for a client that closed the connection before the answer (nginx's 499). */

@@ -1,6 +1,6 @@
 /** What can go wrong at a backend, and what a client may know of it. */
 
-/** Longest message of a backend that is handed on; more is noise, or a page of HTML. */
+/** Longest message of a backend that is passed on; more is noise, or a page of HTML. */
 const MAX_DETAIL_CHARS = 1000;
 
 /** Error names with which services refuse with 429 until the customer pays: OpenAI, DeepSeek, Moonshot. */
@@ -64,10 +64,10 @@ export class BackendFailure extends Error {
 
   /** The same failure, for requests during the wait that its backend asked for. */
   again(retryAfterMs: number): BackendFailure {
-    return new BackendFailure(this.backend, this.kind, 'is left alone, as it asked', { ...this, retryAfterMs });
+    return new BackendFailure(this.backend, this.kind, 'asked for a wait', { ...this, retryAfterMs });
   }
 
-  /** The bill is what is wrong, and waiting does not pay it. */
+  /** The customer has to pay first: waiting does not help. */
   get isSpentQuota(): boolean {
     return this.status === 429 && [this.code, this.type].some((name) => name !== undefined && SPENT_QUOTA.test(name));
   }
@@ -78,8 +78,11 @@ export class BackendFailure extends Error {
     return this.status >= 400 && this.status < 500 && ![401, 402, 403, 407, 408, 429].includes(this.status);
   }
 
-  /** The backend is in trouble, as its circuit breaker counts it. Refusing a request or a key is not trouble. */
-  get isTrouble(): boolean {
+  /**
+   * Whether the circuit breaker counts it as a failure of the backend. A refused request or a refused key does not
+   * count.
+   */
+  get countsAsFailure(): boolean {
     if (this.kind === 'refused') return (this.status ?? 0) >= 500 || this.status === 408;
     return this.kind !== 'circuit_open' && this.kind !== 'too_large' && !this.isOurLimit;
   }

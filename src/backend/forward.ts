@@ -147,7 +147,7 @@ export class Forwarder {
     onAttempt();
     const report = (error: unknown) => {
       if (!(error instanceof BackendFailure) || error.isOurLimit) permit.abandoned();
-      else if (error.isTrouble) permit.failed();
+      else if (error.countsAsFailure) permit.failed();
       else permit.succeeded();
     };
     try {

@@ -38,7 +38,7 @@ export interface RelayOptions {
 
 type Read = StreamEvent | undefined;
 
-/** What fills silence: a comment, which clients read over. */
+/** Written during silence: a comment, which clients ignore. */
 export const KEEP_ALIVE = ': keep-alive\n\n';
 
 /**
@@ -58,7 +58,7 @@ export function relay(
   /** When the current read began, and the silence of the reads before it. */
   let readingSinceMs = 0;
   let silentMs = 0;
-  /** When the client last heard something. */
+  /** When something was last written to the client. */
   let writtenMs = Date.now();
   let ended = false;
 

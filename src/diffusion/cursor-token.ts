@@ -95,7 +95,7 @@ export class CursorToken {
   /** Bytes that are before the cursor, a character each. */
   readonly begun: string;
   readonly #table: TokenTable;
-  readonly #agreeing = new Map<number, ReadonlySet<number>>(); // by bytes that are unsaid
+  readonly #agreeing = new Map<number, ReadonlySet<number>>(); // by bytes that are not written yet
 
   constructor(begun: string, table: TokenTable) {
     this.begun = begun;

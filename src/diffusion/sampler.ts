@@ -163,7 +163,7 @@ function findReveals(
   { step, wanted, final, rows, text, bound, suffixStart }: StepOptions & StepParts,
 ): [slot: number, Choice][] {
   const isBound = bound.reveals.length > 0;
-  // A drawn token may be a surprise: what follows from it is seen in the next step.
+  // A drawn token may be improbable: the next step predicts what follows from it.
   if (isBound && settings.temperature > 0 && !final) return [];
   const fits = (slot: number, token: number) => text?.permits(slot, token) ?? true;
   const allowed = (slot: number) => (token: number) =>
@@ -264,7 +264,7 @@ export function mayStand(token: number, { mask, prefix, suffix }: SpecialTokens)
   return token !== mask && token !== prefix && token !== suffix;
 }
 
-/** Tokens that are worth telling of as what a slot could have said. */
+/** Tokens that may be reported as alternatives of a slot. */
 export function mayBeSaid(token: number, special: SpecialTokens, text: TextConstraint | undefined): boolean {
   return mayStand(token, special) && (token === special.pad || (text?.everStands(token) ?? true));
 }

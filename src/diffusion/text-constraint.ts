@@ -97,7 +97,7 @@ export class ConstrainedCanvas {
     return this.#permitted[at] === YES;
   }
 
-  /** Decides a slot, or decides it otherwise. */
+  /** Decides a slot, or changes its decision. */
   decide(slot: number, token: number): void {
     this.#tokens[slot - this.#from] = token;
     this.#before = undefined;

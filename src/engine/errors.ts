@@ -1,6 +1,6 @@
 /** Errors of the engine that a client should hear about. */
 
-/** As many requests wait as may; it is worth asking again in a moment. */
+/** The queue is full; a retry in a moment may succeed. */
 export class EngineBusy extends Error {
   override readonly name = 'EngineBusy';
 

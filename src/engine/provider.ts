@@ -23,7 +23,7 @@ export type ModelStatus =
   | { readonly state: 'not_loaded' | 'loading' | 'loaded' }
   | { readonly state: 'unavailable'; readonly error: ModelUnavailable };
 
-/** Why a model cannot answer: what of it is missing, what is damaged, or that it could not be loaded. */
+/** Why a model cannot answer: files are missing or damaged, or it could not be loaded. */
 export type UnavailableReason = 'missing' | 'damaged' | 'failed';
 
 /** The model cannot be used now. The message is fit for clients; `cause` is for the log. */

@@ -72,7 +72,7 @@ export class Transcript {
     let fixed = 0;
     while (fixed < canvas.decidedRun() && isSettled(canvas, fixed, settings)) fixed++;
     this.#settle(this.#decode(canvas.text(fixed)));
-    const text = this.#decode(canvas.text(canvas.decidedRun())) + this.#behindGaps(canvas);
+    const text = this.#decode(canvas.text(canvas.decidedRun())) + this.#afterGaps(canvas);
     const cut = text.slice(0, this.#cutOf(text)?.at);
     return { text: this.#settled + cut.slice(this.#settled.length), settled: this.#settled };
   }
@@ -167,7 +167,7 @@ export class Transcript {
    * Text that is decided after the first mask, each run decoded separately: the bytes next to a mask may be incomplete
    * characters.
    */
-  #behindGaps(canvas: Canvas): string {
+  #afterGaps(canvas: Canvas): string {
     const { mask } = this.#tokenizer.special;
     let text = '';
     let run: number[] = [];

@@ -1,12 +1,12 @@
 /**
- * JSON answers that take their time: the head and white space go out while the answer is still being made, for only
- * by writing plain workerd notices that the client has gone. White space before JSON has no meaning (RFC 8259, section
- * 2), and DeepSeek's API answers so as well: https://api-docs.deepseek.com/quick_start/rate_limit
+ * JSON answers that take long: the head and white space are sent while the answer is computed, because plain workerd
+ * notices only on a write that the client has disconnected. White space before JSON has no meaning (RFC 8259, section
+ * 2); DeepSeek's API does the same: https://api-docs.deepseek.com/quick_start/rate_limit
  */
 
 /**
- * Without an encoding: what compresses an answer, as the server of `npm start` does, holds blanks back, and no write
- * reaches the client.
+ * Without an encoding: a server that compresses answers, as that of `npm start` does, holds blanks back, so that no
+ * write reaches the client.
  */
 export const LATE_JSON_HEADERS = {
   'content-type': 'application/json',
@@ -14,19 +14,19 @@ export const LATE_JSON_HEADERS = {
   'cache-control': 'no-transform',
 };
 
-/** Not a line end: Vim hands the output of a job over line by line. */
+/** Not a line end: Vim reads the output of a job line by line. */
 const WHITE_SPACE = ' ';
 
 interface LateJsonOptions {
   /** White space is written in this interval too, in milliseconds; only by `tick` when absent. */
   intervalMs?: number;
-  /** Called when the reader goes away before the end. */
+  /** Called when the reader disconnects before the end. */
   onCancel: () => void;
   /** Called with what `answer` throws while somebody reads. */
   onError: (error: unknown) => void;
 }
 
-/** A JSON body that is under way. */
+/** A JSON body that is being sent. */
 export interface LateJson {
   body: ReadableStream<Uint8Array>;
   /** Writes white space; nothing once the answer is there. */
@@ -34,8 +34,8 @@ export interface LateJson {
 }
 
 /**
- * The body of an answer that is not complete yet. Its status has been sent, so a failure breaks the connection off: the
- * client must take neither a part of an answer for the whole, nor an error for an answer.
+ * The body of an answer that is not complete yet. Its status has been sent, so a failure breaks the connection: the
+ * client must not mistake a part for the whole answer, or an error for an answer.
  * @param answer its JSON text
  */
 export function lateJson(

@@ -26,7 +26,7 @@ export class Drain {
     return this.#inFlight;
   }
 
-  /** From now on new requests are refused. There is no way back. */
+  /** From now on new requests are refused. This cannot be undone. */
   start(): void {
     this.#draining = true;
   }

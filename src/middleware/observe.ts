@@ -1,4 +1,4 @@
-/** Looks at every answer from outside: a line for the log, the metrics, and the header Server-Timing. */
+/** Observes every answer: a line for the log, the metrics, and the header Server-Timing. */
 import type { Context, Next } from 'hono';
 import { matchedRoutes } from 'hono/route';
 import { Observation, type WorkTotals } from '../metrics/observation.ts';
@@ -8,7 +8,9 @@ import { type BodyEnd, isUnderWay, onBodyEnd } from './body-end.ts';
 /** Route of requests without a matching route; their paths are chosen by the client, and may contain anything. */
 const NO_ROUTE = 'none';
 
-/** Routes that are asked every few seconds whether all is well. Their own answers, yes and no, would fill the log. */
+/**
+ * Routes of health probes, which ask every few seconds. Their own answers, positive and negative, would fill the log.
+ */
 const PROBE_ROUTES: readonly string[] = ['/health', '/ready', '/v1/health', '/metrics'];
 const PROBE_STATUSES: readonly number[] = [200, 304, 503];
 
@@ -94,7 +96,7 @@ interface Ending {
 
 function logLine(c: Context, { route, status, durationMs, end, observation }: Ending): LogLine {
   const { work, model, backend, backendUsage, errorCode } = observation;
-  // Of the answer that was given: where a backend gave it, the work of the local model was in vain.
+  // Of the engine whose answer was sent: if a backend answered, the work of the local model was not used.
   const tokens = backend === undefined ? work : backendUsage;
   const client = c.get('client');
   return {

@@ -20,7 +20,7 @@ import {
 
 export class BlobFolder {
   readonly #store: WritableStore;
-  /** Files of which something wrong was given while the store took no mark. */
+  /** Files of which wrong bytes were sent while the record of it could not be stored. */
   readonly #recalled = new Set<string>();
   /** Files of which bytes were sent that will never be verified. */
   readonly #doubted = new Set<string>();
@@ -77,8 +77,8 @@ export class BlobFolder {
   }
 
   /**
-   * Remembers that something wrong was given out. To be called before what was wrong is deleted, and that only if it is
-   * true: then the store has taken it, and all processes know.
+   * Records that wrong bytes were sent. Call it before the wrong bytes are deleted, and delete them only if it returns
+   * true: then the record is in the store, where all processes read it.
    */
   async recall(blob: HubBlob): Promise<boolean> {
     this.#recalled.add(blob.oid);
@@ -106,7 +106,7 @@ export class BlobFolder {
     }
   }
 
-  /** Whether there are segments of another content than the right one: they may have been given out. */
+  /** Whether there are segments of another content than the right one: they may have been sent. */
   async #checkStrays(blob: HubBlob, index: BlobIndex, names: readonly string[]): Promise<boolean> {
     const strays = names.filter((name) => {
       const parsed = parseSegmentName(blob, name);

@@ -34,7 +34,7 @@ interface BlobsOptions extends Pick<ResumingOptions, 'stallMs' | 'retryDelayMs'>
 export interface OpenBlob {
   /** Breaks off before the end if the file is damaged or not available. */
   stream: ReadableStream<Uint8Array>;
-  /** False when all of the file is given, since a part of it could be joined to what is wrong. */
+  /** False when all of the file is sent, because a part of it could be appended to wrong bytes. */
   isPart: boolean;
 }
 
@@ -50,7 +50,7 @@ export class Blobs {
   readonly #options: Required<Pick<BlobsOptions, 'store' | 'segmentBytes' | 'stallMs' | 'log'>> & BlobsOptions;
   readonly #folder: BlobFolder;
   readonly #leases: Leases;
-  #turns = new Semaphore(WRITES_AT_ONCE);
+  #permits = new Semaphore(WRITES_AT_ONCE);
   readonly #pulls = new Map<string, Pull>();
   #unwritableUntilMs = 0;
 
@@ -103,7 +103,7 @@ export class Blobs {
   #pull(blob: HubBlob, origin: OpenOrigin): Pull {
     let pull = this.#pulls.get(blob.oid);
     if (pull === undefined) {
-      const shared = { folder: this.#folder, leases: this.#leases, turns: this.#turns };
+      const shared = { folder: this.#folder, leases: this.#leases, permits: this.#permits };
       pull = new Pull(blob, origin, { ...this.#options, ...shared });
       this.#pulls.set(blob.oid, pull);
       const forget = () => this.#forget(blob, pull!);
@@ -152,7 +152,10 @@ export class Blobs {
     }
   }
 
-  /** The end of a file is given to those whose beginning is right: what was given here, and what was given before. */
+  /**
+   * The end of a file is sent only to clients whose beginning is right: what this answer has sent, and what earlier
+   * ones have.
+   */
   async #checkGiven(
     blob: HubBlob,
     index: BlobIndex,
@@ -175,9 +178,9 @@ export class Blobs {
     const stalled = new Promise<never>((_, reject) => {
       timer = setTimeout(() => {
         this.#forget(blob, pull);
-        // It may never give back its turn.
-        this.#turns = new Semaphore(WRITES_AT_ONCE);
-        reject(new StoreFailed(blob.oid, 'is pulled no further'));
+        // It may never release its permit.
+        this.#permits = new Semaphore(WRITES_AT_ONCE);
+        reject(new StoreFailed(blob.oid, 'is downloaded no further'));
       }, 2 * this.#options.stallMs);
     });
     return await Promise.race([awaited, stalled]).finally(() => clearTimeout(timer));
@@ -202,7 +205,7 @@ export class Blobs {
     }
     await object?.stream.cancel();
     if (!isVerified) throw new WeightsMissing([name]);
-    const bytes = await this.#turns.run(async () => {
+    const bytes = await this.#permits.run(async () => {
       const fetched = await fetchSegment(blob, origin, wanted, { ...this.#options, segmentBytes });
       await this.#options.store.put(name, fetched).catch((error: unknown) => this.#options.log(String(error)));
       return fetched;

@@ -1,4 +1,4 @@
-/** Refusals as the Hugging Face Hub words them: its client reads the code in a header and raises by it. */
+/** Refusals in the form of the Hugging Face Hub: its client reads the code in a header and raises the error for it. */
 
 /** For the header `X-Error-Code`; none if clients decide by the status. */
 export type HubErrorCode = 'RepoNotFound' | 'RevisionNotFound' | 'EntryNotFound' | 'GatedRepo';
@@ -9,7 +9,7 @@ export class MirrorError extends Error {
   readonly code: HubErrorCode | undefined;
   /** The commit in which something was not found; the client remembers that it is not there. */
   readonly commit: string | undefined;
-  /** When it is worth to ask again. */
+  /** When a retry may succeed. */
   readonly retryAfterSeconds: number | undefined;
 
   /** The message is for the client. */
@@ -29,7 +29,7 @@ interface MirrorErrorOptions {
   cause?: unknown;
 }
 
-/** The store does not take what is to be kept; what it has can still be read. */
+/** The store cannot be written to; what it has can still be read. */
 export class StoreUnwritable extends Error {
   override readonly name = 'StoreUnwritable';
 

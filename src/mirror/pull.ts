@@ -22,8 +22,8 @@ export interface PullOptions extends Pick<ResumingOptions, 'stallMs' | 'retryDel
   folder: BlobFolder;
   leases: Leases;
   segmentBytes: number;
-  /** For each segment one turn: no pull waits for another one to end. */
-  turns: Semaphore;
+  /** A permit for each segment: no pull waits for another one to end. */
+  permits: Semaphore;
 }
 
 /**
@@ -53,7 +53,7 @@ export class Pull {
       for (const { reject } of this.#readable) reject(error);
       throw error;
     });
-    // Whoever reads hears of it.
+    // All readers get the error.
     this.done.catch(() => {});
   }
 
@@ -128,7 +128,8 @@ export class Pull {
     if (await this.#show()) return undefined;
     const hasSeveral = this.#readable.length > 1;
     let sha256 = await this.#fetchSegments(lease);
-    // Nobody has had anything of it yet: a line that damages one answer seldom damages the next.
+    // Nothing of it has been sent yet, so it is read again: a connection that damaged one answer seldom damages the
+    // next.
     if (sha256 === 'damaged' && !hasSeveral) sha256 = await this.#fetchSegments(lease);
     if (sha256 === 'damaged') {
       const isKnown = !hasSeveral || (await folder.recall(this.#blob));
@@ -144,7 +145,7 @@ export class Pull {
   /** The hashes of all segments, which are stored and verified together. */
   async #fetchSegments(lease: Lease): Promise<string[] | 'damaged' | undefined> {
     const blob = this.#blob;
-    const { store, folder, segmentBytes, turns } = this.#options;
+    const { store, folder, segmentBytes, permits } = this.#options;
     const last = this.#readable.length - 1;
     const present = await folder.segments(blob, segmentBytes);
     const hash = hashOf(blob);
@@ -175,7 +176,7 @@ export class Pull {
 
     try {
       for (let segment = 0; segment <= last && !isOvertaken && !isDamaged; segment++) {
-        await turns.run(() => one(segment));
+        await permits.run(() => one(segment));
       }
     } finally {
       await source?.return(undefined);

@@ -17,7 +17,7 @@ import type { HubFile, Mirror } from './mirror.ts';
 
 const BRANCH = 'main';
 
-/** What a store needs that was asked for too much, or is started again. */
+/** Seconds that a store needs when it is overloaded or starts again. */
 const STORE_RETRY_AFTER_SECONDS = 5;
 
 /** Of `paths-info`, in JSON or as a form. */
@@ -133,7 +133,7 @@ function headersOf({ oid, size, commit }: HubFile) {
     'x-repo-commit': commit,
     'accept-ranges': 'bytes',
     'cache-control': 'private, no-cache',
-    // Files of strangers: no browser is to run them in the name of this service.
+    // Files of third parties: no browser may run them under the origin of this service.
     'content-type': 'application/octet-stream',
     'content-disposition': 'attachment',
     'x-content-type-options': 'nosniff',

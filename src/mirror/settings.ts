@@ -5,7 +5,9 @@ import { isPlainHttp } from '../weights/settings.ts';
 
 const DEFAULT_UPSTREAM = 'https://huggingface.co';
 
-/** Branches of models move seldom; an hour later is early enough to see it, and spares the hub a request a start. */
+/**
+ * Branches of models move seldom; an hour later is early enough to notice, and saves the hub a request at each start.
+ */
 const DEFAULT_REFRESH_SECONDS = 3600;
 
 const variables = z.object({

@@ -26,14 +26,14 @@ const MAX_REMEMBERED = 8;
 
 const MAX_UNSTORED = 1_000;
 
-/** Statuses of a hub that cannot be asked right now. */
+/** Statuses of a hub that cannot answer now. */
 const UNABLE: readonly number[] = [429, 502, 503];
 
 export class Snapshots {
   readonly #options: Required<SnapshotsOptions>;
   readonly #remembered = new Map<string, Snapshot>();
   readonly #asking = new Map<string, Promise<Snapshot>>();
-  /** What the store did not take, by its name. */
+  /** What could not be written to the store, by its name. */
   readonly #unstored = new Map<string, Reference>();
 
   constructor(options: SnapshotsOptions) {

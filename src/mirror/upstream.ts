@@ -84,7 +84,7 @@ export function upstreamOf({ url, token, log, ...options }: UpstreamOptions): Up
         for (const listed of checked(what, z.array(z.unknown()), value)) {
           const { data, error } = entry.safeParse(listed);
           if (data !== undefined) tree.push(data);
-          // One odd file is no reason to be without the others.
+          // One invalid file must not make the others unavailable.
           else log(`${what}: ${JSON.stringify(listed).slice(0, 300)} is left out: ${z.prettifyError(error)}`);
         }
         page = next && nextPage(url, next);

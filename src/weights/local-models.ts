@@ -10,8 +10,8 @@ import { type ModelLoaderOptions, modelLoader } from './model-loader.ts';
 import type { WeightSource } from './source.ts';
 
 /**
- * What a model beside the largest has for keys, values and scratch: `nano` five contexts, each of about 1 MiB, and any
- * model at least one.
+ * Memory for keys, values and scratch of each model except the largest: enough for five contexts of `nano`, about 1 MiB
+ * each, and for one context of any model.
  */
 const CONTEXT_BYTES = 8 * 2 ** 20;
 
@@ -33,7 +33,10 @@ export function localModels({ names, source, limits, ...parts }: LocalModelsOpti
     }),
   );
 
-  /** The same whatever is loaded first: the largest has what the others, loaded or not, leave of an isolate. */
+  /**
+   * Independent of the order of loading: the largest model has the memory of an isolate that the others, loaded or not,
+   * leave.
+   */
   async function memoryOf(index: number): Promise<number> {
     const needs = await Promise.all(models.map(leastMemoryOf));
     if (index !== needs.indexOf(Math.max(...needs))) return needs[index]!;

@@ -20,8 +20,8 @@ interface PullThroughOptions
 const pulls = new WeakMap<WritableStore, Map<string, Promise<boolean>>>();
 
 /**
- * The files of a model in `store`. Found missing or damaged they are fetched from `origin`, and then are worth reading
- * again.
+ * The files of a model in `store`. Missing or damaged ones are fetched from `origin`; then reading them again may
+ * succeed.
  */
 export function pullThrough(options: PullThroughOptions): WeightSource {
   return {

@@ -1,6 +1,6 @@
 /**
- * One request to a store or an origin: asked again while the trouble may pass, redirects followed without taking the
- * key along.
+ * One request to a store or an origin: retried while the failure may be temporary; redirects are followed without the
+ * key.
  */
 import { StoreFailed } from './errors.ts';
 

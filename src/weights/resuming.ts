@@ -1,6 +1,5 @@
 /**
- * Reads an object to its end through cuts of the connection: what is missing is asked for again, from where the last
- * answer broke off.
+ * Reads an object to its end across broken connections: the rest is requested again, from where the last answer ended.
  */
 import { StoreFailed } from './errors.ts';
 import type { ByteRange, StoredInfo, WeightStore } from './store.ts';

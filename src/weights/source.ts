@@ -9,6 +9,6 @@ export interface WeightSource {
    * should have, where that is known: a source may keep copies by it.
    */
   open(file: string, sha256?: string): Promise<ReadableStream<Uint8Array> | null>;
-  /** Does what can be done about what was found; true when it is worth to read again. */
+  /** Repairs what was found, if possible; true when reading again may succeed. */
   repair?(fault: WeightsMissing | WeightsDamaged): Promise<boolean>;
 }

@@ -57,7 +57,7 @@ export async function writeVerified(
     verify();
     await upload.complete();
   } catch (error) {
-    // What broke the upload is worth telling; that its parts could not be dropped either, is not.
+    // The error of the upload is reported, and not that its parts could not be dropped either.
     await upload.abort().catch(() => {});
     throw error;
   }

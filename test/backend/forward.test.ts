@@ -521,10 +521,10 @@ describe('the circuit', () => {
         else if (n === 2) client.abort();
         else setTimeout(() => answerJson(response), 50);
       },
-      { ...PATIENT, retries: 0, breaker_failures: 1, breaker_open_ms: 60 },
+      { ...PATIENT, retries: 0, breaker_failures: 1, breaker_open_ms: 1000 },
     );
     await chat();
-    await new Promise((resolve) => setTimeout(resolve, 70));
+    await new Promise((resolve) => setTimeout(resolve, 1100));
     await chat({}, { signal: client.signal });
     const statuses = (await Promise.all([chat(), chat()])).map(({ status }) => status);
     expect(statuses.sort()).toEqual([200, 503]);

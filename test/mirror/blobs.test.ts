@@ -335,12 +335,12 @@ describe('a store that takes nothing', () => {
   });
 });
 
-it('should not wait forever for downloads whose requests have ended, nor lose their turns', async () => {
+it('should not wait forever for downloads whose requests have ended, nor lose their permits', async () => {
   const { blobs, read } = setUp(memoryStore(), content, 500);
   const lost = Array.from({ length: 6 }, async (_, index) => {
     const other = { oid: oidOf(sampleBytes(2000, index + 2)), size: 2000 };
     const opening = blobs.open(other, { offset: 0, length: 2000 }, () => new Promise(() => {}));
-    await expect(opening).rejects.toThrow('is pulled no further');
+    await expect(opening).rejects.toThrow('is downloaded no further');
   });
   await Promise.all(lost);
   expect(await read()).toEqual(content);

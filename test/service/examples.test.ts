@@ -3,10 +3,28 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import prompts from '../../examples/prompts.json' with { type: 'json' };
 import { MODELS } from '../../support/models-folder.ts';
 import { type Service, serve } from '../../support/serving.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
+
+/** The text of a whole answer, or of all chunks of a stream; those of one that diffuses replace each other. */
+function textOf(answer: string, isDiffusing: boolean): string {
+  const parts = answer
+    .split('\n')
+    // Blanks come before an answer that takes long.
+    .map((line) => line.trim().replace(/^data: /, ''))
+    .filter((line) => line.startsWith('{'))
+    .map((line) => JSON.parse(line) as { choices: { text: string }[] });
+  const texts = parts.flatMap(({ choices }) => choices.map(({ text }) => text));
+  return isDiffusing ? texts.at(-1)! : texts.join('');
+}
+
+/** What is acceptable after the prompt that begins so. */
+function acceptable(beginning: string): string[] {
+  return prompts.find(({ prompt }) => prompt.startsWith(beginning))!.acceptable;
+}
 
 describe('the examples', () => {
   let service: Service;
@@ -35,6 +53,11 @@ describe('the examples', () => {
       expect(stream).toMatch(/^data: \{/);
       expect(stream.trimEnd()).toMatch(/\ndata: \[DONE\]$/);
     }
+    const texts = answers.map((answer, index) => textOf(answer, index === 3));
+    expect(acceptable('/** Adds numbers. */')).toContain(texts[0]);
+    expect(acceptable('export function total')).toContain(texts[1]);
+    expect(acceptable('function isString')).toContain(texts[2]);
+    expect(acceptable('function isString')).toContain(texts[3]);
   });
 
   it("should complete with OpenAI's client", async () => {
@@ -44,5 +67,8 @@ describe('the examples', () => {
       expect.stringMatching(/^stream: ".*"$/),
       expect.stringMatching(/^error: model_not_found .*'unknown'/),
     ]);
+    const [completion, stream] = lines.map((line) => JSON.parse(/".*"/.exec(line)?.[0] ?? '""') as string);
+    expect(acceptable('/** Adds numbers. */')).toContain(completion);
+    expect(acceptable('function isString')).toContain(stream);
   });
 });

@@ -2,7 +2,7 @@
  * Every prompt that a new user meets is in examples/prompts.json, with the answers that are acceptable, and the shipped
  * models give one of them in the real runtime.
  */
-import { execFile } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,14 +16,19 @@ import { freePort, type Program, start } from '../../support/serving.ts';
 const ROOT = join(MODELS, '..');
 const SHIPPED = ['small', 'nano'];
 
-/** What a new user reads or runs, and how many prompts there are in it at least. */
-const PLACES: [string, number][] = [
-  ['README.md', 1],
-  ['docs/api.md', 1],
-  ['examples/curl.sh', 4],
-  ['examples/complete.ts', 2],
-  ['examples/complete.py', 2],
-];
+/** What a new user reads or runs: all pages and examples. */
+const PLACES = execFileSync('git', ['ls-files', '*.md', 'examples'], { cwd: ROOT, encoding: 'utf8' })
+  .split('\n')
+  .filter((file) => /\.(md|sh|ts|py)$/.test(file));
+
+/** Those that have prompts, and how many at least. */
+const LEAST: Readonly<Record<string, number>> = {
+  'README.md': 1,
+  'docs/api.md': 1,
+  'examples/curl.sh': 4,
+  'examples/complete.ts': 2,
+  'examples/complete.py': 2,
+};
 
 /** A string after `prompt`, in JSON, TypeScript or Python. */
 const PROMPT = /\bprompt"?\s*[:=]\s*(["'])((?:\\.|(?!\1).)*)\1/g;
@@ -78,12 +83,22 @@ describe('the prompts that a new user meets', () => {
     expect(new Set(languages).size).toBeGreaterThan(1);
   });
 
-  it.each(PLACES)('should be those of %s', async (file, least) => {
+  it.each(PLACES)('should be those of %s', async (file) => {
     const text = await readFile(join(ROOT, file), 'utf8');
     const answered = text.replaceAll(UNANSWERED, '');
     const shown = [...answered.matchAll(PROMPT)].map(([, , inner]) => JSON.parse(`"${inner}"`) as string);
-    expect(shown.length).toBeGreaterThanOrEqual(least);
+    expect(shown.length).toBeGreaterThanOrEqual(LEAST[file] ?? 0);
     expect(shown.filter((shownPrompt) => !prompts.some(({ prompt }) => prompt === shownPrompt))).toEqual([]);
+  });
+
+  it('should be the lines to try in an editor, whichever model answers', async () => {
+    const page = await readFile(join(ROOT, 'docs/editors.md'), 'utf8');
+    const lines = page.match(/^```js\n([\s\S]*?)^```$/m)?.[1];
+    const entry = prompts.find(({ prompt, suffix }) => prompt + suffix === lines);
+    expect(entry?.models).toEqual(expect.arrayContaining(SHIPPED));
+    const shown = [...page.matchAll(/^\| [^|]+ \| [^|`]*`([^`]+)`/gm)].map(([, text]) => text!);
+    expect(shown.length).toBeGreaterThan(5);
+    expect(shown.filter((text) => !entry?.acceptable.includes(text))).toEqual([]);
   });
 
   it.each(LANGUAGES)('should be the sample of the playground in %s', (language) => {

@@ -311,7 +311,9 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--examples", type=int, default=300, help="of each task")
     parser.add_argument("--tasks", nargs="+", choices=tuple(ALL_TASKS), default=list(ALL_TASKS))
     parser.add_argument("--languages", nargs="+", choices=sorted(set(LANGUAGES.values())), help="all unless given")
-    parser.add_argument("--only", nargs="+", default=[], help="settings beside the default, by name: 'τ 1' ar …")
+    parser.add_argument(
+        "--only", nargs="+", default=[], help="settings in addition to the default, by name: 'τ 1' ar …"
+    )
     parser.add_argument("--no-ngram", dest="ngram", action="store_false", help="leave the 5-gram model out")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, help="JSON file to write")

@@ -2,7 +2,7 @@
 
 Per step the slots that exist and are not frozen are evaluated. Undecided ones whose best token is sure enough are revealed,
 at least one (Fast-dLLM, arXiv 2505.22618); a revealed slot takes another token that has become sure enough, a bounded
-number of times; what lies behind the first end token is dropped. How wide canvases are and when slots are frozen is a
+number of times; what follows the first end token is dropped. How wide canvases are and when slots are frozen is a
 Policy; the default computes everything.
 
 A canvas has rows, which are tokens, and slots, which are predicted. Row j is slot j; of a shifted denoiser row 0 is the

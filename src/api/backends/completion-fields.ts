@@ -4,12 +4,13 @@ import type { PromptText } from '../completion/completion.ts';
 import { looseLengthFields } from '../completion/limits.ts';
 import { decodingFields } from '../completion/schema.ts';
 
-/** Fields of the editor rules, which are applied here whoever answers. */
+/** Fields of the editor rules, which are applied here to the answer of any engine. */
 export const EDITOR_FIELDS: ReadonlySet<string> = new Set(['editor']);
 
 /**
  * How one engine, llama.cpp, is to do its work, whatever the answer: its time, its slots and its cache. Strict backends
- * refuse what they do not know. Fields that would change the answer stay, so that who cannot honour them can say so.
+ * refuse what they do not know. Fields that would change the answer stay, so that an engine that cannot honour them can
+ * refuse them.
  */
 export const ENGINE_FIELDS: ReadonlySet<string> = new Set([
   't_max_predict_ms',

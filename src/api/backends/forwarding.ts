@@ -1,4 +1,4 @@
-/** The way of one request to the backends of its route, and what the client gets of their answer. */
+/** Sends one request to the backends of its route, and answers the client with the result. */
 import type { Context } from 'hono';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import type { Call } from '../../backend/attempt.ts';
@@ -78,8 +78,8 @@ export function respondWithOutcome(c: Context, { reason, chain }: Route, outcome
 }
 
 /**
- * Whether a client that retries of its own accord, as OpenAI's do, should: not after our retries, which its own would
- * multiply, nor where only the operator can help.
+ * Whether clients that retry by themselves, as OpenAI's do, should retry: not after our own retries, which theirs would
+ * multiply, and not where only the operator can help.
  */
 function isWorthRetrying({ failure, attempts }: ForwardOutcome & { type: 'failed' }): boolean {
   if (failure.retryAfterMs !== undefined) return true;

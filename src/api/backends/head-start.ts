@@ -14,7 +14,7 @@ import { watchedBody } from '../../middleware/body-end.ts';
 import { toApiError } from '../errors.ts';
 import { nameRoute } from './forwarding.ts';
 
-/** Several refusals and retries fit in, and no proxy on the way loses patience. */
+/** Enough for several refusals and retries, and shorter than the time limits of proxies. */
 const HEAD_START_MS = 3_000;
 
 /** Longer, because a whole answer that fails after its head can only break off: its status has been sent. */

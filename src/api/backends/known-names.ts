@@ -1,6 +1,6 @@
 /**
  * Fields under the names that backends know. The local model reads some under the names of several dialects; a backend
- * reads one name, and refuses the others or, worse, reads over them.
+ * reads one name, and refuses the others or, worse, ignores them.
  */
 import * as z from 'zod';
 import { membersOf, withName, withoutMembers, withValue } from '../../backend/json-text.ts';
@@ -17,7 +17,7 @@ const lengths = z.object(lengthFields);
  * The JSON text of a completion request, with one bound under the name `max_tokens` and every other byte as it was.
  * Of several bounds the smallest stays, as where the local model answers; one below 0 bounds nothing and is left out.
  * @param fields the parsed text, without its nulls
- * @throws ApiError 400 for a bound under another name that is none.
+ * @throws ApiError 400 for a value under another name that is not a bound.
  */
 export function withKnownBound(text: string, fields: Fields): string {
   if (!membersOf(text).some(({ name }) => OTHER_BOUNDS.has(name))) return text;

@@ -21,8 +21,8 @@ import { modelFor } from './served.ts';
 const HEAD_START_MS = 100;
 
 /**
- * A whole answer that is there by then has its length in its head, as what an editor waits for does; and what is wrong
- * with a request shows before its first step, so its status can be sent behind that.
+ * A whole answer that is ready by then is sent with its length, as most answers to editors are. Errors in a request
+ * show before its first step, so its status can be sent after that.
  */
 const WHOLE_HEAD_START_MS = 150;
 
@@ -78,7 +78,7 @@ interface ClientPresence {
   onCancel: () => void;
 }
 
-/** Answers with a status and a length of its own what comes soon; of the rest the head goes first. */
+/** Sends an early answer with its own status and length. Of a later answer the head is sent first, with status 200. */
 async function respondWhole(
   c: Context,
   events: AsyncIterable<ChoiceEvent>,
@@ -129,7 +129,7 @@ async function finishedChoices(events: AsyncIterable<ChoiceEvent>, onStep: () =>
   return choices;
 }
 
-/** Waits for the first item, `ms` milliseconds at most, and gives back the same items. */
+/** Waits for the first item, `ms` milliseconds at most, and returns the same items. */
 async function primed<T>(items: AsyncGenerator<T, void>, ms: number | undefined): Promise<AsyncGenerator<T, void>> {
   const first = items.next();
   if (ms === undefined) await first;

@@ -90,7 +90,7 @@ export function toCall(
 ): CompletionCall {
   if (prompts.length * params.n > MAX_CHOICES) throw invalid('n', `at most ${MAX_CHOICES} choices over all prompts.`);
   if (params.diffusing && !params.stream) throw invalid('diffusing', 'needs stream: true.');
-  // As OpenAI's API: who sets options of a stream and gets none has made a mistake.
+  // As OpenAI's API does: options of a stream without a stream are a mistake of the client.
   if (params.stream_options && !params.stream) throw invalid('stream_options', 'needs stream: true.');
   if (params.min_confidence !== undefined && !params.editor) throw invalid('min_confidence', 'needs editor: true.');
   return {

@@ -28,7 +28,7 @@ export async function readJson(c: Context): Promise<unknown> {
   const bytes = new Uint8Array(await c.req.arrayBuffer());
   if (isUtf16(bytes)) throw unsupported('Send the body as UTF-8, not as UTF-16.');
   try {
-    // Reads over a byte order mark; bytes that are no UTF-8 are read as U+FFFD.
+    // Skips a byte order mark; bytes that are no UTF-8 are read as U+FFFD.
     return JSON.parse(new TextDecoder().decode(bytes));
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;

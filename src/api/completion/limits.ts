@@ -1,6 +1,6 @@
 /**
  * Bounds of the work of a request, under every name that clients of one dialect or another have for them. Each dialect
- * takes all of them: a bound that is read over lets the answer run on.
+ * takes all of them: an ignored bound would let the answer run on.
  */
 import * as z from 'zod';
 
@@ -40,7 +40,7 @@ export const lengthFields = {
 
 export type LengthParams = { [Name in keyof typeof lengthFields]?: number | undefined };
 
-/** The same where something else checks them: what is no bound counts as absent. */
+/** The same for fields that are checked elsewhere: what is not a bound counts as absent. */
 export const looseLengthFields = Object.fromEntries(
   Object.entries(lengthFields).map(([name, field]) => [name, field.catch(undefined)]),
 );

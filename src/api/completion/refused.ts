@@ -68,7 +68,7 @@ export const refusedFields = {
 
 /**
  * Samplers that this model does not have, where asking for them is deliberate. Clients of llama.cpp and Ollama send
- * presets of all of them, so those dialects read over them.
+ * presets of all of them, so those dialects ignore them.
  */
 export const refusedSamplers = {
   repetition_penalty: neutral(z.literal(1), 'is not supported; use presence_penalty or frequency_penalty'),

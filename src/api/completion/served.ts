@@ -18,7 +18,7 @@ export function modelFor(models: ModelCatalog, name: string, param = 'model'): M
 }
 
 /**
- * The models that are there, the default first: one that is missing or damaged takes nothing from the others. Throws
+ * The models that are there, the default first: a missing or damaged one does not affect the others. Throws
  * ModelUnavailable when there is none.
  */
 export async function availableModels(c: Context, models: ModelCatalog): Promise<ModelInfo[]> {

@@ -10,8 +10,8 @@ import { withLineFeeds } from '../completion/line-ends.ts';
 const SNIPPET_SHARE = 1 / 4;
 
 /**
- * Parts of the context by which the border between snippets and file moves: were it to move by tokens, no key could
- * reuse the last one.
+ * Parts of the context by which the border between snippets and file moves: if it moved by single tokens, no key stroke
+ * could reuse the cache of the last one.
  */
 const WINDOW_STEPS = 8;
 

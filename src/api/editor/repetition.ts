@@ -1,4 +1,4 @@
-/** Repetition that has lost its way, and repetition of the line above: what small models fall into. */
+/** Endless repetition, and repetition of the line above: typical faults of small models. */
 import { type Cursor, hasWord, isBlank, lastLine, linesAbove, type Written } from './lines.ts';
 
 /** Blocks of up to this number of lines are compared. */
@@ -80,7 +80,7 @@ function repeatedPhrase(text: string, prefix: string, written: Written): number 
   return undefined;
 }
 
-/** Whether a phrase runs away in what is added to a line, be it that it stood there before. */
+/** Whether what is added to a line repeats a phrase endlessly; the phrase may have been on the line before. */
 function hasRunaway(before: string, added: string, isWhole: boolean): boolean {
   const line = before + added;
   for (let period = 1; period <= MAX_PERIOD; period++) {

@@ -77,7 +77,7 @@ export class SingleStreamPass {
       const queries = scratch.qkv + head * headDim * FLOAT_BYTES;
       const attended = scratch.attended + head * headDim * FLOAT_BYTES;
       kernels.attentionScores(queries, qkvWidth, tokens, headDim, keys, end, scale, scores, scoreStride);
-      this.#weigh(start, tokens);
+      this.#softmax(start, tokens);
       kernels.attentionMix(scores, scoreStride, tokens, values, end, headDim, attended, queryWidth, 0);
     }
   }
@@ -86,7 +86,7 @@ export class SingleStreamPass {
    * Scores → weights: each row over all tokens that it sees, which is all of them, or those before the end of its
    * block.
    */
-  #weigh(start: number, tokens: number): void {
+  #softmax(start: number, tokens: number): void {
     const { kernels, plan } = this.#transformer;
     const end = start + tokens;
     const step = this.#config.diffusion.blockSize || tokens;

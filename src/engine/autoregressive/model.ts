@@ -17,7 +17,9 @@ import type { Contexts } from '../three-stream/contexts.ts';
 import type { ThreeStreamModel } from '../three-stream/model.ts';
 import type { GenerateRequest } from '../types.ts';
 
-/** What has no meaning from left to right: the text behind, and settings of canvases, by their public names. */
+/**
+ * What has no meaning from left to right: the text after the cursor, and settings of canvases, by their public names.
+ */
 const UNREAD_SETTINGS = {
   suffix: 'suffix',
   revealThreshold: 'reveal_threshold',
