@@ -43,7 +43,7 @@ export const EXPECTATIONS: readonly Expectation[] = [
   { command: /^npm ci && npm test$/, check: test },
   { command: /^curl \S+\/v1\/completions /, check: complete },
   { command: /^npm run bench:typing$/, check: isScript },
-  { command: /^npm start -- --model small,nano$/, check: startBoth },
+  { command: /^npm start -- --model nano$/, check: startChosen },
   { command: /^let g:llama_config = /, check: completeInVim },
   { command: /^npm run serve$/, check: serve },
   { command: /^npm run deploy -- --dry-run$/, check: rehearseDeployment },
@@ -114,8 +114,8 @@ async function isScript({ checkout }: Newcomer, command: string): Promise<void> 
   await checkout.run(`test -f ${program}`);
 }
 
-/** Both are listed, the first one is the default. */
-async function startBoth(newcomer: Newcomer, command: string): Promise<void> {
+/** The models that it names are served, and no others. */
+async function startChosen(newcomer: Newcomer, command: string): Promise<void> {
   await start(newcomer, command, HINT);
   const response = await found(`http://127.0.0.1:${newcomer.checkout.port}/v1/models`, 'json');
   const { data } = (await response.json()) as { data: { id: string }[] };
