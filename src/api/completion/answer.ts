@@ -11,6 +11,7 @@ import { watchedBody } from '../../middleware/body-end.ts';
 import { toApiError } from '../errors.ts';
 import { type ChoiceEvent, type CompletionCall, type FinishedChoice, generateChoices } from './completion.ts';
 import { observed } from './observed-engine.ts';
+import { asReplaced, replaceable } from './open-requests.ts';
 import { type Piece, piecesOf } from './pieces.ts';
 import { modelFor } from './served.ts';
 
@@ -58,23 +59,37 @@ export async function respond(
   format: AnswerFormat,
 ): Promise<Response> {
   const clientGone = new AbortController();
-  const signal = AbortSignal.any([c.req.raw.signal, clientGone.signal]);
-  const events = generateChoices(engine, call, signal);
+  const gone = AbortSignal.any([c.req.raw.signal, clientGone.signal]);
   const onCancel = () => clientGone.abort(new Error('the client closed the connection'));
-  if (!call.stream) return respondWhole(c, events, format, { signal, onCancel });
+  const events = replaceableChoices(c, engine, call, gone);
+  if (!call.stream) return respondWhole(c, events, format, { gone, onCancel });
   // An early failure before the first frame is still an HTTP error; a later one is an event of the stream.
   const started = primed(events, engine.decidesLate ? undefined : HEAD_START_MS);
   keepAliveOf(c)(started);
   const { body, finished } = eventStream(format.items(piecesOf(await started, call)), format.stream, {
     onCancel,
-    toErrorEvent: (error) => (signal.aborted ? undefined : format.error(toApiError(error, c.get('requestId')))),
+    toErrorEvent: (thrown) => (gone.aborted ? undefined : format.error(refused(c, thrown))),
   });
   keepAliveOf(c)(finished);
   return c.body(body, 200, format.stream.headers);
 }
 
+/** The choices of a call; those for an editor end when a newer request continues this one. */
+async function* replaceableChoices(c: Context, engine: Engine, call: CompletionCall, gone: AbortSignal) {
+  const [cursor, ...others] = call.prompts;
+  if (call.editor === undefined || cursor === undefined || others.length > 0) {
+    return yield* generateChoices(engine, call, gone);
+  }
+  const { signal, end } = replaceable(c, engine.model.id, cursor);
+  try {
+    yield* generateChoices(engine, call, AbortSignal.any([gone, signal]));
+  } finally {
+    end();
+  }
+}
+
 interface ClientPresence {
-  signal: AbortSignal;
+  gone: AbortSignal;
   onCancel: () => void;
 }
 
@@ -83,7 +98,7 @@ async function respondWhole(
   c: Context,
   events: AsyncIterable<ChoiceEvent>,
   format: AnswerFormat,
-  { signal, onCancel }: ClientPresence,
+  { gone, onCancel }: ClientPresence,
 ): Promise<Response> {
   const begun = Promise.withResolvers<void>();
   let tick = () => begun.resolve();
@@ -91,17 +106,29 @@ async function respondWhole(
   keepAliveOf(c)(answer);
   const soon = await Promise.race([answer, lateAfter(WHOLE_HEAD_START_MS, begun.promise, answer)]);
   if (soon !== 'late') return c.json(soon);
+  // Broken off, a client that repeats broken requests would ask again for what it has replaced itself.
+  const orReplaced = answer.catch((thrown) => {
+    if (asReplaced(thrown) === undefined) throw thrown;
+    return format.error(refused(c, thrown));
+  });
   const late = lateJson(
-    answer.then((json) => JSON.stringify(json)),
+    orReplaced.then((json) => JSON.stringify(json)),
     {
       onCancel,
       onError: (thrown) => {
-        if (!signal.aborted) c.get('observation')?.refused(toApiError(thrown, c.get('requestId')).code);
+        if (!gone.aborted) refused(c, thrown);
       },
     },
   );
   tick = late.tick;
   return c.body(watchedBody(c, late.body), 200, LATE_JSON_HEADERS);
+}
+
+/** What the client may know of an error behind the head of its answer; noted for the log. */
+function refused(c: Context, thrown: unknown): ApiError {
+  const error = toApiError(thrown, c.get('requestId'));
+  c.get('observation')?.refused(error.code);
+  return error;
 }
 
 /** Resolves when `ms` milliseconds have passed and the work has begun, unless the answer is there before. */
