@@ -3,8 +3,9 @@
  * and so on; then one key waits for its answer. The same key after a pause is the comparison, at the same place of the
  * same text behind a first line of its own, so that neither finds the other's context in the cache.
  *
- * Run: `npm run bench:abandoned`, or `node bench/service/abandoned.ts [rounds] [models]` after `npm run build` and
- * `npm run build:worker`. Both runtimes are started one after the other. Prints a table, then a line of JSON.
+ * Run: `npm run bench:abandoned`, or `node bench/service/abandoned.ts [rounds] [models] [runtimes]` after
+ * `npm run build:worker`. The runtimes, `serve` and `start`, are started one after the other. Prints a table, then a
+ * line of JSON.
  */
 
 import { once } from 'node:events';
@@ -52,11 +53,11 @@ interface Place {
 }
 
 const RUNTIMES: Readonly<Record<string, (models: string) => Promise<Service>>> = {
-  'npm run serve': async (models) => {
+  serve: async (models) => {
     const program = await start('serve.ts', ['--port', '0', '--drain-seconds', '1'], { MODEL: models });
     return { url: /http:\/\/\S+/.exec(program.output())![0], stop: program.stop };
   },
-  'npm start': (models) => serve(MODELS, [], models),
+  start: (models) => serve(MODELS, [], models),
 };
 
 /** Sends a request of llama.cpp's clients; `answered` rejects when it is given up. */
@@ -148,11 +149,11 @@ async function sources(): Promise<string> {
   return (await Promise.all(files.map((file) => readFile(join(folder, file), 'utf8')))).join('\n');
 }
 
-async function measure(rounds: number, models: readonly string[]): Promise<Row[]> {
+async function measure(rounds: number, models: readonly string[], runtimes: readonly string[]): Promise<Row[]> {
   const bench = new Bench(await sources());
   const rows: Row[] = [];
-  for (const [runtime, begin] of Object.entries(RUNTIMES)) {
-    const service = await begin(models.join(','));
+  for (const runtime of runtimes) {
+    const service = await RUNTIMES[runtime]!(models.join(','));
     try {
       for (const model of models) {
         // The model loads, and the optimizing compiler replaces the first code.
@@ -166,6 +167,7 @@ async function measure(rounds: number, models: readonly string[]): Promise<Row[]
             const idleMs = median(samples.map((sample) => sample.idleMs));
             const afterMs = median(samples.map((sample) => sample.afterMs));
             rows.push({ runtime, model, stream, manner, idleMs, afterMs });
+            process.stderr.write(`${JSON.stringify(rows.at(-1))}\n`);
           }
         }
       }
@@ -179,7 +181,7 @@ async function measure(rounds: number, models: readonly string[]): Promise<Row[]
 function format(rows: readonly Row[]): string {
   return table(
     rows.map(({ runtime, model, stream, manner, idleMs, afterMs }) => ({
-      runtime,
+      runtime: `npm run ${runtime}`,
       model,
       answers: stream ? 'streamed' : 'whole',
       [`${ABANDONED} abandoned`]: manner,
@@ -191,8 +193,8 @@ function format(rows: readonly Row[]): string {
 }
 
 if (import.meta.main) {
-  const [rounds = ROUNDS, models = 'nano,small'] = process.argv.slice(2);
-  const rows = await measure(Number(rounds), models.split(','));
+  const [rounds = ROUNDS, models = 'nano,small', runtimes = Object.keys(RUNTIMES).join()] = process.argv.slice(2);
+  const rows = await measure(Number(rounds), models.split(','), runtimes.split(','));
   console.log(`${format(rows)}\n`);
   console.log(JSON.stringify({ abandoned: rows }));
 }
