@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Node, `node script.js --env-file FILE`: an argument of the script with this name is looked at by Node itself. Where the
-# file is missing, Node says so in its own words, exits with 9 and does not run the script, although the options of Node
-# end at the script's name. Where the file exists, it is not loaded either: the argument is the script's after all. So a
-# script with such an option cannot report a missing file in its own form. Behind `node -- script.js` it can.
+# Node, `node script.js --env-file FILE`: an argument of the script with this name is looked at by Node itself. Where
+# the file is missing, Node says so in its own words, exits with 9 and does not run the script, although the options of
+# Node end at the script's name. Where the file exists, it is not loaded either: the argument is the script's after all.
+# So a script with such an option cannot report a missing file in its own form. Behind `node -- script.js` it can.
 #
 # Versions  Node 24.21.0
 # Source    https://nodejs.org/api/cli.html ("node [options] [V8 options] [<program-entry-point> | -e "script" | -] [--]
