@@ -21,11 +21,14 @@ import { modelFor } from './served.ts';
  */
 const HEAD_START_MS = 100;
 
-/**
- * A whole answer that is there by then has its length in its head, as what an editor waits for does; and what is wrong
- * with a request shows before its first step, so its status can be sent behind that.
- */
+/** A whole answer that is there by then has its length in its head, as what an editor waits for does. */
 const WHOLE_HEAD_START_MS = 150;
+
+/** The same where other requests are under way: those that were abandoned take time from all others. */
+const SHARED_HEAD_START_MS = 25;
+
+/** Between two blanks of a whole answer, also where it waits for its first step. */
+const BLANKS_MS = 50;
 
 /** How a dialect writes its answers. */
 export interface AnswerFormat {
@@ -62,9 +65,13 @@ export async function respond(
   const gone = AbortSignal.any([c.req.raw.signal, clientGone.signal]);
   const onCancel = () => clientGone.abort(new Error('the client closed the connection'));
   const events = replaceableChoices(c, engine, call, gone);
-  if (!call.stream) return respondWhole(c, events, format, { gone, onCancel });
+  const isShared = (engine.underWay ?? 0) > 0;
+  const headStartMs = isShared ? SHARED_HEAD_START_MS : call.stream ? HEAD_START_MS : WHOLE_HEAD_START_MS;
+  if (!call.stream) {
+    return respondWhole(c, events, format, { gone, onCancel, headStartMs, decidesLate: engine.decidesLate });
+  }
   // An early failure before the first frame is still an HTTP error; a later one is an event of the stream.
-  const started = primed(events, engine.decidesLate ? undefined : HEAD_START_MS);
+  const started = primed(events, engine.decidesLate ? undefined : headStartMs);
   keepAliveOf(c)(started);
   const { body, finished } = eventStream(format.items(piecesOf(await started, call)), format.stream, {
     onCancel,
@@ -88,9 +95,11 @@ async function* replaceableChoices(c: Context, engine: Engine, call: CompletionC
   }
 }
 
-interface ClientPresence {
+interface WholeAnswerOptions {
   gone: AbortSignal;
   onCancel: () => void;
+  headStartMs: number;
+  decidesLate: boolean | undefined;
 }
 
 /** Answers with a status and a length of its own what comes soon; of the rest the head goes first. */
@@ -98,13 +107,15 @@ async function respondWhole(
   c: Context,
   events: AsyncIterable<ChoiceEvent>,
   format: AnswerFormat,
-  { gone, onCancel }: ClientPresence,
+  { gone, onCancel, headStartMs, decidesLate }: WholeAnswerOptions,
 ): Promise<Response> {
-  const begun = Promise.withResolvers<void>();
-  let tick = () => begun.resolve();
+  // What is wrong with a request, or that the queue is full, an engine says as soon as it is asked.
+  const decided = Promise.withResolvers<void>();
+  if (!decidesLate) decided.resolve();
+  let tick = () => decided.resolve();
   const answer = finishedChoices(events, () => tick()).then((choices) => format.whole(choices));
   keepAliveOf(c)(answer);
-  const soon = await Promise.race([answer, lateAfter(WHOLE_HEAD_START_MS, begun.promise, answer)]);
+  const soon = await Promise.race([answer, lateAfter(headStartMs, decided.promise, answer)]);
   if (soon !== 'late') return c.json(soon);
   // Broken off, a client that repeats broken requests would ask again for what it has replaced itself.
   const orReplaced = answer.catch((thrown) => {
@@ -114,6 +125,7 @@ async function respondWhole(
   const late = lateJson(
     orReplaced.then((json) => JSON.stringify(json)),
     {
+      intervalMs: BLANKS_MS,
       onCancel,
       onError: (thrown) => {
         if (!gone.aborted) refused(c, thrown);
@@ -131,8 +143,8 @@ function refused(c: Context, thrown: unknown): ApiError {
   return error;
 }
 
-/** Resolves when `ms` milliseconds have passed and the work has begun, unless the answer is there before. */
-async function lateAfter(ms: number, begun: Promise<void>, answer: Promise<unknown>): Promise<'late'> {
+/** Resolves when `ms` milliseconds have passed and `decided` has, unless the answer is there before. */
+async function lateAfter(ms: number, decided: Promise<void>, answer: Promise<unknown>): Promise<'late'> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const passed = new Promise<void>((resolve) => {
     timer = setTimeout(resolve, ms);
@@ -141,7 +153,7 @@ async function lateAfter(ms: number, begun: Promise<void>, answer: Promise<unkno
     () => {},
     () => {},
   );
-  await Promise.race([settled, Promise.all([passed, begun])]);
+  await Promise.race([settled, Promise.all([passed, decided])]);
   clearTimeout(timer);
   return 'late';
 }

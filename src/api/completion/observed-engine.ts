@@ -36,7 +36,15 @@ export function observed(c: Context, engine: Engine): Engine {
   }
 
   const { model, vocabulary, decidesLate = false } = engine;
-  return { model, vocabulary, decidesLate, generate };
+  return {
+    model,
+    vocabulary,
+    decidesLate,
+    get underWay() {
+      return engine.underWay ?? 0;
+    },
+    generate,
+  };
 }
 
 function codeOf(error: unknown): string {

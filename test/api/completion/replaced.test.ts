@@ -28,7 +28,7 @@ const DIALECTS = [
   ['/api/generate', (prompt: string) => ({ model: 'nano', prompt, suffix: SUFFIX, editor: true }), { error: message }],
 ] as const;
 
-/** @param stepsBefore steps after which requests wait until they are let go: without one their heads wait too */
+/** @param stepsBefore steps after which requests wait until they are let go; without one their heads wait as well */
 function setUp({ keys = '', stepsBefore = 0 } = {}) {
   const lines: LogLine[] = [];
   let isOpen = false;
@@ -40,6 +40,7 @@ function setUp({ keys = '', stepsBefore = 0 } = {}) {
       while (!isOpen && !signal.aborted) await sleep(1);
     },
   });
+  if (stepsBefore === 0) Object.assign(engine, { decidesLate: true });
   const settings = readSettings({ MODEL: 'nano', API_KEYS: keys });
   const app = createApp(catalogOf(engine), undefined, { keys: settings.keys, log: (line) => lines.push(line) });
   const finish = () => {
@@ -89,7 +90,7 @@ describe.each(DIALECTS.filter(([, body]) => !('segments' in body(''))))(
   'a stream of %s whose client types on',
   (path, body, shape) => {
     it('should have the error as its last item', async () => {
-      const { app, engine, lines, finish, begun } = setUp();
+      const { app, engine, lines, finish, begun } = setUp({ stepsBefore: 1 });
       const older = await post(app, path, { ...body(PREFIX), stream: true }, headersOf());
       await begun(1);
       void post(app, path, { ...body(`${PREFIX}b`), stream: true }, headersOf()).catch(() => {});
