@@ -1,4 +1,4 @@
-/** Whole answers and streams that are under way, in both runtimes: for a client that compresses, leaves, or types on. */
+/** Answers that are under way, whole and streamed, in both runtimes: clients that compress, leave, or type on. */
 import { once } from 'node:events';
 import { type ClientRequest, type IncomingMessage, request } from 'node:http';
 import { text } from 'node:stream/consumers';
