@@ -33,4 +33,4 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=20s \
   CMD ["node", "-e", "fetch('http://127.0.0.1:8787/health').then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
 # The node process is the one that gets SIGTERM; it drains for at most 35 seconds (docker stop --time 40).
 STOPSIGNAL SIGTERM
-ENTRYPOINT ["node", "scripts/serve.ts", "--host", "0.0.0.0"]
+ENTRYPOINT ["node", "--", "scripts/serve.ts", "--host", "0.0.0.0"]

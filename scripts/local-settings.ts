@@ -1,4 +1,5 @@
 /** The settings of the local runtime: wrangler.toml, and secrets from .dev.vars or other files. */
+import { access, constants } from 'node:fs/promises';
 import { getPlatformProxy } from 'wrangler';
 import { readMirrorSettings } from '../src/mirror/settings.ts';
 import { readSettings, requireLimiter, type Settings, SettingsError, type SettingsVariables } from '../src/settings.ts';
@@ -11,7 +12,8 @@ export interface LocalSettings {
 }
 
 /**
- * Rejects with SettingsError.
+ * Rejects with SettingsError, and for a file that cannot be read: wrangler passes over one that is missing, keys and
+ * all.
  * @param model replaces the variable `MODEL`
  */
 export async function readLocalSettings(
@@ -19,6 +21,7 @@ export async function readLocalSettings(
   envFiles: string[] | undefined,
   model?: string,
 ): Promise<LocalSettings> {
+  for (const file of envFiles ?? []) await access(file, constants.R_OK);
   const { env: configured, dispose } = await getPlatformProxy<SettingsVariables & { RATE_LIMITER?: unknown }>({
     configPath,
     persist: false,

@@ -9,22 +9,9 @@ import { list, listLines, push, verify } from './models/actions.ts';
 import { openStore } from './models/open-store.ts';
 
 const USAGE =
-  'usage: models.ts push NAME… | list | verify [NAME…]  [--remote | --s3] [--env-file FILE] [--models FOLDER] [--state FOLDER] [--force]';
+  'usage: models.ts push NAME… | list | verify [NAME…]  [--remote | --s3 [--env-file FILE]] [--models FOLDER] [--state FOLDER] [--force]';
 
 const root = join(import.meta.dirname, '..');
-const { values: options, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    remote: { type: 'boolean', default: false },
-    s3: { type: 'boolean', default: false },
-    force: { type: 'boolean', default: false },
-    'env-file': { type: 'string', multiple: true, default: [] },
-    models: { type: 'string', default: join(root, 'models') },
-    state: { type: 'string', default: join(root, '.wrangler/state') },
-  },
-});
-const [action, ...names] = positionals;
-
 try {
   process.exitCode = await run();
 } catch (error) {
@@ -34,16 +21,26 @@ try {
 
 /** The exit code. */
 async function run(): Promise<number> {
+  const { values: options, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      remote: { type: 'boolean', default: false },
+      s3: { type: 'boolean', default: false },
+      force: { type: 'boolean', default: false },
+      'env-file': { type: 'string', multiple: true, default: [] as string[] },
+      models: { type: 'string', default: join(root, 'models') },
+      state: { type: 'string', default: join(root, '.wrangler/state') },
+    },
+  });
+  const [action, ...names] = positionals;
+  const envFiles = options['env-file'];
   const isUsable = action === 'list' || action === 'verify' || (action === 'push' && names.length > 0);
-  if (!isUsable || (options.remote && options.s3)) {
+  if (!isUsable || (options.remote && options.s3) || (envFiles.length > 0 && !options.s3)) {
     console.error(USAGE);
     return 2;
   }
   const { remote, s3, state } = options;
-  const { store, close } = await openStore(
-    { remote, s3, state, envFiles: options['env-file'] },
-    join(root, 'wrangler.toml'),
-  );
+  const { store, close } = await openStore({ remote, s3, state, envFiles }, join(root, 'wrangler.toml'));
   try {
     if (action === 'push') {
       for (const name of names) await push(store, join(options.models, name), process.stderr, { force: options.force });

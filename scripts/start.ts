@@ -22,17 +22,7 @@ const POLL_INTERVAL_MS = 200;
 const END_SECONDS = 10;
 
 const root = join(import.meta.dirname, '..');
-const { values: options } = parseArgs({
-  options: {
-    port: { type: 'string', default: '8787' },
-    host: { type: 'string', default: '127.0.0.1' },
-    'env-file': { type: 'string', multiple: true },
-    'log-level': { type: 'string', default: 'warn' },
-    state: { type: 'string', default: join(root, '.wrangler/state') },
-    models: { type: 'string', default: join(root, 'models') },
-    model: { type: 'string' },
-  },
-});
+const options = readOptions();
 const url = `http://${options.host.includes(':') ? `[${options.host}]` : options.host}:${options.port}`;
 const envFiles = options['env-file'];
 const configPath = join(root, 'wrangler.toml');
@@ -46,7 +36,8 @@ if (settings.keys.length === 0 && !LOOPBACK.test(options.host)) {
   cannotStart(new Error(`--host ${options.host} can be reached by others and needs API_KEYS, see docs/operating.md`));
 }
 console.log(accessOf(settings));
-const { models, found } = await storeModels(options.models, options.state, configPath, settings.models);
+const stored = storeModels(options.models, options.state, configPath, settings.models);
+const { models, found } = await stored.catch(cannotStart);
 const lacking = settings.models.filter((model) => !found.has(model));
 if (models.length > 0 && !hasOtherStore && lacking.length > 0) {
   cannotStart(new Error(`MODEL ${lacking.join(', ')} is not in the store, which has ${models.join(', ')}`));
@@ -90,6 +81,24 @@ const body = { model: byDefault, prompt: example.prompt, suffix: example.suffix,
 // In single quotes a shell reads all but the single quote as it is.
 const quoted = JSON.stringify(body).replaceAll("'", "'\\''");
 console.log(`  curl ${url}/v1/completions -H 'content-type: application/json' -d '${quoted}'`);
+
+function readOptions() {
+  try {
+    return parseArgs({
+      options: {
+        port: { type: 'string', default: '8787' },
+        host: { type: 'string', default: '127.0.0.1' },
+        'env-file': { type: 'string', multiple: true },
+        'log-level': { type: 'string', default: 'warn' },
+        state: { type: 'string', default: join(root, '.wrangler/state') },
+        models: { type: 'string', default: join(root, 'models') },
+        model: { type: 'string' },
+      },
+    }).values;
+  } catch (error) {
+    return cannotStart(error);
+  }
+}
 
 function described(model: StoredModel | WeightsDamaged | undefined): string {
   if (model === undefined) return 'not in the bucket';

@@ -4,6 +4,7 @@ import { methodNotAllowed } from 'hono/method-not-allowed';
 import { type RequestIdVariables, requestId } from 'hono/request-id';
 import { forwarded } from './api/backends/forwarded.ts';
 import { routed } from './api/backends/routed.ts';
+import { OpenRequests } from './api/completion/open-requests.ts';
 import { completions } from './api/dialects/completions.ts';
 import { fim } from './api/dialects/fim.ts';
 import { promptText } from './api/dialects/fim-markers.ts';
@@ -85,6 +86,7 @@ export function createApp(
   const hasKeys = (operations.keys ?? []).length > 0;
   const description = openapi({ hasKeys, hasBackends: gateway.maxRequestBytes > 0 });
   const localTime = timeLimit({ limitMs: operations.timeLimitMs });
+  const openRequests = new OpenRequests();
 
   app.use(requestId());
   app.use(observe({ metrics: counted, log: operations.log }));
@@ -95,6 +97,10 @@ export function createApp(
   app.use(authentication(operations));
   app.use(rateLimit(operations.rateLimit));
   app.use((c, next) => (FORWARDED_PATH.test(c.req.path) ? next() : localTime(c, next)));
+  app.use((c, next) => {
+    c.set('openRequests', openRequests);
+    return next();
+  });
   app.use(
     methodNotAllowed({
       app,

@@ -62,7 +62,8 @@ export async function start(
   args: readonly string[],
   environment: Readonly<Record<string, string>> = {},
 ): Promise<Program> {
-  const child = spawn(process.execPath, [`scripts/${script}`, ...args], {
+  // As package.json does: without `--` Node itself looks for the file of --env-file.
+  const child = spawn(process.execPath, ['--', `scripts/${script}`, ...args], {
     cwd: ROOT,
     env: { ...process.env, ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -1,4 +1,5 @@
 /** One request to one backend, with its clocks and bounds. */
+import { ApiError } from '../http/errors.ts';
 import { concat } from './bytes.ts';
 import { BackendFailure, type FailureKind, toClientError } from './errors.ts';
 import { withoutMembers, withValue } from './json-text.ts';
@@ -126,7 +127,10 @@ export async function attempt(target: Target, call: Call, options: AttemptOption
       idleMs: backend.idle_timeout_ms,
       failure,
       toFailure,
-      toErrorBody: (error) => toClientError(asFailure(backend.name, toError(error))).body,
+      toErrorBody: (error) => {
+        const reason = toError(error);
+        return reason instanceof ApiError ? reason.toBody() : toClientError(asFailure(backend.name, reason)).body;
+      },
       translation,
       onEnd: (ending) => {
         stop();

@@ -46,6 +46,10 @@ export class CanvasEngine implements Engine {
     return this.#admission.waiting;
   }
 
+  get underWay(): number {
+    return this.#admission.length;
+  }
+
   async *generate(request: GenerateRequest, signal: AbortSignal): AsyncGenerator<Frame, Completion> {
     signal.throwIfAborted();
     const model = this.#modelFor(request);

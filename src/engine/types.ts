@@ -249,6 +249,8 @@ export interface Engine {
   readonly vocabulary: Vocabulary;
   /** Requests that wait for their first turn, where the engine has a queue of its own. */
   readonly waiting?: number;
+  /** Requests that have not ended, waiting ones included, where the engine has a queue of its own. */
+  readonly underWay?: number;
   /**
    * Whether another engine may have to answer instead. That is known with the first frame: nothing is sent before it.
    */

@@ -23,7 +23,7 @@ export interface StreamFormat {
  * Silence in a stream after which a comment is sent. The interval is short because the runtime notices only on a write
  * that a client has disconnected, and a client that types disconnects at its next key.
  */
-const SILENCE_MS = 100;
+const SILENCE_MS = 50;
 
 const dataEvent = (item: object) => `data: ${JSON.stringify(item)}\n\n`;
 
@@ -46,11 +46,12 @@ export const PLAIN_EVENTS: StreamFormat = {
   alive: COMMENT,
 };
 
-/** An object a line, as Ollama sends them: https://github.com/ndjson/ndjson-spec */
+/** An object a line, as Ollama sends them: https://github.com/ndjson/ndjson-spec; white space may precede it. */
 export const JSON_LINES: StreamFormat = {
   headers: { ...EVENT_STREAM_HEADERS, 'content-type': 'application/x-ndjson' },
   item: (item) => `${JSON.stringify(item)}\n`,
   end: '',
+  alive: ' ',
 };
 
 interface EventStreamOptions {

@@ -20,7 +20,7 @@ const LOOPBACK_HOST = /^(localhost|([\w-]+\.)+localhost|127(\.\d+){3}|\[::1\])$/
 const LOOPBACK_ADDRESS = /^(127(\.\d+){3}|::1|::ffff:127(\.\d+){3})$/;
 
 /** Headers in which the platform and reverse proxies send the client's address. */
-const ADDRESS_HEADERS = ['cf-connecting-ip', 'x-forwarded-for', 'x-real-ip', 'forwarded'];
+export const ADDRESS_HEADERS: readonly string[] = ['cf-connecting-ip', 'x-forwarded-for', 'x-real-ip', 'forwarded'];
 
 declare module 'hono' {
   interface ContextVariableMap {

@@ -14,6 +14,9 @@ const NO_ROUTE = 'none';
 const PROBE_ROUTES: readonly string[] = ['/health', '/ready', '/v1/health', '/metrics'];
 const PROBE_STATUSES: readonly number[] = [200, 304, 503];
 
+/** Ends of an answer that are its client's doing, and no failure. */
+const CLIENTS_DOING: readonly string[] = ['client_closed_request', 'replaced'];
+
 /** One request in the log. Names and figures only: no text of a prompt or an answer, no key, no address. */
 export interface LogLine {
   time: string;
@@ -99,10 +102,11 @@ function logLine(c: Context, { route, status, durationMs, end, observation }: En
   // Of the engine whose answer was sent: if a backend answered, the work of the local model was not used.
   const tokens = backend === undefined ? work : backendUsage;
   const client = c.get('client');
+  const hasFailed = errorCode !== undefined && !CLIENTS_DOING.includes(errorCode);
   return {
     time: new Date().toISOString(),
     // A stream fails after its status has been sent.
-    level: status >= 500 || (status < 400 && errorCode !== undefined) ? 'error' : 'info',
+    level: status >= 500 || (status < 400 && hasFailed) ? 'error' : 'info',
     id: c.get('requestId'),
     method: c.req.method,
     route,

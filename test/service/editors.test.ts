@@ -93,6 +93,28 @@ describe('the service with its model', () => {
     });
   });
 
+  describe('white space before the cursor', () => {
+    const FUNCTION = 'function f() {\n  const a = 1;\n  return ';
+    /** One token, which the bias makes the only one. */
+    const written = async (prompt: string, token: string, editor: boolean) => {
+      const body = { prompt, input_suffix: '\n}\n', n_predict: 1, logit_bias: [[token, 100]], editor };
+      return (JSON.parse(await ask('/infill', body)) as { content: string }).content;
+    };
+
+    it.each([
+      ['a blank', FUNCTION, ' a', 'a'],
+      ['an indentation', FUNCTION.slice(0, -'return '.length), '  ', ''],
+    ])('should be shown once where the model repeats it: %s', async (_, prompt, token, shown) => {
+      expect(await written(prompt, token, false)).toBe(token);
+      expect(await written(prompt, token, true)).toBe(shown);
+    });
+
+    it('should be shown with what is meant to stand apart', async () => {
+      const prompt = 'function f() {\n  const a = 1; ';
+      expect(await written(prompt, ' //', true)).toBe(await written(prompt, ' //', false));
+    });
+  });
+
   describe('llama.vscode (src/llama-server.ts: createRequestPayload; src/completion.ts)', () => {
     const request = {
       id_slot: 0,

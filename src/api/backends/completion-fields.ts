@@ -3,6 +3,7 @@ import * as z from 'zod';
 import type { PromptText } from '../completion/completion.ts';
 import { looseLengthFields } from '../completion/limits.ts';
 import { decodingFields } from '../completion/schema.ts';
+import type { Cursor } from '../editor/lines.ts';
 
 /** Fields of the editor rules, which are applied here to the answer of any engine. */
 export const EDITOR_FIELDS: ReadonlySet<string> = new Set(['editor']);
@@ -78,6 +79,11 @@ export class CompletionFields {
     // Below 0 a limit means as much as any model can write.
     const bounds = Object.values(lengths.parse(this.#fields)).filter((bound) => bound !== undefined && bound >= 0);
     return bounds.length > 0 ? Math.min(...(bounds as number[])) : undefined;
+  }
+
+  /** Where an editor will show the answer; undefined without the editor rules, and for several prompts. */
+  get cursor(): Cursor | undefined {
+    return this.#isEditor && this.#prompts.length === 1 ? this.#prompts[0] : undefined;
   }
 
   /** Finds the text around each choice, and the text before it with `echo`; undefined without the editor rules. */

@@ -3,7 +3,7 @@ import type { Context } from 'hono';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import type { Call } from '../../backend/attempt.ts';
 import { BackendFailure, toClientError } from '../../backend/errors.ts';
-import type { ForwardOutcome } from '../../backend/forward.ts';
+import type { ForwardOptions, ForwardOutcome } from '../../backend/forward.ts';
 import type { Gateway } from '../../backend/gateway.ts';
 import { isRetryable } from '../../backend/retry.ts';
 import type { Route } from '../../backend/routing.ts';
@@ -11,6 +11,8 @@ import { ApiError } from '../../http/errors.ts';
 import { EVENT_STREAM_HEADERS } from '../../http/event-stream.ts';
 import { logWarning } from '../../log.ts';
 import type {} from '../../middleware/context.ts';
+import { replaceable } from '../completion/open-requests.ts';
+import type { Cursor } from '../editor/lines.ts';
 
 /** Of the service's own time limit, so that a backend that is too slow is named before the limit itself is. */
 const SHARE_OF_TIME = 0.95;
@@ -28,32 +30,46 @@ interface ForwardingOptions {
   gone: AbortSignal;
   /** Whether the local model answers when all backends fail. */
   hasStandIn?: boolean;
+  /** Where an editor will show the answer; a newer request that continues this one then replaces it. */
+  cursor?: Cursor | undefined;
 }
 
-export function forwardToBackend(
+/** @throws ApiError when a newer request has replaced this one; the abort reason when the client has disconnected. */
+export async function forwardToBackend(
   c: Context,
   gateway: Gateway,
   route: Route,
   call: Call,
-  { gone, hasStandIn = false }: ForwardingOptions,
+  { gone, hasStandIn = false, cursor }: ForwardingOptions,
 ): Promise<ForwardOutcome> {
   const requestId: string = c.get('requestId');
   const observation = c.get('observation');
   const timeLimit = c.get('timeLimit');
   const endsMs = c.get('timeLimitEndsMs');
-  const signals = [c.req.raw.signal, gone, ...(timeLimit ? [timeLimit] : [])];
-  return gateway.forward(route, call, {
+  const open = cursor && replaceable(c, call.model, cursor);
+  const signals = [c.req.raw.signal, gone, timeLimit, open?.signal].filter((signal) => signal !== undefined);
+  const options: ForwardOptions = {
     signal: AbortSignal.any(signals),
     log: (failure) => logWarning(requestId, failure.message),
     hasStandIn,
     ...(endsMs !== undefined && { endsMs: Date.now() + (endsMs - Date.now()) * SHARE_OF_TIME }),
     onStreamEnd: (ending) => {
+      open?.end();
       if (observation === undefined) return;
       observation.backendUsage = ending.usage;
-      if (ending.type !== 'broken' || !(ending.error instanceof BackendFailure)) return;
-      observation.errorCode = toClientError(ending.error).body.error.code;
+      if (ending.type !== 'broken') return;
+      if (ending.error instanceof ApiError) observation.refused(ending.error.code);
+      if (ending.error instanceof BackendFailure) observation.errorCode = toClientError(ending.error).body.error.code;
     },
-  });
+  };
+  let isStreaming = false;
+  try {
+    const outcome = await gateway.forward(route, call, options);
+    isStreaming = outcome.type === 'answered' && outcome.answer.body instanceof ReadableStream;
+    return outcome;
+  } finally {
+    if (!isStreaming) open?.end();
+  }
 }
 
 /** Answers with the result of forwarding. Of the backend's headers only the content type is passed on. */

@@ -11,6 +11,7 @@ import { EVENT_STREAM_HEADERS } from '../../http/event-stream.ts';
 import { keepAliveOf } from '../../http/keep-alive.ts';
 import { LATE_JSON_HEADERS, lateJson } from '../../http/late-json.ts';
 import { watchedBody } from '../../middleware/body-end.ts';
+import { asReplaced } from '../completion/open-requests.ts';
 import { toApiError } from '../errors.ts';
 import { nameRoute } from './forwarding.ts';
 
@@ -46,17 +47,19 @@ export async function withHeadStart(
     return error;
   };
   if (!stream) {
-    const { body } = lateJson(
-      pending.then((response) => succeeded(response, gone.signal)),
-      {
-        intervalMs: KEEP_ALIVE_MS,
-        onCancel: () => gone.abort(new Error('the client closed the connection')),
-        onError: (thrown) => {
-          // A failure of the backend has been observed already.
-          if (!(thrown instanceof FailedLate)) refused(thrown);
-        },
+    // Broken off, a client that repeats broken requests would ask again for what it has replaced itself.
+    const orReplaced = (thrown: unknown) => {
+      if (asReplaced(thrown) === undefined) throw thrown;
+      return JSON.stringify(refused(thrown).toBody());
+    };
+    const { body } = lateJson(pending.then((response) => succeeded(response, gone.signal)).catch(orReplaced), {
+      intervalMs: KEEP_ALIVE_MS,
+      onCancel: () => gone.abort(new Error('the client closed the connection')),
+      onError: (thrown) => {
+        // A failure of the backend has been observed already.
+        if (!(thrown instanceof FailedLate)) refused(thrown);
       },
-    );
+    });
     return c.body(watchedBody(c, body), 200, LATE_JSON_HEADERS);
   }
   const body = commentsUntil(pending, (thrown) => refused(thrown).toBody());

@@ -61,7 +61,7 @@ export function routed(
     if (route === undefined) return local(c);
     const able = ableOf(route, fields);
     if (able === undefined) throw cannotInfill(route);
-    return answerByBackend(c, able, { ...call, ...translated(fields, false), withheld: WITHHELD });
+    return answerByBackend(c, able, { ...call, ...translated(fields, false), withheld: WITHHELD }, fields);
   };
 
   /** What a backend answers in the dialect of the request. */
@@ -70,9 +70,9 @@ export function routed(
     return translation ? { translation } : {};
   }
 
-  function answerByBackend(c: Context, route: Route, call: Call): Promise<Response> {
+  function answerByBackend(c: Context, route: Route, call: Call, { cursor }: CompletionFields): Promise<Response> {
     return withHeadStart(c, route, call, async (gone) =>
-      respondWithOutcome(c, route, await forwardToBackend(c, gateway, route, call, { gone })),
+      respondWithOutcome(c, route, await forwardToBackend(c, gateway, route, call, { gone, cursor })),
     );
   }
 
@@ -96,7 +96,8 @@ export function routed(
 
     async function escalated(c: Context, route: Route, call: Call, reason: Escalation, gone: AbortSignal) {
       const sent = { ...call, ...translated(fields, fields.replaces), withheld: WITHHELD_BY_AUTO };
-      const outcome = await forwardToBackend(c, gateway, route, sent, { gone, hasStandIn: reason.canAnswer });
+      const options = { gone, hasStandIn: reason.canAnswer, cursor: fields.cursor };
+      const outcome = await forwardToBackend(c, gateway, route, sent, options);
       if (outcome.type === 'answered' || !reason.canAnswer) return respondWithOutcome(c, route, outcome);
       // An answer of low confidence is better than no answer.
       model.insist();

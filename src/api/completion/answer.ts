@@ -11,6 +11,7 @@ import { watchedBody } from '../../middleware/body-end.ts';
 import { toApiError } from '../errors.ts';
 import { type ChoiceEvent, type CompletionCall, type FinishedChoice, generateChoices } from './completion.ts';
 import { observed } from './observed-engine.ts';
+import { asReplaced, replaceable } from './open-requests.ts';
 import { type Piece, piecesOf } from './pieces.ts';
 import { modelFor } from './served.ts';
 
@@ -25,6 +26,12 @@ const HEAD_START_MS = 100;
  * show before its first step, so its status can be sent after that.
  */
 const WHOLE_HEAD_START_MS = 150;
+
+/** The same where other requests are under way: those that were abandoned take time from all others. */
+const SHARED_HEAD_START_MS = 25;
+
+/** Between two blanks of a whole answer, also where it waits for its first step. */
+const BLANKS_MS = 50;
 
 /** How a dialect writes its answers. */
 export interface AnswerFormat {
@@ -58,24 +65,44 @@ export async function respond(
   format: AnswerFormat,
 ): Promise<Response> {
   const clientGone = new AbortController();
-  const signal = AbortSignal.any([c.req.raw.signal, clientGone.signal]);
-  const events = generateChoices(engine, call, signal);
+  const gone = AbortSignal.any([c.req.raw.signal, clientGone.signal]);
   const onCancel = () => clientGone.abort(new Error('the client closed the connection'));
-  if (!call.stream) return respondWhole(c, events, format, { signal, onCancel });
+  const events = replaceableChoices(c, engine, call, gone);
+  const isShared = (engine.underWay ?? 0) > 0;
+  const headStartMs = isShared ? SHARED_HEAD_START_MS : call.stream ? HEAD_START_MS : WHOLE_HEAD_START_MS;
+  if (!call.stream) {
+    return respondWhole(c, events, format, { gone, onCancel, headStartMs, decidesLate: engine.decidesLate });
+  }
   // An early failure before the first frame is still an HTTP error; a later one is an event of the stream.
-  const started = primed(events, engine.decidesLate ? undefined : HEAD_START_MS);
+  const started = primed(events, engine.decidesLate ? undefined : headStartMs);
   keepAliveOf(c)(started);
   const { body, finished } = eventStream(format.items(piecesOf(await started, call)), format.stream, {
     onCancel,
-    toErrorEvent: (error) => (signal.aborted ? undefined : format.error(toApiError(error, c.get('requestId')))),
+    toErrorEvent: (thrown) => (gone.aborted ? undefined : format.error(refused(c, thrown))),
   });
   keepAliveOf(c)(finished);
   return c.body(body, 200, format.stream.headers);
 }
 
-interface ClientPresence {
-  signal: AbortSignal;
+/** The choices of a call; those for an editor end when a newer request continues this one. */
+async function* replaceableChoices(c: Context, engine: Engine, call: CompletionCall, gone: AbortSignal) {
+  const [cursor, ...others] = call.prompts;
+  if (call.editor === undefined || cursor === undefined || others.length > 0) {
+    return yield* generateChoices(engine, call, gone);
+  }
+  const { signal, end } = replaceable(c, engine.model.id, cursor);
+  try {
+    yield* generateChoices(engine, call, AbortSignal.any([gone, signal]));
+  } finally {
+    end();
+  }
+}
+
+interface WholeAnswerOptions {
+  gone: AbortSignal;
   onCancel: () => void;
+  headStartMs: number;
+  decidesLate: boolean | undefined;
 }
 
 /** Sends an early answer with its own status and length. Of a later answer the head is sent first, with status 200. */
@@ -83,20 +110,28 @@ async function respondWhole(
   c: Context,
   events: AsyncIterable<ChoiceEvent>,
   format: AnswerFormat,
-  { signal, onCancel }: ClientPresence,
+  { gone, onCancel, headStartMs, decidesLate }: WholeAnswerOptions,
 ): Promise<Response> {
-  const begun = Promise.withResolvers<void>();
-  let tick = () => begun.resolve();
+  // What is wrong with a request, or that the queue is full, an engine says as soon as it is asked.
+  const decided = Promise.withResolvers<void>();
+  if (!decidesLate) decided.resolve();
+  let tick = () => decided.resolve();
   const answer = finishedChoices(events, () => tick()).then((choices) => format.whole(choices));
   keepAliveOf(c)(answer);
-  const soon = await Promise.race([answer, lateAfter(WHOLE_HEAD_START_MS, begun.promise, answer)]);
+  const soon = await Promise.race([answer, lateAfter(headStartMs, decided.promise, answer)]);
   if (soon !== 'late') return c.json(soon);
+  // Broken off, a client that repeats broken requests would ask again for what it has replaced itself.
+  const orReplaced = answer.catch((thrown) => {
+    if (asReplaced(thrown) === undefined) throw thrown;
+    return format.error(refused(c, thrown));
+  });
   const late = lateJson(
-    answer.then((json) => JSON.stringify(json)),
+    orReplaced.then((json) => JSON.stringify(json)),
     {
+      intervalMs: BLANKS_MS,
       onCancel,
       onError: (thrown) => {
-        if (!signal.aborted) c.get('observation')?.refused(toApiError(thrown, c.get('requestId')).code);
+        if (!gone.aborted) refused(c, thrown);
       },
     },
   );
@@ -104,8 +139,15 @@ async function respondWhole(
   return c.body(watchedBody(c, late.body), 200, LATE_JSON_HEADERS);
 }
 
-/** Resolves when `ms` milliseconds have passed and the work has begun, unless the answer is there before. */
-async function lateAfter(ms: number, begun: Promise<void>, answer: Promise<unknown>): Promise<'late'> {
+/** What the client may know of an error behind the head of its answer; noted for the log. */
+function refused(c: Context, thrown: unknown): ApiError {
+  const error = toApiError(thrown, c.get('requestId'));
+  c.get('observation')?.refused(error.code);
+  return error;
+}
+
+/** Resolves when `ms` milliseconds have passed and `decided` has, unless the answer is there before. */
+async function lateAfter(ms: number, decided: Promise<void>, answer: Promise<unknown>): Promise<'late'> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const passed = new Promise<void>((resolve) => {
     timer = setTimeout(resolve, ms);
@@ -114,7 +156,7 @@ async function lateAfter(ms: number, begun: Promise<void>, answer: Promise<unkno
     () => {},
     () => {},
   );
-  await Promise.race([settled, Promise.all([passed, begun])]);
+  await Promise.race([settled, Promise.all([passed, decided])]);
   clearTimeout(timer);
   return 'late';
 }

@@ -4,6 +4,7 @@ import { EngineBusy } from '../../engine/errors.ts';
 import type { Completion, Engine, Frame, GenerateRequest } from '../../engine/types.ts';
 import { ApiError } from '../../http/errors.ts';
 import type {} from '../../middleware/context.ts';
+import { asReplaced } from './open-requests.ts';
 
 /** Wraps `engine` for the request of `c`; works without either middleware. */
 export function observed(c: Context, engine: Engine): Engine {
@@ -25,7 +26,7 @@ export function observed(c: Context, engine: Engine): Engine {
       return completion;
     } catch (error) {
       ended = true;
-      const errorCode = signal.aborted ? undefined : codeOf(error);
+      const errorCode = signal.aborted && !asReplaced(error) ? undefined : codeOf(error);
       observation?.ended(limited.aborted ? 'aborted' : 'failed', errorCode);
       throw error;
     } finally {
@@ -35,7 +36,15 @@ export function observed(c: Context, engine: Engine): Engine {
   }
 
   const { model, vocabulary, decidesLate = false } = engine;
-  return { model, vocabulary, decidesLate, generate };
+  return {
+    model,
+    vocabulary,
+    decidesLate,
+    get underWay() {
+      return engine.underWay ?? 0;
+    },
+    generate,
+  };
 }
 
 function codeOf(error: unknown): string {

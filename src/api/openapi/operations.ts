@@ -36,6 +36,8 @@ const ok = (...content: Content[]): ZodOpenApiResponsesObject => ({
 
 /** In addition to those of every operation: see document.ts. */
 const LOCAL_MODEL: readonly ErrorStatus[] = [404, 503];
+/** Where the editor rules can be asked for. */
+const EDITOR: readonly ErrorStatus[] = [499];
 const BACKEND: readonly ErrorStatus[] = [429, 502, 503, 504];
 
 const editorQuery = z.object({
@@ -55,7 +57,7 @@ const openAiCompletion = {
       json(z.union([answers.completion, answers.tabbyCompletion])),
       events(answers.completionChunk, { done: true }),
     ),
-    ...errors([...LOCAL_MODEL, ...BACKEND]),
+    ...errors([...LOCAL_MODEL, ...EDITOR, ...BACKEND]),
   },
 } as const;
 
@@ -76,7 +78,10 @@ const llamaCompletion = {
   tag: 'Editors',
   body: completionRequest,
   params: { query: editorQuery },
-  responses: { ...ok(json(answers.infill), events(answers.infillChunk, { done: false })), ...errors(LOCAL_MODEL) },
+  responses: {
+    ...ok(json(answers.infill), events(answers.infillChunk, { done: false })),
+    ...errors([...LOCAL_MODEL, ...EDITOR]),
+  },
 } as const;
 
 /** What this model cannot do, so that clients know it in advance. */
@@ -125,7 +130,7 @@ export const API_ROUTES: readonly ApiRoute[] = [
     params: { query: editorQuery },
     responses: {
       ...ok(json(answers.fimCompletion), events(answers.fimCompletionChunk, { done: true })),
-      ...errors([...LOCAL_MODEL, ...BACKEND]),
+      ...errors([...LOCAL_MODEL, ...EDITOR, ...BACKEND]),
     },
   },
   {
@@ -135,7 +140,10 @@ export const API_ROUTES: readonly ApiRoute[] = [
     tag: 'Editors',
     summary: 'Fill in at the cursor (llama.cpp: llama.vim, llama.vscode)',
     body: infillRequest,
-    responses: { ...ok(json(answers.infill), events(answers.infillChunk, { done: false })), ...errors(LOCAL_MODEL) },
+    responses: {
+      ...ok(json(answers.infill), events(answers.infillChunk, { done: false })),
+      ...errors([...LOCAL_MODEL, ...EDITOR]),
+    },
   },
   {
     method: 'post',

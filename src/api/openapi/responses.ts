@@ -45,6 +45,7 @@ const WHY = {
   413: 'The body is too large.',
   415: 'The body is not sent as JSON, or in an encoding that is not read.',
   429: 'Too many requests; `retry-after` says when to ask again.',
+  499: 'With the editor rules: a newer request of the same client continues this one, and has replaced it.',
   500: 'The service failed; quote the request id when reporting it.',
   502: 'The backend could not be reached, or its answer cannot be used.',
   503: 'Too many requests are waiting (`engine_busy`), or the model or a backend is not available; ask again later.',

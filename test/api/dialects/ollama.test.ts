@@ -1,3 +1,5 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Ollama } from 'ollama';
 import { describe, expect, it, vi } from 'vitest';
 import { createApp, MAX_BODY_BYTES } from '../../../src/app.ts';
 import { post } from '../../support/requests.ts';
@@ -183,5 +185,22 @@ describe('GET /api/tags', () => {
         },
       ],
     });
+  });
+});
+
+describe('a stream that waits', () => {
+  it('should have blanks before its first line, over which the client of Ollama reads', async () => {
+    const slow = { ...helloScript, beforeFrame: (frame: number) => sleep(frame === 0 ? 300 : 0) };
+    const app = createApp(catalogOf(scriptedEngine(slow)));
+    const request = { model: 'nano', prompt: 'a', stream: true as const };
+    const text = await (await post(app, '/api/generate', request)).text();
+    expect(text).toMatch(/^ +\{/);
+    expect(text.endsWith('}\n')).toBe(true);
+    const warned = vi.spyOn(console, 'warn');
+    const client = new Ollama({ fetch: async (url, init) => app.request(String(url), init) });
+    const parts = await Array.fromAsync(await client.generate(request));
+    expect(parts.map(({ response }) => response).join('')).toBe(helloScript.completion.text);
+    expect(warned).not.toHaveBeenCalled();
+    warned.mockRestore();
   });
 });
