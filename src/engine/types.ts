@@ -291,6 +291,8 @@ export interface EngineLimits {
   cacheBytes?: number;
   /** Bound of all memory of the model's kernels, weights included; cached keys and values have what is left of it. */
   memoryBytes?: number;
+  /** Requests that are active at a time, if there is room for what they hold; the others wait. */
+  maxConcurrent?: number;
   /** Requests that may wait for their turn; one more is refused with EngineBusy. */
   maxWaiting?: number;
   /** Requests whose steps share a pass; 1 computes each in its own pass. Completions do not depend on it. */

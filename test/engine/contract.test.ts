@@ -83,7 +83,7 @@ afterEach(() => {
 describe.each(Object.entries(CONTRACTS))('%s', (_, { parts, base, longPrefix, refused }) => {
   /** One request at a time, so that a place that is not freed blocks all others. */
   const open = (limits: EngineLimits = {}): Promise<Engine> =>
-    createEngine({ ...parts, limits: { cacheBytes: ONE_PAIR, ...limits } });
+    createEngine({ ...parts, limits: { cacheBytes: ONE_PAIR, maxConcurrent: 1, ...limits } });
   const ask = (engine: Engine, changes: Partial<GenerateRequest> = {}, signal?: AbortSignal) =>
     run(engine, { ...base, ...changes }, signal);
   const begin = (engine: Engine, signal = new AbortController().signal) => engine.generate(request(base), signal);
