@@ -14,6 +14,7 @@ in blocks of 32 and we in rows, so logits are close and not equal. Blocks: ggml'
 """
 
 import argparse
+import hashlib
 import json
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from training.model.tokenizer import load_tokenizer
 # llama.cpp knows pre-tokenizers by name. This one is that of the base: digits one by one, then the split of GPT-2.
 PRE_TOKENIZER = "smollm"
 BASE_PRE_TOKENIZERS = ["Digits", "ByteLevel"]
+WEIGHTS_KEY = "quicksilver.weights_sha256"  # of model.safetensors: which weights a GGUF was made from
 
 
 def write_prefix_gguf(folder: Path, path: Path) -> None:
@@ -42,6 +44,7 @@ def write_prefix_gguf(folder: Path, path: Path) -> None:
         raise ValueError(f"{folder} norms queries and keys, which a Llama does not: expected qk_norm false")
     path.parent.mkdir(parents=True, exist_ok=True)
     writer = GGUFWriter(path, "llama")
+    writer.add_string(WEIGHTS_KEY, hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest())
     write_shape(writer, config, folder.name)
     write_tokenizer(writer, folder / "tokenizer.json")
     write_weights(writer, config, load_file(folder / "model.safetensors"))

@@ -17,7 +17,7 @@ from training.model.tokenizer import encode, load_tokenizer
 
 ROOT = Path(__file__).parents[2]
 SMALL = ROOT / "models/small"
-WITHOUT_LLAMA = "llama-cpp-python is not installed: pip install -r bench/peers/requirements.txt (compiles it)"
+WITHOUT_LLAMA = "llama-cpp-python is not installed: pip install -r bench/peers/llama-cpp/requirements.txt (compiles it)"
 TEXTS = [
     (ROOT / "src/denoiser/three-stream/forward.ts").read_text(),
     (ROOT / "training/model/denoiser.py").read_text(),
