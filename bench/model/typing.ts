@@ -17,7 +17,7 @@ import { table } from '../table.ts';
 const MAX_TOKENS = 16;
 const KEYS = 240;
 /** Keys in a row at one place of a file. */
-const KEYS_AT_A_PLACE = 48;
+export const KEYS_AT_A_PLACE = 48;
 /** Characters on each side of a place: together a file of about 1,000 tokens. */
 const CHARACTERS_AROUND = 2_000;
 /** Every so many characters a wrong key is hit and deleted again: two more keys. */

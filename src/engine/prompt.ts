@@ -20,6 +20,8 @@ export interface Prompt {
   suffix: readonly number[];
   /** The token at the cursor, if the model completes it: its own tokens are not in `prefix`. */
   cursor?: { readonly token: CursorToken; readonly ids: readonly number[] };
+  /** Whether it is cut to the near window of a model, because the whole is not in the cache. */
+  isNear?: boolean;
   /** Tokens that were cut on both sides; those of text that was not tokenized are estimated. */
   truncatedTokens: number;
 }
@@ -74,7 +76,7 @@ function unreadLength(characters: number, tokens: number): number {
 }
 
 /** Tokens at the far end that do not fit, in whole steps. */
-function cutLength(tokens: number, limit: number): number {
+export function cutLength(tokens: number, limit: number): number {
   return Math.min(tokens, stepsOver(tokens, limit, Math.ceil(limit / WINDOW_STEPS)));
 }
 

@@ -13,7 +13,7 @@ import { PREFILL_CHUNK_TOKENS } from '../../../src/denoiser/transformer/memory.t
 import type { Engine, GenerateRequest } from '../../../src/engine/types.ts';
 import { loadTokenizer, type Tokenizer } from '../../../src/tokenizer/tokenizer.ts';
 import { benchModules, complete, openEngine, openModelWeights, readModelJson } from '../../engine.ts';
-import { type KeyStroke, recordSession } from '../../model/typing.ts';
+import { KEYS_AT_A_PLACE, type KeyStroke, recordSession } from '../../model/typing.ts';
 import { heldOutPackages } from '../../quality/held-out.ts';
 import { table } from '../../table.ts';
 import { installLlamaCpp } from './install.ts';
@@ -30,12 +30,11 @@ const PASS_ROWS = [1, 2, 4, 8] as const;
 const COMPLETION_TOKENS = 16;
 /** Before and after the cursor: a full window, with room for the markers. */
 const CONTEXT = { before: 1_016, after: 250 } as const;
-const PLACES = 8;
+/** One in each held-out package. */
+const PLACES = 5;
 /** A completion is short, and its number of steps depends on the place: rounds are few, places are many. */
-const ROUNDS_A_PLACE = 3;
+const ROUNDS_A_PLACE = 2;
 const KEYS = 96;
-/** Every so many keys also with an empty cache. */
-const KEYS_A_COLD_ONE = 12;
 const WARM_UP_ROUNDS = 2;
 
 /** How our side decodes 16 tokens; llama.cpp goes from left to right. */
@@ -43,7 +42,6 @@ const WAYS = {
   'as shipped': {},
   'canvases of 2': { canvasWidth: 2 },
   'canvases of 4': { canvasWidth: 4 },
-  'canvases of 8': { canvasWidth: 8 },
   'left to right': { decoding: 'autoregressive', suffix: '' },
 } as const satisfies Record<string, Partial<GenerateRequest>>;
 
@@ -109,6 +107,9 @@ export async function benchLlamaCpp(rounds: number): Promise<LlamaCppRow[] | und
     console.log(`${await formatPasses(bench, rounds)}\n`);
     rows.push(...(await benchCompletions(bench)));
     rows.push(...(await benchKeys(bench, recordSession(packages, KEYS))));
+    const keys = recordSession(packages, 2 * PLACES * KEYS_AT_A_PLACE);
+    const jumps = keys.filter(({ suffix }, key) => suffix !== keys[key - 1]?.suffix).slice(0, PLACES);
+    rows.push(...(await benchJumps(bench, jumps)));
     return rows;
   } finally {
     peer.close();
@@ -259,37 +260,54 @@ async function benchCompletions({ peer, tokenizer, texts }: Bench): Promise<Llam
   return ways.map(([way]) => rowOf(what, way, 'left to right', pairs.get(way)!));
 }
 
-/** A completion after every key, warm in both orders of llama.cpp's `/infill`, and cold once in a while. */
+/** A completion after every key at the same place, in both orders of llama.cpp's `/infill`. */
 async function benchKeys({ peer }: Bench, strokes: readonly KeyStroke[]): Promise<LlamaCppRow[]> {
   const engine = await openEngine(MODEL, {});
-  const coldEngine = await openEngine(MODEL, { cacheBytes: 0 });
   const orders = { 'suffix behind': false, 'suffix first': true } as const;
   const names = Object.keys(orders) as (keyof typeof orders)[];
   const warm = new Map<string, Pair[]>(names.map((name) => [name, []]));
-  const cold: Pair[] = [];
-  const afterJump: Pair[] = [];
   let before = '';
-  for (const [key, { prefix, suffix }] of strokes.entries()) {
-    const ours = await completeTimed(engine, { prefix, suffix });
-    // The first key at a place reads its file.
-    const isJump = suffix !== before;
-    before = suffix;
+  for (const { prefix, suffix } of strokes) {
+    const ours = await completeTimed(engine, { prefix, suffix, nearFirst: true });
+    await engine.readAhead;
     for (const name of names) {
       const command = { cache: name, prefix, suffix, suffixFirst: orders[name], maxTokens: COMPLETION_TOKENS };
       const { ms, tokens } = await peer.complete(command);
-      (isJump ? afterJump : warm.get(name)!).push({ ours, theirs: { ms, tokens: tokens.length } });
+      // The first key at a place reads its file.
+      if (suffix === before) warm.get(name)!.push({ ours, theirs: { ms, tokens: tokens.length } });
     }
-    if (key % KEYS_A_COLD_ONE !== 0) continue;
-    await complete(coldEngine, { prefix: '#', suffix: '#', maxTokens: 0 });
-    const oursCold = await completeTimed(coldEngine, { prefix, suffix });
-    const theirs = await peer.complete({ cache: 'cold', prefix, suffix, maxTokens: COMPLETION_TOKENS, cold: true });
-    cold.push({ ours: oursCold, theirs: { ms: theirs.ms, tokens: theirs.tokens.length } });
+    before = suffix;
   }
-  return [
-    ...names.map((name) => rowOf('key stroke, warm', 'as shipped', name, warm.get(name)!)),
-    rowOf('key stroke, another file', 'as shipped', 'both orders', afterJump),
-    rowOf('key stroke, empty cache', 'as shipped', 'suffix behind', cold),
-  ];
+  return names.map((name) => rowOf('key stroke, warm', 'as shipped', name, warm.get(name)!));
+}
+
+/** The first completion after a jump into another file, against one that reads it, and against reading it alone. */
+async function benchJumps({ peer }: Bench, strokes: readonly KeyStroke[]): Promise<LlamaCppRow[]> {
+  // Room for one file: the others have evicted it.
+  const [whole, near] = [await openEngine(MODEL, { cacheBytes: 0 }), await openEngine(MODEL, { cacheBytes: 0 })];
+  const pairs = new Map<string, Pair[]>();
+  const add = (name: string, ours: Sample, theirs: Sample) => {
+    pairs.set(name, [...(pairs.get(name) ?? []), { ours, theirs }]);
+  };
+  for (let round = 0; round < ROUNDS_A_PLACE; round++) {
+    for (const { prefix, suffix } of strokes) {
+      const oursWhole = await completeTimed(whole, { prefix, suffix });
+      const ours = await completeTimed(near, { prefix, suffix, nearFirst: true });
+      const rest = { ms: await cpuMs(() => near.readAhead) };
+      const command = { cache: 'cold', prefix, suffix, cold: true };
+      const reading = await peer.complete({ ...command, maxTokens: 0 });
+      const theirs = await peer.complete({ ...command, maxTokens: COMPLETION_TOKENS });
+      add('near window, 16 tokens | 16 tokens', ours, { ms: theirs.ms, tokens: theirs.tokens.length });
+      add('near window, 16 tokens | reading alone', ours, { ms: reading.ms });
+      add('whole window, 16 tokens | 16 tokens', oursWhole, { ms: theirs.ms, tokens: theirs.tokens.length });
+      add('whole window, 16 tokens | reading alone', oursWhole, { ms: reading.ms });
+      add('the rest, between requests | reading alone', rest, { ms: reading.ms });
+    }
+  }
+  return [...pairs].map(([name, found]) => {
+    const [ours, theirs] = name.split(' | ') as [string, string];
+    return rowOf('jump into a file', ours, theirs, found);
+  });
 }
 
 export function formatLlamaCpp(rows: readonly LlamaCppRow[]): string {

@@ -49,6 +49,8 @@ export class Denoiser {
   readonly config: DenoiserConfig;
   readonly prefixContexts: readonly KvCache[];
   readonly suffixContexts: readonly KvCache[];
+  /** Prefix contexts of the near window; empty if the model has none. */
+  readonly nearContexts: readonly KvCache[];
   /** Tokens of output that fit after a full prefix. */
   readonly maxOutputTokens: number;
   /** Rows of one pass: canvases and readings together. */
@@ -72,6 +74,7 @@ export class Denoiser {
     this.config = config;
     this.prefixContexts = contexts('prefix', plan.prefixContexts, plan.prefixCapacity);
     this.suffixContexts = contexts('suffix', plan.suffixContexts, plan.suffixCapacity);
+    this.nearContexts = contexts('prefix', plan.nearContexts, plan.nearCapacity);
     this.maxOutputTokens = maxOutputTokens(config);
     this.maxRows = plan.maxRows;
     this.#transformer = transformer;
@@ -145,7 +148,8 @@ export class Denoiser {
   /** Forgets what kernels have computed that turn out to be wrong. */
   #endPass(): void {
     if (!this.#transformer.endPass()) return;
-    for (const context of [...this.prefixContexts, ...this.suffixContexts]) context.truncate(0);
+    const { prefixContexts, suffixContexts, nearContexts } = this;
+    for (const context of [...prefixContexts, ...suffixContexts, ...nearContexts]) context.truncate(0);
   }
 
   /** Assigns rows to every part, canvases first. */

@@ -7,7 +7,7 @@ import { Arena } from '../transformer/arena.ts';
 import type { KernelExports, Pointer } from '../transformer/kernel-exports.ts';
 import { PREFILL_CHUNK_TOKENS, planTransformer } from '../transformer/memory.ts';
 import type { ScratchPointers, TransformerMemory } from '../transformer/pointers.ts';
-import { type DenoiserConfig, maxOutputTokens } from './config.ts';
+import { type DenoiserConfig, maxOutputTokens, nearWindow } from './config.ts';
 
 /** Rows that the canvases and chunks of one pass may have together, if a canvas and a chunk do not have more. */
 const PASS_ROWS = 128;
@@ -33,8 +33,12 @@ export interface ThreeStreamPlan extends TransformerMemory {
   readonly prefixCapacity: number;
   /** Tokens of a suffix context: text and marker. */
   readonly suffixCapacity: number;
+  /** Tokens of a prefix context of the near window, 0 if there is none: marker, text, output and canvas. */
+  readonly nearCapacity: number;
   readonly prefixContexts: readonly Pointer[];
   readonly suffixContexts: readonly Pointer[];
+  /** One for each pair, if the model has a near window. */
+  readonly nearContexts: readonly Pointer[];
   /** End of the plan: the size the memory must have. */
   readonly bytes: number;
 }
@@ -72,17 +76,23 @@ export function planMemory(
   const contextBytes = (capacity: number) => config.layers * config.kvHeads * kernels.cacheBytes(capacity, headDim);
   const prefixBytes = contextBytes(prefixCapacity);
   const suffixBytes = contextBytes(suffixCapacity);
+  const near = nearWindow(config);
+  const nearCapacity = near ? 1 + near.prefixTokens + near.outputTokens + canvasSlots : 0;
+  const nearBytes = near ? contextBytes(nearCapacity) : 0;
   const room = Math.min(cacheBytes, memoryBytes - arena.end);
-  const pairs = Math.max(1, Math.floor(room / (prefixBytes + suffixBytes)));
+  const pairs = Math.max(1, Math.floor(room / (prefixBytes + suffixBytes + nearBytes)));
   const prefixContexts = Array.from({ length: pairs }, () => arena.take(prefixBytes));
   const suffixContexts = Array.from({ length: pairs }, () => arena.take(suffixBytes));
+  const nearContexts = Array.from({ length: near ? pairs : 0 }, () => arena.take(nearBytes));
   return {
     ...transformer,
     scratch,
     prefixCapacity,
     suffixCapacity,
+    nearCapacity,
     prefixContexts,
     suffixContexts,
+    nearContexts,
     bytes: arena.end,
   };
 }

@@ -7,12 +7,15 @@ import { PrefixCache } from './prefix-cache.ts';
 export class Contexts {
   readonly prefixes: PrefixCache;
   readonly suffixes: PrefixCache;
+  /** Prefixes cut to the near window; undefined if the model has none. */
+  readonly nears: PrefixCache | undefined;
   /** Pairs of contexts: as many requests can be served at a time. */
   readonly pairs: number;
 
   constructor(denoiser: Denoiser) {
     this.prefixes = new PrefixCache(denoiser, denoiser.prefixContexts);
     this.suffixes = new PrefixCache(denoiser, denoiser.suffixContexts);
+    if (denoiser.nearContexts.length > 0) this.nears = new PrefixCache(denoiser, denoiser.nearContexts);
     this.pairs = denoiser.prefixContexts.length;
   }
 
@@ -20,5 +23,6 @@ export class Contexts {
   release(owner: Ticket): void {
     this.prefixes.release(owner);
     this.suffixes.release(owner);
+    this.nears?.release(owner);
   }
 }

@@ -41,8 +41,9 @@ export class PrefillStep implements Step {
 
   /** The contexts, the tokens that a pass of this many rows can append to them, and the remaining rows. */
   protected claim(rows: number) {
-    const { prefixes, suffixes } = this.#contexts;
     const { prompt, ticket, meter } = this.#generation;
+    const { suffixes } = this.#contexts;
+    const prefixes = (prompt.isNear && this.#contexts.nears) || this.#contexts.prefixes;
     const reads: PrefillChunk[] = [];
     let left = rows;
     const read = (context: KvCache, tokens: readonly number[]): boolean => {

@@ -53,6 +53,11 @@ export class PrefixCache {
     return context;
   }
 
+  /** The longest prefix of `tokens` that a context has and a new owner may use. */
+  longestMatch(tokens: ArrayLike<number>): number {
+    return Math.max(...this.#contexts.map((context) => this.#matchLength(context, tokens)));
+  }
+
   release(owner: Ticket): void {
     for (const [context, ticket] of this.#owners) if (ticket === owner) this.#owners.delete(context);
   }
