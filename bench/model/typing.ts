@@ -41,8 +41,11 @@ export function recordSession(packages: readonly HeldOutPackage[], keys: number,
   const random = mulberry32(seed);
   const below = (limit: number) => Math.floor(random() * limit);
   const strokes: KeyStroke[] = [];
+  const longFiles = packages
+    .map(({ files }) => files.filter(({ text }) => text.length > 3 * CHARACTERS_AROUND))
+    .filter((files) => files.length > 0);
   for (let turn = 0; strokes.length < keys; turn++) {
-    const long = packages[turn % packages.length]!.files.filter(({ text }) => text.length > 3 * CHARACTERS_AROUND);
+    const long = longFiles[turn % longFiles.length]!;
     const whole = long[below(long.length)]!.text;
     const place = CHARACTERS_AROUND + below(whole.length - 2 * CHARACTERS_AROUND - KEYS_AT_A_PLACE);
     const begin = whole.lastIndexOf('\n', place - CHARACTERS_AROUND) + 1;

@@ -34,7 +34,7 @@ const CONTEXT = { before: 1_016, after: 250 } as const;
 const PLACES = 5;
 /** A completion is short, and its number of steps depends on the place: rounds are few, places are many. */
 const ROUNDS_A_PLACE = 2;
-const KEYS = 96;
+const KEYS = 64;
 const WARM_UP_ROUNDS = 2;
 
 /** How our side decodes 16 tokens; llama.cpp goes from left to right. */
@@ -101,11 +101,14 @@ export async function benchLlamaCpp(rounds: number): Promise<LlamaCppRow[] | und
     const openWeights = () => openModelWeights(MODEL);
     const denoiser = await Denoiser.load({ modules: benchModules(), config, openWeights, cacheBytes: 0 });
     const packages = heldOutPackages('validation');
-    const texts = packages.map(({ files }) => files.reduce((a, b) => (b.text.length > a.text.length ? b : a)).text);
+    const texts = packages
+      .map(({ files }) => files.reduce((a, b) => (b.text.length > a.text.length ? b : a)).text)
+      .filter((text) => tokenizer.encode(text).length > CONTEXT.before + CONTEXT.after);
     const bench = { peer, denoiser, tokenizer, texts };
+    console.log(await formatPasses(bench, rounds));
     const rows = [await benchReading(bench, rounds), await benchRow(bench, rounds)];
-    console.log(`${await formatPasses(bench, rounds)}\n`);
     rows.push(...(await benchCompletions(bench)));
+    console.log(`${formatLlamaCpp(rows)}\n`);
     rows.push(...(await benchKeys(bench, recordSession(packages, KEYS))));
     const keys = recordSession(packages, 2 * PLACES * KEYS_AT_A_PLACE);
     const jumps = keys.filter(({ suffix }, key) => suffix !== keys[key - 1]?.suffix).slice(0, PLACES);
@@ -289,20 +292,18 @@ async function benchJumps({ peer }: Bench, strokes: readonly KeyStroke[]): Promi
   const add = (name: string, ours: Sample, theirs: Sample) => {
     pairs.set(name, [...(pairs.get(name) ?? []), { ours, theirs }]);
   };
-  for (let round = 0; round < ROUNDS_A_PLACE; round++) {
-    for (const { prefix, suffix } of strokes) {
-      const oursWhole = await completeTimed(whole, { prefix, suffix });
-      const ours = await completeTimed(near, { prefix, suffix, nearFirst: true });
-      const rest = { ms: await cpuMs(() => near.readAhead) };
-      const command = { cache: 'cold', prefix, suffix, cold: true };
-      const reading = await peer.complete({ ...command, maxTokens: 0 });
-      const theirs = await peer.complete({ ...command, maxTokens: COMPLETION_TOKENS });
-      add('near window, 16 tokens | 16 tokens', ours, { ms: theirs.ms, tokens: theirs.tokens.length });
-      add('near window, 16 tokens | reading alone', ours, { ms: reading.ms });
-      add('whole window, 16 tokens | 16 tokens', oursWhole, { ms: theirs.ms, tokens: theirs.tokens.length });
-      add('whole window, 16 tokens | reading alone', oursWhole, { ms: reading.ms });
-      add('the rest, between requests | reading alone', rest, { ms: reading.ms });
-    }
+  for (const { prefix, suffix } of strokes) {
+    const oursWhole = await completeTimed(whole, { prefix, suffix });
+    const ours = await completeTimed(near, { prefix, suffix, nearFirst: true });
+    const rest = { ms: await cpuMs(() => near.readAhead) };
+    const command = { cache: 'cold', prefix, suffix, cold: true };
+    const reading = await peer.complete({ ...command, maxTokens: 0 });
+    const theirs = await peer.complete({ ...command, maxTokens: COMPLETION_TOKENS });
+    add('near window, 16 tokens | 16 tokens', ours, { ms: theirs.ms, tokens: theirs.tokens.length });
+    add('near window, 16 tokens | reading alone', ours, { ms: reading.ms });
+    add('whole window, 16 tokens | 16 tokens', oursWhole, { ms: theirs.ms, tokens: theirs.tokens.length });
+    add('whole window, 16 tokens | reading alone', oursWhole, { ms: reading.ms });
+    add('the rest, between requests | reading alone', rest, { ms: reading.ms });
   }
   return [...pairs].map(([name, found]) => {
     const [ours, theirs] = name.split(' | ') as [string, string];
