@@ -30,11 +30,13 @@ const PASS_ROWS = [1, 2, 4, 8] as const;
 const COMPLETION_TOKENS = 16;
 /** Before and after the cursor: a full window, with room for the markers. */
 const CONTEXT = { before: 1_016, after: 250 } as const;
+/** With so many rounds all places and keys are measured, with fewer a part of them. */
+const ALL_ROUNDS = 21;
 /** One in each held-out package. */
-const PLACES = 5;
+const PLACES = { all: 5, least: 2 } as const;
 /** A completion is short, and its number of steps depends on the place: rounds are few, places are many. */
 const ROUNDS_A_PLACE = 2;
-const KEYS = 64;
+const KEYS = { all: 96, least: 20 } as const;
 const WARM_UP_ROUNDS = 2;
 
 /** How our side decodes 16 tokens; llama.cpp goes from left to right. */
@@ -82,6 +84,10 @@ interface Bench {
   readonly texts: readonly string[];
 }
 
+function share({ all, least }: { all: number; least: number }, rounds: number): number {
+  return Math.max(least, Math.min(all, Math.ceil((all * rounds) / ALL_ROUNDS)));
+}
+
 /** Undefined with a line on the console where llama.cpp cannot be built or has no file. */
 export async function benchLlamaCpp(rounds: number): Promise<LlamaCppRow[] | undefined> {
   const missing = existsSync(GGUF) ? installLlamaCpp() : `run \`${EXPORT}\` first`;
@@ -107,11 +113,12 @@ export async function benchLlamaCpp(rounds: number): Promise<LlamaCppRow[] | und
     const bench = { peer, denoiser, tokenizer, texts };
     console.log(await formatPasses(bench, rounds));
     const rows = [await benchReading(bench, rounds), await benchRow(bench, rounds)];
-    rows.push(...(await benchCompletions(bench)));
+    const places = share(PLACES, rounds);
+    rows.push(...(await benchCompletions(bench, places)));
     console.log(`${formatLlamaCpp(rows)}\n`);
-    rows.push(...(await benchKeys(bench, recordSession(packages, KEYS))));
-    const keys = recordSession(packages, 2 * PLACES * KEYS_AT_A_PLACE);
-    const jumps = keys.filter(({ suffix }, key) => suffix !== keys[key - 1]?.suffix).slice(0, PLACES);
+    rows.push(...(await benchKeys(bench, recordSession(packages, share(KEYS, rounds)))));
+    const keys = recordSession(packages, 2 * places * KEYS_AT_A_PLACE);
+    const jumps = keys.filter(({ suffix }, key) => suffix !== keys[key - 1]?.suffix).slice(0, places);
     rows.push(...(await benchJumps(bench, jumps)));
     return rows;
   } finally {
@@ -238,14 +245,14 @@ async function completeTimed(
 }
 
 /** 16 tokens at places of files with a full window on both sides, all of it cached. */
-async function benchCompletions({ peer, tokenizer, texts }: Bench): Promise<LlamaCppRow[]> {
+async function benchCompletions({ peer, tokenizer, texts }: Bench, places: number): Promise<LlamaCppRow[]> {
   const engine = await openEngine(MODEL, {});
   const ways = Object.entries(WAYS);
   const pairs = new Map<string, Pair[]>(ways.map(([way]) => [way, []]));
-  for (let place = 0; place < PLACES; place++) {
+  for (let place = 0; place < places; place++) {
     const ids = tokenizer.encode(texts[place % texts.length]!);
     const room = Math.max(0, ids.length - CONTEXT.before - CONTEXT.after);
-    const start = Math.floor((room * (place + 1)) / (PLACES + 1));
+    const start = Math.floor((room * (place + 1)) / (places + 1));
     const before = ids.slice(start, start + CONTEXT.before);
     const after = ids.slice(start + CONTEXT.before, start + CONTEXT.before + CONTEXT.after);
     const request = { prefix: tokenizer.decode(before), suffix: tokenizer.decode(after) };
