@@ -46,6 +46,10 @@ export class CanvasEngine implements Engine {
     return this.#admission.waiting;
   }
 
+  get readAhead(): Promise<void> {
+    return this.#models.diffusion.readAhead ?? Promise.resolve();
+  }
+
   async *generate(request: GenerateRequest, signal: AbortSignal): AsyncGenerator<Frame, Completion> {
     signal.throwIfAborted();
     const model = this.#modelFor(request);

@@ -68,6 +68,11 @@ export interface GenerateRequest {
    * been typed since. That takes no step, and can differ from what the model would generate for the longer prefix.
    */
   reuse?: boolean;
+  /**
+   * A text that is not in the cache may be answered from the tokens next to the cursor, by a model with a near window;
+   * the rest is read between requests, for those that follow. The answer then depends on what the cache has.
+   */
+  nearFirst?: boolean;
   /** `diffusion` when absent. */
   decoding?: Decoding;
   /** Whether frames have a `canvas`. */
@@ -249,6 +254,8 @@ export interface Engine {
   readonly vocabulary: Vocabulary;
   /** Requests that wait for their first turn, where the engine has a queue of its own. */
   readonly waiting?: number;
+  /** Settles when nothing is left to read between requests (`nearFirst`): the platform has to keep that work alive. */
+  readonly readAhead?: Promise<void>;
   /**
    * Whether another engine may have to answer instead. That is known with the first frame: nothing is sent before it.
    */

@@ -380,6 +380,10 @@ describe.each(Object.entries(CONTRACTS))('%s', (_, { parts, base, longPrefix, re
       expect(rest.text).toBe(text.slice(1));
       expect(rest.usage.steps).toBe(0);
     },
+    async nearFirst(engine) {
+      // None of these models has a near window: read-ahead.test.ts.
+      expect(said((await ask(engine, { nearFirst: true })).completion)).toEqual(said((await ask(engine)).completion));
+    },
     async decoding(engine) {
       const evaluations = async (decoding: GenerateRequest['decoding']) => {
         const { usage } = (await ask(engine, { decoding: decoding!, suffix: '' })).completion;

@@ -51,7 +51,7 @@ export class AutoregressiveModel implements CanvasModel {
   }
 
   prompt(request: GenerateRequest): Prompt {
-    return this.#diffusion.prompt(request);
+    return this.#diffusion.wholePrompt(request);
   }
 
   canvas(generation: Generation, slots: number): Canvas {

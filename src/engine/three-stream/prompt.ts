@@ -6,7 +6,7 @@
 import type { SuffixOrder } from '../../denoiser/three-stream/positions.ts';
 import { CursorToken, type TokenTable } from '../../diffusion/cursor-token.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
-import { cutToWindow, type Prompt, type WindowLimits } from '../prompt.ts';
+import { cutLength, cutToWindow, type Prompt, type WindowLimits } from '../prompt.ts';
 
 /** The prompt of a model: by default the suffix is read backwards. */
 export interface PromptShape extends WindowLimits {
@@ -36,4 +36,20 @@ export function buildPrompt(
   if (table === undefined || begun === '') return { prefix: whole, suffix, truncatedTokens };
   const cursor = { token: new CursorToken(begun, table), ids: whole.slice(kept.length) };
   return { prefix: kept, suffix, cursor, truncatedTokens };
+}
+
+/**
+ * A prompt cut to what is next to the cursor, in steps of several tokens as the whole one is. The suffix stream reads
+ * from the cursor on: what a context has of it already is kept.
+ * @param cachedSuffix tokens of the suffix that a context has, the marker included
+ */
+export function nearPrompt(whole: Prompt, { prefixTokens, suffixTokens }: WindowLimits, cachedSuffix: number): Prompt {
+  const cut = cutLength(whole.prefix.length - 1, prefixTokens);
+  const suffix = whole.suffix.slice(0, Math.max(1 + suffixTokens, cachedSuffix));
+  return {
+    ...whole,
+    prefix: [...whole.prefix.slice(0, 1), ...whole.prefix.slice(1 + cut)],
+    suffix,
+    truncatedTokens: whole.truncatedTokens + cut + whole.suffix.length - suffix.length,
+  };
 }
