@@ -89,7 +89,7 @@ def test_llama_cpp_predicts_the_next_token_as_we_do(file):
         theirs.reset()
         theirs.eval(ids)
         found = torch.from_numpy(np.array(theirs.scores[: len(ids)])).log_softmax(-1)
-        for rounds, most_nats, least_agreement in ((False, 0.005, 0.95), (True, 0.04, 0.9)):
+        for rounds, most_nats, least_agreement in ((False, 0.005, 0.93), (True, 0.04, 0.88)):
             set_quantized(model, weights=False, activations=rounds)
             model.quantize_attention = rounds
             with torch.no_grad():

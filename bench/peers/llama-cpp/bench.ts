@@ -144,8 +144,9 @@ function rowOf(what: string, ours: string, theirs: string, pairs: readonly Pair[
   const all = (side: keyof Pair, of: keyof Sample) => pairs.map((pair) => pair[side][of] ?? 0);
   const sum = (side: keyof Pair, of: keyof Sample) => all(side, of).reduce((a, b) => a + b, 0);
   const written = sum('ours', 'tokens') > 0 && {
-    ratioPerToken:
-      sum('ours', 'ms') / sum('ours', 'tokens') / (sum('theirs', 'ms') / Math.max(1, sum('theirs', 'tokens'))),
+    ...(sum('theirs', 'tokens') > 0 && {
+      ratioPerToken: sum('ours', 'ms') / sum('ours', 'tokens') / (sum('theirs', 'ms') / sum('theirs', 'tokens')),
+    }),
     oursP95: quantile(all('ours', 'ms'), 0.95),
     theirsP95: quantile(all('theirs', 'ms'), 0.95),
     oursTokens: sum('ours', 'tokens') / pairs.length,
@@ -270,19 +271,25 @@ async function benchCompletions({ peer, tokenizer, texts }: Bench, places: numbe
   return ways.map(([way]) => rowOf(what, way, 'left to right', pairs.get(way)!));
 }
 
+/** What llama.cpp reads of a text: as much of the suffix as our window has. */
+function asRead({ tokenizer }: Bench, { prefix, suffix }: KeyStroke): { prefix: string; suffix: string } {
+  return { prefix, suffix: tokenizer.decode(tokenizer.encode(suffix).slice(0, CONTEXT.after)) };
+}
+
 /** A completion after every key at the same place, in both orders of llama.cpp's `/infill`. */
-async function benchKeys({ peer }: Bench, strokes: readonly KeyStroke[]): Promise<LlamaCppRow[]> {
+async function benchKeys(bench: Bench, strokes: readonly KeyStroke[]): Promise<LlamaCppRow[]> {
   const engine = await openEngine(MODEL, {});
   const orders = { 'suffix behind': false, 'suffix first': true } as const;
   const names = Object.keys(orders) as (keyof typeof orders)[];
   const warm = new Map<string, Pair[]>(names.map((name) => [name, []]));
   let before = '';
-  for (const { prefix, suffix } of strokes) {
+  for (const stroke of strokes) {
+    const { prefix, suffix } = stroke;
     const ours = await completeTimed(engine, { prefix, suffix, nearFirst: true });
     await engine.readAhead;
     for (const name of names) {
-      const command = { cache: name, prefix, suffix, suffixFirst: orders[name], maxTokens: COMPLETION_TOKENS };
-      const { ms, tokens } = await peer.complete(command);
+      const command = { cache: name, ...asRead(bench, stroke), suffixFirst: orders[name] };
+      const { ms, tokens } = await bench.peer.complete({ ...command, maxTokens: COMPLETION_TOKENS });
       // The first key at a place reads its file.
       if (suffix === before) warm.get(name)!.push({ ours, theirs: { ms, tokens: tokens.length } });
     }
@@ -292,20 +299,21 @@ async function benchKeys({ peer }: Bench, strokes: readonly KeyStroke[]): Promis
 }
 
 /** The first completion after a jump into another file, against one that reads it, and against reading it alone. */
-async function benchJumps({ peer }: Bench, strokes: readonly KeyStroke[]): Promise<LlamaCppRow[]> {
+async function benchJumps(bench: Bench, strokes: readonly KeyStroke[]): Promise<LlamaCppRow[]> {
   // Room for one file: the others have evicted it.
   const [whole, near] = [await openEngine(MODEL, { cacheBytes: 0 }), await openEngine(MODEL, { cacheBytes: 0 })];
   const pairs = new Map<string, Pair[]>();
   const add = (name: string, ours: Sample, theirs: Sample) => {
     pairs.set(name, [...(pairs.get(name) ?? []), { ours, theirs }]);
   };
-  for (const { prefix, suffix } of strokes) {
+  for (const stroke of strokes) {
+    const { prefix, suffix } = stroke;
     const oursWhole = await completeTimed(whole, { prefix, suffix });
     const ours = await completeTimed(near, { prefix, suffix, nearFirst: true });
     const rest = { ms: await cpuMs(() => near.readAhead) };
-    const command = { cache: 'cold', prefix, suffix, cold: true };
-    const reading = await peer.complete({ ...command, maxTokens: 0 });
-    const theirs = await peer.complete({ ...command, maxTokens: COMPLETION_TOKENS });
+    const command = { cache: 'cold', ...asRead(bench, stroke), cold: true };
+    const reading = await bench.peer.complete({ ...command, maxTokens: 0 });
+    const theirs = await bench.peer.complete({ ...command, maxTokens: COMPLETION_TOKENS });
     add('near window, 16 tokens | 16 tokens', ours, { ms: theirs.ms, tokens: theirs.tokens.length });
     add('near window, 16 tokens | reading alone', ours, { ms: reading.ms });
     add('whole window, 16 tokens | 16 tokens', oursWhole, { ms: theirs.ms, tokens: theirs.tokens.length });
