@@ -11,7 +11,7 @@ export { normHeads, rotateHeads, storeFloatKeysValues } from './float/heads';
 export { softmaxRows } from './float/softmax';
 export { headTopK } from './head';
 export { quantizeQueries, storeKeysValues } from './quantized/heads';
-export { activationBytes, cacheBytes, heapBase, packedU4Bytes, packedU7Bytes, queryBytes } from './layout';
+export { activationBytes, blockBytes, heapBase, packedU4Bytes, packedU7Bytes, queryBytes } from './layout';
 export { matmulU4 } from './matmul-u4';
 export { matmulU7 } from './matmul-u7';
 export { rmsNormQuantizeRows } from './norm';

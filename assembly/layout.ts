@@ -106,18 +106,21 @@ export function querySums(queries: usize, rows: i32, headDim: i32): usize {
   return queryScales(queries, rows, headDim) + alignUp(rows, 4) * 4;
 }
 
-// Cache of one key/value head: blocks of 32 tokens, each
+// Block of one key/value head, 32 tokens:
 //   keys         [4 tiles][headDim/4][8 tokens][4 d] of bytes 1..127, stored value = key + 64
 //   int8 values  [headDim/8][8 quads of tokens][8 d][4 tokens]
 //   f32  scales  [32] of the keys, then [32] of the values
+// The blocks of a context lie anywhere: a page has those of all layers and heads for the same tokens. The table of a
+// context (u32) has the address of each of its pages, and every head its place in a page.
 
-export function cacheBytes(capacity: i32, headDim: i32): i32 {
-  return (alignUp(capacity, BLOCK) / BLOCK) * blockBytes(headDim);
-}
-
-@inline
 export function blockBytes(headDim: i32): i32 {
   return 2 * BLOCK * headDim + 2 * BLOCK * 4;
+}
+
+/** The block of a head at `place` in page `index` of a table. */
+@inline
+export function blockAt(pages: usize, place: i32, index: i32): usize {
+  return <usize>load<u32>(pages + (index << 2)) + place;
 }
 
 @inline

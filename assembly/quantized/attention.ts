@@ -13,7 +13,7 @@ import { ACCUMULATORS, addWeightedBlock, scoreTile, WEIGHT_SCALES, WEIGHTS } fro
 import { exp2 } from '../exp';
 import {
   BLOCK,
-  blockBytes,
+  blockAt,
   blockKeyScales,
   blockValueScales,
   blockValues,
@@ -56,20 +56,22 @@ export function attentionScratchBytes(blocks: i32): i32 {
 }
 
 /**
- * out (rows of stride outRowStride; heads, headDim) = attention of the rows · heads queries over `cache`, of which row
+ * out (rows of stride outRowStride; heads, headDim) = attention of the rows · heads queries over `pages`, of which row
  * r sees the first count + countStep · r tokens (at least one), and, where suffixCount is not 0, of the same number of
- * suffixQueries over the first suffixCount tokens of suffixCache: one softmax over both.
+ * suffixQueries over the first suffixCount tokens of suffixPages: one softmax over both. The key/value head is at
+ * `place` in each page.
  */
 export function attend(
   queries: usize,
   rows: i32,
   heads: i32,
   headDim: i32,
-  cache: usize,
+  place: i32,
+  pages: usize,
   count: i32,
   countStep: i32,
   suffixQueries: usize,
-  suffixCache: usize,
+  suffixPages: usize,
   suffixCount: i32,
   out: usize,
   outRowStride: i32,
@@ -81,8 +83,8 @@ export function attend(
   for (let first = 0; first < all; first += 4) {
     const end = min(first + 4, all);
     const blocks = blocksOf(count + countStep * ((end - 1) / heads));
-    scoreBlocks(suffixQueries, first, all, headDim, suffixCache, suffixBlocks, scratch);
-    scoreBlocks(queries, first, all, headDim, cache, blocks, scores);
+    scoreBlocks(suffixQueries, first, all, headDim, suffixPages, place, suffixBlocks, scratch);
+    scoreBlocks(queries, first, all, headDim, pages, place, blocks, scores);
     for (let query = first; query < end; query++) {
       const seen = count + countStep * (query / heads);
       const row = (query - first) * BLOCK_ROW_BYTES;
@@ -94,11 +96,12 @@ export function attend(
     memory.fill(ACCUMULATORS, 0, headDim << 4);
     for (let block = 0; block < suffixBlocks; block++) {
       const kept = i32x4.splat(suffixCount - block * BLOCK);
-      addBlock(scratch + block * BLOCK_SCORE_BYTES, suffixCache + block * blockBytes(headDim), headDim, kept, end - first);
+      const at = blockAt(suffixPages, place, block);
+      addBlock(scratch + block * BLOCK_SCORE_BYTES, at, headDim, kept, end - first);
     }
     for (let block = 0; block < blocks; block++) {
       const kept = i32x4.sub(v128.load(SEEN), i32x4.splat(block * BLOCK));
-      addBlock(scores + block * BLOCK_SCORE_BYTES, cache + block * blockBytes(headDim), headDim, kept, end - first);
+      addBlock(scores + block * BLOCK_SCORE_BYTES, blockAt(pages, place, block), headDim, kept, end - first);
     }
     for (let query = first; query < end; query++) {
       const row = query / heads;
@@ -118,20 +121,21 @@ function scoreBlocks(
   first: i32,
   all: i32,
   headDim: i32,
-  cache: usize,
+  pages: usize,
+  place: i32,
   blocks: i32,
   scores: usize,
 ): void {
   const q = queries + first * headDim;
   const scales = queryScales(queries, all, headDim) + (first << 2);
   const sums = querySums(queries, all, headDim) + (first << 2);
-  for (let block = 0; block < blocks; block++) {
-    let keyScales = blockKeyScales(cache, headDim);
+  for (let index = 0; index < blocks; index++) {
+    const block = blockAt(pages, place, index);
+    let keyScales = blockKeyScales(block, headDim);
     for (let tile = 0; tile < BLOCK / TILE; tile++) {
-      scoreTile(q, sums, scales, headDim, cache + tile * TILE * headDim, keyScales, scores + tile * TILE * 4);
+      scoreTile(q, sums, scales, headDim, block + tile * TILE * headDim, keyScales, scores + tile * TILE * 4);
       keyScales += TILE * 4;
     }
-    cache += blockBytes(headDim);
     scores += BLOCK_SCORE_BYTES;
   }
 }

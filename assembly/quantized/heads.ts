@@ -5,7 +5,7 @@
  */
 import {
   BLOCK,
-  blockBytes,
+  blockAt,
   blockKeyScales,
   blockValueScales,
   blockValues,
@@ -70,7 +70,8 @@ export function quantizeQueries(
 }
 
 /**
- * Appends k (normed by `weight`, or unchanged for 0, and rotated) and v, rows of stride rowStride, at token `offset`.
+ * Appends k (normed by `weight`, or unchanged for 0, and rotated) and v, rows of stride rowStride, at token `offset` of
+ * the head at `place` in `pages` (layout.ts).
  */
 export function storeKeysValues(
   k: usize,
@@ -82,13 +83,14 @@ export function storeKeysValues(
   eps: f32,
   positions: usize,
   table: usize,
-  cache: usize,
+  place: i32,
+  pages: usize,
   offset: i32,
 ): void {
   for (let row = 0; row < rows; row++) {
     const token = offset + row;
     const lane = token % BLOCK;
-    const block = cache + ((token - lane) / BLOCK) * blockBytes(headDim);
+    const block = blockAt(pages, place, (token - lane) / BLOCK);
     const from = <usize>(row * rowStride) << 2;
     const absmax = normAndRotateHead(k + from, headDim, weight, eps, load<i32>(positions + (row << 2)), table);
     storeKey(block, headDim, lane, absmax);

@@ -106,7 +106,7 @@ export function benchLayer(rounds = 21): LayerRow[] {
     const out = operands.floats(rows * hidden);
     const [positions, table] = [operands.ints(rows, 100), operands.floats(101 * headDim)];
     const group = heads / kvHeads;
-    const cache = operands.bytes(kernels.cacheBytes(width, headDim));
+    const pages = operands.pages(width, headDim);
     const queries = operands.bytes(kernels.queryBytes(rows * group, headDim));
     const scratch = operands.bytes(kernels.attentionScratchBytes(Math.ceil(width / 32)));
     const [ids, logits, lse] = [operands.ints(rows * 16, 0), operands.floats(rows * 16), operands.floats(rows)];
@@ -116,7 +116,7 @@ export function benchLayer(rounds = 21): LayerRow[] {
       for (let h = 0; h < kvHeads; h++) run();
     };
     for (let token = 0; token < context; token += rows) {
-      kernels.storeKeysValues(y, y, rows, qkv, headDim, norm, eps, positions, table, cache, token);
+      kernels.storeKeysValues(y, y, rows, qkv, headDim, norm, eps, positions, table, 0, pages, token);
     }
     const pieces: Record<string, () => void> = {
       'norms, quantized (2)': () => {
@@ -128,10 +128,10 @@ export function benchLayer(rounds = 21): LayerRow[] {
         kernels.quantizeQueries(y, rows, qkv, group, headDim, norm, eps, positions, table, scale, queries),
       ),
       'keys, values the same, stored': eachHead(() =>
-        kernels.storeKeysValues(y, y, rows, qkv, headDim, norm, eps, positions, table, cache, context),
+        kernels.storeKeysValues(y, y, rows, qkv, headDim, norm, eps, positions, table, 0, pages, context),
       ),
       attention: eachHead(() =>
-        kernels.attend(queries, rows, group, headDim, cache, width, 0, 0, 0, 0, out, hidden, scratch),
+        kernels.attend(queries, rows, group, headDim, 0, pages, width, 0, 0, 0, 0, out, hidden, scratch),
       ),
       'attention output': () => {
         kernels.quantizeRows(out, rows, hidden, a);

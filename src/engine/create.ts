@@ -18,10 +18,11 @@ import {
 import { BatchScheduler } from './three-stream/batch-scheduler.ts';
 import { Contexts } from './three-stream/contexts.ts';
 import { DEFAULT_CACHE_BYTES, ThreeStreamModel, threeStreamInfo } from './three-stream/model.ts';
+import { ReadAhead } from './three-stream/read-ahead.ts';
 import type { DescribeModel, Engine, EngineParts } from './types.ts';
 
 /**
- * Requests that run concurrently, step by step, if there are enough contexts. The others wait: if all ran at once,
+ * Requests that run concurrently, step by step, if there is room for their contexts. The others wait: if all ran at once,
  * under load no completion would be ready before the next key stroke aborts it.
  */
 const MAX_CONCURRENT = 8;
@@ -46,12 +47,18 @@ async function createThreeStreamEngine({ model, limits = {}, ...parts }: EngineP
   const tokenizer = tokenizerFor(parts.tokenizer, config);
   const { kernels: modules, openWeights } = parts;
   const { cacheBytes = DEFAULT_CACHE_BYTES, memoryBytes, maxWaiting, requestsPerPass } = limits;
+  const { maxConcurrent = MAX_CONCURRENT } = limits;
   const denoiser = await Denoiser.load({ modules, config, openWeights, cacheBytes, memoryBytes });
   const contexts = new Contexts(denoiser);
-  const maxConcurrent = Math.min(contexts.pairs, MAX_CONCURRENT);
-  const admission = new AdmissionQueue(maxConcurrent, (ticket) => contexts.release(ticket), maxWaiting);
+  const admission = new AdmissionQueue({
+    maxConcurrent: Math.min(contexts.count, maxConcurrent),
+    release: (ticket) => contexts.release(ticket),
+    maxWaiting,
+    room: contexts,
+  });
   const scheduler = new BatchScheduler(denoiser, admission, requestsPerPass);
-  const diffusion = new ThreeStreamModel(tokenizer, denoiser, contexts, scheduler);
+  const reader = new ReadAhead(denoiser, contexts, admission);
+  const diffusion = new ThreeStreamModel(tokenizer, denoiser, contexts, scheduler, reader);
   const autoregressive = new AutoregressiveModel(denoiser, contexts, admission, diffusion);
   return new CanvasEngine({ model, tokenizer, admission, models: { diffusion, autoregressive } });
 }
@@ -61,7 +68,7 @@ async function createSingleStreamEngine({ model, limits = {}, ...parts }: Engine
   const tokenizer = tokenizerFor(parts.tokenizer, config, specialTokensOf(config));
   const { kernels: modules, openWeights } = parts;
   const denoiser = await SingleStreamDenoiser.load({ modules, config, openWeights });
-  const admission = new AdmissionQueue(SINGLE_STREAM_CONCURRENCY, () => {}, limits.maxWaiting);
+  const admission = new AdmissionQueue({ maxConcurrent: SINGLE_STREAM_CONCURRENCY, maxWaiting: limits.maxWaiting });
   const diffusion = new SingleStreamModel(tokenizer, denoiser, admission);
   return new CanvasEngine({ model, tokenizer, admission, models: { diffusion } });
 }

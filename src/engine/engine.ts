@@ -50,6 +50,10 @@ export class CanvasEngine implements Engine {
     return this.#admission.length;
   }
 
+  get readAhead(): Promise<void> {
+    return this.#models.diffusion.readAhead ?? Promise.resolve();
+  }
+
   async *generate(request: GenerateRequest, signal: AbortSignal): AsyncGenerator<Frame, Completion> {
     signal.throwIfAborted();
     const model = this.#modelFor(request);
@@ -60,8 +64,12 @@ export class CanvasEngine implements Engine {
     if (rest !== undefined) return rest;
     const settings = { ...sampler, text: textConstraint(this.#tokenizer, request) };
 
+    this.#admission.checkJoin();
     const joinedMs = performance.now();
-    const ticket = this.#admission.join();
+    const meter = new UsageMeter(request, joinedMs);
+    const prompt = meter.measure(() => meter.measurePrefill(() => model.prompt(request)));
+    const { prefix, suffix } = prompt;
+    const ticket = this.#admission.join({ prefix, suffix, output: request.maxTokens });
     const leave = () => this.#admission.leave(ticket);
     // In the Workers runtime the `finally` below may not run when the client has disconnected: the abort itself has to
     // free the place.
@@ -69,8 +77,6 @@ export class CanvasEngine implements Engine {
     try {
       await this.#admission.waitTurn(ticket, signal);
       const queueMs = performance.now() - joinedMs;
-      const meter = new UsageMeter(request, joinedMs);
-      const prompt = meter.measure(() => meter.measurePrefill(() => model.prompt(request)));
       const transcript = new Transcript(this.#tokenizer, request, prompt.cursor?.token);
       const generation = { request, settings, prompt, written: transcript.tokens, meter, ticket, signal };
       yield* this.#fillCanvases(model, generation, transcript);

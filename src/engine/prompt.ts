@@ -76,7 +76,7 @@ function unreadLength(characters: number, tokens: number): number {
 }
 
 /** Tokens at the far end that do not fit, in whole steps. */
-function cutLength(tokens: number, limit: number): number {
+export function cutLength(tokens: number, limit: number): number {
   return Math.min(tokens, stepsOver(tokens, limit, Math.ceil(limit / WINDOW_STEPS)));
 }
 

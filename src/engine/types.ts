@@ -68,6 +68,11 @@ export interface GenerateRequest {
    * been typed since. That takes no step, and can differ from what the model would generate for the longer prefix.
    */
   reuse?: boolean;
+  /**
+   * A text that is not in the cache may be answered from the tokens next to the cursor, by a model with a near window;
+   * the rest is read between requests, for those that follow. The answer then depends on what the cache has.
+   */
+  nearFirst?: boolean;
   /** `diffusion` when absent. */
   decoding?: Decoding;
   /** Whether frames have a `canvas`. */
@@ -251,6 +256,8 @@ export interface Engine {
   readonly waiting?: number;
   /** Requests that have not ended, waiting ones included, where the engine has a queue of its own. */
   readonly underWay?: number;
+  /** Settles when nothing is left to read between requests (`nearFirst`): the platform has to keep that work alive. */
+  readonly readAhead?: Promise<void>;
   /**
    * Whether another engine may have to answer instead. That is known with the first frame: nothing is sent before it.
    */
@@ -293,6 +300,8 @@ export interface EngineLimits {
   cacheBytes?: number;
   /** Bound of all memory of the model's kernels, weights included; cached keys and values have what is left of it. */
   memoryBytes?: number;
+  /** Requests that are active at a time, if there is room for what they hold; the others wait. */
+  maxConcurrent?: number;
   /** Requests that may wait for their turn; one more is refused with EngineBusy. */
   maxWaiting?: number;
   /** Requests whose steps share a pass; 1 computes each in its own pass. Completions do not depend on it. */

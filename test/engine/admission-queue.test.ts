@@ -10,7 +10,7 @@ afterEach(() => {
 
 describe('AdmissionQueue', () => {
   it('should serve in order of arrival, up to the limit at a time', async () => {
-    const queue = new AdmissionQueue(2, () => {});
+    const queue = new AdmissionQueue({ maxConcurrent: 2 });
     const served: number[] = [];
     const tickets = [0, 1, 2, 3].map(() => queue.join());
     const turns = tickets.map((ticket, index) => queue.waitTurn(ticket, never).then(() => served.push(index)));
@@ -25,7 +25,7 @@ describe('AdmissionQueue', () => {
   });
 
   it('should throw the reason of an abort while waiting', async () => {
-    const queue = new AdmissionQueue(1, () => {});
+    const queue = new AdmissionQueue({ maxConcurrent: 1 });
     queue.join();
     const controller = new AbortController();
     const waiting = queue.waitTurn(queue.join(), controller.signal);
@@ -36,7 +36,7 @@ describe('AdmissionQueue', () => {
 
   it('should release a ticket once, when it leaves', () => {
     const release = vi.fn();
-    const queue = new AdmissionQueue(1, release);
+    const queue = new AdmissionQueue({ maxConcurrent: 1, release });
     const ticket = queue.join();
     queue.leave(ticket);
     queue.leave(ticket);
@@ -47,7 +47,7 @@ describe('AdmissionQueue', () => {
   it('should skip a ticket that is no longer polled, and queue it again at the end', async () => {
     const now = vi.spyOn(Date, 'now').mockReturnValue(0);
     const release = vi.fn();
-    const queue = new AdmissionQueue(1, release);
+    const queue = new AdmissionQueue({ maxConcurrent: 1, release });
     const silent = queue.join();
     await queue.waitTurn(silent, never);
     now.mockReturnValue(20_000);
@@ -67,7 +67,7 @@ describe('AdmissionQueue', () => {
   });
 
   it('should refuse a request when the queue is full', () => {
-    const queue = new AdmissionQueue(1, () => {}, 2);
+    const queue = new AdmissionQueue({ maxConcurrent: 1, maxWaiting: 2 });
     const tickets = [queue.join(), queue.join(), queue.join()];
     expect(queue.waiting).toBe(2);
     expect(() => queue.join()).toThrow(EngineBusy);
@@ -79,7 +79,7 @@ describe('AdmissionQueue', () => {
 
   it('should not count the dead against the bound', () => {
     const now = vi.spyOn(Date, 'now').mockReturnValue(0);
-    const queue = new AdmissionQueue(1, () => {}, 1);
+    const queue = new AdmissionQueue({ maxConcurrent: 1, maxWaiting: 1 });
     queue.join();
     queue.join();
     now.mockReturnValue(20_000);

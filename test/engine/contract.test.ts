@@ -83,7 +83,7 @@ afterEach(() => {
 describe.each(Object.entries(CONTRACTS))('%s', (_, { parts, base, longPrefix, refused }) => {
   /** One request at a time, so that a place that is not freed blocks all others. */
   const open = (limits: EngineLimits = {}): Promise<Engine> =>
-    createEngine({ ...parts, limits: { cacheBytes: ONE_PAIR, ...limits } });
+    createEngine({ ...parts, limits: { cacheBytes: ONE_PAIR, maxConcurrent: 1, ...limits } });
   const ask = (engine: Engine, changes: Partial<GenerateRequest> = {}, signal?: AbortSignal) =>
     run(engine, { ...base, ...changes }, signal);
   const begin = (engine: Engine, signal = new AbortController().signal) => engine.generate(request(base), signal);
@@ -379,6 +379,10 @@ describe.each(Object.entries(CONTRACTS))('%s', (_, { parts, base, longPrefix, re
       const rest = (await ask(engine, { reuse: true, prefix: prefix + text.slice(0, 1) })).completion;
       expect(rest.text).toBe(text.slice(1));
       expect(rest.usage.steps).toBe(0);
+    },
+    async nearFirst(engine) {
+      // None of these models has a near window: read-ahead.test.ts.
+      expect(said((await ask(engine, { nearFirst: true })).completion)).toEqual(said((await ask(engine)).completion));
     },
     async decoding(engine) {
       const evaluations = async (decoding: GenerateRequest['decoding']) => {

@@ -361,7 +361,7 @@ describe('concurrency', () => {
   });
 
   it('should free its place when it is aborted, even if its next step is never requested', async () => {
-    const single = await sampleEngine(kernels, ONE_PAIR, randomModel(1), 0);
+    const single = await sampleEngine(kernels, ONE_PAIR, randomModel(1), { maxConcurrent: 1, maxWaiting: 0 });
     const controller = new AbortController();
     await single.generate(request(), controller.signal).next();
     await expect(run(single)).rejects.toThrow(EngineBusy);
@@ -385,7 +385,7 @@ describe('concurrency', () => {
 
 describe('a full line', () => {
   it('should refuse one request more than may wait, and answer the others', async () => {
-    const full = await sampleEngine(kernels, ONE_PAIR, randomModel(1), 2);
+    const full = await sampleEngine(kernels, ONE_PAIR, randomModel(1), { maxConcurrent: 1, maxWaiting: 2 });
     const answered = [1, 2, 3].map(() => run(full));
     await expect(run(full)).rejects.toThrow(EngineBusy);
     expect(full.waiting).toBe(2);

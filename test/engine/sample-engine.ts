@@ -1,7 +1,15 @@
 /** An engine over the random model and the sample tokenizer, and ways to drive it. */
 
 import { createEngine } from '../../src/engine/create.ts';
-import type { Completion, Engine, EngineParts, Frame, GenerateRequest, KernelModules } from '../../src/engine/types.ts';
+import type {
+  Completion,
+  Engine,
+  EngineLimits,
+  EngineParts,
+  Frame,
+  GenerateRequest,
+  KernelModules,
+} from '../../src/engine/types.ts';
 import { fileTensors, type Model, randomModel, SAMPLE_CONFIG } from '../denoiser/random-model.ts';
 import { safetensorsBytes, streamOf } from '../denoiser/safetensors-file.ts';
 import { sampleTokenizer } from '../tokenizer/sample-tokenizer.ts';
@@ -26,10 +34,9 @@ export function sampleEngine(
   kernels: KernelModules,
   cacheBytes = SEVERAL_PAIRS,
   model: Model = randomModel(1),
-  maxWaiting?: number,
+  limits: EngineLimits = {},
 ): Promise<Engine> {
-  const limits = { cacheBytes, ...(maxWaiting !== undefined && { maxWaiting }) };
-  return createEngine({ ...sampleParts(kernels, model), limits });
+  return createEngine({ ...sampleParts(kernels, model), limits: { cacheBytes, ...limits } });
 }
 
 export function request(changes: Partial<GenerateRequest> = {}): GenerateRequest {

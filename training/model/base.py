@@ -89,6 +89,11 @@ def split_halves(weight: Tensor, heads: int) -> Tensor:
     return weight.unflatten(0, (heads, -1, 2)).transpose(1, 2).flatten(0, 2).contiguous()
 
 
+def interleave_halves(rows: Tensor, heads: int) -> Tensor:
+    """The inverse of split_halves, of weights (heads · d, hidden) or of their scales."""
+    return rows.unflatten(0, (heads, 2, -1)).transpose(1, 2).flatten(0, 2).contiguous()
+
+
 def read_base(path: Path) -> BaseModel:
     """The whole base, dequantized."""
     reader = GGUFReader(path)

@@ -200,8 +200,10 @@ function requestOf(
     maxTokens: Math.min(decoding.maxTokens, engine.model.maxOutputTokens),
     seed: (call.seed + i) >>> 0,
     ...(i > 0 && call.alternativesTemperature !== undefined && { temperature: call.alternativesTemperature }),
-    // What would be cut off need not be computed.
+    // What would be cut off need not be computed. Another key follows soon, so the first answer in a file may be of
+    // less text.
     ...(call.editor && {
+      nearFirst: true,
       ...(isSingleLine({ prefix, suffix }) && { stop: [...stop, '\n'] }),
       ends: (text: string) => showableEnd(text, { prefix, suffix }),
     }),

@@ -3,6 +3,7 @@ import type { Context } from 'hono';
 import { EngineBusy } from '../../engine/errors.ts';
 import type { Completion, Engine, Frame, GenerateRequest } from '../../engine/types.ts';
 import { ApiError } from '../../http/errors.ts';
+import { keepAliveOf } from '../../http/keep-alive.ts';
 import type {} from '../../middleware/context.ts';
 import { asReplaced } from './open-requests.ts';
 
@@ -30,6 +31,7 @@ export function observed(c: Context, engine: Engine): Engine {
       observation?.ended(limited.aborted ? 'aborted' : 'failed', errorCode);
       throw error;
     } finally {
+      if (engine.readAhead) keepAliveOf(c)(engine.readAhead);
       // The iteration was cancelled: the reader of a stream has disconnected.
       if (!ended) observation?.ended('aborted');
     }

@@ -86,6 +86,39 @@ export function maxOutputTokens({ maxPositions, diffusion }: DenoiserConfig): nu
   return Math.floor((maxPositions - 1 - prefixTokens) / canvasSlots) * canvasSlots;
 }
 
+/**
+ * What is read first of a text that no context has, in tokens: a quarter of the window of `small`. Both numbers are
+ * whole steps of its window (src/engine/prompt.ts), so that it moves with that one.
+ */
+const NEAR_PREFIX_TOKENS = 256;
+const NEAR_SUFFIX_TOKENS = 64;
+/** Output that fits after it: more than an editor shows at once. */
+const NEAR_OUTPUT_TOKENS = 64;
+/** A window of fewer times as many tokens is soon read as a whole. */
+const NEAR_SHARE = 3;
+
+/** A near window: the tokens next to the cursor, and of the output that fits behind them. */
+export interface NearWindow {
+  readonly prefixTokens: number;
+  readonly suffixTokens: number;
+  readonly outputTokens: number;
+}
+
+/**
+ * The near window of a model, if it has one: its window is wide, and its suffix stream reads from the cursor on, so
+ * that what is read of it first is the beginning of the whole.
+ */
+export function nearWindow({ diffusion }: DenoiserConfig): NearWindow | undefined {
+  const { prefixTokens, suffixTokens, suffixOrder } = diffusion;
+  const near = NEAR_PREFIX_TOKENS + NEAR_SUFFIX_TOKENS;
+  if (suffixOrder !== 'forward' || prefixTokens + suffixTokens < NEAR_SHARE * near) return undefined;
+  return {
+    prefixTokens: NEAR_PREFIX_TOKENS,
+    suffixTokens: NEAR_SUFFIX_TOKENS,
+    outputTokens: NEAR_OUTPUT_TOKENS,
+  };
+}
+
 /** Parsed `config.json` → checked shapes. Throws ConfigError that names every key at fault. */
 export function parseConfig(json: unknown): DenoiserConfig {
   const c = parseConfigJson(configSchema, json);

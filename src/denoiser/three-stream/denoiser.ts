@@ -4,6 +4,7 @@
  * once. All are synchronous: the caller yields in between.
  */
 
+import type { Pointer } from '../transformer/kernel-exports.ts';
 import type { KernelBuild, Kernels } from '../transformer/kernels.ts';
 import { PREFILL_CHUNK_TOKENS } from '../transformer/memory.ts';
 import type { PassPredictions } from '../transformer/predictions.ts';
@@ -12,6 +13,7 @@ import { type DenoiserConfig, maxOutputTokens } from './config.ts';
 import { type CanvasRows, type ContextRows, ForwardPass, type LayerTrace } from './forward.ts';
 import { KvCache, type StreamKind } from './kv-cache.ts';
 import { planMemory, type ThreeStreamPlan } from './memory.ts';
+import { PagePool } from './page-pool.ts';
 
 /** Tokens to append to a context. */
 export interface PrefillChunk {
@@ -39,7 +41,7 @@ export interface View {
 
 export interface DenoiserParts extends TransformerParts {
   config: DenoiserConfig;
-  /** Room for keys and values; at least one pair of contexts is made. */
+  /** Room for keys and values; at least that of one pair of full contexts. */
   cacheBytes: number;
   /** Room for everything, weights and contexts; what an isolate has unless given. */
   memoryBytes?: number | undefined;
@@ -47,6 +49,8 @@ export interface DenoiserParts extends TransformerParts {
 
 export class Denoiser {
   readonly config: DenoiserConfig;
+  /** The memory of all contexts. */
+  readonly pool: PagePool;
   readonly prefixContexts: readonly KvCache[];
   readonly suffixContexts: readonly KvCache[];
   /** Tokens of output that fit after a full prefix. */
@@ -63,15 +67,14 @@ export class Denoiser {
   }
 
   private constructor(config: DenoiserConfig, transformer: Transformer<ThreeStreamPlan>) {
-    const { kernels, plan } = transformer;
-    const contexts = (kind: StreamKind, bases: readonly number[], capacity: number) =>
-      bases.map((base) => {
-        const headBytes = kernels.cacheBytes(capacity, config.headDim);
-        return new KvCache(kind, { base, capacity, layers: config.layers, kvHeads: config.kvHeads, headBytes });
-      });
+    const { memory, plan } = transformer;
+    const pool = new PagePool(memory, plan.pagesStart, plan.pages, plan.pageBytes);
+    const contexts = (kind: StreamKind, tables: readonly Pointer[], capacity: number) =>
+      tables.map((table) => new KvCache(kind, { memory, pool, table, capacity }));
     this.config = config;
-    this.prefixContexts = contexts('prefix', plan.prefixContexts, plan.prefixCapacity);
-    this.suffixContexts = contexts('suffix', plan.suffixContexts, plan.suffixCapacity);
+    this.pool = pool;
+    this.prefixContexts = contexts('prefix', plan.prefixTables, plan.prefixCapacity);
+    this.suffixContexts = contexts('suffix', plan.suffixTables, plan.suffixCapacity);
     this.maxOutputTokens = maxOutputTokens(config);
     this.maxRows = plan.maxRows;
     this.#transformer = transformer;
@@ -88,7 +91,8 @@ export class Denoiser {
 
   /**
    * Appends at most PREFILL_CHUNK_TOKENS tokens to a context. The split of tokens into calls changes no bit of the
-   * result. Throws RangeError when they do not fit.
+   * result. Throws RangeError when they do not fit,
+   * NoFreePage when other contexts have to be truncated first.
    */
   extend(context: KvCache, ids: ArrayLike<number>, trace?: LayerTrace): void {
     const { readings } = this.#layOut([], [{ context, ids }]);
@@ -123,7 +127,8 @@ export class Denoiser {
 
   /**
    * Appends the tokens of `reads` and predicts the computed slots of each view, a row for each. The result has the same
-   * bits as if each were computed alone. Throws RangeError when something does not fit or a context is written twice.
+   * bits as if each were computed alone. Throws RangeError when something does not fit or a context is written twice,
+   * NoFreePage when other contexts have to be truncated first.
    */
   pass(views: readonly View[], reads: readonly PrefillChunk[], trace?: LayerTrace): PassPredictions[] {
     const { canvases, readings } = this.#layOut(views, reads);
@@ -135,11 +140,6 @@ export class Denoiser {
     const predictions = this.#transformer.head.predict(0, counts);
     this.#endPass();
     return predictions;
-  }
-
-  /** Makes `target` a copy of the first `length` tokens of `source`, a context of the same kind. */
-  copyContext(target: KvCache, source: KvCache, length: number): void {
-    target.copyFrom(source, length, this.#transformer.memory);
   }
 
   /** Forgets what kernels have computed that turn out to be wrong. */
@@ -176,6 +176,9 @@ export class Denoiser {
     });
     const readings = reads.map((reading) => ({ ...reading, firstRow: firstOf(reading.ids.length) }));
     if (rows > this.maxRows) throw new RangeError(`${rows} rows, a pass has at most ${this.maxRows}`);
+    // All of it before anything is computed.
+    for (const { context, ids } of reads) context.reserve(context.length + ids.length);
+    for (const { prefix, ids } of views) prefix.reserve(prefix.length + (grown.get(prefix) ?? 0) + ids.length);
     return { canvases, readings };
   }
 }

@@ -42,11 +42,13 @@ export class ForwardPass {
   readonly #transformer: Transformer<ThreeStreamPlan>;
   readonly #headsOfGroup: number;
   readonly #suffixOrder: SuffixOrder;
+  readonly #blockBytes: number;
 
   constructor(transformer: Transformer<ThreeStreamPlan>, suffixOrder: SuffixOrder) {
     this.#transformer = transformer;
     this.#headsOfGroup = transformer.shape.heads / transformer.shape.kvHeads;
     this.#suffixOrder = suffixOrder;
+    this.#blockBytes = transformer.kernels.blockBytes(transformer.shape.headDim);
   }
 
   /**
@@ -137,7 +139,8 @@ export class ForwardPass {
         normEps,
         positions,
         plan.rotaryTable,
-        context.cache(index, head),
+        this.#placeOf(index, head),
+        context.table,
         offset,
       );
     }
@@ -149,7 +152,7 @@ export class ForwardPass {
     const count = context.length - ids.length + 1;
     for (let head = 0; head < this.#transformer.shape.kvHeads; head++) {
       this.#quantizeQueries(layer, head, firstRow, ids.length, positions, queries);
-      this.#attend(head, firstRow, ids.length, context.cache(index, head), count, 1, 0, 0);
+      this.#attend(index, head, firstRow, ids.length, context, count, 1, undefined);
     }
   }
 
@@ -160,8 +163,7 @@ export class ForwardPass {
     for (let head = 0; head < this.#transformer.shape.kvHeads; head++) {
       this.#quantizeQueries(layer, head, firstRow, slots.length, positions, queries);
       if (suffix) this.#quantizeQueries(layer, head, firstRow, slots.length, suffixPositions, suffixQueries);
-      const suffixCache = suffix?.cache(index, head) ?? 0;
-      this.#attend(head, firstRow, slots.length, prefix.cache(index, head), count, 0, suffixCache, suffix?.length ?? 0);
+      this.#attend(index, head, firstRow, slots.length, prefix, count, 0, suffix);
     }
   }
 
@@ -192,16 +194,21 @@ export class ForwardPass {
     );
   }
 
+  /** Where a page has the block of a key/value head. */
+  #placeOf(layer: number, kvHead: number): number {
+    return (layer * this.#transformer.shape.kvHeads + kvHead) * this.#blockBytes;
+  }
+
   /** Attention of the heads over one key/value head → their part of `scratch.attended`. */
   #attend(
+    layer: number,
     kvHead: number,
     firstRow: number,
     rows: number,
-    cache: Pointer,
+    context: KvCache,
     count: number,
     countStep: 0 | 1,
-    suffixCache: Pointer,
-    suffixCount: number,
+    suffix: KvCache | undefined,
   ): void {
     const { kernels, plan, shape, queryWidth } = this.#transformer;
     const { queries, suffixQueries, attended, scores } = plan.scratch;
@@ -213,12 +220,13 @@ export class ForwardPass {
       rows,
       heads,
       headDim,
-      cache,
+      this.#placeOf(layer, kvHead),
+      context.table,
       count,
       countStep,
       suffixQueries,
-      suffixCache,
-      suffixCount,
+      suffix?.table ?? 0,
+      suffix?.length ?? 0,
       out,
       queryWidth,
       scores,

@@ -1,42 +1,49 @@
 /**
  * A context stream: the keys and values of tokens that every denoising step sees. Prefix and suffix are both causal
- * streams; a suffix that is read backwards has negated positions. Both grow at their end.
+ * streams; a suffix that is read backwards has negated positions. Both grow at their end, page by page.
  */
 
 import type { Pointer } from '../transformer/kernel-exports.ts';
-import { CACHE_BLOCK } from './memory.ts';
+import { BLOCK_TOKENS } from '../transformer/pointers.ts';
+import type { PagePool } from './page-pool.ts';
 
 export type StreamKind = 'prefix' | 'suffix';
 
-/**
- * The location of the keys and values of a context: one cache for each key/value head of each layer, one after the
- * other.
- */
-export interface CacheLayout {
-  readonly base: Pointer;
+export interface KvCacheParts {
+  readonly memory: WebAssembly.Memory;
+  readonly pool: PagePool;
+  /** u32 addresses of the pages (capacity / BLOCK_TOKENS, rounded up), which the kernels read. */
+  readonly table: Pointer;
   /** Tokens that fit. */
   readonly capacity: number;
-  readonly layers: number;
-  readonly kvHeads: number;
-  /** Bytes of the cache of one head. */
-  readonly headBytes: number;
+}
+
+/** Pages of a context of so many tokens. */
+export function pagesOf(tokens: number): number {
+  return Math.ceil(tokens / BLOCK_TOKENS);
 }
 
 export class KvCache {
   readonly kind: StreamKind;
   /** Tokens that fit. A canvas needs room after a prefix: a step stores its keys there. */
   readonly capacity: number;
+  /** Table of the pages, for the kernels. */
+  readonly table: Pointer;
+  readonly #memory: WebAssembly.Memory;
+  readonly #pool: PagePool;
+  readonly #pages: Pointer[] = [];
   readonly #tokens: Int32Array; // (capacity)
-  readonly #layout: CacheLayout;
   #length = 0;
   #canvas: object | undefined;
   #cachedSlots = 0;
 
-  constructor(kind: StreamKind, layout: CacheLayout) {
+  constructor(kind: StreamKind, { memory, pool, table, capacity }: KvCacheParts) {
     this.kind = kind;
-    this.capacity = layout.capacity;
-    this.#layout = layout;
-    this.#tokens = new Int32Array(layout.capacity);
+    this.capacity = capacity;
+    this.table = table;
+    this.#memory = memory;
+    this.#pool = pool;
+    this.#tokens = new Int32Array(capacity);
   }
 
   /** Tokens whose keys and values are in place. */
@@ -48,10 +55,9 @@ export class KvCache {
     return this.#tokens.subarray(0, this.#length);
   }
 
-  /** The quantized keys and values of one layer and head, in blocks of CACHE_BLOCK tokens. */
-  cache(layer: number, kvHead: number): Pointer {
-    const { base, kvHeads, headBytes } = this.#layout;
-    return base + (layer * kvHeads + kvHead) * headBytes;
+  /** Pages that are held, shared ones included. */
+  get pages(): number {
+    return this.#pages.length;
   }
 
   /** Length of the longest common prefix of this context and `tokens`. */
@@ -62,11 +68,33 @@ export class KvCache {
     return length;
   }
 
-  /** Forgets all tokens from `length` on. */
+  /** Forgets all tokens from `length` on, and gives back the pages that only they need. */
   truncate(length: number): void {
     if (length >= this.#length) return;
     this.#length = length;
+    this.trim();
+  }
+
+  /** Forgets a canvas after the tokens, and gives back the pages that only it needs. */
+  trim(): void {
     this.markCanvasCached(undefined, 0);
+    for (const page of this.#pages.splice(pagesOf(this.#length))) this.#pool.release(page);
+  }
+
+  /** Pages of the pool that `reserve` would take for so many tokens. */
+  missingPages(tokens: number): number {
+    return Math.max(0, pagesOf(tokens) - this.#pages.length) + (this.#sharesItsEnd(tokens) ? 1 : 0);
+  }
+
+  /**
+   * Takes pages for `tokens` tokens, if there are not enough, so that those from `length` on can be written. Throws
+   * NoFreePage, and RangeError when so many do not fit.
+   */
+  reserve(tokens: number): void {
+    if (tokens > this.capacity) throw new RangeError(`${tokens} tokens in a context of ${this.capacity}`);
+    const end = this.#length / BLOCK_TOKENS;
+    if (this.#sharesItsEnd(tokens)) this.#setPage(Math.floor(end), this.#pool.unshare(this.#pages[Math.floor(end)]!));
+    while (this.#pages.length < pagesOf(tokens)) this.#setPage(this.#pages.length, this.#pool.take());
   }
 
   /** Records that the keys and values of the first `slots` slots of a canvas follow the tokens. */
@@ -80,27 +108,35 @@ export class KvCache {
     return canvas !== undefined && canvas === this.#canvas ? this.#cachedSlots : 0;
   }
 
-  /** Appends tokens whose keys and values are stored by the same pass. */
+  /** Appends tokens whose keys and values are stored by the same pass. Throws what `reserve` throws. */
   append(tokens: ArrayLike<number>): void {
+    this.reserve(this.#length + tokens.length);
     this.#tokens.set(tokens, this.#length);
     this.#length += tokens.length;
     this.markCanvasCached(undefined, 0);
   }
 
-  /** Becomes a copy of the first `length` tokens of another context of the same kind. */
-  copyFrom(other: KvCache, length: number, memory: WebAssembly.Memory): void {
-    const bytes = new Uint8Array(memory.buffer);
-    const { layers, kvHeads, headBytes, capacity } = this.#layout;
-    const copied = Math.min(length, other.length);
-    const size = (headBytes / Math.ceil(capacity / CACHE_BLOCK)) * Math.ceil(copied / CACHE_BLOCK);
-    for (let layer = 0; layer < layers; layer++) {
-      for (let head = 0; head < kvHeads; head++) {
-        const from = other.cache(layer, head);
-        bytes.copyWithin(this.cache(layer, head), from, from + size);
-      }
+  /** Becomes the first `length` tokens of another context of the same kind. Both hold the same pages from then on. */
+  shareFrom(other: KvCache, length: number): void {
+    this.truncate(0);
+    this.trim();
+    const shared = Math.min(length, other.length);
+    for (const [index, page] of other.#pages.slice(0, pagesOf(shared)).entries()) {
+      this.#pool.share(page);
+      this.#setPage(index, page);
     }
-    this.#tokens.set(other.tokens.subarray(0, copied));
-    this.#length = copied;
-    this.markCanvasCached(undefined, 0);
+    this.#tokens.set(other.tokens.subarray(0, shared));
+    this.#length = shared;
+  }
+
+  /** Whether the next token goes to a page that another context holds too. */
+  #sharesItsEnd(tokens: number): boolean {
+    const page = this.#pages[Math.floor(this.#length / BLOCK_TOKENS)];
+    return tokens > this.#length && page !== undefined && this.#pool.isShared(page);
+  }
+
+  #setPage(index: number, page: Pointer): void {
+    this.#pages[index] = page;
+    new Uint32Array(this.#memory.buffer, this.table)[index] = page;
   }
 }

@@ -8,17 +8,22 @@ import type { KernelExports, Pointer } from '../transformer/kernel-exports.ts';
 import { PREFILL_CHUNK_TOKENS, planTransformer } from '../transformer/memory.ts';
 import type { ScratchPointers, TransformerMemory } from '../transformer/pointers.ts';
 import { type DenoiserConfig, maxOutputTokens } from './config.ts';
+import { pagesOf } from './kv-cache.ts';
 
 /** Rows that the canvases and chunks of one pass may have together, if a canvas and a chunk do not have more. */
 const PASS_ROWS = 128;
-/** Keys and values are stored in blocks of this many tokens. */
-export const CACHE_BLOCK = 32;
 /**
  * Contexts are added up to this size of the memory: an isolate has 128 MB, of which code, tokenizer, requests and the
  * runtime's own heap take some 20 (measured by `npm run bench:cold`).
  */
 export const LARGEST_MEMORY_BYTES = 104 * 2 ** 20;
 const STAGING_BYTES = 65_536;
+/** There are as many contexts of a kind as their pages would fill at this length, in pages. */
+const SHORT_CONTEXT_PAGES = 4;
+/** As many requests can hold contexts at a time, if they are short. */
+const LEAST_CONTEXTS = 8;
+/** Finding one looks at all of them. */
+const MOST_CONTEXTS = 128;
 
 export interface ThreeStreamScratch extends ScratchPointers {
   readonly suffixPositions: Pointer; // i32 (rows)
@@ -33,15 +38,20 @@ export interface ThreeStreamPlan extends TransformerMemory {
   readonly prefixCapacity: number;
   /** Tokens of a suffix context: text and marker. */
   readonly suffixCapacity: number;
-  readonly prefixContexts: readonly Pointer[];
-  readonly suffixContexts: readonly Pointer[];
+  /** Tables of the pages of each context: u32 (capacity / BLOCK_TOKENS, rounded up). */
+  readonly prefixTables: readonly Pointer[];
+  readonly suffixTables: readonly Pointer[];
+  /** Pages of keys and values, one after the other: (pages, pageBytes). */
+  readonly pagesStart: Pointer;
+  readonly pages: number;
+  readonly pageBytes: number;
   /** End of the plan: the size the memory must have. */
   readonly bytes: number;
 }
 
 /**
- * Lays out a denoiser from `start` on, with as many pairs of contexts as fit `cacheBytes`, and with all else
- * `memoryBytes`; at least one.
+ * Lays out a denoiser from `start` on, with as many pages of keys and values as fit `cacheBytes`, and with all else
+ * `memoryBytes`; at least those of one full prefix and suffix.
  */
 export function planMemory(
   kernels: KernelExports,
@@ -59,30 +69,34 @@ export function planMemory(
 
   const prefixCapacity = 1 + prefixTokens + maxOutputTokens(config);
   const suffixCapacity = 1 + suffixTokens;
-  const blocks = Math.ceil(prefixCapacity / CACHE_BLOCK) + Math.ceil(suffixCapacity / CACHE_BLOCK);
+  const pagesOfPair = pagesOf(prefixCapacity) + pagesOf(suffixCapacity);
   const attendedQueries = (Math.max(PREFILL_CHUNK_TOKENS, canvasSlots) * config.heads) / config.kvHeads;
   const scratch = {
     ...transformer.scratch,
     suffixPositions: arena.floats(maxRows),
     queries: arena.take(kernels.queryBytes(attendedQueries, headDim)),
     suffixQueries: arena.take(kernels.queryBytes(attendedQueries, headDim)),
-    scores: arena.take(kernels.attentionScratchBytes(blocks)),
+    scores: arena.take(kernels.attentionScratchBytes(pagesOfPair)),
   };
 
-  const contextBytes = (capacity: number) => config.layers * config.kvHeads * kernels.cacheBytes(capacity, headDim);
-  const prefixBytes = contextBytes(prefixCapacity);
-  const suffixBytes = contextBytes(suffixCapacity);
-  const room = Math.min(cacheBytes, memoryBytes - arena.end);
-  const pairs = Math.max(1, Math.floor(room / (prefixBytes + suffixBytes)));
-  const prefixContexts = Array.from({ length: pairs }, () => arena.take(prefixBytes));
-  const suffixContexts = Array.from({ length: pairs }, () => arena.take(suffixBytes));
+  const pageBytes = config.layers * config.kvHeads * kernels.blockBytes(headDim);
+  const pagesIn = (bytes: number) => Math.max(pagesOfPair, Math.floor(bytes / pageBytes));
+  const wanted = Math.floor(pagesIn(Math.min(cacheBytes, memoryBytes - arena.end)) / SHORT_CONTEXT_PAGES);
+  const contexts = Math.min(MOST_CONTEXTS, Math.max(LEAST_CONTEXTS, wanted));
+  const tables = (capacity: number) => Array.from({ length: contexts }, () => arena.floats(pagesOf(capacity)));
+  const [prefixTables, suffixTables] = [tables(prefixCapacity), tables(suffixCapacity)];
+  const pages = pagesIn(Math.min(cacheBytes, memoryBytes - arena.end));
+  const pagesStart = arena.take(pages * pageBytes);
   return {
     ...transformer,
     scratch,
     prefixCapacity,
     suffixCapacity,
-    prefixContexts,
-    suffixContexts,
+    prefixTables,
+    suffixTables,
+    pagesStart,
+    pages,
+    pageBytes,
     bytes: arena.end,
   };
 }

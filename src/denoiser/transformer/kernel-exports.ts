@@ -19,8 +19,8 @@ export interface KernelExports {
   packedU7Bytes(n: number, k: number): number;
   /** Bytes of a query block of `rows` queries. */
   queryBytes(rows: number, headDim: number): number;
-  /** Bytes of the cache of one key/value head, for `capacity` tokens rounded up to whole blocks of 32. */
-  cacheBytes(capacity: number, headDim: number): number;
+  /** Bytes of a block of keys and values: 32 tokens of one key/value head. */
+  blockBytes(headDim: number): number;
   /** Bytes of scratch of `attend` over so many blocks of 32 tokens. */
   attentionScratchBytes(blocks: number): number;
 
@@ -77,9 +77,10 @@ export interface KernelExports {
     queries: Pointer,
   ): void;
   /**
-   * Appends keys and values of one key/value head to its cache at token `offset`. k, v: (rows of stride rowStride;
+   * Appends keys and values of one key/value head to a context at token `offset`. k, v: (rows of stride rowStride;
    * headDim), as they come from their projections: keys are normed and rotated as queries are, 7 bits and a scale a
-   * token; values get 8 bits and a scale a token.
+   * token; values get 8 bits and a scale a token. pages: uint32 addresses of the pages of the context, one for every 32
+   * tokens; the block of the head is at `place` in each.
    */
   storeKeysValues(
     k: Pointer,
@@ -91,14 +92,15 @@ export interface KernelExports {
     eps: number,
     positions: Pointer,
     table: Pointer,
-    cache: Pointer,
+    place: number,
+    pages: Pointer,
     offset: number,
   ): void;
   /**
    * out (rows of stride outRowStride; heads, headDim) = attention of rows · heads queries over one key/value head: row
-   * r sees the first count + countStep · r tokens of `cache` (a canvas has countStep 0, a causal stream 1) and, where
-   * suffixCount is not 0, the same rows of suffixQueries see the first suffixCount tokens of suffixCache, in one
-   * softmax over both. Scores are powers of two: the scales of the queries hold log2 e. Every row sees at least one
+   * r sees the first count + countStep · r tokens of `pages` (a canvas has countStep 0, a causal stream 1) and, where
+   * suffixCount is not 0, the same rows of suffixQueries see the first suffixCount tokens of suffixPages, in one
+   * softmax over both. `place` and both tables are as in `storeKeysValues`. Scores are powers of two: the scales of the queries hold log2 e. Every row sees at least one
    * token. scratch: `attentionScratchBytes` of the blocks of all tokens, each of the two counts rounded up to whole
    * blocks.
    */
@@ -107,11 +109,12 @@ export interface KernelExports {
     rows: number,
     heads: number,
     headDim: number,
-    cache: Pointer,
+    place: number,
+    pages: Pointer,
     count: number,
     countStep: number,
     suffixQueries: Pointer,
-    suffixCache: Pointer,
+    suffixPages: Pointer,
     suffixCount: number,
     out: Pointer,
     outRowStride: number,

@@ -3,8 +3,7 @@
  * 2^24, so that float32 holds every product exactly, in whatever order it is summed.
  */
 
-/** Tokens of a block of the cache. */
-const BLOCK = 32;
+import { BLOCK_TOKENS } from './pointers.ts';
 
 export const SHAPES = {
   rows: 8,
@@ -15,8 +14,8 @@ export const SHAPES = {
   topK: 3,
   headDim: 16,
   /** A whole block of the cache, a part of one, and what the last row of a causal stream sees beyond that. */
-  seen: BLOCK + 3 + 7,
-  prefixTokens: BLOCK + 3,
+  seen: BLOCK_TOKENS + 3 + 7,
+  prefixTokens: BLOCK_TOKENS + 3,
   suffixTokens: 9,
   /** Scores stay between -4 and 4: no token takes all of the attention. */
   scoreScale: 2 ** -14,
@@ -170,8 +169,8 @@ function attend(sides: readonly (readonly number[])[], values: readonly number[]
   let total = 0;
   let out = Array<number>(SHAPES.headDim).fill(0);
   for (const scores of sides) {
-    for (let start = 0; start < scores.length; start += BLOCK) {
-      const powers = scores.slice(start, start + BLOCK).map((score) => 2 ** (score - largest));
+    for (let start = 0; start < scores.length; start += BLOCK_TOKENS) {
+      const powers = scores.slice(start, start + BLOCK_TOKENS).map((score) => 2 ** (score - largest));
       const lanes = [0, 0, 0, 0];
       for (let token = 0; token < powers.length; token++) {
         lanes[token % 4]! += powers[token]!;

@@ -5,6 +5,7 @@
  */
 import type { KernelExports, Pointer } from './kernel-exports.ts';
 import { type ProbeCases, probeCases, SHAPES } from './kernel-probe-cases.ts';
+import { BLOCK_TOKENS } from './pointers.ts';
 
 /** Bytes that a probe overwrites at most. */
 export const PROBE_BYTES = 40_960;
@@ -111,9 +112,9 @@ class ProbeRun {
     const block = this.#take(kernels.queryBytes(rows, headDim));
     const x = this.#floats(queries);
     kernels.quantizeQueries(x, rows, headDim, 1, headDim, 0, 0, positions, table, scoreScale, block);
-    const cache = this.#take(kernels.cacheBytes(seen, headDim));
+    const pages = this.#pages(Math.ceil(seen / BLOCK_TOKENS), kernels.blockBytes(headDim));
     const [k, v] = [this.#floats(keys), this.#floats(values)];
-    kernels.storeKeysValues(k, v, seen, headDim, headDim, 0, 0, positions, table, cache, 0);
+    kernels.storeKeysValues(k, v, seen, headDim, headDim, 0, 0, positions, table, 0, pages, 0);
     const out = this.#take(rows * headDim * 4);
     const scratch = this.#take(kernels.attentionScratchBytes(3));
 
@@ -123,11 +124,12 @@ class ProbeRun {
         rows,
         1,
         headDim,
-        cache,
+        0,
+        pages,
         prefixTokens,
         step,
         block,
-        cache,
+        pages,
         suffixCount,
         out,
         headDim,
@@ -172,6 +174,16 @@ class ProbeRun {
     this.#end += (bytes + 15) & -16;
     if (this.#end > this.#start + PROBE_BYTES) throw new RangeError(`the probe needs more than ${PROBE_BYTES} bytes`);
     return at;
+  }
+
+  /** A table of pages of one block each. */
+  #pages(count: number, bytes: number): Pointer {
+    const table = this.#take(count * 4);
+    const first = this.#take(count * bytes);
+    new Uint32Array(this.#memory.buffer, table, count).forEach((_, index, pages) => {
+      pages[index] = first + index * bytes;
+    });
+    return table;
   }
 
   #floats(values: readonly number[]): Pointer {

@@ -8,6 +8,9 @@ import type { Pointer } from './kernel-exports.ts';
  */
 export const CANDIDATES = 8;
 
+/** Tokens of a block of quantized keys and values. */
+export const BLOCK_TOKENS = 32;
+
 /** Logits of one chunk of the vocabulary during the top-k search; enough for 32 rows to run at full speed. */
 export const HEAD_SCRATCH_BYTES = 65_536;
 

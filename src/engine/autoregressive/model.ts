@@ -53,7 +53,7 @@ export class AutoregressiveModel implements CanvasModel {
   }
 
   prompt(request: GenerateRequest): Prompt {
-    return this.#diffusion.prompt(request);
+    return this.#diffusion.wholePrompt(request);
   }
 
   canvas(generation: Generation, slots: number): Canvas {
@@ -87,7 +87,9 @@ export class AutoregressiveModel implements CanvasModel {
    */
   #predictNext({ prompt, ticket, meter }: Generation, tokens: readonly number[], slot: number): Evaluation | undefined {
     const read = prompt.prefix.slice(0, -1);
-    const context = this.#contexts.prefixes.claim(tokens, prompt.prefix.length, ticket, read.length);
+    const { prefixes } = this.#contexts;
+    const claim = { tokens, promptLength: prompt.prefix.length, owner: ticket, exactLength: read.length };
+    const context = prefixes.claim(claim);
     meter.noteCached(context.length);
     if (context.length < read.length) {
       const chunk = read.slice(context.length, context.length + PREFILL_CHUNK_TOKENS);

@@ -20,6 +20,8 @@ export class PrefillStep implements Step {
   /** Tokens of the prefix stream. */
   readonly #stream: readonly number[];
   #isComplete = false;
+  /** Tokens that the next pass reads. */
+  #readTokens = 0;
 
   /** @param isShifted the last token is a row of the canvas, not of the prefix stream */
   constructor(contexts: Contexts, generation: Generation, isShifted: boolean) {
@@ -36,13 +38,18 @@ export class PrefillStep implements Step {
 
   finish(_predictions: PassPredictions | undefined, { ms, readMs }: PassShare): boolean {
     this.#generation.meter.spend(ms, readMs);
+    this.#contexts.noteRead(this.#readTokens, readMs);
     return this.#isComplete;
   }
 
-  /** The contexts, the tokens that a pass of this many rows can append to them, and the remaining rows. */
-  protected claim(rows: number) {
+  /**
+   * The contexts, the tokens that a pass of this many rows can append to them, and the remaining rows.
+   * @param slots of the canvas after the prefix
+   */
+  protected claim(rows: number, slots = 0) {
     const { prefixes, suffixes } = this.#contexts;
-    const { prompt, ticket, meter } = this.#generation;
+    const { prompt, ticket: owner, meter } = this.#generation;
+    const { suffix: suffixTokens } = prompt;
     const reads: PrefillChunk[] = [];
     let left = rows;
     const read = (context: KvCache, tokens: readonly number[]): boolean => {
@@ -53,12 +60,15 @@ export class PrefillStep implements Step {
       return ids.length === missing.length;
     };
     const promptLength = Math.min(prompt.prefix.length, this.#stream.length);
-    const prefix = prefixes.claim(this.#stream, promptLength, ticket);
-    const hasSuffix = prompt.suffix.length > 0;
-    const suffix = hasSuffix ? suffixes.claim(prompt.suffix, prompt.suffix.length, ticket) : undefined;
+    const prefix = prefixes.claim({ tokens: this.#stream, promptLength, owner, slots });
+    const suffix =
+      suffixTokens.length > 0
+        ? suffixes.claim({ tokens: suffixTokens, promptLength: suffixTokens.length, owner })
+        : undefined;
     meter.noteCached(prefix.length + (suffix?.length ?? 0));
     const isPrefixRead = read(prefix, this.#stream);
-    const isSuffixRead = suffix === undefined || read(suffix, prompt.suffix);
+    const isSuffixRead = suffix === undefined || read(suffix, suffixTokens);
+    this.#readTokens = rows - left;
     this.#isComplete = isPrefixRead && isSuffixRead;
     return { prefix, suffix, reads, left, isComplete: this.#isComplete };
   }
@@ -89,7 +99,7 @@ export class DenoisingStep extends PrefillStep {
   override prepare(rows: number): PassPart | undefined {
     const canvas = this.#canvas;
     const { settings, meter } = this.#generation;
-    const { prefix, suffix, reads, left, isComplete } = this.claim(rows);
+    const { prefix, suffix, reads, left, isComplete } = this.claim(rows, canvas.slots);
     const readsAlone = reads.length > 0 ? { reads } : undefined;
     if (!isComplete) return readsAlone;
 

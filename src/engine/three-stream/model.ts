@@ -3,8 +3,9 @@
  * passes.
  */
 
-import { type DenoiserConfig, maxOutputTokens } from '../../denoiser/three-stream/config.ts';
+import { type DenoiserConfig, maxOutputTokens, nearWindow } from '../../denoiser/three-stream/config.ts';
 import type { Denoiser } from '../../denoiser/three-stream/denoiser.ts';
+import { PREFILL_CHUNK_TOKENS } from '../../denoiser/transformer/memory.ts';
 import { Canvas } from '../../diffusion/canvas.ts';
 import { TokenTable } from '../../diffusion/cursor-token.ts';
 import { denoisingStep, type SamplerSettings } from '../../diffusion/sampler.ts';
@@ -17,7 +18,8 @@ import type { BatchScheduler } from './batch-scheduler.ts';
 import { canvasWidth } from './canvas-width.ts';
 import type { Contexts } from './contexts.ts';
 import { DenoisingStep, PrefillStep } from './denoising-step.ts';
-import { buildPrompt } from './prompt.ts';
+import { buildPrompt, nearPrompt } from './prompt.ts';
+import { missingTokens, type ReadAhead } from './read-ahead.ts';
 
 /**
  * More than fifty full contexts of nano: a text stays cached while others type as well. The memory plan
@@ -27,6 +29,9 @@ export const DEFAULT_CACHE_BYTES = 72 * 2 ** 20;
 
 /** The rules of an editor tell better whether a line needs such a character a second time. */
 const CLOSING = /^[)\]}'"`]/;
+
+/** A near window that saves less than a chunk of reading is not worth its shorter view. */
+const LEAST_SAVED_TOKENS = PREFILL_CHUNK_TOKENS;
 
 /** Chosen from a curve of quality against cost (`npm run bench:quality`), see bench/RESULTS.md. */
 const DEFAULT_FREEZE_AFTER = 1;
@@ -50,16 +55,28 @@ export class ThreeStreamModel implements CanvasModel {
   readonly #denoiser: Denoiser;
   readonly #contexts: Contexts;
   readonly #scheduler: BatchScheduler;
+  readonly #reader: ReadAhead;
   /** For a model that completes the token at the cursor. */
   readonly #table: TokenTable | undefined;
 
-  constructor(tokenizer: Tokenizer, denoiser: Denoiser, contexts: Contexts, scheduler: BatchScheduler) {
+  constructor(
+    tokenizer: Tokenizer,
+    denoiser: Denoiser,
+    contexts: Contexts,
+    scheduler: BatchScheduler,
+    reader: ReadAhead,
+  ) {
     this.info = threeStreamInfo(denoiser.config);
     this.#tokenizer = tokenizer;
     this.#denoiser = denoiser;
     this.#table = denoiser.config.diffusion.isShifted ? new TokenTable(tokenizer) : undefined;
     this.#contexts = contexts;
     this.#scheduler = scheduler;
+    this.#reader = reader;
+  }
+
+  get readAhead(): Promise<void> {
+    return this.#reader.finished;
   }
 
   settings(request: GenerateRequest): SamplerSettings {
@@ -68,7 +85,24 @@ export class ThreeStreamModel implements CanvasModel {
     return samplerSettings(request, { revealThreshold, editThreshold, maxEditsPerSlot, freezeAfter });
   }
 
-  prompt({ prefix, suffix, prefixTokens, ends }: PromptText): Prompt {
+  /**
+   * The near window, if the request allows it and that saves reading; then the whole one is read between requests.
+   * Otherwise the whole window.
+   */
+  prompt(request: GenerateRequest): Prompt {
+    const whole = this.wholePrompt(request);
+    const near = nearWindow(this.#denoiser.config);
+    const { nearFirst = false, maxTokens } = request;
+    if (!nearFirst || near === undefined || maxTokens === 0 || maxTokens > near.outputTokens) return whole;
+    const prompt = nearPrompt(whole, near, this.#contexts.suffixes.best(whole.suffix).matched);
+    const { isShifted } = this.#denoiser.config.diffusion;
+    const saved = missingTokens(this.#contexts, whole, isShifted) - missingTokens(this.#contexts, prompt, isShifted);
+    if (saved < LEAST_SAVED_TOKENS) return whole;
+    this.#reader.want(whole);
+    return prompt;
+  }
+
+  wholePrompt({ prefix, suffix, prefixTokens, ends }: PromptText): Prompt {
     const { diffusion } = this.#denoiser.config;
     const endsBeforeSuffix = diffusion.endsBeforeSuffix && !(ends && CLOSING.test(suffix));
     const shape = { ...diffusion, endsBeforeSuffix, table: this.#table };

@@ -1,21 +1,33 @@
 /**
- * Contexts kept across requests, found by their tokens. A key stroke changes the last tokens of a prefix: all before
- * them are computed already. Keys and values have the same bits however they were computed, so that a cached request
- * gives the same bytes.
+ * Contexts of one kind kept across requests, found by their tokens. A key stroke changes the last tokens of a prefix:
+ * all before them are computed already. Keys and values have the same bits however they were computed, so that a cached
+ * request gives the same bytes.
  *
- * A request claims a context again for each step and computes what is missing. If another request has taken it in
+ * A request claims a context again for each step and computes what is missing. If its context has been taken in
  * between, that costs time, never correctness.
  */
 
-import type { Denoiser } from '../../denoiser/three-stream/denoiser.ts';
 import type { KvCache } from '../../denoiser/three-stream/kv-cache.ts';
 import type { Ticket } from '../admission-queue.ts';
+import type { ContextMemory } from './context-memory.ts';
+
+export interface Claim {
+  readonly tokens: ArrayLike<number>;
+  /** The first tokens, which are worth keeping. */
+  readonly promptLength: number;
+  readonly owner: Ticket;
+  /** Tokens after these that a step stores. */
+  readonly slots?: number;
+  /**
+   * Tokens that the owner computes with `Denoiser.extend`; it computes later ones one by one
+   * (`Denoiser.extendAndPredict`), and does not take them from other requests.
+   */
+  readonly exactLength?: number;
+}
 
 export class PrefixCache {
-  readonly #denoiser: Denoiser;
-  /** Least recently used first. */
-  readonly #contexts: KvCache[];
-  readonly #owners = new Map<KvCache, Ticket>();
+  readonly #memory: ContextMemory;
+  readonly #contexts: readonly KvCache[];
   /**
    * Length of the prompt a context was last used for; the tokens generated after it are less likely to be used again.
    */
@@ -25,61 +37,61 @@ export class PrefixCache {
    */
   readonly #exactLengths = new Map<KvCache, number>();
 
-  constructor(denoiser: Denoiser, contexts: readonly KvCache[]) {
-    this.#denoiser = denoiser;
-    this.#contexts = [...contexts];
+  /** @param contexts of one kind, at least as many as requests are served at a time */
+  constructor(memory: ContextMemory, contexts: readonly KvCache[]) {
+    this.#memory = memory;
+    this.#contexts = contexts;
   }
 
   /**
-   * The context with the longest prefix of `tokens` and no other tokens. The first `promptLength` tokens are worth
-   * keeping. It belongs to the owner until released.
-   * @param exactLength tokens that the owner computes with `Denoiser.extend`; it computes later ones one by one
-   *   (`Denoiser.extendAndPredict`), and does not take them from other requests.
+   * The context with the longest prefix of `tokens` and no other tokens, with room for all of them. It belongs to the
+   * owner until released. Throws NoFreePage when the owners of all contexts need more than there is.
    */
-  claim(
-    tokens: ArrayLike<number>,
-    promptLength: number,
-    owner: Ticket,
-    exactLength = Number.POSITIVE_INFINITY,
-  ): KvCache {
+  claim({ tokens, promptLength, owner, slots = 0, exactLength = Number.POSITIVE_INFINITY }: Claim): KvCache {
     const owned = this.#owned(tokens, owner);
     const context = owned ?? this.#find(tokens, owner);
     context.truncate(owned ? context.matchLength(tokens) : Math.min(this.#matchLength(context, tokens), exactLength));
     this.#exactLengths.set(context, exactLength);
-    this.#contexts.splice(this.#contexts.indexOf(context), 1);
-    this.#contexts.push(context);
-    this.#owners.set(context, owner);
     this.#promptLengths.set(context, promptLength);
+    this.#memory.own(context, owner, tokens.length + slots);
     return context;
   }
 
-  release(owner: Ticket): void {
-    for (const [context, ticket] of this.#owners) if (ticket === owner) this.#owners.delete(context);
+  /** The context that a claim of these tokens would begin with, and how many of them it has. */
+  best(tokens: ArrayLike<number>): { context: KvCache; matched: number } {
+    let best = { context: this.#contexts[0]!, matched: -1 };
+    for (const context of this.#contexts) {
+      const matched = this.#matchLength(context, tokens);
+      // Of equals one that nobody owns: it needs no copy.
+      const isBetter = matched === best.matched && this.#memory.ownerOf(best.context) !== undefined;
+      if (matched > best.matched || isBetter) best = { context, matched };
+    }
+    return best;
   }
 
   /** The owner's context, if it is a prefix of the tokens or they are a prefix of it. */
   #owned(tokens: ArrayLike<number>, owner: Ticket): KvCache | undefined {
     return this.#contexts.find(
       (context) =>
-        this.#owners.get(context) === owner && context.matchLength(tokens) === Math.min(context.length, tokens.length),
+        this.#memory.ownerOf(context) === owner &&
+        context.matchLength(tokens) === Math.min(context.length, tokens.length),
     );
   }
 
   #find(tokens: ArrayLike<number>, owner: Ticket): KvCache {
-    this.release(owner);
-    const matchLength = (context: KvCache) => this.#matchLength(context, tokens);
-    const best = this.#contexts.reduce((a, b) => (matchLength(b) >= matchLength(a) ? b : a));
-    const matched = matchLength(best);
+    this.#memory.release(owner, this.#contexts[0]!.kind);
+    const { context: best, matched } = this.best(tokens);
     // A different text that happens to share a prefix is worth keeping too.
-    const sameText = matched >= (this.#promptLengths.get(best) ?? 0) / 2;
-    if (sameText && !this.#owners.has(best)) return best;
+    const sameText = matched >= Math.min(this.#promptLengths.get(best) ?? 0, best.length) / 2;
+    if (sameText && this.#memory.ownerOf(best) === undefined) return best;
 
-    const oldest = this.#contexts.find((context) => !this.#owners.has(context)) ?? this.#contexts[0]!;
-    if (oldest !== best) {
-      this.#denoiser.copyContext(oldest, best, matched);
-      this.#exactLengths.delete(oldest);
+    const idle = this.#memory.idle(best.kind);
+    const other = idle.find(({ length }) => length === 0) ?? idle[0]!;
+    if (other !== best) {
+      other.shareFrom(best, matched);
+      this.#exactLengths.delete(other);
     }
-    return oldest;
+    return other;
   }
 
   /** Length of the common prefix that a new owner of the context may use. */

@@ -6,7 +6,7 @@
 import type { SuffixOrder } from '../../denoiser/three-stream/positions.ts';
 import { CursorToken, type TokenTable } from '../../diffusion/cursor-token.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
-import { cutToWindow, type Prompt, type WindowLimits } from '../prompt.ts';
+import { cutLength, cutToWindow, type Prompt, type WindowLimits } from '../prompt.ts';
 
 /** Bytes of the suffix that a token is compared with: few tokens are longer. */
 const SUFFIX_START_BYTES = 8;
@@ -53,4 +53,20 @@ function startOf(ids: readonly number[], tokenizer: Tokenizer): string {
     bytes += String.fromCharCode(...tokenizer.bytesOf(id));
   }
   return bytes.slice(0, SUFFIX_START_BYTES);
+}
+
+/**
+ * A prompt cut to what is next to the cursor, in steps of several tokens as the whole one is. The suffix stream reads
+ * from the cursor on: what a context has of it already is kept.
+ * @param cachedSuffix tokens of the suffix that a context has, the marker included
+ */
+export function nearPrompt(whole: Prompt, { prefixTokens, suffixTokens }: WindowLimits, cachedSuffix: number): Prompt {
+  const cut = cutLength(whole.prefix.length - 1, prefixTokens);
+  const suffix = whole.suffix.slice(0, Math.max(1 + suffixTokens, cachedSuffix));
+  return {
+    ...whole,
+    prefix: [...whole.prefix.slice(0, 1), ...whole.prefix.slice(1 + cut)],
+    suffix,
+    truncatedTokens: whole.truncatedTokens + cut + whole.suffix.length - suffix.length,
+  };
 }

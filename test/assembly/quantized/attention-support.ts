@@ -27,19 +27,32 @@ export function readQueries(bench: Workbench, queries: number, count: number, he
   return { q, scales: new Float32Array(bench.memory.buffer, queries + padded * headDim, count).slice() };
 }
 
+/** Pages for `tokens` tokens of two heads, the last page first in memory, and where they have the second head. */
+export function pagesOn(bench: Workbench, tokens: number, headDim: number): Pages {
+  const place = bench.kernels.blockBytes(headDim);
+  const count = Math.ceil(tokens / BLOCK_TOKENS);
+  const addresses = Array.from({ length: count }, () => bench.bytes(2 * place).at).reverse();
+  return { place, table: bench.ints(addresses).at };
+}
+
+export interface Pages {
+  readonly place: number;
+  readonly table: number;
+}
+
 export function readCache(
   bench: Workbench,
-  cache: number,
+  { place, table }: Pages,
   count: number,
   headDim: number,
 ): { keys: QuantizedHeads; values: QuantizedHeads } {
-  const blockBytes = 2 * BLOCK_TOKENS * headDim + 8 * BLOCK_TOKENS;
   const { buffer } = bench.memory;
+  const pages = new Uint32Array(buffer, table, Math.ceil(count / BLOCK_TOKENS));
   const bytes = new Uint8Array(buffer);
   const [keys, values] = [new Int8Array(count * headDim), new Int8Array(count * headDim)];
   const [keyScales, valueScales] = [new Float32Array(count), new Float32Array(count)];
   for (let token = 0; token < count; token++) {
-    const block = cache + Math.floor(token / BLOCK_TOKENS) * blockBytes;
+    const block = pages[Math.floor(token / BLOCK_TOKENS)]! + place;
     const lane = token % BLOCK_TOKENS;
     const tile = block + Math.floor(lane / 8) * 8 * headDim;
     const valuesOfBlock = block + BLOCK_TOKENS * headDim;

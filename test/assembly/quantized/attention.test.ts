@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { BUILDS, emptyWorkbench, type Workbench } from '../builds.ts';
 import { Random } from '../oracle.ts';
 import { attentionOf, type Segment } from './attention-oracle.ts';
-import { readCache, readQueries, rotaryTableOn } from './attention-support.ts';
+import { type Pages, pagesOn, readCache, readQueries, rotaryTableOn } from './attention-support.ts';
 
 const COUNTS = [1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 130];
 const HEAD_DIM = 64;
@@ -19,19 +19,20 @@ const ACCIDENT_TOLERANCE = 1 / 124;
 const ACCIDENTS_ALLOWED = 0.02;
 
 interface Stored {
-  readonly cache: number;
+  readonly pages: Pages;
   readonly count: number;
 }
 
-/** A cache of `count` random tokens. */
+/** A context of `count` random tokens. */
 function store(bench: Workbench, random: Random, count: number, headDim: number, size = 1): Stored {
-  const cache = bench.bytes(bench.kernels.cacheBytes(count, headDim)).at;
+  const pages = pagesOn(bench, count, headDim);
   const x = bench.floats(random.floats(count * 2 * headDim, size)).at;
   const positions = bench.ints(random.integers(count, 0, 600)).at;
   const table = rotaryTableOn(bench, headDim);
   const [k, v] = [x, x + headDim * 4];
-  bench.kernels.storeKeysValues(k, v, count, 2 * headDim, headDim, 0, EPS, positions, table, cache, 0);
-  return { cache, count };
+  const { place, table: at } = pages;
+  bench.kernels.storeKeysValues(k, v, count, 2 * headDim, headDim, 0, EPS, positions, table, place, at, 0);
+  return { pages, count };
 }
 
 function queriesOn(bench: Workbench, random: Random, rows: number, heads: number, headDim: number): number {
@@ -67,19 +68,20 @@ function expectAttention(bench: Workbench, { rows, heads, count, countStep = 0, 
     rows,
     heads,
     headDim,
-    main.cache,
+    main.pages.place,
+    main.pages.table,
     count,
     countStep,
     suffixQueries,
-    suffix.cache,
+    suffix.pages.table,
     suffixCount,
     out.at,
     outStride,
     scratch,
   );
-  const segmentOf = (q: number, { cache, count: tokens }: Stored, seen: Segment['seen']): Segment => ({
+  const segmentOf = (q: number, { pages, count: tokens }: Stored, seen: Segment['seen']): Segment => ({
     queries: readQueries(bench, q, rows * heads, headDim),
-    ...readCache(bench, cache, tokens, headDim),
+    ...readCache(bench, pages, tokens, headDim),
     seen,
   });
   const segments = [segmentOf(queries, main, (query) => count + countStep * Math.floor(query / heads))];
@@ -123,7 +125,7 @@ describe.each(BUILDS)('attend (%s)', (build) => {
   it('should give a row the same bits alone and among others', () => {
     const bench = emptyWorkbench(build);
     const random = new Random(7);
-    const { cache } = store(bench, random, 100, HEAD_DIM);
+    const { place, table: pages } = store(bench, random, 100, HEAD_DIM).pages;
     const [x, positions] = [bench.floats(random.floats(6 * HEAD_DIM, 4)).at, bench.ints(new Int32Array(6)).at];
     const table = rotaryTableOn(bench, HEAD_DIM);
     const queries = bench.bytes(bench.kernels.queryBytes(6, HEAD_DIM)).at;
@@ -133,7 +135,7 @@ describe.each(BUILDS)('attend (%s)', (build) => {
       const out = bench.floats(rows * HEAD_DIM);
       const stride = HEAD_DIM;
       bench.kernels.quantizeQueries(from, rows, stride, 1, HEAD_DIM, 0, EPS, positions, table, SCALE, queries);
-      bench.kernels.attend(queries, rows, 1, HEAD_DIM, cache, 90 + row, 1, 0, 0, 0, out.at, stride, scratch);
+      bench.kernels.attend(queries, rows, 1, HEAD_DIM, place, pages, 90 + row, 1, 0, 0, 0, out.at, stride, scratch);
       return Array.from(out.view);
     };
     const together = attended(0, 6);
@@ -145,7 +147,7 @@ describe.each(BUILDS)('attend (%s)', (build) => {
     const bench = emptyWorkbench(build);
     const random = new Random(8);
     const count = 40;
-    const cache = bench.bytes(bench.kernels.cacheBytes(count, HEAD_DIM)).at;
+    const { place, table: pages } = pagesOn(bench, count, HEAD_DIM);
     const x = random.floats(count * 2 * HEAD_DIM);
     // One key is the query itself, a thousand times as long as the others.
     const query = random.floats(HEAD_DIM, 1000);
@@ -153,13 +155,13 @@ describe.each(BUILDS)('attend (%s)', (build) => {
     const at = bench.floats(x).at;
     const [positions, table] = [bench.ints(new Int32Array(count)).at, rotaryTableOn(bench, HEAD_DIM)];
     const v = at + HEAD_DIM * 4;
-    bench.kernels.storeKeysValues(at, v, count, 2 * HEAD_DIM, HEAD_DIM, 0, EPS, positions, table, cache, 0);
+    bench.kernels.storeKeysValues(at, v, count, 2 * HEAD_DIM, HEAD_DIM, 0, EPS, positions, table, place, pages, 0);
     const queries = bench.bytes(bench.kernels.queryBytes(1, HEAD_DIM)).at;
     const q = bench.floats(query).at;
     bench.kernels.quantizeQueries(q, 1, HEAD_DIM, 1, HEAD_DIM, 0, EPS, positions, table, SCALE, queries);
     const out = bench.floats(HEAD_DIM);
     const scratch = bench.bytes(bench.kernels.attentionScratchBytes(2)).at;
-    bench.kernels.attend(queries, 1, 1, HEAD_DIM, cache, count, 0, 0, 0, 0, out.at, HEAD_DIM, scratch);
+    bench.kernels.attend(queries, 1, 1, HEAD_DIM, place, pages, count, 0, 0, 0, 0, out.at, HEAD_DIM, scratch);
     const value = x.subarray((17 * 2 + 1) * HEAD_DIM, (17 * 2 + 2) * HEAD_DIM);
     for (const [d, expected] of value.entries()) expect(Math.abs(out.view[d]! - expected)).toBeLessThan(0.02);
   });

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { BUILDS, emptyWorkbench, onBoth, type Workbench } from '../builds.ts';
 import { Random } from '../oracle.ts';
 import { KEY_MAX, QUERY_MAX, turnedHead, VALUE_MAX } from './attention-oracle.ts';
-import { readCache, readQueries, rotaryTableOn } from './attention-support.ts';
+import { pagesOn, readCache, readQueries, rotaryTableOn } from './attention-support.ts';
 
 const EPS = 1e-6;
 const HEAD_DIM = 64;
@@ -89,7 +89,7 @@ describe.each(BUILDS)('storeKeysValues (%s)', (build) => {
     const tokens = 70;
     const bench = emptyWorkbench(build);
     const { x, weight, positions, at, table } = operands(tokens, bench);
-    const cache = bench.bytes(bench.kernels.cacheBytes(tokens, HEAD_DIM)).at;
+    const pages = pagesOn(bench, tokens, HEAD_DIM);
     const [k, v] = [at.x, at.x + HEAD_DIM * 4];
     for (let token = 0; token < tokens; token += step) {
       const rows = Math.min(step, tokens - token);
@@ -105,11 +105,12 @@ describe.each(BUILDS)('storeKeysValues (%s)', (build) => {
         EPS,
         places,
         table,
-        cache,
+        pages.place,
+        pages.table,
         token,
       );
     }
-    const { keys, values } = readCache(bench, cache, tokens, HEAD_DIM);
+    const { keys, values } = readCache(bench, pages, tokens, HEAD_DIM);
     for (let token = 0; token < tokens; token++) {
       const key = turnedHead(headOf(x, token, 0), weight, EPS, positions[token]!, 10_000);
       const place = [token * HEAD_DIM, (token + 1) * HEAD_DIM] as const;

@@ -214,7 +214,7 @@ it('should copy a context', async () => {
   const [a, b] = denoiser.prefixContexts;
   const [ids, canvasIds] = [randomIds(25, 75), randomIds(26, canvasSlots)];
   fill(denoiser, a!, ids, 64);
-  denoiser.copyContext(b!, a!, 43);
+  b!.shareFrom(a!, 43);
   expect(Array.from(b!.tokens)).toEqual(ids.slice(0, 43));
   fill(denoiser, b!, ids, 64);
   expect(snapshot(denoiser.evaluate(b!, undefined, canvasIds, canvasSlots))).toEqual(

@@ -12,20 +12,22 @@ import { kernelModule } from '../../assembly/builds.ts';
 const MIB = 2 ** 20;
 const kernels = instantiateBuild('simd', kernelModule('simd'), new WebAssembly.Memory({ initial: 1 }));
 const config = parseConfig(JSON.parse(readFileSync(join(MODELS, 'nano/config.json'), 'utf8')));
+const { prefixCapacity, suffixCapacity } = planMemory(kernels, config, kernels.heapBase, 0);
+const PAGES_OF_PAIR = Math.ceil(prefixCapacity / 32) + Math.ceil(suffixCapacity / 32);
 const plan = (memoryBytes?: number) => planMemory(kernels, config, kernels.heapBase, DEFAULT_CACHE_BYTES, memoryBytes);
 
 describe('the memory of a denoiser', () => {
   it.each([10 * MIB, 12 * MIB, 40 * MIB, LARGEST_MEMORY_BYTES])('should stay within its bound of %d bytes', (bound) => {
-    const { bytes, prefixContexts, suffixContexts } = plan(bound);
+    const { bytes, pages, prefixTables, suffixTables } = plan(bound);
     expect(bytes).toBeLessThanOrEqual(bound);
-    expect(prefixContexts.length).toBeGreaterThan(0);
-    expect(suffixContexts).toHaveLength(prefixContexts.length);
+    expect(pages).toBeGreaterThanOrEqual(PAGES_OF_PAIR);
+    expect(suffixTables).toHaveLength(prefixTables.length);
   });
 
-  it('should have more contexts the more there is of it', () => {
-    const pairs = [0, 12 * MIB, 40 * MIB, undefined].map((bound) => plan(bound).prefixContexts.length);
-    expect(pairs).toEqual(pairs.toSorted((a, b) => a - b));
-    expect(new Set(pairs).size).toBe(4);
-    expect(pairs[0]).toBe(1);
+  it('should have more pages the more there is of it, and those of a full pair of contexts at least', () => {
+    const pages = [0, 12 * MIB, 40 * MIB, undefined].map((bound) => plan(bound).pages);
+    expect(pages).toEqual(pages.toSorted((a, b) => a - b));
+    expect(new Set(pages).size).toBe(4);
+    expect(pages[0]).toBe(PAGES_OF_PAIR);
   });
 });

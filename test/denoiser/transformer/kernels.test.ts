@@ -99,7 +99,7 @@ const OUTPUTS = {
   matmulU4: 5,
   matmulU7: 5,
   headTopK: 7,
-  attend: 10,
+  attend: 11,
   attentionScores: 7,
   attentionMix: 6,
   softmaxRows: 0,

@@ -23,7 +23,7 @@ function schedulerFor(
   maxSteps?: number,
   maxConcurrent = 8,
 ) {
-  const admission = new AdmissionQueue(maxConcurrent, () => {});
+  const admission = new AdmissionQueue({ maxConcurrent });
   return { admission, scheduler: new BatchScheduler(denoiser, admission, maxSteps) };
 }
 
