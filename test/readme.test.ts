@@ -49,8 +49,8 @@ function row(page: string, name: string): string[] {
 const numbers = (text: string | undefined) =>
   [...(text ?? '').matchAll(/\d[\d,.]*/g)].map(([digits]) => Number(digits.replaceAll(',', '')));
 
-/** The newest table of key strokes; the first column is the median of the processor time in milliseconds. */
-const keyStrokes = results.slice(results.indexOf('npm run bench:typing'));
+/** The newest table of key strokes of `nano`; the first column is the median of the processor time in milliseconds. */
+const keyStrokes = results.slice(results.indexOf('`npm run bench:typing`'));
 const medianMs = (name: string) => numbers(row(keyStrokes, name)[0])[0]!;
 
 describe('README.md', () => {
