@@ -38,8 +38,11 @@ export function recordSession(packages: readonly HeldOutPackage[], keys: number,
   const random = mulberry32(seed);
   const below = (limit: number) => Math.floor(random() * limit);
   const strokes: KeyStroke[] = [];
+  const longFiles = packages
+    .map(({ files }) => files.filter(({ text }) => text.length > 3 * CHARACTERS_AROUND))
+    .filter((files) => files.length > 0);
   for (let place = 0; strokes.length < keys; place++) {
-    const long = packages[place % packages.length]!.files.filter(({ text }) => text.length > 3 * CHARACTERS_AROUND);
+    const long = longFiles[place % longFiles.length]!;
     const { text } = long[below(long.length)]!;
     const start = CHARACTERS_AROUND + below(text.length - 2 * CHARACTERS_AROUND - KEYS_AT_A_PLACE);
     const lineEnd = (from: number) => (text.indexOf('\n', from) + text.length + 1) % (text.length + 1);

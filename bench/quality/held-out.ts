@@ -1,7 +1,7 @@
 /**
- * Source text that no model of this repository was trained on: the validation packages of
- * training/corpus/manifest.json, fetched with `npm pack` at their pinned versions, verified, and kept in the system's
- * temporary directory.
+ * JavaScript and TypeScript that no model of this repository was trained on: the validation packages of
+ * training/corpus/manifest.json that come from npm, fetched with `npm pack` at their pinned versions, verified, and
+ * kept in the system's temporary directory.
  */
 
 import { execFileSync } from 'node:child_process';
@@ -20,7 +20,13 @@ const MAX_LINE = 400;
 
 const manifestSchema = z.object({
   packages: z.array(
-    z.object({ name: z.string(), version: z.string(), integrity: z.string().startsWith('sha512-'), split: z.string() }),
+    z.object({
+      name: z.string(),
+      version: z.string(),
+      integrity: z.string(),
+      split: z.string(),
+      registry: z.string().default('npm'),
+    }),
   ),
 });
 
@@ -38,8 +44,9 @@ export function heldOutPackages(split: 'validation' | 'test' = 'validation'): He
   const { packages } = manifestSchema.parse(JSON.parse(readFileSync(MANIFEST, 'utf8')));
   mkdirSync(FOLDER, { recursive: true });
   return packages
-    .filter((pinned) => pinned.split === split)
-    .map((pinned) => ({ name: pinned.name, version: pinned.version, files: sourceFiles(fetched(pinned)) }));
+    .filter((pinned) => pinned.split === split && pinned.registry === 'npm')
+    .map((pinned) => ({ name: pinned.name, version: pinned.version, files: sourceFiles(fetched(pinned)) }))
+    .filter(({ files }) => files.length > 0);
 }
 
 /** Folder of an unpacked package. */

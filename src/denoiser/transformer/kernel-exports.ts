@@ -45,7 +45,7 @@ export interface KernelExports {
    */
   packU4(src: Pointer, count: number, k: number, row: number, w: Pointer): void;
   /** The scales of those rows: src bfloat16 (count, k/32). */
-  packU4Scales(src: Pointer, count: number, k: number, n: number, row: number, w: Pointer): void;
+  packU4Scales(src: Pointer, count: number, k: number, row: number, w: Pointer): void;
   /** As `packU4` for src int8 (count, k) in [-64, 63]. */
   packU7(src: Pointer, count: number, k: number, row: number, w: Pointer): void;
   /** The scales of those rows: src bfloat16 (count). */
