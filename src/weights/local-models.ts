@@ -10,8 +10,8 @@ import { type ModelLoaderOptions, modelLoader } from './model-loader.ts';
 import type { WeightSource } from './source.ts';
 
 /**
- * What a model beside the largest has for keys, values and scratch: `nano` five contexts, each of about 1 MiB, and any
- * model at least one.
+ * What a model beside the largest has for keys, values and scratch: `nano` nine full contexts, and any model at least
+ * one.
  */
 const CONTEXT_BYTES = 8 * 2 ** 20;
 
