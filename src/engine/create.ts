@@ -21,8 +21,8 @@ import { DEFAULT_CACHE_BYTES, ThreeStreamModel, threeStreamInfo } from './three-
 import type { DescribeModel, Engine, EngineParts } from './types.ts';
 
 /**
- * Requests that run concurrently, step by step, if there is room for their contexts. The others wait: if all ran at once,
- * under load no completion would be ready before the next key stroke aborts it.
+ * Requests that run concurrently, step by step, if there is room for their contexts. The others wait: if all ran at
+ * once, under load no completion would be ready before the next key stroke aborts it.
  */
 const MAX_CONCURRENT = 8;
 
