@@ -60,17 +60,28 @@ export function activationGroupSums(a: usize, rows: i32, k: i32): usize {
   return activationRowSums(a, rows, k) + rows * 4;
 }
 
-// Packed u4 matrix of (n, k):
-//   panels [n/8][k/8][8 n][4 bytes]: byte i of chunk c holds weight 8c + i (low nibble) and 8c + 4 + i (high nibble)
-//   f32 scales [n/8][k/32][8 n]
+// Packed u4 matrix of (n, k): one stream of weights and their scales, in the order in which a row is multiplied
+//   [n/16][k/32][2 panels] groups of a panel, each
+//     weights       [4 chunks][8 n][4 bytes]: byte i of chunk c holds weight 8c + i (low nibble) and 8c + 4 + i (high)
+//     bf16 scales   [8 n]
+//   An odd last panel has no neighbour: its place is empty.
+
+/** Bytes of one group of a panel: 8 outputs × 32 weights × 4 bits, 8 scales. */
+export const PANEL_GROUP_BYTES: i32 = 144;
+/** From one group of a panel to the next one: its neighbour's lies between. */
+export const PANEL_GROUP_STRIDE: i32 = 2 * PANEL_GROUP_BYTES;
+/** Where the scales are in a group of a panel. */
+export const PANEL_GROUP_SCALES: i32 = 128;
 
 export function packedU4Bytes(n: i32, k: i32): i32 {
-  return (n * k) / 2 + n * (k / GROUP) * 4;
+  return (alignUp(n, 2 * PANEL) / PANEL) * (k / GROUP) * PANEL_GROUP_BYTES;
 }
 
+/** The first group of the panel with output `n`, a multiple of 8. */
 @inline
-export function groupScales(w: usize, n: i32, k: i32): usize {
-  return w + (n * k) / 2;
+export function panelOf(w: usize, n: i32, k: i32): usize {
+  const panel = n / PANEL;
+  return w + (panel >> 1) * (k / GROUP) * PANEL_GROUP_STRIDE + (panel & 1) * PANEL_GROUP_BYTES;
 }
 
 // Packed u7 matrix of (n, k):

@@ -1,31 +1,35 @@
 /** Repacks weights from the order of the file (row-major) to the panels that the matrix products read (layout.ts). */
-import { GROUP, groupScales, PANEL, rowScales } from './layout';
+import { GROUP, PANEL, PANEL_GROUP_SCALES, PANEL_GROUP_STRIDE, panelOf, rowScales } from './layout';
 
 /** Rows [row, row + count) of (n, k): src nibbles (count, k/2 bytes). row, count: multiples of 8. */
 export function packU4(src: usize, count: i32, k: i32, row: i32, w: usize): void {
   const rowBytes = k / 2;
   for (let i = 0; i < count; i += PANEL) {
-    let out = w + (row + i) * rowBytes;
-    for (let chunk = 0; chunk < rowBytes; chunk += 4) {
-      for (let column = 0; column < PANEL; column++) {
-        const nibbles = load<u32>(src + (i + column) * rowBytes + chunk);
-        store<u32>(out, spreadNibbles(nibbles & 0xffff) | (spreadNibbles(nibbles >>> 16) << 4));
-        out += 4;
+    let group = panelOf(w, row + i, k);
+    for (let from = 0; from < rowBytes; from += GROUP / 2) {
+      let out = group;
+      for (let chunk = from; chunk < from + GROUP / 2; chunk += 4) {
+        for (let column = 0; column < PANEL; column++) {
+          const nibbles = load<u32>(src + (i + column) * rowBytes + chunk);
+          store<u32>(out, spreadNibbles(nibbles & 0xffff) | (spreadNibbles(nibbles >>> 16) << 4));
+          out += 4;
+        }
       }
+      group += PANEL_GROUP_STRIDE;
     }
   }
 }
 
 /** Their scales, bfloat16 (count, k/32). */
-export function packU4Scales(src: usize, count: i32, k: i32, n: i32, row: i32, w: usize): void {
+export function packU4Scales(src: usize, count: i32, k: i32, row: i32, w: usize): void {
   const groups = k / GROUP;
   for (let i = 0; i < count; i += PANEL) {
-    let out = groupScales(w, n, k) + (((row + i) * groups) << 2);
+    let out = panelOf(w, row + i, k) + PANEL_GROUP_SCALES;
     for (let group = 0; group < groups; group++) {
       for (let column = 0; column < PANEL; column++) {
-        store<u32>(out, bfloat16(src + (((i + column) * groups + group) << 1)));
-        out += 4;
+        store<u16>(out + (column << 1), load<u16>(src + (((i + column) * groups + group) << 1)));
       }
+      out += PANEL_GROUP_STRIDE;
     }
   }
 }

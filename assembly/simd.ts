@@ -60,6 +60,18 @@ export function multiplyAdd(x: v128, y: v128, z: v128): v128 {
   return f32x4.add(f32x4.mul(x, y), z);
 }
 
+/** The first four bfloat16 of eight as f32x4: the same values. */
+@inline
+export function lowBfloat16(v: v128): v128 {
+  return v128.shuffle<i16>(i16x8.splat(0), v, 0, 8, 1, 9, 2, 10, 3, 11);
+}
+
+/** The last four bfloat16 of eight as f32x4. */
+@inline
+export function highBfloat16(v: v128): v128 {
+  return v128.shuffle<i16>(i16x8.splat(0), v, 4, 12, 5, 13, 6, 14, 7, 15);
+}
+
 @inline
 export function splatLane0(v: v128): v128 {
   return v128.shuffle<i32>(v, v, 0, 0, 0, 0);

@@ -60,9 +60,7 @@ export function matmulJob(build: KernelBuild, weights: 'u4' | 'u7', n: number, k
   const operands = new Operands(build, modules[build]);
   const { kernels } = operands;
   const [x, a, y] = [operands.floats(rows * k), operands.quantized(rows, k), operands.bytes(rows * n * 4)];
-  const scales = weights === 'u4' ? (n * k) / 32 : n;
-  const bytes = weights === 'u4' ? kernels.packedU4Bytes(n, k) : kernels.packedU7Bytes(n, k);
-  const w = operands.packed(bytes, scales);
+  const w = weights === 'u4' ? operands.packedU4(n, k) : operands.packedU7(n, k);
   return () => {
     kernels.quantizeRows(x, rows, k, a);
     if (weights === 'u4') kernels.matmulU4(a, rows, k, w, n, y, 0);
@@ -98,10 +96,9 @@ export function benchLayer(rounds = 21): LayerRow[] {
     // All ones: heads that are normalised in place many times must not shrink to denormal numbers, which are slow.
     const norm = operands.ints(hidden, FLOAT_ONE);
     const [a, aFfn] = [operands.quantized(rows, hidden), operands.quantized(rows, ffn)];
-    const u4 = (n: number, k: number) => operands.packed(kernels.packedU4Bytes(n, k), (n * k) / 32);
-    const [wQkv, wOut] = [u4(qkv, hidden), u4(hidden, hidden)];
-    const [wGateUp, wDown] = [u4(2 * ffn, hidden), u4(hidden, ffn)];
-    const head = operands.packed(kernels.packedU7Bytes(vocabulary, hidden), vocabulary);
+    const [wQkv, wOut] = [operands.packedU4(qkv, hidden), operands.packedU4(hidden, hidden)];
+    const [wGateUp, wDown] = [operands.packedU4(2 * ffn, hidden), operands.packedU4(hidden, ffn)];
+    const head = operands.packedU7(vocabulary, hidden);
     const gateUp = operands.floats(rows * 2 * ffn);
     const out = operands.floats(rows * hidden);
     const [positions, table] = [operands.ints(rows, 100), operands.floats(101 * headDim)];

@@ -28,6 +28,8 @@ const SHAPES = [
 const ROWS = [1, 8, 16, 32, 64] as const;
 export const BUILDS: readonly KernelBuild[] = ['relaxed', 'simd'];
 const PAGES = 512;
+/** 1/64 as bfloat16. */
+const SCALE_BITS = 0x3c80;
 /**
  * A memory with operands: random bits for integer kernels, whose time does not depend on them, small floats for others.
  */
@@ -76,8 +78,24 @@ export class Operands {
     return a;
   }
 
-  /** A packed matrix of random 6-bit bytes, its float32 scales at the end. */
-  packed(bytes: number, scales: number): Pointer {
+  /** A packed 4-bit matrix of random weights. */
+  packedU4(n: number, k: number): Pointer {
+    const at = this.bytes(this.kernels.packedU4Bytes(n, k));
+    const weights = this.packed((n * k) / 2, 0);
+    const scales = this.bytes((n * k) / 16);
+    new Uint16Array(this.memory.buffer, scales, (n * k) / 32).fill(SCALE_BITS);
+    this.kernels.packU4(weights, n, k, 0, at);
+    this.kernels.packU4Scales(scales, n, k, 0, at);
+    return at;
+  }
+
+  /** A packed 7-bit matrix of random weights. */
+  packedU7(n: number, k: number): Pointer {
+    return this.packed(this.kernels.packedU7Bytes(n, k), n);
+  }
+
+  /** Random 6-bit bytes, float32 scales at the end. */
+  private packed(bytes: number, scales: number): Pointer {
     const at = this.bytes(bytes);
     new Uint8Array(this.memory.buffer, at, bytes).forEach((_, i, values) => {
       values[i] = (Math.imul(i, 2654435761) >>> 13) & 0x3f;
@@ -98,8 +116,7 @@ export function matmulCells(modules: Readonly<Record<KernelBuild, WebAssembly.Mo
         const operands = new Operands(build, modules[build]);
         const { kernels } = operands;
         const [a, y] = [operands.quantized(rows, k), operands.bytes(rows * n * 4)];
-        const u4 = operands.packed(kernels.packedU4Bytes(n, k), (n * k) / 32);
-        const u7 = operands.packed(kernels.packedU7Bytes(n, k), n);
+        const [u4, u7] = [operands.packedU4(n, k), operands.packedU7(n, k)];
         const run4 = () => kernels.matmulU4(a, rows, k, u4, n, y, 0);
         const run7 = () => kernels.matmulU7(a, rows, k, u7, n, y, n);
         return [

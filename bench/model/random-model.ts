@@ -18,7 +18,7 @@ export type RandomModel = 'nano-random' | 'small' | 'large';
 
 const SHAPES = {
   'nano-random': { hidden_size: 256, layers: 6, heads: 4, kvHeads: 2, intermediate_size: 704, vocab_size: 4096 },
-  small: { hidden_size: 512, layers: 12, heads: 8, kvHeads: 2, intermediate_size: 1408, vocab_size: 8192 },
+  small: { hidden_size: 576, layers: 20, heads: 9, kvHeads: 3, intermediate_size: 1536, vocab_size: 15_616 },
   large: { hidden_size: 768, layers: 12, heads: 12, kvHeads: 4, intermediate_size: 2816, vocab_size: 32_768 },
 } as const;
 

@@ -4,7 +4,7 @@
  *
  * Run: `npm run bench:cold`, or `node bench/service/cold.ts [runs]` after `npm run build:worker` (Linux, Node 24 or
  * later). The storage is on this machine, so network time is not included. Models: the bundled one, and two with random
- * weights, of 38 and 122 million parameters.
+ * weights, of 80 and 122 million parameters.
  */
 
 import { type ChildProcess, spawn } from 'node:child_process';

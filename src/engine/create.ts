@@ -22,8 +22,8 @@ import { ReadAhead } from './three-stream/read-ahead.ts';
 import type { DescribeModel, Engine, EngineParts } from './types.ts';
 
 /**
- * Requests that run concurrently, step by step, if there is room for their contexts. The others wait: if all ran at once,
- * under load no completion would be ready before the next key stroke aborts it.
+ * Requests that run concurrently, step by step, if there is room for their contexts. The others wait: if all ran at
+ * once, under load no completion would be ready before the next key stroke aborts it.
  */
 const MAX_CONCURRENT = 8;
 

@@ -10,8 +10,8 @@ import { type ModelLoaderOptions, modelLoader } from './model-loader.ts';
 import type { WeightSource } from './source.ts';
 
 /**
- * Memory for keys, values and scratch of each model except the largest: enough for five contexts of `nano`, about 1 MiB
- * each, and for one context of any model.
+ * What a model beside the largest has for keys, values and scratch: `nano` nine full contexts, and any model at least
+ * one.
  */
 const CONTEXT_BYTES = 8 * 2 ** 20;
 

@@ -33,7 +33,7 @@ function multiply(
   source.view.set(nibbles(weights));
   const w = bench.bytes(bench.kernels.packedU4Bytes(n, k));
   bench.kernels.packU4(source.at, n, k, 0, w.at);
-  bench.kernels.packU4Scales(bench.bfloat16(scales).at, n, k, n, 0, w.at);
+  bench.kernels.packU4Scales(bench.bfloat16(scales).at, n, k, 0, w.at);
   const y = bench.floats(residual ?? rows * n);
   bench.kernels.matmulU4(bench.quantized(x, rows, k), rows, k, w.at, n, y.at, residual === undefined ? 0 : 1);
   return y.view.slice();

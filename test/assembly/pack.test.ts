@@ -17,7 +17,7 @@ function packU4(
     source.view.set(nibbles(weights.subarray(row * k, (row + count) * k)));
     const sourceScales = bench.bfloat16(scales.subarray((row * k) / 32, ((row + count) * k) / 32));
     bench.kernels.packU4(source.at, count, k, row, w.at);
-    bench.kernels.packU4Scales(sourceScales.at, count, k, n, row, w.at);
+    bench.kernels.packU4Scales(sourceScales.at, count, k, row, w.at);
   }
   return w.view;
 }
@@ -54,16 +54,20 @@ describe.each(BUILDS)('packing (%s)', (build) => {
       const weights = random.integers(n * k, -8, 7);
       const scales = random.scales((n * k) / 32);
       const packed = packU4(emptyWorkbench(build), weights, scales, n, k, n);
-      const packedScales = new Float32Array(packed.buffer, packed.byteOffset + (n * k) / 2, (n * k) / 32);
+      const scaleBits = new Uint32Array(scales.buffer);
+      // Pairs of panels, of which each group has 128 bytes of weights and 8 scales.
+      const groupOf = (column: number, group: number) =>
+        (Math.floor(column / 16) * (k / 32) + group) * 288 + (Math.floor(column / 8) % 2) * 144;
       for (let column = 0; column < n; column++) {
-        const panel = Math.floor(column / 8);
         for (let i = 0; i < k; i++) {
-          const byte = packed[((panel * (k / 8) + Math.floor(i / 8)) * 8 + (column % 8)) * 4 + (i % 4)]!;
+          const chunk = groupOf(column, Math.floor(i / 32)) + Math.floor((i % 32) / 8) * 32;
+          const byte = packed[chunk + (column % 8) * 4 + (i % 4)]!;
           expect(i % 8 < 4 ? byte & 15 : byte >> 4).toBe(weights[column * k + i]! + 8);
         }
         for (let group = 0; group < k / 32; group++) {
-          const scale = packedScales[(panel * (k / 32) + group) * 8 + (column % 8)];
-          expect(scale).toBe(scales[column * (k / 32) + group]);
+          const at = groupOf(column, group) + 128 + (column % 8) * 2;
+          const bits = (packed[at]! << 16) | (packed[at + 1]! << 24);
+          expect(bits >>> 0).toBe(scaleBits[column * (k / 32) + group]);
         }
       }
     });

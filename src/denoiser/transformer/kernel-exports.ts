@@ -45,7 +45,7 @@ export interface KernelExports {
    */
   packU4(src: Pointer, count: number, k: number, row: number, w: Pointer): void;
   /** The scales of those rows: src bfloat16 (count, k/32). */
-  packU4Scales(src: Pointer, count: number, k: number, n: number, row: number, w: Pointer): void;
+  packU4Scales(src: Pointer, count: number, k: number, row: number, w: Pointer): void;
   /** As `packU4` for src int8 (count, k) in [-64, 63]. */
   packU7(src: Pointer, count: number, k: number, row: number, w: Pointer): void;
   /** The scales of those rows: src bfloat16 (count). */
@@ -100,9 +100,9 @@ export interface KernelExports {
    * out (rows of stride outRowStride; heads, headDim) = attention of rows · heads queries over one key/value head: row
    * r sees the first count + countStep · r tokens of `pages` (a canvas has countStep 0, a causal stream 1) and, where
    * suffixCount is not 0, the same rows of suffixQueries see the first suffixCount tokens of suffixPages, in one
-   * softmax over both. `place` and both tables are as in `storeKeysValues`. Scores are powers of two: the scales of the queries hold log2 e. Every row sees at least one
-   * token. scratch: `attentionScratchBytes` of the blocks of all tokens, each of the two counts rounded up to whole
-   * blocks.
+   * softmax over both. `place` and both tables are as in `storeKeysValues`. Scores are powers of two: the scales of the
+   * queries hold log2 e. Every row sees at least one token. scratch: `attentionScratchBytes` of the blocks of all
+   * tokens, each of the two counts rounded up to whole blocks.
    */
   attend(
     queries: Pointer,

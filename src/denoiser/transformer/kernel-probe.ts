@@ -79,7 +79,7 @@ class ProbeRun {
     const y = this.#take(rows * n * 4);
 
     kernels.packU4(this.#bytes(u4), n, k, 0, w);
-    kernels.packU4Scales(scales, n, k, n, 0, w);
+    kernels.packU4Scales(scales, n, k, 0, w);
     kernels.matmulU4(a, rows, k, w, n, y, 0);
     kernels.matmulU4(a, rows, k, w, n, y, 1);
     const mismatch = this.#compare('matmulU4', rows, y, n, n, expected.u4);

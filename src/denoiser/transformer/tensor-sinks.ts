@@ -46,15 +46,14 @@ export class TensorSinks {
   }
 
   /**
-   * Expects a 4-bit matrix (n, k), which becomes the outputs [firstOutput, firstOutput + n) of `target`, packed, of
-   * `outputs` outputs.
+   * Expects a 4-bit matrix (n, k), which becomes the outputs [firstOutput, firstOutput + n) of `target`, packed.
    */
-  linear(name: string, n: number, k: number, target: Pointer, outputs = n, firstOutput = 0): void {
+  linear(name: string, n: number, k: number, target: Pointer, firstOutput = 0): void {
     this.#blocks(`${name}.weight_packed`, 'I32', [n, k / 8], k / 2, (src, rows, first) =>
       this.#kernels.packU4(src, rows, k, firstOutput + first, target),
     );
     this.#blocks(`${name}.weight_scale`, 'BF16', [n, k / GROUP_SIZE], (2 * k) / GROUP_SIZE, (src, rows, first) =>
-      this.#kernels.packU4Scales(src, rows, k, outputs, firstOutput + first, target),
+      this.#kernels.packU4Scales(src, rows, k, firstOutput + first, target),
     );
     this.#row(`${name}.weight_shape`, 'I64', [2], 16, () => {
       const [fileN, fileK] = new BigInt64Array(this.#memory.buffer, this.#pointer, 2);

@@ -15,7 +15,7 @@ export async function loadWeights(
   memory: WebAssembly.Memory,
 ): Promise<void> {
   const { hiddenSize, ffnSize, headDim, vocabSize } = shape;
-  const { queryWidth, keyWidth, qkvWidth } = projectionWidths(shape);
+  const { queryWidth, keyWidth } = projectionWidths(shape);
   const projections = [
     { part: 'q_proj', rows: queryWidth, first: 0 },
     { part: 'k_proj', rows: keyWidth, first: queryWidth },
@@ -33,12 +33,12 @@ export async function loadWeights(
       sinks.vector(`${attention}.k_norm.weight`, headDim, layer.kNorm);
     }
     for (const { part, rows, first } of projections) {
-      sinks.linear(`${attention}.${part}`, rows, hiddenSize, layer.qkv, qkvWidth, first);
+      sinks.linear(`${attention}.${part}`, rows, hiddenSize, layer.qkv, first);
       if (shape.hasBiases) sinks.vector(`${attention}.${part}.bias`, rows, layer.qkvBias + first * FLOAT_BYTES);
     }
     sinks.linear(`${attention}.o_proj`, hiddenSize, queryWidth, layer.output);
-    sinks.linear(`${name}.mlp.gate_proj`, ffnSize, hiddenSize, layer.gateUp, 2 * ffnSize, 0);
-    sinks.linear(`${name}.mlp.up_proj`, ffnSize, hiddenSize, layer.gateUp, 2 * ffnSize, ffnSize);
+    sinks.linear(`${name}.mlp.gate_proj`, ffnSize, hiddenSize, layer.gateUp);
+    sinks.linear(`${name}.mlp.up_proj`, ffnSize, hiddenSize, layer.gateUp, ffnSize);
     sinks.linear(`${name}.mlp.down_proj`, hiddenSize, ffnSize, layer.down);
   }
   sinks.vector('model.norm.weight', hiddenSize, plan.finalNorm);

@@ -36,7 +36,7 @@ function wrongProducts({ memory, ...kernels }: Kernels & { memory: WebAssembly.M
   new Uint16Array(memory.buffer, scales, (n * k) / 32).fill(0x3f80);
   kernels.quantizeRows(x, rows, k, a);
   kernels.packU4(source, n, k, 0, w);
-  kernels.packU4Scales(scales, n, k, n, 0, w);
+  kernels.packU4Scales(scales, n, k, 0, w);
   kernels.matmulU4(a, rows, k, w, n, y, 0);
   const results = new Float32Array(memory.buffer, y, rows * n);
   return results.filter((value, at) => value !== dot(q, weights, Math.floor(at / n), at % n, k)).length;
