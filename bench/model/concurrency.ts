@@ -4,7 +4,7 @@
  * that the figures are those of the engine: passes, admission and eviction of contexts.
  *
  * Run: `npm run build:kernels`, then `node bench/model/concurrency.ts [rounds] [models] [clients] [keys]`, as in
- * `3 small 1,8 24` (Node 24 or later; needs the npm registry the first time). Times are processor time of the process:
+ * `1 small 8,32 24` (Node 24 or later; needs the npm registry the first time). Times are processor time of the process:
  * that of a key is what the process has computed, for whomever, from its request to its answer.
  */
 
@@ -17,7 +17,7 @@ import { type KeyStroke, recordSession } from './typing.ts';
 /** Every client types at a place of its own; all read the whole window of `small`, where a place has it. */
 const MODELS = {
   nano: { clients: [1, 4, 8, 16], keysOfAClient: 8 },
-  small: { clients: [1, 4, 8, 32], keysOfAClient: 12 },
+  small: { clients: [1, 4, 8], keysOfAClient: 12 },
 } as const;
 
 type ModelName = keyof typeof MODELS;
