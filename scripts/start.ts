@@ -62,16 +62,18 @@ const server = spawn(
   ],
   { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] },
 );
-const guard = await Guard.start({ patienceSeconds: END_SECONDS });
-if (server.pid !== undefined) guard.add(server.pid);
+// Before anything is awaited: a server that cannot start ends at once, and its end must not be missed.
+let guard: Guard | undefined;
+server.on('exit', (code) => {
+  if (server.pid !== undefined) guard?.remove(server.pid);
+  process.exit(code ?? 0);
+});
 onEnd(
   () => server.kill('SIGTERM'),
   () => server.kill('SIGTERM'),
 );
-server.on('exit', (code) => {
-  if (server.pid !== undefined) guard.remove(server.pid);
-  process.exit(code ?? 0);
-});
+guard = await Guard.start({ patienceSeconds: END_SECONDS });
+if (server.pid !== undefined) guard.add(server.pid);
 
 await answering(`${url}/health`);
 console.log(`serving on ${url}; try`);

@@ -1,11 +1,13 @@
 /** An operator's settings in the real runtime, as `npm start` hands them to the worker. */
+import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { request } from 'node:http';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { newKey } from '../../src/middleware/api-keys.ts';
-import { type Service, serve } from '../../support/serving.ts';
+import { type Service, serve, start } from '../../support/serving.ts';
 
 let folder: string;
 let models: string;
@@ -76,5 +78,18 @@ describe('a service without keys', () => {
   it('should not start with a setting that is wrong', async () => {
     const starting = serve(models, ['--env-file', await envFile('wrong.env', 'qs_secret')]);
     await expect(starting).rejects.toThrow('cannot start: API_KEYS entry 1');
+  });
+
+  it('should end where its port is in use', async () => {
+    const other = createServer().listen(0, '127.0.0.1');
+    await once(other, 'listening');
+    const { port } = other.address() as AddressInfo;
+    try {
+      const args = ['--port', String(port), '--state', join(folder, 'in-use'), '--models', models];
+      const starting = start('start.ts', args);
+      await expect(starting).rejects.toThrow(/exited with 1:.*already in use/s);
+    } finally {
+      other.close();
+    }
   });
 });
