@@ -96,6 +96,9 @@ async function answer({ id, path, method, body }: Extract<ToWorker, { type: 'req
       const bytes = new Uint8Array(value);
       tell({ type: 'chunk', id, bytes }, [bytes.buffer]);
     }
+  } catch (error) {
+    // What the page has given up fails with its reason, which nobody waits for.
+    if (!controller.signal.aborted) throw error;
   } finally {
     running.delete(id);
     tell({ type: 'end', id });
