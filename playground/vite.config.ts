@@ -2,6 +2,7 @@
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vite';
 import { precache } from './precache.ts';
+import { withoutJsonSchema } from './without-json-schema.ts';
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
@@ -11,7 +12,7 @@ export default defineConfig({
   // The verification of weights uses SHA-256 of Node's module, which Workers have and browsers do not.
   resolve: { alias: { 'node:crypto': here('src/local/node-crypto.ts') } },
   plugins: [precache()],
-  worker: { format: 'es' },
+  worker: { format: 'es', plugins: () => [withoutJsonSchema()] },
   build: {
     outDir: here('../build/playground'),
     emptyOutDir: true,

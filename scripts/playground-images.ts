@@ -5,10 +5,10 @@
  */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Browser, Page } from 'playwright-core';
+import type { Browser } from 'playwright-core';
 import { type Recording, slotsAfter } from '../playground/src/canvas/recording.ts';
 import { serviceAt } from '../playground/src/service/answerer.ts';
-import { complete, modelsOf } from '../playground/src/service/completions.ts';
+import { denoise, modelsOf } from '../playground/src/service/completions.ts';
 import type { CompletionRequest } from '../playground/src/service/request.ts';
 import { chromiumPath, launch } from '../support/chromium.ts';
 import { MODELS } from '../support/models-folder.ts';
@@ -31,15 +31,22 @@ function readJson(file) {
 `;
 
 const SHOTS = [
-  { name: 'playground-dark', colorScheme: 'dark', width: 1320, height: 700, scale: 1.5 },
-  { name: 'playground-light', colorScheme: 'light', width: 1320, height: 700, scale: 1.5 },
-  { name: 'playground-phone', colorScheme: 'dark', width: 390, height: 844, scale: 1.5 },
+  { name: 'playground-dark', colorScheme: 'dark', width: 1320, height: 880, scale: 1.5 },
+  { name: 'playground-light', colorScheme: 'light', width: 1320, height: 880, scale: 1.5 },
+  { name: 'playground-phone-dark', colorScheme: 'dark', width: 390, height: 844, scale: 1.5 },
+  { name: 'playground-phone-light', colorScheme: 'light', width: 390, height: 844, scale: 1.5 },
 ] as const;
+
+/** The pass that shows most: some slots are filled, one is edited, the others are noise. */
+const SHOWN_PASS = '4';
+
+/** The model with the wide canvases. */
+const ANIMATED_MODEL = 'nano';
 
 const path = chromiumPath();
 if (path === undefined) throw new Error('no Chromium: set CHROMIUM, or install it');
 await mkdir(FOLDER, { recursive: true });
-const service = await serve(MODELS);
+const service = await serve(MODELS, [], `small,${ANIMATED_MODEL}`);
 try {
   await animation(service.url);
   const browser = await launch(path);
@@ -69,15 +76,11 @@ async function screenshot(
   // The first visit warms the service up, so that the second one has the times of normal use.
   for (let visits = 0; visits < 2; visits++) {
     await page.goto(url);
-    await page.locator('.cm-ghost').waitFor();
     await page.locator('.lane').last().locator('.slot').first().waitFor();
+    await page.locator('.cm-ghost').waitFor();
   }
-  await page.locator('#canvas-width').selectOption('16');
-  await raced(page);
-  // The middle of the run shows most.
-  await page.locator('#scrubber').fill('3');
+  await page.locator('#scrubber').fill(SHOWN_PASS);
   await page.locator('h1').click();
-  if (width < 500) await page.locator('#canvas-panel').scrollIntoViewIfNeeded();
   await page.evaluate(() => window.scrollTo(0, 0));
   const session = await context.newCDPSession(page);
   const { data } = await session.send('Page.captureScreenshot', { format: 'webp', quality: WEBP_QUALITY });
@@ -86,14 +89,10 @@ async function screenshot(
   await context.close();
 }
 
-/** Waits for the race that the changed width starts. */
-async function raced(page: Page): Promise<void> {
-  await page.locator('.lane').first().locator('.slot').nth(15).waitFor();
-}
-
 async function animation(url: string): Promise<void> {
   const answerer = serviceAt({ baseUrl: url, key: '' });
-  const [model] = await modelsOf(answerer);
+  const model = (await modelsOf(answerer)).find(({ id }) => id === ANIMATED_MODEL);
+  if (model === undefined) throw new Error(`${ANIMATED_MODEL} is not served`);
   const shared = {
     ...{ model: model.id, prefix: ABOVE + BEFORE, maxTokens: 16, temperature: 0, seed: 1, stop: ['\n'], editor: false },
     ...{ revealThreshold: undefined, editThreshold: undefined, maxSteps: undefined },
@@ -115,7 +114,7 @@ async function animation(url: string): Promise<void> {
 
 async function record(answerer: ReturnType<typeof serviceAt>, request: CompletionRequest): Promise<Recording> {
   const steps: Recording['steps'][number][] = [];
-  const run = complete(answerer, request, new AbortController().signal);
+  const run = denoise(answerer, request, new AbortController().signal);
   for (let next = await run.next(); ; next = await run.next()) {
     if (next.done) return { decoding: request.decoding, steps, result: next.value };
     steps.push(next.value);

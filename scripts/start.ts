@@ -78,7 +78,8 @@ if (server.pid !== undefined) guard.add(server.pid);
 await answering(`${url}/health`);
 console.log(`serving on ${url}; try`);
 const [byDefault] = settings.models;
-const example = prompts.find((entry) => byDefault !== undefined && entry.models.includes(byDefault)) ?? prompts[0]!;
+const isAnswered = ({ models }: { models: readonly string[] }) => byDefault !== undefined && models.includes(byDefault);
+const example = prompts.find(isAnswered) ?? prompts[0]!;
 const body = { model: byDefault, prompt: example.prompt, suffix: example.suffix, max_tokens: 16, editor: true };
 // In single quotes a shell reads all but the single quote as it is.
 const quoted = JSON.stringify(body).replaceAll("'", "'\\''");

@@ -1,17 +1,18 @@
-/** The page: completions in the editor, the race of two decoders, and their display. */
+/** The page: the stage with one canvas, completions in the editor, and their display. */
 import { Banner } from './banner.ts';
-import { Player } from './canvas/player.ts';
-import type { Recording } from './canvas/recording.ts';
+import { OPENING, type Staged } from './canvas/opening.ts';
+import { Stage } from './canvas/stage.ts';
 import { DecodingControls } from './decoding/controls.ts';
 import { debounced, element, find } from './dom.ts';
 import { Completer } from './editor/completer.ts';
 import { createEditor, cursorOf, type Editor } from './editor/editor.ts';
-import { ghostOf, hideGhost, showGhost } from './editor/ghost.ts';
+import { accept, ghostOf, hideGhost, showGhost } from './editor/ghost.ts';
 import { LANGUAGES, type Language, languageName } from './editor/languages.ts';
-import { showMetrics } from './metrics.ts';
-import { Places, type Ready } from './place.ts';
-import { ghostRequest, raceRequests, record } from './runs.ts';
-import type { Result } from './service/completions.ts';
+import { Figures } from './figures.ts';
+import { nothingToShow } from './nothing.ts';
+import { Places } from './place.ts';
+import { ghostRequest, raceChoices, raceRequests, raceRules, record } from './runs.ts';
+import { complete, type Result } from './service/completions.ts';
 import { Problem, type Remedy, unreachable } from './service/problem.ts';
 import { baseUrlOf, loadSettings, type Place, saveSettings } from './settings.ts';
 import { settingsDialog } from './settings-dialog.ts';
@@ -28,21 +29,22 @@ export class Playground {
   readonly #dialog = settingsDialog(this.#settings, () => this.#settingsChanged());
   readonly #banner = new Banner(find('problems', HTMLElement), (remedy) => this.#remedy(remedy));
   readonly #status = find('status', HTMLElement);
-  readonly #player = new Player(find('lanes', HTMLElement), find('scrub', HTMLElement));
+  readonly #stage = new Stage(() => void this.#race());
+  readonly #figures = new Figures(find('figures', HTMLElement));
   readonly #controls: DecodingControls;
   readonly #snippets: SnippetsView;
   readonly #editor: Editor;
   readonly #completer: Completer;
   #racing: AbortController | undefined;
-  /** The canvas shows a race, or one is running: changed settings run it again. */
-  #raced = false;
+  /** What the stage shows, and decodes again with other settings. */
+  #staged: Staged = OPENING;
   #model = this.#settings.model;
   #touched = false;
-  #answered = false;
 
   constructor() {
     this.#completer = new Completer({
       ask: (variant, signal) => this.#complete(variant, signal),
+      onAnswer: (result) => this.#answered(result),
       show: (text, position) => this.#show(text, position),
       onNothing: (result) => this.#nothing(result),
       onProblem: (error) => this.#problem(error),
@@ -50,11 +52,12 @@ export class Playground {
     });
     this.#editor = createEditor(find('editor', HTMLElement), {
       language: LANGUAGES[0],
-      onAccept: () => this.#tell('Accepted.'),
+      onTyped: (text, accepted) => this.#typed(text, accepted),
+      onChanged: () => this.#changed(),
+      onMoved: () => this.#moved(),
       onDismiss: () => this.#dismissed(),
       onCycle: (direction) => void this.#completer.cycle(direction),
-      onChange: (typed) => this.#moved(typed),
-      onRun: () => void this.#race(),
+      onRun: () => void this.#raceAtCursor(),
     });
     this.#controls = new DecodingControls(
       find('decoding', HTMLElement),
@@ -66,17 +69,19 @@ export class Playground {
       (text) => this.#tell(text),
     );
     this.#wire();
+    this.#stage.prepare(this.#staged);
   }
 
-  /** Shows the demo: a completion, then a race, with the sample text. */
+  /** Shows the demo: both decoders on the stage, then a completion in the editor. */
   async start(): Promise<void> {
-    await this.#completer.cycle(1);
-    // Not if the user has typed in the meantime, or the completion failed.
-    if (!this.#touched && this.#answered) await this.#race();
+    await this.#race();
+    // Not if the user has typed in the meantime.
+    if (!this.#touched) await this.#completer.cycle(1);
   }
 
   #wire(): void {
     const { view } = this.#editor;
+    const press = (id: string, act: () => void) => find(id, HTMLButtonElement).addEventListener('click', act);
     const language = find('language', HTMLSelectElement);
     language.append(...LANGUAGES.map((name) => element('option', { value: name }, languageName(name))));
     language.addEventListener('change', () => this.#editor.setLanguage(language.value as Language));
@@ -85,77 +90,82 @@ export class Playground {
       this.#settings.picked = model.value;
       this.#move(this.#places.current);
     });
-    find('open-settings', HTMLButtonElement).addEventListener('click', () => this.#dialog.open());
-    find('race', HTMLButtonElement).addEventListener('click', () => void this.#race());
-    const press = (id: string, key: string) =>
-      find(id, HTMLButtonElement).addEventListener('click', () => {
+    press('open-settings', () => this.#dialog.open());
+    press('race', () => void this.#raceAtCursor());
+    for (const [id, piece] of [
+      ['accept', 'all'],
+      ['accept-line', 'line'],
+      ['accept-word', 'word'],
+    ] as const) {
+      press(id, () => {
         view.focus();
-        view.contentDOM.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true, cancelable: true }));
+        accept(view, piece);
       });
-    press('accept', 'Tab');
-    press('dismiss', 'Escape');
-    find('next', HTMLButtonElement).addEventListener('click', () => void this.#completer.cycle(1));
+    }
+    press('dismiss', () => {
+      hideGhost(view);
+      this.#dismissed();
+    });
+    press('next', () => void this.#completer.cycle(1));
     for (const place of document.querySelectorAll<HTMLInputElement>('input[name="place"]')) {
       place.checked = place.value === this.#places.current;
       place.addEventListener('change', () => this.#move(place.value as Place));
     }
   }
 
-  /** The current answerer; the page shows which one it is. */
-  async #ready(): Promise<Ready> {
-    const ready = await this.#places.ready();
-    this.#model = ready.model.id;
-    this.#controls.setModel(ready.model);
-    find('model-chip', HTMLElement).textContent =
-      this.#places.current === 'browser' ? `${this.#model} · here` : this.#model;
-    return ready;
-  }
-
   async #complete(variant: number, signal: AbortSignal): Promise<Result | undefined> {
     const cursor = cursorOf(this.#editor.view);
-    if (cursor === undefined || cursor.prefix + cursor.suffix === '') return undefined;
-    const recording = await this.#patiently(async () => {
-      const ready = await this.#ready();
-      return record(ready, ghostRequest(ready.model.id, cursor, this.#controls.choices, variant), signal);
+    if (cursor === undefined || isEmpty(cursor)) return undefined;
+    return this.#patiently(async () => {
+      const { answerer, model } = await this.#places.ready();
+      this.#model = model.id;
+      this.#controls.setModel(model);
+      find('model-chip', HTMLElement).textContent =
+        this.#places.current === 'browser' ? `${model.id} · here` : model.id;
+      return complete(answerer, ghostRequest(model.id, cursor, this.#controls.choices, variant), signal);
     });
-    if (signal.aborted) return undefined;
-    this.#banner.clear();
-    showMetrics(find('metrics', HTMLElement), recording.result, this.#places.current === 'service');
-    this.#raced = false;
-    this.#answered = true;
-    this.#present(recording);
-    this.#snippets.update();
-    return recording.result;
   }
 
+  #answered(result: Result): void {
+    this.#banner.clear();
+    const isRemote = this.#places.current === 'service';
+    this.#figures.show(result, { isRemote, pauseMs: this.#completer.pauseMs });
+    this.#snippets.update();
+  }
+
+  async #raceAtCursor(): Promise<void> {
+    const { view, language } = this.#editor;
+    const cursor = cursorOf(view);
+    if (cursor === undefined || isEmpty(cursor)) return;
+    this.#staged = { ...cursor, language };
+    await this.#race();
+  }
+
+  /** Both decoders, one after the other, in the code on the stage. */
   async #race(): Promise<void> {
-    const cursor = cursorOf(this.#editor.view);
-    if (cursor === undefined) return;
-    // A pending completion would replace the race.
-    this.#completer.cancel();
-    this.#racing?.abort(new DOMException('raced again', 'AbortError'));
+    const staged = this.#staged;
+    this.#racing?.abort(new DOMException('run again', 'AbortError'));
     const controller = new AbortController();
+    const { signal } = controller;
     this.#racing = controller;
-    // Set now, so that settings that change during the race start another race and not a completion.
-    this.#raced = true;
+    const lanes = find('lanes', HTMLElement);
+    lanes.ariaBusy = 'true';
     try {
       await this.#patiently(async () => {
-        const ready = await this.#ready();
-        const requests = raceRequests(ready.model.id, cursor, this.#controls.choices);
-        const diffusion = await record(ready, requests[0], controller.signal);
-        const autoregressive = await record(ready, requests[1], controller.signal);
-        if (controller.signal.aborted) return;
+        const ready = await this.#places.ready((models) => this.#stage.choose(models, staged));
+        if (signal.aborted) return;
+        const choices = raceChoices(ready.model, staged.settings, this.#controls.choices, this.#stage.width);
+        const requests = raceRequests(ready.model.id, staged, choices);
+        const diffusion = await record(ready, requests[0], signal);
+        const autoregressive = await record(ready, requests[1], signal);
         this.#banner.clear();
-        this.#present(diffusion, autoregressive);
+        this.#stage.show(staged, [diffusion, autoregressive], raceRules(staged, ready.model.id, choices));
       });
     } catch (error) {
-      if (!controller.signal.aborted) this.#problem(error);
+      if (!signal.aborted) this.#problem(error);
+    } finally {
+      if (this.#racing === controller) lanes.ariaBusy = 'false';
     }
-  }
-
-  #present(diffusion: Recording, autoregressive?: Recording): void {
-    this.#player.set(diffusion, autoregressive);
-    this.#player.play();
   }
 
   /** Shows a notice if the work takes long. */
@@ -177,10 +187,10 @@ export class Playground {
     this.#enableKeys(true);
   }
 
-  #nothing({ confidence = 0 }: Result): void {
+  #nothing(result: Result): void {
     hideGhost(this.#editor.view);
     this.#enableKeys(false);
-    this.#tell(`Nothing to show here: the model is not sure enough (${Math.round(confidence * 100)} %).`);
+    this.#tell(nothingToShow(result));
   }
 
   #dismissed(): void {
@@ -189,20 +199,37 @@ export class Playground {
     this.#tell('Dismissed.');
   }
 
-  #moved(typed: boolean): void {
-    this.#racing?.abort(new DOMException('typed on', 'AbortError'));
-    this.#enableKeys(ghostOf(this.#editor.view) !== '');
+  #typed(text: string, accepted: boolean): void {
     this.#touched = true;
-    if (typed) this.#raced = false;
-    if (typed) this.#completer.changed();
-    else this.#completer.cancel();
+    this.#completer.typed(text);
+    this.#enableKeys(ghostOf(this.#editor.view) !== '');
+    if (accepted) this.#tell('Accepted.');
+  }
+
+  #changed(): void {
+    this.#touched = true;
+    this.#enableKeys(false);
+    if (this.#editor.view.state.doc.length > 0) {
+      this.#completer.changed();
+      return;
+    }
+    this.#completer.cancel();
+    this.#figures.clear();
+    this.#snippets.update();
+    this.#tell('Nothing is written here.');
+  }
+
+  #moved(): void {
+    this.#touched = true;
+    this.#enableKeys(false);
+    this.#completer.cancel();
   }
 
   /** The decoding settings have changed. */
   #again(): void {
     this.#snippets.update();
-    if (this.#raced) void this.#race();
-    else this.#completer.changed();
+    this.#completer.changed();
+    void this.#race();
   }
 
   #problem(error: unknown): void {
@@ -245,17 +272,21 @@ export class Playground {
     return { baseUrl: baseUrlOf(this.#settings), hasKey: this.#settings.key !== '' };
   }
 
-  /** The current request of the page. */
+  /** The current request of the editor. */
   #request() {
     const cursor = cursorOf(this.#editor.view) ?? { prefix: '', suffix: '' };
     return ghostRequest(this.#model, cursor, this.#controls.choices, 0);
   }
 
   #enableKeys(enabled: boolean): void {
-    for (const id of ['accept', 'next', 'dismiss']) find(id, HTMLButtonElement).disabled = !enabled;
+    for (const id of ['accept', 'accept-line', 'accept-word', 'next', 'dismiss']) {
+      find(id, HTMLButtonElement).disabled = !enabled;
+    }
   }
 
   #tell(text: string): void {
     this.#status.textContent = text;
   }
 }
+
+const isEmpty = ({ prefix, suffix }: { prefix: string; suffix: string }) => prefix + suffix === '';

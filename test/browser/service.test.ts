@@ -61,25 +61,21 @@ describe.skipIf(path === undefined)('the page in front of the service', () => {
   const move = (page: Page, place: 'service' | 'browser') =>
     page.locator(`input[name="place"][value="${place}"]`).check({ force: true });
 
-  /** Races, and gives what both decoders said with every token that they decided on. */
-  async function race(page: Page): Promise<string[]> {
-    const asked = page.locator('.lane-counts').last();
-    await page.locator('#race').click();
-    await expect.poll(() => asked.textContent(), { timeout: LOAD_MS }).toContain('slot evaluations');
-    const said = await page.locator('.lane').evaluateAll((lanes) =>
-      lanes.map((lane) => {
-        const slots = [...lane.querySelectorAll('.slot')].map((slot) => slot.getAttribute('aria-label'));
-        return `${lane.querySelector('.lane-text')!.textContent} | ${slots.join(' ')}`;
-      }),
-    );
-    expect(said[0]).not.toMatch(/^ \|/);
-    return said;
-  }
-
-  /** Types something, so that the canvas is empty before the race. */
-  async function clear(page: Page, text: string): Promise<void> {
+  /** Runs both decoders after a text, and gives every slot that they decided on. */
+  async function race(page: Page, text: string): Promise<string[]> {
     await write(page, text);
-    await expect.poll(() => page.locator('.lane.is-empty').count(), { timeout: LOAD_MS }).toBe(1);
+    await page.locator('#race').click();
+    await expect.poll(() => page.locator('#lanes').getAttribute('aria-busy'), { timeout: LOAD_MS }).toBe('false');
+    expect(await page.locator('.lane .before').allTextContents()).toEqual([text, text]);
+    const said = await page
+      .locator('.lane')
+      .evaluateAll((lanes) =>
+        lanes.map((lane) =>
+          [...lane.querySelectorAll('.slot')].map((slot) => slot.getAttribute('aria-label')).join(' '),
+        ),
+      );
+    expect(said[0]).not.toBe('');
+    return said;
   }
 
   /** Copies are stored concurrently with the loading, and may follow it: three files and the manifest. */
@@ -90,6 +86,7 @@ describe.skipIf(path === undefined)('the page in front of the service', () => {
 
   it('should say in the browser what the service says, greedily and from a seed', async () => {
     const page = await visitor();
+    await page.locator('#decoding-panel summary').click();
     const said: Record<string, string[][]> = { service: [], browser: [] };
     for (const place of ['service', 'browser'] as const) {
       await move(page, place);
@@ -97,8 +94,7 @@ describe.skipIf(path === undefined)('the page in front of the service', () => {
       for (const temperature of ['0', '1']) {
         await page.locator('#temperature').fill(temperature);
         await page.locator('#seed').fill('7');
-        await clear(page, 'const fs = ');
-        said[place]!.push(await race(page));
+        said[place]!.push(await race(page, 'const fs = '));
       }
     }
     expect(said.browser).toEqual(said.service);
@@ -111,7 +107,7 @@ describe.skipIf(path === undefined)('the page in front of the service', () => {
     const loading = page.locator('#loading');
     await page.route(WEIGHTS, async (route) => {
       await loading.waitFor({ state: 'visible' });
-      expect(await page.locator('#loading-text').textContent()).toMatch(/Fetching the weights/);
+      expect(await page.locator('#loading-text').textContent()).toMatch(/Fetching the weights of nano/);
       await route.continue();
     });
     await move(page, 'browser');
@@ -127,6 +123,36 @@ describe.skipIf(path === undefined)('the page in front of the service', () => {
     await chip(page, 'nano · here');
     expect(asked).toContain('/models/nano/manifest.json');
     expect(asked).not.toContain('/models/nano/model.safetensors');
+  });
+
+  it('should offer all models here with their sizes, and say how far the large one is while it comes', async () => {
+    const both = await serve(MODELS, [], 'small,nano');
+    try {
+      visit = await open(browser);
+      const { page } = visit;
+      const loaded: string[] = [];
+      await page.exposeFunction('tell', (text: string) => loaded.push(text));
+      await page.goto(both.url);
+      await expect.poll(() => page.locator('#model option').count(), { timeout: LOAD_MS }).toBe(2);
+      await page.evaluate(() => {
+        const text = document.querySelector('#loading-text')!;
+        const { tell } = window as unknown as { tell: (text: string) => void };
+        new MutationObserver(() => tell(text.textContent!)).observe(text, { childList: true, characterData: true });
+      });
+      await move(page, 'browser');
+      await expect
+        .poll(() => page.locator('#model option').allTextContents())
+        .toEqual(['small · 50.1 MB', 'nano · 3.8 MB']);
+      await chip(page, 'small · here');
+      const shares = loaded.map((text) => / of small: (.+) of 50\.1 MB$/.exec(text)?.[1]).filter((share) => share);
+      expect(new Set(shares).size).toBeGreaterThan(3);
+      expect(shares.at(-1)).toBe('50.1');
+      expect(await page.locator('#loading').isVisible()).toBe(false);
+      await page.locator('#model').selectOption('nano');
+      await chip(page, 'nano · here');
+    } finally {
+      await both.stop();
+    }
   });
 
   it('should fetch weights again that are damaged where they are kept', async () => {
@@ -180,13 +206,11 @@ describe.skipIf(path === undefined)('the page in front of the service', () => {
     await page.evaluate(() => navigator.serviceWorker.ready.then(() => undefined));
     await move(page, 'browser');
     await chip(page, 'nano · here');
-    await clear(page, 'const fs = ');
-    const before = await race(page);
+    const before = await race(page, 'const fs = ');
     await allKept(page);
     await visit.context.setOffline(true);
     await page.reload();
     await chip(page, 'nano · here');
-    await clear(page, 'const fs = ');
-    expect(await race(page)).toEqual(before);
+    expect(await race(page, 'const fs = ')).toEqual(before);
   });
 });

@@ -83,3 +83,13 @@ export async function write(page: Page, text: string): Promise<void> {
   await page.keyboard.press('Delete');
   await page.keyboard.type(text);
 }
+
+/** What the page says of the last completion, with plain spaces. */
+export async function figuresOf(page: Page): Promise<Record<string, string>> {
+  const entries = await page
+    .locator('[data-figure]')
+    .evaluateAll((figures) =>
+      figures.map((figure) => [figure.getAttribute('data-figure')!, figure.querySelector('dd')!.textContent]),
+    );
+  return Object.fromEntries(entries.map(([name, value]) => [name, value!.replaceAll('\u00a0', ' ')]));
+}

@@ -1,6 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { glyphs } from '../../playground/src/canvas/lane.ts';
-import { cpuMsAfter, momentsOf, type Recording, slotsAfter, textAfter } from '../../playground/src/canvas/recording.ts';
+import {
+  captionAfter,
+  cpuMsAfter,
+  momentsOf,
+  type Recording,
+  slotsAfter,
+  storiesAfter,
+} from '../../playground/src/canvas/recording.ts';
 import type { SlotView } from '../../src/engine/types.ts';
 
 const token = (text: string): SlotView => ({ state: 'token', text, confidence: 0.9, change: 'reveal' });
@@ -36,12 +43,48 @@ describe('a recording', () => {
     expect(slotsAfter(diffusion, 3).map(({ change }) => change)).toEqual([undefined, undefined, 'reveal', undefined]);
   });
 
-  it('should end with the text of its result', () => {
-    const result = { text: 'abc', finishReason: 'stop', confidence: 1 } as NonNullable<Recording['result']>;
-    expect(textAfter({ ...diffusion, result }, 3)).toBe('abc');
-    expect(textAfter({ ...diffusion, result }, 2)).toBe('ab');
-    expect(textAfter(diffusion, 0)).toBe('');
-    expect(cpuMsAfter(diffusion, 2)).toBe(6);
+  it('should tell the processor time after a pass', () => {
+    expect([0, 2, 9].map((count) => cpuMsAfter(diffusion, count))).toEqual([0, 6, 9]);
+  });
+});
+
+describe('the story of a slot', () => {
+  const end: SlotView = { state: 'end', text: '', confidence: 0.8 };
+  const dropped: SlotView = { state: 'dropped', text: '', confidence: 0 };
+  const { change: _, ...kept } = token('b');
+  const edited: Recording = {
+    decoding: 'diffusion',
+    steps: [
+      step(0, 1, mask, token('b'), mask, mask),
+      step(0, 2, token('x'), kept, { ...end, change: 'reveal' }, { ...dropped, change: 'drop' }),
+      step(0, 3, { ...token('a'), change: 'edit' }, kept, end, dropped),
+    ],
+  };
+  const decided = (count: number) => storiesAfter(edited, count).map(({ decidedIn }) => decidedIn);
+
+  it('should tell in which pass it was decided', () => {
+    expect(decided(0)).toEqual([undefined, undefined, undefined, undefined]);
+    expect(decided(1)).toEqual([undefined, 1, undefined, undefined]);
+    expect(decided(3)).toEqual([2, 1, 2, undefined]);
+  });
+
+  it('should tell what was there before, from the edit on', () => {
+    expect(storiesAfter(edited, 2)[0]!.edits).toEqual([]);
+    expect(storiesAfter(edited, 3)[0]!.edits).toEqual([{ pass: 3, from: 'x' }]);
+  });
+
+  it('should have as many slots before the last canvas has begun as at the end', () => {
+    expect([0, 1, 2, 3].map((count) => storiesAfter(diffusion, count).length)).toEqual([4, 4, 4, 4]);
+    expect(storiesAfter(diffusion, 3).map(({ decidedIn }) => decidedIn)).toEqual([1, 2, 3, undefined]);
+  });
+
+  it('should be told in words, pass by pass', () => {
+    expect([0, 1, 2, 3].map((count) => captionAfter(edited, count))).toEqual([
+      'Noise: no slot is decided.',
+      'Pass 1 fills “b”.',
+      'Pass 2 fills “x”, finds the end.',
+      'Pass 3 edits “x” to “a”.',
+    ]);
   });
 });
 
@@ -73,8 +116,10 @@ describe('two recordings in one time', () => {
 });
 
 describe('glyphs', () => {
-  it('should give white space a shape, and noise the same one each time', () => {
-    expect(glyphs(token(' a\n\t'), 0)).toBe('·a⏎⇥');
+  it('should give line ends and mere white space a shape, and noise the same one each time', () => {
+    expect(glyphs(token(' a\t'), 0)).toBe(' a⇥');
+    expect(glyphs(token(';\n    '), 0)).toBe(';⏎');
+    expect(glyphs(token('  '), 0)).toBe('··');
     expect(glyphs(mask, 3)).toBe(glyphs(mask, 3));
     expect(glyphs({ state: 'end', text: '', confidence: 1 }, 0)).toBe('■');
     expect(glyphs({ state: 'dropped', text: '', confidence: 0 }, 0)).toBe('');

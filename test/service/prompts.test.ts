@@ -9,7 +9,10 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import prompts from '../../examples/prompts.json' with { type: 'json' };
+import { storiesAfter } from '../../playground/src/canvas/recording.ts';
 import { LANGUAGES, sampleOf } from '../../playground/src/editor/languages.ts';
+import { raceRequests, record } from '../../playground/src/runs.ts';
+import { serviceAt } from '../../playground/src/service/answerer.ts';
 import { MODELS } from '../../support/models-folder.ts';
 import { freePort, type Program, start } from '../../support/serving.ts';
 
@@ -42,6 +45,9 @@ interface Answer {
 
 const cases = prompts.flatMap((entry) => entry.models.map((model) => ({ ...entry, model })));
 
+/** Those that are shown as a canvas. */
+const canvases = prompts.flatMap(({ canvas, ...entry }) => (canvas === undefined ? [] : [{ ...entry, canvas }]));
+
 describe('the prompts that a new user meets', () => {
   let program: Program;
   let url: string;
@@ -70,6 +76,25 @@ describe('the prompts that a new user meets', () => {
     expect(entry.acceptable).toContain(choices[0]?.text.trim());
   });
 
+  it.each(canvases)('should resolve $name out of order, with edits, in fewer passes than tokens', async (entry) => {
+    const { canvas, prompt, suffix } = entry;
+    const answerer = serviceAt({ baseUrl: url, key: '' });
+    const choices = { maxTokens: canvas.canvas_width, temperature: 0, seed: 1, maxSteps: undefined };
+    const settings = {
+      canvasWidth: canvas.canvas_width,
+      ...{ revealThreshold: canvas.reveal_threshold, editThreshold: canvas.edit_threshold },
+    };
+    const [request] = raceRequests(canvas.model, { prefix: prompt, suffix }, { ...choices, ...settings });
+    const run = await record({ answerer }, request, new AbortController().signal);
+    expect(entry.acceptable).toContain(run.result.text.trim());
+    const stories = storiesAfter(run, run.steps.length).filter(({ view }) => view.state === 'token');
+    const passes = stories.map(({ decidedIn }) => decidedIn!);
+    expect(passes).not.toEqual(passes.toSorted((a, b) => a - b));
+    expect(stories.flatMap(({ edits }) => edits).length).toBeGreaterThan(0);
+    expect(run.steps.length).toBeLessThan(stories.length);
+    expect(canvas.canvas_width).toBeGreaterThanOrEqual(16);
+  });
+
   it('should get an acceptable answer by the command that the service prints when it starts', async () => {
     const command = program.output().match(/^ {2}(curl .*)$/m)?.[1];
     const { stdout } = await promisify(execFile)('bash', ['-c', `${command} --silent`]);
@@ -79,7 +104,7 @@ describe('the prompts that a new user meets', () => {
   });
 
   it.each(SHIPPED)('should differ in language for %s', (model) => {
-    const languages = prompts.filter(({ models }) => models.includes(model)).map(({ language }) => language);
+    const languages = cases.filter((entry) => entry.model === model).map(({ language }) => language);
     expect(new Set(languages).size).toBeGreaterThan(1);
   });
 

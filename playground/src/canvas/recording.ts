@@ -25,10 +25,51 @@ export function slotsAfter({ steps }: Recording, count: number): readonly SlotVi
   return [...finished, ...step.slots];
 }
 
-export function textAfter({ steps, result }: Recording, count: number): string {
-  if (result && count >= steps.length) return result.text;
-  return steps[count - 1]?.text ?? '';
+/** What has happened to a slot so far. */
+export interface SlotStory {
+  view: SlotView;
+  /** The pass that decided it, from 1 on; undefined while it is undecided. */
+  decidedIn?: number;
+  /** Tokens that were replaced, with the pass that did so. */
+  edits: readonly { pass: number; from: string }[];
 }
+
+/**
+ * All slots that the run will have, after `count` steps, with their stories. Slots of canvases that have not begun are
+ * noise, so that the number of slots never changes.
+ */
+export function storiesAfter(recording: Recording, count: number): SlotStory[] {
+  const { steps } = recording;
+  const states = Array.from({ length: Math.min(count, steps.length) + 1 }, (_, pass) => slotsAfter(recording, pass));
+  return slotsAfter(recording, steps.length).map((_, slot) => {
+    let decidedIn: number | undefined;
+    const edits: { pass: number; from: string }[] = [];
+    for (let pass = 1; pass < states.length; pass++) {
+      const view = states[pass]![slot];
+      if (view === undefined || view.state === 'mask' || view.state === 'dropped') decidedIn = undefined;
+      else decidedIn ??= pass;
+      if (view?.change === 'edit') edits.push({ pass, from: states[pass - 1]![slot]!.text });
+    }
+    return { view: states.at(-1)![slot] ?? NOISE, ...(decidedIn !== undefined && { decidedIn }), edits };
+  });
+}
+
+/** What the pass that ended at `count` did, in words; before the first pass, what there is. */
+export function captionAfter(recording: Recording, count: number): string {
+  if (count === 0) return 'Noise: no slot is decided.';
+  const stories = storiesAfter(recording, count);
+  const revealed = stories.filter(({ view }) => view.change === 'reveal' && view.state === 'token');
+  const ends = stories.some(({ view }) => view.change === 'reveal' && view.state === 'end');
+  const edited = stories.filter(({ view }) => view.change === 'edit');
+  const parts = [
+    ...(revealed.length > 0 ? [`fills ${revealed.map(({ view }) => quoted(view.text)).join(' ')}`] : []),
+    ...(ends ? ['finds the end'] : []),
+    ...edited.map(({ view, edits }) => `edits ${quoted(edits.at(-1)!.from)} to ${quoted(view.text)}`),
+  ];
+  return `Pass ${Math.min(count, recording.steps.length)} ${parts.length > 0 ? parts.join(', ') : 'changes nothing'}.`;
+}
+
+const quoted = (text: string) => (text === '' ? 'the end' : `“${text.replaceAll('\n', '⏎')}”`);
 
 /** Processor time after `count` steps. */
 export function cpuMsAfter({ steps }: Recording, count: number): number {

@@ -60,7 +60,8 @@ export class DecodingControls {
   readonly #show: (() => void)[] = [];
   readonly #seed = element('input', { type: 'number', id: 'seed', min: 0, max: MAX_SEED, step: 1, value: 1 });
   readonly #width = element('select', { id: 'canvas-width' });
-  readonly #defaults = new Map(SLIDERS.map(({ key, value }) => [key, value]));
+  /** Sliders that the user has moved. Others say what the model does by itself, and are not sent. */
+  readonly #moved = new Set<string>();
 
   constructor(parent: HTMLElement, onChange: () => void) {
     for (const slider of SLIDERS) parent.append(this.#slider(slider));
@@ -71,38 +72,40 @@ export class DecodingControls {
     });
     parent.append(
       field('seed', 'Seed', 'The same seed gives the same text.', this.#seed, dice),
-      field('canvas-width', 'Canvas width', 'Slots of a canvas; as narrow as can be when automatic.', this.#width),
+      field(
+        'canvas-width',
+        'Canvas width',
+        'Slots of a canvas in the editor; that of the model when automatic.',
+        this.#width,
+      ),
     );
     this.#setWidths([]);
-    parent.addEventListener('input', () => {
+    parent.addEventListener('input', ({ target }) => {
+      if (target instanceof HTMLInputElement) this.#moved.add(target.id);
       for (const show of this.#show) show();
       onChange();
     });
   }
 
-  /** Sets the controls to the defaults of the model. */
+  /** Sets the controls that nobody has moved to what the model does by itself. */
   setModel({ canvasWidths, revealThreshold, editThreshold }: ModelInfo): void {
     this.#setWidths(canvasWidths);
     const own = { revealThreshold, editThreshold };
     for (const key of ['revealThreshold', 'editThreshold'] as const) {
-      const input = this.#inputs.get(key)!;
-      const isUntouched = Number(input.value) === this.#defaults.get(key);
-      this.#defaults.set(key, own[key]);
-      if (isUntouched) input.value = String(own[key]);
+      if (!this.#moved.has(key)) this.#inputs.get(key)!.value = String(own[key]);
     }
     for (const show of this.#show) show();
   }
 
   get choices(): DecodingChoices {
     const value = (key: Slider['key']) => Number(this.#inputs.get(key)!.value);
-    /** Defaults of the service are not sent. */
-    const unlessDefault = (key: Slider['key']) => (value(key) === this.#defaults.get(key) ? undefined : value(key));
+    const ifMoved = (key: Slider['key']) => (this.#moved.has(key) ? value(key) : undefined);
     return {
       maxTokens: value('maxTokens'),
       temperature: value('temperature'),
       seed: Math.min(MAX_SEED, Math.max(0, Math.trunc(Number(this.#seed.value) || 0))),
-      revealThreshold: unlessDefault('revealThreshold'),
-      editThreshold: unlessDefault('editThreshold'),
+      revealThreshold: ifMoved('revealThreshold'),
+      editThreshold: ifMoved('editThreshold'),
       maxSteps: value('maxSteps') === NO_BUDGET ? undefined : value('maxSteps'),
       canvasWidth: this.#width.value === '' ? undefined : Number(this.#width.value),
     };

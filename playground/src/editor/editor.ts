@@ -4,7 +4,7 @@ import { defaultKeymap, history, historyKeymap } from '@codemirror/commands';
 import { bracketMatching, indentOnInput } from '@codemirror/language';
 import { Compartment, EditorState } from '@codemirror/state';
 import { drawSelection, EditorView, highlightActiveLine, keymap, lineNumbers } from '@codemirror/view';
-import { type GhostHandlers, ghostText } from './ghost.ts';
+import { type GhostHandlers, ghostText, typedText } from './ghost.ts';
 import { type Language, languageExtension, sampleOf } from './languages.ts';
 import { theme } from './theme.ts';
 
@@ -14,19 +14,25 @@ const MAX_SUFFIX_CHARS = 6_000;
 
 interface EditorOptions extends GhostHandlers {
   language: Language;
-  /** Text or cursor have changed; `typed` if the user typed something. */
-  onChange: (typed: boolean) => void;
+  /** Text was put in at the cursor: typed, or accepted. */
+  onTyped: (text: string, accepted: boolean) => void;
+  /** The text has changed in another way. */
+  onChanged: () => void;
+  /** Only the cursor has moved. */
+  onMoved: () => void;
   onRun: () => void;
 }
 
 export interface Editor {
   readonly view: EditorView;
+  readonly language: Language;
   /** Replaces the text with the sample of another language. */
   setLanguage(language: Language): void;
 }
 
 export function createEditor(parent: HTMLElement, options: EditorOptions): Editor {
-  const language = new Compartment();
+  const extension = new Compartment();
+  let current = options.language;
   const root = parent.attachShadow({ mode: 'open' });
   const { text, cursor } = sampleOf(options.language);
   const race = () => {
@@ -53,15 +59,24 @@ export function createEditor(parent: HTMLElement, options: EditorOptions): Edito
         keymap.of([{ key: 'Mod-Enter', run: race }, ...closeBracketsKeymap, ...defaultKeymap, ...historyKeymap]),
         EditorView.contentAttributes.of({
           tabindex: '0',
-          'aria-label': 'Code. Tab accepts a completion, Alt and ] shows another one, Escape dismisses it.',
+          'aria-label':
+            'Code. Tab accepts a completion, Shift and Tab its first line, Control and right arrow its first word; ' +
+            'Alt and ] shows another one, Escape dismisses it.',
           spellcheck: 'false',
           autocorrect: 'off',
           autocapitalize: 'off',
         }),
-        EditorView.updateListener.of(({ docChanged, selectionSet }) => {
-          if (docChanged || selectionSet) options.onChange(docChanged);
+        EditorView.updateListener.of(({ docChanged, selectionSet, transactions }) => {
+          if (!docChanged) {
+            if (selectionSet) options.onMoved();
+            return;
+          }
+          const [transaction] = transactions;
+          const text = transactions.length === 1 && transaction ? typedText(transaction) : undefined;
+          if (text === undefined) options.onChanged();
+          else options.onTyped(text, transaction!.isUserEvent('input.complete'));
         }),
-        language.of(languageExtension(options.language)),
+        extension.of(languageExtension(options.language)),
         theme,
       ],
     }),
@@ -69,12 +84,16 @@ export function createEditor(parent: HTMLElement, options: EditorOptions): Edito
 
   return {
     view,
+    get language() {
+      return current;
+    },
     setLanguage(next) {
+      current = next;
       const sample = sampleOf(next);
       view.dispatch({
         changes: { from: 0, to: view.state.doc.length, insert: sample.text },
         selection: { anchor: sample.cursor },
-        effects: language.reconfigure(languageExtension(next)),
+        effects: extension.reconfigure(languageExtension(next)),
         scrollIntoView: true,
       });
     },

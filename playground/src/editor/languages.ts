@@ -3,6 +3,7 @@ import { javascriptLanguage, typescriptLanguage } from '@codemirror/lang-javascr
 import { pythonLanguage } from '@codemirror/lang-python';
 import { defineLanguageFacet, Language as EditorLanguage } from '@codemirror/language';
 import type { Extension } from '@codemirror/state';
+import type { Parser } from '@lezer/common';
 import { GFM, parser } from '@lezer/markdown';
 import prompts from '../../../examples/prompts.json' with { type: 'json' };
 
@@ -12,26 +13,17 @@ export type Language = (typeof LANGUAGES)[number];
 
 interface LanguageEntry {
   name: string;
-  extension: () => Extension;
+  language: EditorLanguage;
 }
 
 const ENTRIES: Readonly<Record<Language, LanguageEntry>> = {
-  typescript: {
-    name: 'TypeScript',
-    extension: () => typescriptLanguage,
-  },
-  javascript: {
-    name: 'JavaScript',
-    extension: () => javascriptLanguage,
-  },
-  python: {
-    name: 'Python',
-    extension: () => pythonLanguage,
-  },
+  javascript: { name: 'JavaScript', language: javascriptLanguage },
+  typescript: { name: 'TypeScript', language: typescriptLanguage },
+  python: { name: 'Python', language: pythonLanguage },
   markdown: {
     name: 'Markdown',
     // CodeMirror's own Markdown includes HTML and CSS, a quarter of the page's size.
-    extension: () => new EditorLanguage(defineLanguageFacet(), parser.configure(GFM), [], 'markdown'),
+    language: new EditorLanguage(defineLanguageFacet(), parser.configure(GFM), [], 'markdown'),
   },
 };
 
@@ -40,7 +32,11 @@ export function languageName(language: Language): string {
 }
 
 export function languageExtension(language: Language): Extension {
-  return ENTRIES[language].extension();
+  return ENTRIES[language].language;
+}
+
+export function parserOf(language: Language): Parser {
+  return ENTRIES[language].language.parser;
 }
 
 /** The sample's text, and the position of the cursor in it. */

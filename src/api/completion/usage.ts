@@ -16,6 +16,8 @@ export interface UsageBody {
     slot_evaluations: number;
     /** Processor time in milliseconds; 0 where the clock stands still. */
     cpu_ms: number;
+    /** Milliseconds of waiting for the first turn; 0 where the clock stands still. */
+    queue_ms: number;
     /** See `confidenceOf`; over several choices the mean by tokens. */
     confidence: number | null;
   };
@@ -43,6 +45,7 @@ export function usageOf(completions: readonly Completion[], choicesPerPrompt: nu
       steps: sum(usages.map((usage) => usage.steps)),
       slot_evaluations: sum(usages.map((usage) => usage.slotEvaluations)),
       cpu_ms: sum(usages.map((usage) => usage.cpuMs)),
+      queue_ms: sum(usages.map((usage) => usage.queueMs ?? 0)),
       confidence: meanConfidence(completions),
     },
   };

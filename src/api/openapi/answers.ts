@@ -28,6 +28,9 @@ export const usage = z
       steps: count.meta({ description: 'Denoising steps.' }),
       slot_evaluations: count.meta({ description: 'Slots of the canvas computed, summed over the steps.' }),
       cpu_ms: milliseconds.meta({ description: 'Processor time; 0 where the clock stands still.' }),
+      queue_ms: milliseconds.meta({
+        description: 'Waiting for the first turn, added up over all choices; 0 where the clock stands still.',
+      }),
       confidence,
     }),
   })

@@ -32,9 +32,16 @@ describe('POST /v1/completions', () => {
         cached_input_tokens: 3,
         reasoning_tokens: 0,
         prompt_tokens_details: { cached_tokens: 3 },
-        quicksilver: { truncated_tokens: 2, steps: 2, slot_evaluations: 64, cpu_ms: 1, confidence: -0.5 },
+        quicksilver: { truncated_tokens: 2, steps: 2, slot_evaluations: 64, cpu_ms: 1, queue_ms: 0, confidence: -0.5 },
       },
     });
+  });
+
+  it('should add up over its choices how long they waited for their turn', async () => {
+    const completion = { ...helloScript.completion, usage: { ...helloScript.completion.usage, queueMs: 3 } };
+    const { app } = setUp({ ...helloScript, completion });
+    const response = await post(app, PATH, { model: 'nano', prompt: 'say ', n: 2 });
+    expect(await response.json()).toMatchObject({ usage: { quicksilver: { queue_ms: 6 } } });
   });
 
   it('should decode greedily to at most 64 tokens when nothing else is asked', async () => {
