@@ -157,10 +157,10 @@ export class AdmissionQueue {
     }
   }
 
-  /** Behind all that began to wait no later. */
+  /** Its place is after all tickets that began to wait no later. */
   #enqueue(ticket: Ticket): void {
-    const behind = this.#waiting.findIndex(({ sinceMs }) => sinceMs > ticket.sinceMs);
-    this.#waiting.splice(behind < 0 ? this.#waiting.length : behind, 0, ticket);
+    const next = this.#waiting.findIndex(({ sinceMs }) => sinceMs > ticket.sinceMs);
+    this.#waiting.splice(next < 0 ? this.#waiting.length : next, 0, ticket);
   }
 
   #admit(nowMs: number): void {

@@ -182,7 +182,7 @@ describe('the end of a stream', () => {
     ['the last chunk without a blank line, with CR LF', [TEXT, `${STOP.slice(0, -2)}\r\n`], '\n'],
     ['a finish_reason and no [DONE]', [TEXT, STOP], ''],
     ['[DONE] and no finish_reason', [TEXT, DONE], ''],
-    ['a comment behind the end', [TEXT, STOP, ': bye\n'], '\n'],
+    ['a comment after the end', [TEXT, STOP, ': bye\n'], '\n'],
     ['half an event behind [DONE]', [TEXT, DONE, ': by'], undefined],
   ])('should be passed on whole when it is %s', async (_, parts, closing) => {
     const { chat } = await endsWith(parts, { breaker_failures: 1 });

@@ -175,7 +175,7 @@ function spoken({ view: { state, text, confidence, change }, decidedIn, edits }:
     mask: confidence === 0 ? 'noise' : `noise, perhaps ${text === '' ? 'nothing' : JSON.stringify(text)} (${sure})`,
     token: `${JSON.stringify(text)} (${sure})`,
     end: `end of the text (${sure})`,
-    dropped: 'behind the end',
+    dropped: 'after the end',
   }[state];
   const parts = [`${index + 1}: ${what}`];
   if (change) parts.push(`${CHANGES[change]} in this pass`);

@@ -32,7 +32,7 @@ function restOf({ at, text }: Ghost, typed: string | undefined): Ghost | undefin
   return { at: at + typed.length, text: text.slice(typed.length) };
 }
 
-/** The text that a transaction puts in at the cursor, which is behind it then; undefined if it does anything else. */
+/** The text that a transaction puts in at the cursor, which then follows it; undefined if it does anything else. */
 export function typedText(transaction: Transaction): string | undefined {
   const { startState, changes, newSelection } = transaction;
   const { main } = startState.selection;
