@@ -28,7 +28,7 @@ def service_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         pytest.skip("there is no model yet")
     port = free_port()
     state = str(tmp_path_factory.mktemp("state"))
-    command = [NODE, "scripts/start.ts", "--port", str(port), "--state", state, "--model", "nano"]
+    command = [NODE, "scripts/start.ts", "--port", str(port), "--state", state, "--model", "nano,small"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
         try:
             wait_until_serving(server)

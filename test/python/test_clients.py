@@ -111,7 +111,7 @@ class TestMistral:
 
     def test_should_list_the_models(self, client: Mistral) -> None:
         models = client.models.list().data
-        assert [(model.id, model.type) for model in models] == [("nano", "base")]
+        assert [(model.id, model.type) for model in models] == [("nano", "base"), ("small", "base")]
         assert models[0].capabilities.completion_fim
         assert client.models.retrieve(model_id="nano").max_context_length > 0
 

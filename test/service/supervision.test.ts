@@ -70,7 +70,7 @@ async function npmPackage(): Promise<string> {
   const cwd = await mkdtemp(join(folder, 'npm-'));
   const serve = manifest.scripts.serve
     .replace('npm run build:worker', 'true')
-    .replace('node scripts/', `${process.execPath} ${ROOT}/scripts/`);
+    .replace('node -- scripts/', `${process.execPath} -- ${ROOT}/scripts/`);
   expect(serve).toContain(ROOT);
   await writeFile(join(cwd, 'package.json'), JSON.stringify({ name: 'served', scripts: { serve } }));
   return cwd;
