@@ -81,6 +81,7 @@ describe('POST /infill', () => {
         topP: 0.9,
         seed: expect.any(Number),
         maxDenoisingMs: 250,
+        nearFirst: true,
         ends: expect.any(Function),
       },
     ]);
