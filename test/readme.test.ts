@@ -85,6 +85,11 @@ describe('README.md', () => {
     expect(said.filter((word) => word !== 'some').sort()).toEqual([...storedModel(name).languages].sort());
   });
 
+  it('should say how often the default model is right as docs/diffusion.md does', () => {
+    const [, coverage, precision] = row(read('docs/diffusion.md'), 'all').map((cell) => numbers(cell)[0]);
+    expect(numbers(row(readme, 'right, of what an editor is shown')[0]).slice(0, 2)).toEqual([precision, coverage]);
+  });
+
   it('should say the newest median of a key stroke', () => {
     const said = readme.match(/in (\d+) ms[^(]*\(`npm run bench:typing`\)/)?.[1];
     expect(Number(said)).toBe(Math.round(medianMs('warm')));

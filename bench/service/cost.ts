@@ -2,7 +2,7 @@
  * The cost of a completion: processor time of the whole service (plain workerd, HTTP and JSON included) for completions
  * in source files, and its price.
  *
- * Run: `npm run bench:cost [-- REQUESTS]` on Linux. Prices are in PRICES; `CORE_HOUR_USD` in the environment replaces
+ * Run: `npm run bench:cost [-- REQUESTS [MODEL]]` on Linux. Prices are in PRICES; `CORE_HOUR_USD` in the environment replaces
  * that of a server.
  */
 
@@ -11,6 +11,7 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { QUICK_MODEL } from '../../support/serving.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 
@@ -71,10 +72,11 @@ function withoutSuffix({ prefix }: Place): Place {
 }
 
 async function complete(url: string, { prefix, suffix }: Place): Promise<Usage> {
+  // The service has one model: that of the default name.
   const response = await fetch(`${url}/v1/completions`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ model: 'nano', prompt: prefix, suffix, max_tokens: MAX_TOKENS }),
+    body: JSON.stringify({ prompt: prefix, suffix, max_tokens: MAX_TOKENS }),
   });
   if (!response.ok) throw new Error(`the service answered ${response.status}: ${await response.text()}`);
   return ((await response.json()) as { usage: Usage }).usage;
@@ -104,8 +106,9 @@ export function costOf({ requests, completionTokens, cpuMs }: Scenario): { cloud
   return { cloudflare: cloudflare / millions, server: ((cpuMs / 3_600_000) * PRICES.coreHour) / millions };
 }
 
-export async function benchCost(requests = 200): Promise<Scenario[]> {
-  const child = spawn(process.execPath, ['scripts/serve.ts', '--port', '0'], { cwd: ROOT, stdio: 'pipe' });
+export async function benchCost(requests = 200, model = QUICK_MODEL): Promise<Scenario[]> {
+  const env = { ...process.env, MODEL: model };
+  const child = spawn(process.execPath, ['scripts/serve.ts', '--port', '0'], { cwd: ROOT, stdio: 'pipe', env });
   try {
     let output = '';
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += chunk));
@@ -127,7 +130,7 @@ export async function benchCost(requests = 200): Promise<Scenario[]> {
   }
 }
 
-export function formatCost(scenarios: readonly Scenario[]): string {
+export function formatCost(scenarios: readonly Scenario[], model: string): string {
   const header = `${'completions'.padEnd(26)}${'CPU ms'.padStart(8)}${'tokens'.padStart(8)}${'ms/token'.padStart(10)}${'Cloudflare'.padStart(12)}${'server'.padStart(9)}`;
   const lines = scenarios.map((scenario) => {
     const { what, requests, completionTokens, cpuMs } = scenario;
@@ -143,7 +146,7 @@ export function formatCost(scenarios: readonly Scenario[]): string {
   });
   const { source, read, perMillionRequests, perMillionCpuMs, coreHour } = PRICES;
   return [
-    `CPU ms and tokens of a request (nano, at most ${MAX_TOKENS} tokens), dollars for a million tokens written`,
+    `CPU ms and tokens of a request (${model}, at most ${MAX_TOKENS} tokens), dollars for a million tokens written`,
     header,
     ...lines,
     `Cloudflare: $${perMillionRequests} a million requests, $${perMillionCpuMs} a million CPU ms (${source}, ${read})`,
@@ -152,7 +155,8 @@ export function formatCost(scenarios: readonly Scenario[]): string {
 }
 
 if (import.meta.main) {
-  const scenarios = await benchCost(Number(process.argv[2] ?? 200));
-  console.log(formatCost(scenarios));
-  console.log(JSON.stringify({ node: process.version, prices: PRICES, scenarios }));
+  const [requests = '200', model = QUICK_MODEL] = process.argv.slice(2);
+  const scenarios = await benchCost(Number(requests), model);
+  console.log(formatCost(scenarios, model));
+  console.log(JSON.stringify({ node: process.version, model, prices: PRICES, scenarios }));
 }
