@@ -140,7 +140,7 @@ class TestOllama:
         return ollama.Client(host=service_url)
 
     def test_should_learn_at_start_what_the_model_is(self, client: ollama.Client) -> None:
-        assert [model.model for model in client.list().models] == ["nano:latest"]
+        assert [model.model for model in client.list().models] == ["nano:latest", "small:latest"]
         shown = client.show("nano")
         assert ".Suffix" in shown.template
         assert "insert" in shown.capabilities

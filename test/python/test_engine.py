@@ -42,7 +42,7 @@ def engine(model: Path) -> Iterator[str]:
 def service(worker_bundle: None, engine: str, model: Path) -> Iterator[str]:
     # It writes the suffix after its completion.
     backends = {"engine": {"base_url": engine, "aliases": {"tiny": str(model)}, "default": True, "infill": False}}
-    with self_hosted({"BACKENDS": json.dumps(backends)}) as url:
+    with self_hosted({"BACKENDS": json.dumps(backends), "MODEL": "nano"}) as url:
         yield url
 
 
