@@ -2,8 +2,8 @@
  * The cost of a completion: processor time of the whole service (plain workerd, HTTP and JSON included) for completions
  * in source files, and its price.
  *
- * Run: `npm run bench:cost [-- REQUESTS [MODEL]]` on Linux. Prices are in PRICES; `CORE_HOUR_USD` in the environment replaces
- * that of a server.
+ * Run: `npm run bench:cost [-- REQUESTS [MODEL]]` on Linux. Prices are in PRICES; `CORE_HOUR_USD` in the environment
+ * replaces that of a server.
  */
 
 import { spawn } from 'node:child_process';
@@ -56,7 +56,15 @@ interface Place {
 async function places(count: number, typedOn: boolean): Promise<Place[]> {
   const files = (await readdir(join(ROOT, 'src'), { recursive: true })).filter((file) => file.endsWith('.ts')).sort();
   const text = (await Promise.all(files.map((file) => readFile(join(ROOT, 'src', file), 'utf8')))).join('\n');
-  const stride = typedOn ? TYPED : Math.floor((text.length - 2 * CONTEXT_CHARACTERS) / count);
+  // Who types leaves the rest of the file as it is.
+  const last = CONTEXT_CHARACTERS + count * TYPED;
+  if (typedOn) {
+    return Array.from({ length: count }, (_, index) => ({
+      prefix: text.slice(0, CONTEXT_CHARACTERS + index * TYPED),
+      suffix: text.slice(last, last + CONTEXT_CHARACTERS),
+    }));
+  }
+  const stride = Math.floor((text.length - 2 * CONTEXT_CHARACTERS) / count);
   return Array.from({ length: count }, (_, index) => {
     const cursor = CONTEXT_CHARACTERS + index * stride;
     return {
