@@ -170,15 +170,16 @@ function findReveals(
     token === special.pad || (mayStand(token, special) && fits(slot, token));
   const best = (slot: number) => bestChoice(predictions, rows.get(slot)!, allowed(slot));
   const free = canvas.undecided(wanted).slice(bound.reveals.length);
-  const leftmost = canvas.decidedRun() + bound.reveals.length;
-  const ended = (slot: number, choice: Choice): Choice =>
-    slot === leftmost && suffixStart?.has(choice.token) && fits(slot, special.eom)
-      ? { ...choice, token: special.eom }
-      : choice;
-  const choices = free.map((slot): [number, Choice] => {
-    if (settings.temperature === 0) return [slot, ended(slot, best(slot))];
+  const choose = (slot: number): Choice => {
+    if (settings.temperature === 0) return best(slot);
     const draw = uniform(settings.seed, step, slot);
-    return [slot, ended(slot, sampledChoice(predictions, rows.get(slot)!, settings, draw, allowed(slot)))];
+    return sampledChoice(predictions, rows.get(slot)!, settings, draw, allowed(slot));
+  };
+  const choices = free.map((slot, index): [number, Choice] => {
+    const choice = choose(slot);
+    // Before the first of them all slots are decided.
+    const ends = index === 0 && suffixStart?.has(choice.token) && fits(slot, special.eom);
+    return [slot, ends ? { ...choice, token: special.eom } : choice];
   });
   const texts = choices.filter(([, { token }]) => token !== special.pad);
   const bestText = (slot: number) =>
