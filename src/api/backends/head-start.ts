@@ -47,7 +47,7 @@ export async function withHeadStart(
     return error;
   };
   if (!stream) {
-    // Broken off, a client that repeats broken requests would ask again for what it has replaced itself.
+    // Some clients repeat a request whose answer breaks off; they must not repeat one that they have replaced.
     const orReplaced = (thrown: unknown) => {
       if (asReplaced(thrown) === undefined) throw thrown;
       return JSON.stringify(refused(thrown).toBody());

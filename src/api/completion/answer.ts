@@ -112,7 +112,7 @@ async function respondWhole(
   format: AnswerFormat,
   { gone, onCancel, headStartMs, decidesLate }: WholeAnswerOptions,
 ): Promise<Response> {
-  // What is wrong with a request, or that the queue is full, an engine says as soon as it is asked.
+  // An engine reports a faulty request and a full queue at once, before its first step.
   const decided = Promise.withResolvers<void>();
   if (!decidesLate) decided.resolve();
   let tick = () => decided.resolve();
@@ -120,7 +120,7 @@ async function respondWhole(
   keepAliveOf(c)(answer);
   const soon = await Promise.race([answer, lateAfter(headStartMs, decided.promise, answer)]);
   if (soon !== 'late') return c.json(soon);
-  // Broken off, a client that repeats broken requests would ask again for what it has replaced itself.
+  // Some clients repeat a request whose answer breaks off; they must not repeat one that they have replaced.
   const orReplaced = answer.catch((thrown) => {
     if (asReplaced(thrown) === undefined) throw thrown;
     return format.error(refused(c, thrown));

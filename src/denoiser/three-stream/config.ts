@@ -94,10 +94,10 @@ const NEAR_PREFIX_TOKENS = 256;
 const NEAR_SUFFIX_TOKENS = 64;
 /** Output that fits after it: more than an editor shows at once. */
 const NEAR_OUTPUT_TOKENS = 64;
-/** A window of fewer times as many tokens is soon read as a whole. */
+/** A window of less than this many times the near one is read as a whole. */
 const NEAR_SHARE = 3;
 
-/** A near window: the tokens next to the cursor, and of the output that fits behind them. */
+/** A near window: tokens next to the cursor on both sides, and of the output that fits after them. */
 export interface NearWindow {
   readonly prefixTokens: number;
   readonly suffixTokens: number;

@@ -91,8 +91,7 @@ export class Denoiser {
 
   /**
    * Appends at most PREFILL_CHUNK_TOKENS tokens to a context. The split of tokens into calls changes no bit of the
-   * result. Throws RangeError when they do not fit,
-   * NoFreePage when other contexts have to be truncated first.
+   * result. Throws RangeError when they do not fit, NoFreePage when other contexts have to be truncated first.
    */
   extend(context: KvCache, ids: ArrayLike<number>, trace?: LayerTrace): void {
     const { readings } = this.#layOut([], [{ context, ids }]);
