@@ -38,7 +38,8 @@ def cpu_ms(call: Callable) -> tuple[object, float]:
 @dataclass
 class Prompt:
     """An example as the streams of a model, with their keys and values and the time these took. prefix_ids: the whole
-    prompt; begun: what of it the model completes, not in the prefix stream; suffix_start: tokens before which it ends."""
+    prompt; begun: what of it the model completes, not in the prefix stream; suffix_start: tokens before which it
+    ends."""
 
     example: Example
     prefix_ids: list[int]
@@ -105,8 +106,8 @@ class Completer:
         return Completion(self._cut(self.table.text(found), task), len(found), 0, 0, 0.0, ms)
 
     def _end(self, prompt: Prompt, task: str, begun: bytes | None = None) -> tuple[int, Callable[[list[int]], bool]]:
-        """Where a completion without an end token ends: for lines at the line end, for other tasks after the true number
-        of tokens. begun: bytes before the cursor that the first tokens repeat (default: the prompt's)."""
+        """Where a completion without an end token ends: for lines at the line end, for other tasks after the true
+        number of tokens. begun: bytes before the cursor that the first tokens repeat (default: the prompt's)."""
         before = len(prompt.begun.bytes if begun is None else begun)
         if task in LINE_TASKS:
             of = self.table.bytes

@@ -1,9 +1,10 @@
 """The token at the cursor: it is removed from the prompt, and completed by tokens that agree with its characters.
 
-The model has not been trained on prompts that end within a token: after `cons` it has only seen the continuation of a whole
-word. So tokens are removed from the end of the prompt, up to the earliest place where the removed bytes can be the start of
-one token. The first slots then take only tokens that agree with these bytes: a token that starts with all remaining bytes,
-or a token that the remaining bytes start with; the rest then constrains the next slot. Exact: every continuation is possible.
+The model has not been trained on prompts that end within a token: after `cons` it has only seen the continuation of a
+whole word. So tokens are removed from the end of the prompt, up to the earliest place where the removed bytes can be
+the start of one token. The first slots then take only tokens that agree with these bytes: a token that starts with all
+remaining bytes, or a token that the remaining bytes start with; the rest then constrains the next slot. Exact: every
+continuation is possible.
 """
 
 from bisect import bisect_left, bisect_right

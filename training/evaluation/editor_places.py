@@ -4,12 +4,12 @@
     python -m training.evaluation.editor_places --model models/small --fit          fits the confidence on validation
     python -m training.evaluation.editor_places --model models/small --split test --docs docs
 
-Places are drawn from held-out packages, as many of each language: rests of lines from a random character on, whole lines,
-and spans inside a line, before what stands there already. The service completes them by its editor rules
+Places are drawn from held-out packages, as many of each language: rests of lines from a random character on, whole
+lines, and spans inside a line, before what stands there already. The service completes them by its editor rules
 (bench/quality/editor-places.ts). A completion is right if it equals what stood there, up to white space.
 
-The confidence is a logistic function of the mean and the sum of the log-probabilities of the tokens that are shown. `--fit`
-writes it, with the least confidence that is shown, to the model's config.json and manifest.
+The confidence is a logistic function of the mean and the sum of the log-probabilities of the tokens that are shown.
+`--fit` writes it, with the least confidence that is shown, to the model's config.json and manifest.
 """
 
 import argparse

@@ -1,13 +1,13 @@
 """The reference sampler: completes text canvas by canvas, with a KV cache for the context. Greedy, as the service.
 
-Per step the slots that exist and are not frozen are evaluated. Undecided ones whose best token is sure enough are revealed,
-at least one (Fast-dLLM, arXiv 2505.22618); a revealed slot takes another token that has become sure enough, a bounded
-number of times; what follows the first end token is dropped. How wide canvases are and when slots are frozen is a
-Policy; the default computes everything.
+Per step the slots that exist and are not frozen are evaluated. Undecided ones whose best token is sure enough are
+revealed, at least one (Fast-dLLM, arXiv 2505.22618); a revealed slot takes another token that has become sure enough, a
+bounded number of times; what follows the first end token is dropped. How wide canvases are and when slots are frozen is
+a Policy; the default computes everything.
 
 A canvas has rows, which are tokens, and slots, which are predicted. Row j is slot j; of a shifted denoiser row 0 is the
-last token before the canvas, which its prefix stream holds back, and row j is slot j − 1. There the token that the cursor
-stands in is completed (cursor_token.py): until its bytes are said, a step reveals the leftmost slot alone.
+last token before the canvas, which its prefix stream holds back, and row j is slot j − 1. There the token that the
+cursor stands in is completed (cursor_token.py): until its bytes are said, a step reveals the leftmost slot alone.
 """
 
 from collections.abc import Callable, Collection
@@ -26,7 +26,8 @@ from training.model.quantized_attention import quantized_attention
 
 @dataclass
 class Generated:
-    """ids: text tokens, no end token, those that complete the cursor's token among them; ended: an end token was reached."""
+    """ids: text tokens, no end token, those that complete the cursor's token among them; ended: an end token was
+    reached."""
 
     ids: list[int] = field(default_factory=list)
     log_probabilities: list[float] = field(default_factory=list)
@@ -51,9 +52,9 @@ class Thresholds:
 class Policy:
     """What is left out of the computation (src/engine/three-stream/canvas-width.ts, src/diffusion/canvas.ts).
 
-    canvas_width: an upper limit, of which the widest of the model's widths is used; 0: that of the model's config; None:
-    no limit. freeze_after:
-    number of evaluations after which a revealed slot is frozen and keeps its token, keys and values.
+    canvas_width: an upper limit, of which the widest of the model's widths is used; 0: that of the model's config;
+    None: no limit. freeze_after: number of evaluations after which a revealed slot is frozen and keeps its token, keys
+    and values.
     """
 
     canvas_width: int | None = None
@@ -93,8 +94,8 @@ class Begun:
 
 
 class Context:
-    """Keys and values of one stream, grown token by token; exact, because no stream ever sees the canvas. One that holds
-    back computes its last token only when another one follows."""
+    """Keys and values of one stream, grown token by token; exact, because no stream ever sees the canvas. One that
+    holds back computes its last token only when another one follows."""
 
     def __init__(self, model: Denoiser, sign: int, holds_back: bool = False):
         self.model, self.sign, self.holds_back = model, torch.tensor([sign]), holds_back
@@ -159,8 +160,8 @@ class CachedCanvas:
         self.cached = [(torch.zeros(shape), torch.zeros(shape)) for _ in model.layers]
 
     def logits(self, ids: list[int], rows: list[int]) -> Tensor:
-        """Logits (len(rows), vocabulary) of these rows of a canvas whose rows are `ids`; the others keep their cached keys
-        and values."""
+        """Logits (len(rows), vocabulary) of these rows of a canvas whose rows are `ids`; the others keep their cached
+        keys and values."""
         model, config, live = self.model, self.model.config, len(ids)
         at = torch.tensor(rows)
         suffix_length = self.suffix.length
@@ -229,9 +230,9 @@ def infill_contexts(
     begun: Begun | None = None,
     suffix_start: Collection[int] = (),
 ) -> Generated:
-    """infill with a prefilled prompt; the contexts are not changed. stop: whether no canvas follows those with the given
-    tokens. Tokens without text after the cursor do not count for max_tokens. suffix_start: tokens that the suffix can
-    begin with; the end takes their place at the leftmost undecided slot."""
+    """infill with a prefilled prompt; the contexts are not changed. stop: whether no canvas follows those with the
+    given tokens. Tokens without text after the cursor do not count for max_tokens. suffix_start: tokens that the suffix
+    can begin with; the end takes their place at the leftmost undecided slot."""
     prefix = copy(prefix)  # extend replaces the tensors of a context, it never writes into them
     result = Generated()
     while not result.ended and (left := max_tokens - _answered(result.ids, begun)) > 0 and not stop(result.ids):
@@ -262,8 +263,8 @@ def denoise(
     begun: Begun | None = None,
     suffix_start: Collection[int] = (),
 ) -> tuple[list[int], list[float], bool]:
-    """One canvas from noise to text: the text tokens, up to `left` with text after the cursor, their log-probabilities, and
-    whether an end token closed it. Adds to count's steps and slot evaluations."""
+    """One canvas from noise to text: the text tokens, up to `left` with text after the cursor, their log-probabilities,
+    and whether an end token closed it. Adds to count's steps and slot evaluations."""
     width = canvas.width
     ends = {special.eom, special.end_of_text}
     tokens, confidence, edits = [special.mask] * width, [0.0] * width, [0] * width

@@ -131,7 +131,8 @@ def q8_0_blocks(values: Tensor, scale: Tensor) -> np.ndarray:
 
 
 def half_bytes(scale: Tensor) -> Tensor:
-    """Scales (n, groups) → the bytes of their float16 (n, groups, 2). Raises ValueError if one is not the same number."""
+    """Scales (n, groups) → the bytes of their float16 (n, groups, 2). Raises ValueError if one is not the same
+    number."""
     half = scale.half()
     if not torch.equal(half.float(), scale.float()):
         wrong = scale.float()[half.float() != scale.float()][0].item()

@@ -4,8 +4,9 @@
     python -m training.export.tokenizer_parity --tokenizer models/small/tokenizer.json --splits validation
     python -m training.export.tokenizer_parity --golden [--check]       test/golden/tokenizers: two small tokenizers
 
-The golden tokenizers are cut from a few texts: `digits`, with the pipeline of `small` and added tokens of all kinds, and
-`words`, with that of `nano`. Their texts hold characters of every Unicode category, in the places where they matter.
+The golden tokenizers are cut from a few texts: `digits`, with the pipeline of `small` and added tokens of all kinds,
+and `words`, with that of `nano`. Their texts hold characters of every Unicode category, in the places where they
+matter.
 """
 
 import argparse

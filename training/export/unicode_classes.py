@@ -3,8 +3,9 @@
     python -m training.export.unicode_classes            # writes src/tokenizer/unicode-classes.ts
     python -m training.export.unicode_classes --check    # is it what the library does today?
 
-The library has the Unicode tables of two versions (Oniguruma's in patterns, Rust's in Digits), a JavaScript engine those
-of a third. A character that is newer than one of them would be cut differently, so the runtime brings the library's.
+The library has the Unicode tables of two versions (Oniguruma's in patterns, Rust's in Digits), a JavaScript engine
+those of a third. A character that is newer than one of them would be cut differently, so the runtime brings the
+library's.
 """
 
 import argparse

@@ -3,7 +3,8 @@
     python -m training.model.base        cuts the vocabulary by the corpus, takes layers out, and writes tokenizer.json and
                                          small.pt, a checkpoint to train on, to training/.data/base/
 The file holds Q4_1 weights. llama.cpp stores the rows of q and k in the order of its interleaved rotation; here they go
-back to the halves that `rotate` turns. Vocabulary and layers are cut, so the language model has to be healed by training.
+back to the halves that `rotate` turns. Vocabulary and layers are cut, so the language model has to be healed by
+training.
 """
 
 import argparse
@@ -58,7 +59,8 @@ TENSORS = {
 
 @dataclass
 class BaseModel:
-    """Weights under the names of `Denoiser`, float32, and the tokenizer's parts: tokens by id, merges, control tokens."""
+    """Weights under the names of `Denoiser`, float32, and the tokenizer's parts: tokens by id, merges, control
+    tokens."""
 
     state: dict[str, Tensor]
     tokens: list[str]
@@ -139,7 +141,8 @@ def whole_tokenizer(base: BaseModel) -> Tokenizer:
 
 def cut_vocabulary(tokens: list[str], merges: list[tuple[str, str]], uses: Counter[str], size: int) -> list[str]:
     """The `size` tokens that a text uses most, in their order: the least used one that no kept merge is made of goes
-    first, and its uses go to its two parts. Tokens of one letter (bytes) stay. Raises ValueError if they are too many."""
+    first, and its uses go to its two parts. Tokens of one letter (bytes) stay. Raises ValueError if they are too
+    many."""
     parts = {left + right: (left, right) for left, right in merges}
     parents = Counter(part for pair in parts.values() for part in pair)
     counts = Counter(uses)

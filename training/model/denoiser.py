@@ -111,7 +111,8 @@ class Layer(nn.Module):
         self.mlp = MLP(config)
 
     def stream(self, x: Tensor, cos: Tensor, sin: Tensor, cached: KeysValues | None, attend: Callable[..., Tensor]):
-        """Rows of a context stream (batch, n, hidden) → the same after this layer, and keys and values of all tokens."""
+        """Rows of a context stream (batch, n, hidden) → the same after this layer, and keys and values of all
+        tokens."""
         q, k, v = self.self_attn.project(self.input_layernorm(x))
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
         if cached:

@@ -118,8 +118,8 @@ def set_quantized(model: nn.Module, weights: bool, activations: bool) -> None:
 def rounded_weights(model: nn.Module, compiled: bool = False) -> Iterator[None]:
     """While open, every linear layer and the embedding have their quantized weights; afterwards what they had before.
 
-    A gradient that is computed meanwhile is the straight-through one. The weights are rounded once, however often a pass
-    uses them."""
+    A gradient that is computed meanwhile is the straight-through one. The weights are rounded once, however often a
+    pass uses them."""
     round_groups = _compiled_groups() if compiled else fake_quantize_groups
     kept = []
     with torch.no_grad():

@@ -85,10 +85,10 @@ def rollout_targets(
     logits: Tensor,
     special: SpecialTokens,
 ) -> tuple[Tensor, Tensor]:
-    """Reveals the hidden slots of xt greedily from left to right, the logits (b, canvases, slots, vocabulary) of xt being
-    there. Returns which slots get a soft target, all that are revealed after the first one of their canvas: (b, canvases,
-    slots) bool. And the targets (number of them, vocabulary): the probabilities at the reveal of the slot, special tokens
-    excluded. Ends, and slots after them, are learned from the file."""
+    """Reveals the hidden slots of xt greedily from left to right, the logits (b, canvases, slots, vocabulary) of xt
+    being there. Returns which slots get a soft target, all that are revealed after the first one of their canvas: (b,
+    canvases, slots) bool. And the targets (number of them, vocabulary): the probabilities at the reveal of the slot,
+    special tokens excluded. Ends, and slots after them, are learned from the file."""
     # a model that learned ends from its own predictions would write shorter and shorter completions
     open_slots = (xt == special.mask) & ~(ends_of(batch.x0, special) | (batch.x0 == special.pad))
     teaching = torch.zeros_like(open_slots)

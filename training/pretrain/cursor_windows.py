@@ -41,8 +41,8 @@ CLOSERS = ")]};,'\"`>:"
 
 @dataclass
 class CursorBatch:
-    """prefix (b, n), <|prefix|> left out, and suffix (b · h, s + 1), <|suffix|> first, both padded at their end; row r of
-    suffix belongs to row r // h of prefix, h being the horizons of a window. x0 (b · h, canvases, slots); before,
+    """prefix (b, n), <|prefix|> left out, and suffix (b · h, s + 1), <|suffix|> first, both padded at their end; row r
+    of suffix belongs to row r // h of prefix, h being the horizons of a window. x0 (b · h, canvases, slots); before,
     prefix_seen, suffix_seen (b · h, canvases): the token before slot 0, how many tokens precede slot 0 (the marker
     included), and how many of the suffix stream are seen (the marker included; 0: none). All int64."""
 

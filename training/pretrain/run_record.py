@@ -1,7 +1,7 @@
 """The record of a training run, and of the earlier runs that its weights come from.
 
-A record is read from the run folder while that exists. A model's folder has `runs.json`, and a kept checkpoint `x.pt` has
-`x.json`, with the records of all its runs, so that the model card can report the total training.
+A record is read from the run folder while that exists. A model's folder has `runs.json`, and a kept checkpoint `x.pt`
+has `x.json`, with the records of all its runs, so that the model card can report the total training.
 """
 
 import json

@@ -1,4 +1,5 @@
-"""A shifted denoiser: training, canvases and left-to-right decoding see the same, and the cursor's token is completed."""
+"""A shifted denoiser: training, canvases and left-to-right decoding see the same, and the cursor's token is
+completed."""
 
 import dataclasses
 
