@@ -11,6 +11,30 @@ if (path === undefined) explainSkip();
 describe.skipIf(path === undefined)('the editor', () => {
   const { visitor } = visits(path);
 
+  /**
+   * A page that has asked for a completion of `text` and gets no answer before `release`. Its clock stands still: on a
+   * busy machine the keys pressed next would be further apart than the pause.
+   */
+  async function heldAfter(made: ReturnType<typeof engine>, text: string) {
+    const gate = Promise.withResolvers<void>();
+    let held = false;
+    const page = await visitor(appOf(made), {}, async (asked) => {
+      if (asked === '/v1/completions' && held) await gate.promise;
+    });
+    await ghost(page).waitFor();
+    held = true;
+    const asking = page.waitForRequest((request) => request.url().endsWith('/v1/completions'));
+    await write(page, text);
+    await asking;
+    await page.clock.install();
+    await page.clock.pauseAt(Date.now() + 1000);
+    const release = () => {
+      held = false;
+      gate.resolve();
+    };
+    return { page, release };
+  }
+
   it('should show ghost text for what is typed, and write it at Tab', async () => {
     const made = engine();
     const page = await visitor(appOf(made));
@@ -63,21 +87,9 @@ describe.skipIf(path === undefined)('the editor', () => {
 
   it('should show the rest of an answer whose beginning was typed while it was on its way', async () => {
     const made = engine();
-    const gate = Promise.withResolvers<void>();
-    let held = false;
-    const page = await visitor(appOf(made), {}, async (asked) => {
-      if (asked === '/v1/completions' && held) await gate.promise;
-    });
-    await ghost(page).waitFor();
-    held = true;
-    const asking = page.waitForRequest((request) => request.url().endsWith('/v1/completions'));
-    await write(page, 'x = ');
-    await asking;
-    await page.clock.install();
-    await page.clock.pauseAt(Date.now() + 1000);
+    const { page, release } = await heldAfter(made, 'x = ');
     await page.keyboard.type('requ');
-    held = false;
-    gate.resolve();
+    release();
     await ghost(page).waitFor();
     expect(await ghost(page).textContent()).toBe('ire()');
     expect(made.requests.at(-1)!.prefix).toBe('x = ');
@@ -139,26 +151,12 @@ describe.skipIf(path === undefined)('the editor', () => {
 
   it('should ask once for several keys, and cancel the open request when it asks again', async () => {
     const made = engine();
-    const gate = Promise.withResolvers<void>();
-    let held = false;
-    const page = await visitor(appOf(made), {}, async (asked) => {
-      if (asked === '/v1/completions' && held) await gate.promise;
-    });
-    await ghost(page).waitFor();
-    held = true;
-    const asking = page.waitForRequest((request) => request.url().endsWith('/v1/completions'));
-    await write(page, 'first');
-    await asking;
-    // The page's clock is stopped while the keys are pressed: on a busy machine they would be further apart than the
-    // pause.
-    await page.clock.install();
-    await page.clock.pauseAt(Date.now() + 1000);
+    const { page, release } = await heldAfter(made, 'first');
     await page.keyboard.type(' second');
     const given = page.waitForEvent('requestfailed');
     await page.clock.resume();
     await given;
-    held = false;
-    gate.resolve();
+    release();
     await ghost(page).waitFor();
     expect(made.requests.at(-1)!.prefix).toBe('first second');
     expect(made.requests.filter(({ prefix }) => prefix.startsWith('first ')).map(({ prefix }) => prefix)).toEqual([
