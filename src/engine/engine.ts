@@ -5,6 +5,7 @@
  */
 
 import type { Canvas } from '../diffusion/canvas.ts';
+import { withNgrams } from '../diffusion/context-ngrams.ts';
 import { type Penalties, withPenalties } from '../diffusion/penalties.ts';
 import { textConstraint } from '../diffusion/text-constraint.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
@@ -142,9 +143,10 @@ export class CanvasEngine implements Engine {
     const { special } = this.#tokenizer;
     const { slots } = evaluation;
     const penalties = penaltiesOf(request);
-    const predictions = penalties
-      ? withPenalties(evaluation.predictions, canvas.tokens, written, penalties, special, slots)
+    const mixed = prompt.ngrams
+      ? withNgrams(evaluation.predictions, prompt.ngrams, canvas.tokens, written, slots, special.mask)
       : evaluation.predictions;
+    const predictions = penalties ? withPenalties(mixed, canvas.tokens, written, penalties, special, slots) : mixed;
     const before = canvas.tokens.slice();
     meter.step(slots.length);
     const cursor = prompt.cursor?.token;

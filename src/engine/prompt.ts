@@ -4,6 +4,7 @@
  * and nothing in the cache could be reused.
  */
 
+import type { ContextNgrams } from '../diffusion/context-ngrams.ts';
 import type { CursorToken } from '../diffusion/cursor-token.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import type { GenerateRequest } from './types.ts';
@@ -22,6 +23,8 @@ export interface Prompt {
   cursor?: { readonly token: CursorToken; readonly ids: readonly number[] };
   /** Tokens that the text after the cursor can begin with, if the model ends a completion before them. */
   suffixStart?: ReadonlySet<number>;
+  /** The text around the cursor, if the model mixes its n-grams into what it predicts. */
+  ngrams?: ContextNgrams;
   /** Tokens that were cut on both sides; those of text that was not tokenized are estimated. */
   truncatedTokens: number;
 }
@@ -31,6 +34,8 @@ export interface TextWindow {
   /** <|endoftext|> if nothing was cut, then the text. */
   before: number[];
   after: number[];
+  /** The same sides before they were cut, as far as they were tokenized. */
+  whole: { before: readonly number[]; after: readonly number[] };
   /** See Prompt. */
   truncatedTokens: number;
 }
@@ -61,6 +66,7 @@ export function cutToWindow(
   return {
     before: prefixAll.slice(prefixCut),
     after: suffixRead.slice(0, suffixRead.length - suffixCut),
+    whole: { before: prefixAll, after: suffixRead },
     truncatedTokens:
       prefixCut +
       estimateTokens(unreadPrefix, prefixRead.length, prefix.length) +

@@ -4,11 +4,12 @@ cost. A prompt is computed once for all decoders; the times of the prompt and of
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from tokenizers import Tokenizer
 
+from training.evaluation.context_ngrams import ContextNgrams
 from training.evaluation.cursor_token import TokenTable
 from training.evaluation.infilling_tasks import LINE_TASKS, Example
 from training.evaluation.ngram import NgramModel, decode_greedily
@@ -22,6 +23,7 @@ from training.evaluation.sampler import (
     infill_contexts,
     open_contexts,
     prompt_ids,
+    prompt_ngrams,
     suffix_context,
 )
 from training.evaluation.scores import Completion
@@ -47,6 +49,7 @@ class Prompt:
     suffix: Context | None
     begun: Begun
     suffix_start: list[int]
+    ngrams: ContextNgrams | None
     prefix_ms: float
     suffix_ms: float
 
@@ -71,7 +74,9 @@ class Completer:
             suffix = suffix_context(self.model)
             with torch.no_grad():
                 _, suffix_ms = cpu_ms(lambda: suffix.extend(right))
-        return Prompt(example, left, prefix, suffix, Begun(begun, self.table), suffix_start, prefix_ms, suffix_ms)
+        ngrams = prompt_ngrams(self.model.config, kept, right)
+        begun = Begun(begun, self.table)
+        return Prompt(example, left, prefix, suffix, begun, suffix_start, ngrams, prefix_ms, suffix_ms)
 
     def middle_ids(self, prompt: Prompt) -> list[int]:
         """The text after the prefix stream: the removed bytes of the token at the cursor, then the middle."""
@@ -82,9 +87,11 @@ class Completer:
         """policy: replaces that of the completer."""
         streams, policy = (prompt.prefix, prompt.suffix), policy or self.policy
         _, stop = self._end(prompt, task)
-        begun, limit, start = prompt.begun, self.max_tokens, prompt.suffix_start
+        begun, limit, start, ngrams = prompt.begun, self.max_tokens, prompt.suffix_start, prompt.ngrams
         found, ms = cpu_ms(
-            lambda: infill_contexts(self.model, self.special, *streams, limit, thresholds, policy, stop, begun, start)
+            lambda: infill_contexts(
+                self.model, self.special, *streams, limit, thresholds, policy, stop, begun, start, ngrams
+            )
         )
         tokens = len(found.ids) - self.table.silent(found.ids, begun.bytes) + found.ended
         prompt_ms = prompt.prefix_ms + prompt.suffix_ms
@@ -94,7 +101,8 @@ class Completer:
     def decode(self, prompt: Prompt, task: str) -> Completion:
         limit, stop = self._end(prompt, task)
         begun = prompt.begun
-        found, ms = cpu_ms(lambda: decode_context(self.model, self.special, prompt.prefix, limit, stop, begun))
+        ngrams = prompt.ngrams and replace(prompt.ngrams, after=[])  # it does not see the suffix
+        found, ms = cpu_ms(lambda: decode_context(self.model, self.special, prompt.prefix, limit, stop, begun, ngrams))
         text = self._cut(self.table.text(found.ids, begun.bytes), task)
         # a token costs one pass, the end token too: it is a step, but not among the ids
         tokens = found.steps - self.table.silent(found.ids, begun.bytes)

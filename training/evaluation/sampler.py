@@ -18,6 +18,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from training.evaluation.context_ngrams import ContextNgrams
 from training.evaluation.cursor_token import TokenTable
 from training.model.config import DenoiserConfig, SpecialTokens
 from training.model.denoiser import Denoiser, KeysValues, dense_attention, rotate, rotation
@@ -214,7 +215,16 @@ def infill(
 ) -> Generated:
     """Denoises canvas after canvas until an end token or max_tokens."""
     contexts = open_contexts(model, prefix_ids, suffix_ids)
-    return infill_contexts(model, special, *contexts, max_tokens, thresholds, policy, begun=begun)
+    ngrams = prompt_ngrams(model.config, prefix_ids, suffix_ids)
+    return infill_contexts(model, special, *contexts, max_tokens, thresholds, policy, begun=begun, ngrams=ngrams)
+
+
+def prompt_ngrams(config: DenoiserConfig, prefix_ids: list[int], suffix_ids: list[int]) -> ContextNgrams | None:
+    """The n-grams of both streams of a prompt, if the model mixes them in. The service reads more of a long text."""
+    if config.context_ngrams is None:
+        return None
+    after = suffix_ids[1:] if config.suffix_order == "forward" else suffix_ids[:0:-1]
+    return ContextNgrams(prefix_ids[1:], after, config.context_ngrams)
 
 
 @torch.no_grad()
@@ -229,6 +239,7 @@ def infill_contexts(
     stop: Callable[[list[int]], bool] = lambda ids: False,
     begun: Begun | None = None,
     suffix_start: Collection[int] = (),
+    ngrams: ContextNgrams | None = None,
 ) -> Generated:
     """infill with a prefilled prompt; the contexts are not changed. stop: whether no canvas follows those with the
     given tokens. Tokens without text after the cursor do not count for max_tokens. suffix_start: tokens that the suffix
@@ -239,7 +250,9 @@ def infill_contexts(
         width = policy.width(model.config, left)
         canvas = CachedCanvas(model, width, prefix, suffix)
         rest = begun and Begun(begun.table.left_over(begun.bytes, result.ids), begun.table)
-        ids, log_probabilities, ended = denoise(canvas, special, thresholds, policy, left, result, rest, suffix_start)
+        ids, log_probabilities, ended = denoise(
+            canvas, special, thresholds, policy, left, result, rest, suffix_start, ngrams
+        )
         result.ids += ids
         result.log_probabilities += log_probabilities
         result.ended = ended
@@ -262,6 +275,7 @@ def denoise(
     count: Generated,
     begun: Begun | None = None,
     suffix_start: Collection[int] = (),
+    ngrams: ContextNgrams | None = None,
 ) -> tuple[list[int], list[float], bool]:
     """One canvas from noise to text: the text tokens, up to `left` with text after the cursor, their log-probabilities,
     and whether an end token closed it. Adds to count's steps and slot evaluations."""
@@ -291,6 +305,10 @@ def denoise(
         undecided = [slot for slot in range(min(live, wanted)) if tokens[slot] == special.mask]
         rest = begun and begun.table.left_over(begun.bytes, tokens[:bound])
         row = {slot: index for index, slot in enumerate(slots)}
+        if ngrams:
+            for slot, index in row.items():
+                if special.mask not in tokens[:slot]:
+                    log_p[index] = ngrams.mix(log_p[index], [*count.ids, *tokens[:slot]])
         if rest:
             agreeing = begun.table.agreeing(rest)
             bound_p = torch.full_like(log_p[0], -torch.inf)
@@ -395,7 +413,8 @@ def decode_autoregressively(
     begun: Begun | None = None,
 ) -> Generated:
     """The prefix stream read as a plain left-to-right model, greedily: the baseline of the same weights."""
-    return decode_context(model, special, open_contexts(model, prefix_ids, [])[0], max_tokens, stop, begun)
+    context = open_contexts(model, prefix_ids, [])[0]
+    return decode_context(model, special, context, max_tokens, stop, begun, prompt_ngrams(model.config, prefix_ids, []))
 
 
 @torch.no_grad()
@@ -406,12 +425,15 @@ def decode_context(
     max_tokens: int,
     stop=lambda ids: False,
     begun: Begun | None = None,
+    ngrams: ContextNgrams | None = None,
 ) -> Generated:
     """decode_autoregressively with a prefilled prompt; the context is not changed."""
     prefix = prefix.whole()
     result = Generated()
     while _answered(result.ids, begun) < max_tokens:
         log_p = torch.log_softmax(model.logits(prefix.last_hidden).float(), dim=-1)
+        if ngrams:
+            log_p = ngrams.mix(log_p, result.ids)
         log_p[[special.mask, special.prefix, special.suffix, special.pad, special.eom]] = -torch.inf
         rest = begun and begun.table.left_over(begun.bytes, result.ids)
         if rest:

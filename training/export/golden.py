@@ -69,6 +69,8 @@ SHIFTED = dataclasses.replace(
     suffix_tokens=32,
     reveal_threshold=0.6,
     edit_threshold=0.5,
+    ends_before_suffix=False,
+    context_ngrams={"bias": -2.0, "length": 1.0, "share": 1.0, "count": 0.2},
 )
 MAX_TOKENS = 64  # a multiple of the canvas: in a narrower last block the service decides fewer slots
 

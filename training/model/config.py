@@ -59,6 +59,9 @@ class DenoiserConfig:
     reveal_threshold: float = 0.5
     edit_threshold: float = 0.8
     max_edits_per_slot: int = 2
+    # The weights of what followed the same tokens elsewhere in the text (training/evaluation/context_ngrams.py): bias,
+    # length, share, count; None: not mixed in
+    context_ngrams: dict[str, float] | None = None
     # How probably a completion is right, a logistic function of the log-probabilities of its tokens: bias, mean, total;
     # and least_shown
     confidence: dict[str, float] | None = None
@@ -75,13 +78,19 @@ class DenoiserConfig:
         "reveal_threshold",
         "edit_threshold",
         "max_edits_per_slot",
+        "context_ngrams",
         "confidence",
     )
 
     def to_json(self) -> dict:
         values = asdict(self)
         diffusion = {key: values.pop(key) for key in self.DIFFUSION_KEYS}
-        for key in ("canvas_width", "confidence", "ends_before_suffix"):  # optional: left out where it is the default
+        for key in (
+            "canvas_width",
+            "confidence",
+            "context_ngrams",
+            "ends_before_suffix",
+        ):  # optional: left out where it is the default
             if diffusion[key] == getattr(DenoiserConfig, key):
                 del diffusion[key]
         return {

@@ -34,6 +34,7 @@ const configSchema = z.object({
     reveal_threshold: probability,
     edit_threshold: probability,
     max_edits_per_slot: z.int().nonnegative(),
+    context_ngrams: z.object({ bias: z.number(), length: z.number(), share: z.number(), count: z.number() }).optional(),
     confidence: z
       .object({ bias: z.number(), mean: z.number(), total: z.number(), least_shown: probability })
       .optional(),
@@ -51,6 +52,18 @@ export interface ConfidenceScale {
   readonly total: number;
   /** Below it an editor shows nothing, unless a request says otherwise. */
   readonly leastShown: number;
+}
+
+/**
+ * The weight λ of what followed the same tokens elsewhere in the text (diffusion/context-ngrams.ts), a logistic function
+ * of the longest match: 1 / (1 + exp(−(bias + length · ln(its tokens) + share · (share of the most frequent next token)
+ * + count · ln(number of matches of this length)))). Fitted on held-out files (training/evaluation/ngram_weights.py).
+ */
+export interface NgramWeights {
+  readonly bias: number;
+  readonly length: number;
+  readonly share: number;
+  readonly count: number;
 }
 
 /** Shapes and limits of a denoiser; lengths in tokens. */
@@ -76,6 +89,8 @@ export interface DenoiserConfig extends TransformerShape {
     readonly revealThreshold: number;
     readonly editThreshold: number;
     readonly maxEditsPerSlot: number;
+    /** Whether n-grams of the text are mixed into the predictions, and with what weights. */
+    readonly ngramWeights?: NgramWeights;
     readonly confidence?: ConfidenceScale;
   };
 }
@@ -148,6 +163,7 @@ export function parseConfig(json: unknown): DenoiserConfig {
       revealThreshold: d.reveal_threshold,
       editThreshold: d.edit_threshold,
       maxEditsPerSlot: d.max_edits_per_slot,
+      ...(d.context_ngrams && { ngramWeights: d.context_ngrams }),
       ...(d.confidence && {
         confidence: {
           bias: d.confidence.bias,

@@ -3,7 +3,9 @@
  * so that both streams grow at their end. A shifted model completes the token at the cursor.
  */
 
+import type { NgramWeights } from '../../denoiser/three-stream/config.ts';
 import type { SuffixOrder } from '../../denoiser/three-stream/positions.ts';
+import { ContextNgrams } from '../../diffusion/context-ngrams.ts';
 import { CursorToken, type TokenTable } from '../../diffusion/cursor-token.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { cutLength, cutToWindow, type Prompt, type WindowLimits } from '../prompt.ts';
@@ -18,6 +20,8 @@ export interface PromptShape extends WindowLimits {
   readonly endsBeforeSuffix?: boolean;
   /** Tokens by their bytes, if the token at the cursor is to be completed. */
   readonly table?: TokenTable | undefined;
+  /** If n-grams of the text are mixed into the predictions. */
+  readonly ngramWeights?: NgramWeights | undefined;
 }
 
 /**
@@ -28,18 +32,21 @@ export function buildPrompt(
   prefixText: string,
   suffixText: string,
   tokenizer: Tokenizer,
-  { suffixOrder, endsBeforeSuffix = false, table, ...limits }: PromptShape,
+  { suffixOrder, endsBeforeSuffix = false, table, ngramWeights, ...limits }: PromptShape,
   prefixIds?: readonly number[],
 ): Prompt {
   const { special } = tokenizer;
   const text = { prefix: prefixText, suffix: suffixText, ...(prefixIds && { prefixTokens: prefixIds }) };
-  const { before, after, truncatedTokens } = cutToWindow(text, tokenizer, limits);
+  const window = cutToWindow(text, tokenizer, limits);
+  const { before, after, truncatedTokens } = window;
   const whole = [special.prefix, ...before];
   const suffixStart = endsBeforeSuffix ? table?.agreeing(startOf(after, tokenizer)) : undefined;
   const ordered = suffixOrder === 'forward' ? after : after.reverse();
   const suffix = suffixText === '' ? [] : [special.suffix, ...ordered];
   const { kept, begun } = table && !prefixIds ? table.takeOff(whole) : { kept: whole, begun: '' };
-  const sides = { suffix, ...(suffixStart && { suffixStart }), truncatedTokens };
+  const uncut = window.whole.before.slice(0, window.whole.before.length - (whole.length - kept.length));
+  const ngrams = ngramWeights && new ContextNgrams(uncut, window.whole.after, ngramWeights);
+  const sides = { suffix, ...(suffixStart && { suffixStart }), ...(ngrams && { ngrams }), truncatedTokens };
   if (table === undefined || begun === '') return { prefix: whole, ...sides };
   const cursor = { token: new CursorToken(begun, table), ids: whole.slice(kept.length) };
   return { prefix: kept, ...sides, cursor };

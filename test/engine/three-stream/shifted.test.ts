@@ -15,6 +15,11 @@ const tokenizer = loadTokenizer(readJson(new URL('tokenizer.json', folder)));
 const PREFIX = 'function add(a, b) {\n  ret';
 const SUFFIX = '\n}\n';
 
+/** Without n-grams of the text in the predictions. */
+const ALONE = { context_ngrams: undefined };
+/** With almost nothing else. */
+const COPYING = { context_ngrams: { bias: 12, length: 0, share: 0, count: 0 } };
+
 function load(diffusion = {}): Promise<Engine> {
   const config = readJson(new URL('config.json', folder)) as { diffusion: object };
   return createEngine({
@@ -128,9 +133,9 @@ describe('a shifted model', () => {
   });
 
   it('should end before the text after the cursor if it is configured so', async () => {
-    const ending = await load({ ends_before_suffix: true });
+    const [engine, ending] = [await load(ALONE), await load({ ...ALONE, ends_before_suffix: true })];
     const request = { prefix: PREFIX, maxTokens: 8, canvasWidth: 1 };
-    const { text } = (await complete({ canvasWidth: 1, suffix: ';' })).completion;
+    const { text } = (await run(engine, { ...request, suffix: ';' })).completion;
     let shorter = 0;
     for (const suffix of Array.from(text, (_, at) => text.slice(at))) {
       const all = (await run(engine, { ...request, suffix })).completion.text;
@@ -144,6 +149,46 @@ describe('a shifted model', () => {
       expect(suffix[0]).toBe(next[0]);
     }
     expect(shorter).toBeGreaterThan(0);
+  });
+
+  describe('that copies', () => {
+    const phrase = 'if (error) {\n    return callback(error);\n  }\n';
+    let copying: Engine;
+    beforeAll(async () => {
+      copying = await load(COPYING);
+    });
+
+    it.each([
+      ['canvases of one slot', { canvasWidth: 1 }],
+      ['a wide canvas', { canvasWidth: 8 }],
+      ['from left to right', { decoding: 'autoregressive' }],
+      ['a temperature', { temperature: 1, seed: 3, canvasWidth: 1 }],
+    ] as const)('should go on as the text did before (%s)', async (_, changes) => {
+      const request = { prefix: `${phrase}x = 1;\n${phrase.slice(0, 11)}`, suffix: '', maxTokens: 8, ...changes };
+      const { completion } = await run(copying, request);
+      expect(completion.text).not.toBe('');
+      expect(phrase.slice(11).startsWith(completion.text)).toBe(true);
+      expect(completion.confidence).toBeGreaterThan(Math.log(0.99));
+    });
+
+    it('should find what the model does not read any more, and what follows the cursor', async () => {
+      const far = `${phrase}${'b();\n'.repeat(60)}`;
+      const cases = [
+        { prefix: `${far}${phrase.slice(0, 11)}`, suffix: '' },
+        { prefix: `y\n${phrase.slice(0, 11)}`, suffix: `\n${far}` },
+      ];
+      for (const request of cases) {
+        const { completion } = await run(copying, { ...request, maxTokens: 6, canvasWidth: 1 });
+        expect(completion.text).not.toBe('');
+        expect(phrase.slice(11).startsWith(completion.text)).toBe(true);
+      }
+    });
+
+    it('should predict alone where nothing in the text is like its end', async () => {
+      const request = { prefix: 'zq', suffix: '', maxTokens: 1, canvasWidth: 1 };
+      const alone = (await run(await load(ALONE), request)).completion;
+      expect((await run(copying, request)).completion.text).toBe(alone.text);
+    });
   });
 
   it('should leave a closing bracket to the rules of the editor', async () => {
