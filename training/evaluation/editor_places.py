@@ -2,18 +2,20 @@
 
     npm ci && npm run build:kernels
     python -m training.evaluation.editor_places --model models/small --fit          fits the confidence on validation
-    python -m training.evaluation.editor_places --model models/small --split test --docs docs
+    python -m training.evaluation.editor_places --model models/small --split test --docs docs --readme README.md
 
 Places are drawn from held-out packages, as many of each language: rests of lines from a random character on, whole
 lines, and spans inside a line, before what stands there already. The service completes them by its editor rules
 (bench/quality/editor-places.ts). A completion is right if it equals what stood there, up to white space.
 
 The confidence is a logistic function of the mean and the sum of the log-probabilities of the tokens that are shown.
-`--fit` writes it, with the least confidence that is shown, to the model's config.json and manifest.
+`--fit` writes it, with the least confidence that is shown, to the model's config.json and manifest. `--readme` writes
+three completions into a page: in the order of drawing the first two right ones that are shown and the first wrong one.
 """
 
 import argparse
 import json
+import random
 import subprocess
 import tempfile
 from dataclasses import asdict, dataclass
@@ -31,6 +33,7 @@ from training.evaluation.compare import NODE, ROOT
 from training.evaluation.comparison_report import write_into
 from training.evaluation.infilling_tasks import Example, draw_examples
 from training.evaluation.scores import markdown
+from training.export.model_card import code
 from training.export.weights import write_manifest
 from training.pretrain.data import texts_by_package
 
@@ -215,6 +218,31 @@ def report(model: str, split: str, places: list[Place], answers: list[Answer], s
     return f"{what}\n\n{by_place}\n\n{by_threshold}"
 
 
+EXAMPLES = (True, True, False)  # right?
+BEFORE_CHARACTERS, AFTER_CHARACTERS = 44, 16  # of the line with the cursor
+
+
+def examples(places: list[Place], answers: list[Answer], sure: np.ndarray, chosen: float) -> str:
+    """A table of completions that are shown: of each kind of EXAMPLES the first ones, unedited."""
+    order = list(range(len(places)))
+    random.Random(0).shuffle(order)  # the places are sorted by language
+    taken: list[int] = []
+    for right in EXAMPLES:
+        taken += [
+            index
+            for index in order
+            if index not in taken and answers[index].text and sure[index] >= chosen and answers[index].right == right
+        ][:1]
+    rows = []
+    for index in taken:
+        example = places[index].example
+        before = example.prefix.rsplit("\n", 1)[-1][-BEFORE_CHARACTERS:].lstrip()
+        after = example.suffix.split("\n", 1)[0][:AFTER_CHARACTERS]
+        verdict = "yes" if answers[index].right else "no"
+        rows.append([code(f"{before}█{after}"), code(answers[index].text), code(example.middle), verdict])
+    return markdown(["at the cursor (█)", "`small` shows", "what stood there", "right"], rows)
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=Path("models/small"))
@@ -222,6 +250,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--places", type=int, default=99, help="of each language")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--fit", action="store_true", help="fit the confidence, and write it to the model's config")
+    parser.add_argument("--readme", type=Path, help="page whose table of examples is updated")
     parser.add_argument("--docs", type=Path, help="folder with diffusion.md, whose table and figure are updated")
     options = parser.parse_args(arguments)
     places = draw_places(options.split, options.places, options.seed)
@@ -238,9 +267,11 @@ def main(arguments: list[str] | None = None) -> None:
     scale = config["diffusion"].get("confidence")
     text = report(options.model.name, options.split, places, answers, scale)
     print(text)
+    sure = confidences(answers, scale)
+    chosen = least_shown(scale)
+    if options.readme:
+        write_into(options.readme, {"examples": examples(places, answers, sure, chosen)})
     if options.docs:
-        sure = confidences(answers, scale)
-        chosen = least_shown(scale)
         image = options.docs / "images/editor-confidence.svg"
         draw(image, curve(answers, sure), reliability(answers, sure), chosen)
         write_into(options.docs / "diffusion.md", {"editor": text})

@@ -6,14 +6,17 @@ import numpy as np
 
 from training.evaluation.editor_places import (
     Answer,
+    Place,
     choose_threshold,
     confidences,
     curve,
     draw_places,
+    examples,
     fit,
     reliability,
     without_space,
 )
+from training.evaluation.infilling_tasks import Example
 
 
 def made_up(count: int, seed: int) -> list[Answer]:
@@ -38,6 +41,21 @@ def test_a_fitted_confidence_is_the_share_that_is_right():
     # the geometric mean of the probabilities is far above it
     plain = confidences(answers, None)
     assert max(abs(mean - share) for mean, share, _ in reliability(answers, plain)) > 0.2
+
+
+def test_examples_are_the_first_right_and_wrong_ones_that_are_shown():
+    places = [Place("python", "line_rest", Example(f"a\nx{index} = ", f"y|{index}", "  # z\n")) for index in range(40)]
+    answers = [Answer(f"y|{index}", -0.1, 2, index % 3 == 0) for index in range(40)]
+    sure = np.array([0.9 if index % 2 else 0.1 for index in range(40)])
+    rows = examples(places, answers, sure, 0.5).split("\n")[2:]
+    assert [row.split(" | ")[-1].rstrip(" |") for row in rows] == ["yes", "yes", "no"]
+    for row in rows:
+        index = int(row.split("`x")[1].split(" ")[0])
+        assert sure[index] >= 0.5
+        assert answers[index].right == row.endswith("yes |")
+        assert f"`x{index} = █  # z`" in row and f"`y\\|{index}`" in row
+    # nothing is shown
+    assert len(examples(places, answers, sure, 0.95).split("\n")) == 2
 
 
 def test_the_threshold_is_the_lowest_that_keeps_half_of_what_is_shown_right():
