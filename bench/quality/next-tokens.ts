@@ -45,7 +45,7 @@ for (const line of readFileSync(values.places, 'utf8').trimEnd().split('\n')) {
   const { prefix, middle, suffix } = placeSchema.parse(JSON.parse(line));
   const { before, tokens } = tokensOfMiddle(prefix, middle);
   const shape = { ...config.diffusion, ngramWeights: NO_WEIGHTS };
-  const prompt = buildPrompt(prefix, suffix, tokenizer, shape, before);
+  const prompt = buildPrompt({ prefix, suffix, prefixTokens: before }, tokenizer, shape);
   read(suffixContext, prompt.suffix);
   read(prefixContext, prompt.prefix.slice(0, -1));
   const places = tokens.map((token, index) => {

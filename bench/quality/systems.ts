@@ -200,7 +200,7 @@ class FillInTheMiddle {
   /** `<|prefix|> prefix`, followed by `<|suffix|> suffix <|mask|>` if there is a suffix. */
   #prompt({ prefix, suffix }: Example): number[] {
     const { special } = this.#tokenizer;
-    const streams = buildPrompt(prefix, suffix, this.#tokenizer, this.#limits);
+    const streams = buildPrompt({ prefix, suffix }, this.#tokenizer, this.#limits);
     const [mark, ...backwards] = streams.suffix;
     return mark === undefined ? [...streams.prefix] : [...streams.prefix, mark, ...backwards.reverse(), special.mask];
   }

@@ -34,8 +34,8 @@ export interface TextWindow {
   /** <|endoftext|> if nothing was cut, then the text. */
   before: number[];
   after: number[];
-  /** The same sides before they were cut, as far as they were tokenized. */
-  whole: { before: readonly number[]; after: readonly number[] };
+  /** The same sides before they were cut, as far as they are tokenized. */
+  uncut: { before: readonly number[]; after: readonly number[] };
   /** See Prompt. */
   truncatedTokens: number;
 }
@@ -47,15 +47,18 @@ export interface WindowLimits {
 }
 
 /** The part of a request from which a prompt is built. */
-export type PromptText = Pick<GenerateRequest, 'prefix' | 'suffix' | 'prefixTokens' | 'ends'>;
+export type PromptText = Pick<GenerateRequest, 'prefix' | 'uncutPrefix' | 'suffix' | 'prefixTokens' | 'ends'>;
 
 export function cutToWindow(
-  { prefix, suffix, prefixTokens: prefixIds }: PromptText,
+  { prefix, uncutPrefix, suffix, prefixTokens: prefixIds }: PromptText,
   tokenizer: Tokenizer,
   { prefixTokens, suffixTokens }: WindowLimits,
 ): TextWindow {
-  const unreadPrefix = prefixIds ? 0 : unreadLength(prefix.length, prefixTokens);
-  const prefixRead = prefixIds ?? tokenizer.encode(prefix.slice(boundary(prefix, unreadPrefix)));
+  const lastTokens = (text: string) => {
+    const unread = unreadLength(text.length, prefixTokens);
+    return { unread, ids: tokenizer.encode(text.slice(boundary(text, unread))) };
+  };
+  const { unread: unreadPrefix, ids: prefixRead } = prefixIds ? { unread: 0, ids: prefixIds } : lastTokens(prefix);
   const prefixAll = unreadPrefix === 0 ? [tokenizer.special.endOfText, ...prefixRead] : prefixRead;
   const prefixCut = cutLength(prefixAll.length, prefixTokens);
 
@@ -66,7 +69,10 @@ export function cutToWindow(
   return {
     before: prefixAll.slice(prefixCut),
     after: suffixRead.slice(0, suffixRead.length - suffixCut),
-    whole: { before: prefixAll, after: suffixRead },
+    uncut: {
+      before: uncutPrefix === undefined || uncutPrefix === prefix ? prefixAll : lastTokens(uncutPrefix).ids,
+      after: suffixRead,
+    },
     truncatedTokens:
       prefixCut +
       estimateTokens(unreadPrefix, prefixRead.length, prefix.length) +

@@ -13,6 +13,8 @@ export interface GenerateRequest {
   prefix: string;
   /** Token ids that `prefix` is the text of, all of them text: the model reads these, where there are any. */
   prefixTokens?: readonly number[];
+  /** The text that `prefix` was cut from, where a caller has cut it: the model does not read it, its n-grams do. */
+  uncutPrefix?: string;
   /** Text to the right of the cursor; the empty string asks for a plain continuation. */
   suffix: string;
   /**

@@ -17,7 +17,7 @@ import { ONE_PAIR, request, run, said, sampleParts } from './sample-engine.ts';
 const kernels = { relaxed: kernelModule('relaxed'), simd: kernelModule('simd') };
 
 /** Settings besides the prefix, which every request has. */
-type Setting = Exclude<keyof GenerateRequest, 'prefix'>;
+type Setting = Exclude<keyof GenerateRequest, 'prefix' | 'uncutPrefix'>;
 
 interface Contract {
   parts: EngineParts;

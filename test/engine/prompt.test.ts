@@ -13,7 +13,7 @@ const limits = {
   editThreshold: 0.9,
   maxEditsPerSlot: 2,
 };
-const build = (prefix: string, suffix: string) => buildPrompt(prefix, suffix, tokenizer, limits);
+const build = (prefix: string, suffix: string) => buildPrompt({ prefix, suffix }, tokenizer, limits);
 /** One token a character. */
 const text = (length: number) => Array.from({ length }, (_, i) => 'abc+1'[i % 5]).join('');
 

@@ -31,7 +31,7 @@ export interface CompletionCall {
   alternativesTemperature?: number;
   /** Milliseconds that all choices may take together; each gets its share of the remaining time. */
   deadlineMs?: number;
-  decoding: Omit<GenerateRequest, 'prefix' | 'prefixTokens' | 'suffix' | 'seed' | 'deadlineMs'>;
+  decoding: Omit<GenerateRequest, 'prefix' | 'prefixTokens' | 'uncutPrefix' | 'suffix' | 'seed' | 'deadlineMs'>;
 }
 
 /** A prompt as it was sent, and its text on both sides of the cursor. */
@@ -39,6 +39,8 @@ export interface PromptText extends Cursor {
   text: string;
   /** Token ids of the prefix, where it was sent as such. */
   tokens?: readonly number[];
+  /** The text that the prefix was cut from, with line feeds; see GenerateRequest. */
+  uncutPrefix?: string;
   /** Line ends of the file, if the prefix has other files too; taken from the text when absent. */
   lineEnd?: LineEnd;
 }
@@ -164,7 +166,7 @@ export async function* generateChoices(
       signal.throwIfAborted();
       const index = p * call.n + i;
       const cursor = readSides(prompt);
-      const request = requestOf(call, { ...cursor, tokens: prompt.tokens }, i, engine);
+      const request = requestOf(call, { ...prompt, ...cursor }, i, engine);
       if (call.deadlineMs !== undefined) {
         const leftMs = call.deadlineMs - (performance.now() - startMs);
         request.deadlineMs = Math.max(0, leftMs) / (choices - index);
@@ -184,7 +186,7 @@ export async function* generateChoices(
 /** The engine's request for choice `i` of a prompt. */
 function requestOf(
   call: CompletionCall,
-  { prefix, suffix, tokens }: Cursor & { tokens: PromptText['tokens'] },
+  { prefix, suffix, tokens, uncutPrefix }: PromptText,
   i: number,
   engine: Engine,
 ): GenerateRequest {
@@ -194,6 +196,7 @@ function requestOf(
     ...decoding,
     prefix,
     ...(tokens && { prefixTokens: tokens }),
+    ...(uncutPrefix !== undefined && { uncutPrefix }),
     stop,
     suffix,
     // A longer completion than the model can write ends with finish_reason `length`, as any that meets its bound.

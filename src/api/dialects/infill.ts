@@ -112,8 +112,8 @@ export function infill(models: ModelCatalog) {
     const before = params.input_extra.map(({ text, filename }) => ({ text, path: filename }));
     const file = { prefix: params.input_prefix + params.prompt, suffix: params.input_suffix };
     const read = readSides(file);
-    const { text: prefix, cutTokens } = leftContext(read.prefix, before, engine);
-    const prompt = { text: prefix, prefix, suffix: read.suffix, lineEnd: lineEndOf(file) };
+    const { text: prefix, uncutPrefix, cutTokens } = leftContext(read.prefix, before, engine);
+    const prompt = { text: prefix, prefix, uncutPrefix, suffix: read.suffix, lineEnd: lineEndOf(file) };
     return respond(c, engine, llamaCall([prompt], params, engine), llamaFormat(params, engine, cutTokens));
   };
 }

@@ -51,6 +51,8 @@ export function withSnippets(prefix: string, snippets: readonly Snippet[], path?
 /** Text for the left of the cursor, and how many tokens of its sources were left out (some are estimated). */
 export interface LeftContext {
   text: string;
+  /** All of it, before it was cut. */
+  uncutPrefix: string;
   cutTokens: number;
 }
 
@@ -62,8 +64,8 @@ export function leftContext(
   path?: string,
 ): LeftContext {
   const before = written(snippets);
-  const whole = { text: withSnippets(prefix, snippets, path), cutTokens: 0 };
-  if (model.window === undefined || before.length === 0) return whole;
+  const uncutPrefix = withSnippets(prefix, snippets, path);
+  if (model.window === undefined || before.length === 0) return { text: uncutPrefix, uncutPrefix, cutTokens: 0 };
   const lengthOf = (text: string) => vocabulary.encode(text).length;
   // One is the token before a text that begins a document.
   const budget = model.window.prefixTokens - 1;
@@ -80,6 +82,7 @@ export function leftContext(
   const unread = prefix.length - readPrefix.length + before.join('').length - kept.length;
   return {
     text: kept + name + file,
+    uncutPrefix,
     cutTokens: Math.max(0, prefixIds.length - lengthOf(file)) + Math.round(unread / USUAL_CHARACTERS_PER_TOKEN),
   };
 }

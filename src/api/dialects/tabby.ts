@@ -63,7 +63,7 @@ export async function tabbyCompletion(c: Context, models: ModelCatalog, body: un
   const { segments, seed, deadline_ms } = params;
   const engine = await engineFor(c, models, models.default.id);
   const read = readSides(segments);
-  const { text: prefix } = leftContext(
+  const { text: prefix, uncutPrefix } = leftContext(
     read.prefix,
     [
       ...segments.declarations,
@@ -74,7 +74,7 @@ export async function tabbyCompletion(c: Context, models: ModelCatalog, body: un
     segments.filepath,
   );
   const call = {
-    prompts: [{ text: prefix, prefix, suffix: read.suffix, lineEnd: lineEndOf(segments) }],
+    prompts: [{ text: prefix, prefix, uncutPrefix, suffix: read.suffix, lineEnd: lineEndOf(segments) }],
     n: 1,
     seed: seed ?? randomSeed(),
     echo: false,

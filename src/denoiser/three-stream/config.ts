@@ -55,9 +55,10 @@ export interface ConfidenceScale {
 }
 
 /**
- * The weight λ of what followed the same tokens elsewhere in the text (diffusion/context-ngrams.ts), a logistic function
- * of the longest match: 1 / (1 + exp(−(bias + length · ln(its tokens) + share · (share of the most frequent next token)
- * + count · ln(number of matches of this length)))). Fitted on held-out files (training/evaluation/ngram_weights.py).
+ * The weight λ of what followed the same tokens elsewhere in the text (diffusion/context-ngrams.ts), a logistic
+ * function of the longest match: 1 / (1 + exp(−(bias + length · ln(its tokens) + share · (share of the most frequent
+ * next token) + count · ln(number of matches of this length)))). Fitted on held-out files
+ * (training/evaluation/ngram_weights.py).
  */
 export interface NgramWeights {
   readonly bias: number;

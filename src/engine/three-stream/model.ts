@@ -102,11 +102,10 @@ export class ThreeStreamModel implements CanvasModel {
     return prompt;
   }
 
-  wholePrompt({ prefix, suffix, prefixTokens, ends }: PromptText): Prompt {
+  wholePrompt(text: PromptText): Prompt {
     const { diffusion } = this.#denoiser.config;
-    const endsBeforeSuffix = diffusion.endsBeforeSuffix && !(ends && CLOSING.test(suffix));
-    const shape = { ...diffusion, endsBeforeSuffix, table: this.#table };
-    return buildPrompt(prefix, suffix, this.#tokenizer, shape, prefixTokens);
+    const endsBeforeSuffix = diffusion.endsBeforeSuffix && !(text.ends && CLOSING.test(text.suffix));
+    return buildPrompt(text, this.#tokenizer, { ...diffusion, endsBeforeSuffix, table: this.#table });
   }
 
   /** A row of a shifted canvas is the last token before it. */

@@ -8,7 +8,7 @@ import type { SuffixOrder } from '../../denoiser/three-stream/positions.ts';
 import { ContextNgrams } from '../../diffusion/context-ngrams.ts';
 import { CursorToken, type TokenTable } from '../../diffusion/cursor-token.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
-import { cutLength, cutToWindow, type Prompt, type WindowLimits } from '../prompt.ts';
+import { cutLength, cutToWindow, type Prompt, type PromptText, type WindowLimits } from '../prompt.ts';
 
 /** Bytes of the suffix that a token is compared with: few tokens are longer. */
 const SUFFIX_START_BYTES = 8;
@@ -24,28 +24,22 @@ export interface PromptShape extends WindowLimits {
   readonly ngramWeights?: NgramWeights | undefined;
 }
 
-/**
- * <|prefix|>, <|endoftext|> if nothing was cut, the text; and <|suffix|>, the text.
- * @param prefixIds tokens of `prefixText`, if given: they are used unchanged
- */
+/** <|prefix|>, <|endoftext|> if nothing was cut, the text; and <|suffix|>, the text. */
 export function buildPrompt(
-  prefixText: string,
-  suffixText: string,
+  { uncutPrefix, ...text }: PromptText,
   tokenizer: Tokenizer,
   { suffixOrder, endsBeforeSuffix = false, table, ngramWeights, ...limits }: PromptShape,
-  prefixIds?: readonly number[],
 ): Prompt {
   const { special } = tokenizer;
-  const text = { prefix: prefixText, suffix: suffixText, ...(prefixIds && { prefixTokens: prefixIds }) };
-  const window = cutToWindow(text, tokenizer, limits);
-  const { before, after, truncatedTokens } = window;
+  const read = ngramWeights && uncutPrefix !== undefined ? { ...text, uncutPrefix } : text;
+  const { before, after, uncut, truncatedTokens } = cutToWindow(read, tokenizer, limits);
   const whole = [special.prefix, ...before];
   const suffixStart = endsBeforeSuffix ? table?.agreeing(startOf(after, tokenizer)) : undefined;
   const ordered = suffixOrder === 'forward' ? after : after.reverse();
-  const suffix = suffixText === '' ? [] : [special.suffix, ...ordered];
-  const { kept, begun } = table && !prefixIds ? table.takeOff(whole) : { kept: whole, begun: '' };
-  const uncut = window.whole.before.slice(0, window.whole.before.length - (whole.length - kept.length));
-  const ngrams = ngramWeights && new ContextNgrams(uncut, window.whole.after, ngramWeights);
+  const suffix = text.suffix === '' ? [] : [special.suffix, ...ordered];
+  const { kept, begun } = table && !text.prefixTokens ? table.takeOff(whole) : { kept: whole, begun: '' };
+  const uncutBefore = uncut.before.slice(0, uncut.before.length - (whole.length - kept.length));
+  const ngrams = ngramWeights && new ContextNgrams(uncutBefore, uncut.after, ngramWeights);
   const sides = { suffix, ...(suffixStart && { suffixStart }), ...(ngrams && { ngrams }), truncatedTokens };
   if (table === undefined || begun === '') return { prefix: whole, ...sides };
   const cursor = { token: new CursorToken(begun, table), ids: whole.slice(kept.length) };

@@ -46,15 +46,18 @@ describe('leftContext', () => {
   const lines = (count: number, letter: string) => `${letter.repeat(9)}\n`.repeat(count);
 
   it('should not change a file without snippets, however long it is', () => {
-    expect(contextOf(lines(100, 'f'))).toEqual({ text: lines(100, 'f'), cutTokens: 0 });
+    const file = lines(100, 'f');
+    expect(contextOf(file)).toEqual({ text: file, uncutPrefix: file, cutTokens: 0 });
   });
 
   it('should have all of both where both fit', () => {
-    expect(contextOf('file', 'other')).toEqual({ text: '// a.ts\nother\n\nfile', cutTokens: 0 });
+    const all = '// a.ts\nother\n\nfile';
+    expect(contextOf('file', 'other')).toEqual({ text: all, uncutPrefix: all, cutTokens: 0 });
   });
 
   it('should keep a share of the context for snippets, however long the file is', () => {
-    const { text, cutTokens } = contextOf(lines(100, 'f'), lines(20, 'o'));
+    const { text, uncutPrefix, cutTokens } = contextOf(lines(100, 'f'), lines(20, 'o'));
+    expect(uncutPrefix).toBe(`// a.ts\n${lines(20, 'o')}\n${lines(100, 'f')}`);
     const snippets = text.slice(0, text.indexOf('f'));
     expect(snippets.match(/o{9}\n/g)!.length).toBeGreaterThanOrEqual(3);
     expect(snippets.length).toBeLessThanOrEqual(QUARTER);

@@ -25,7 +25,7 @@ async function baseline(prefix: string, maxTokens: number): Promise<string> {
     openWeights: async () => streamOf(safetensorsBytes(fileTensors(randomModel(1)))),
     cacheBytes: ONE_PAIR,
   });
-  const prompt = buildPrompt(prefix, '', tokenizer, config.diffusion).prefix;
+  const prompt = buildPrompt({ prefix, suffix: '' }, tokenizer, config.diffusion).prefix;
   const tokens = decodeAutoregressive(denoiser, denoiser.prefixContexts[0]!, prompt, maxTokens, tokenizer.special);
   return tokenizer.decoder().push(tokens);
 }

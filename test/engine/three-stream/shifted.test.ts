@@ -176,6 +176,7 @@ describe('a shifted model', () => {
       const cases = [
         { prefix: `${far}${phrase.slice(0, 11)}`, suffix: '' },
         { prefix: `y\n${phrase.slice(0, 11)}`, suffix: `\n${far}` },
+        { prefix: phrase.slice(0, 11), suffix: '', uncutPrefix: `${far}${phrase.slice(0, 11)}` },
       ];
       for (const request of cases) {
         const { completion } = await run(copying, { ...request, maxTokens: 6, canvasWidth: 1 });
