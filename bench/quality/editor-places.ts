@@ -1,60 +1,49 @@
 /**
- * Completes places of files as an editor asks for them: `/v1/completions` with the editor rules, at any confidence.
+ * Completes places of files as an editor asks for them: with the editor rules, at any confidence.
  * training/evaluation/editor_places.py calls it, draws the places and scores the answers.
  *
  * Run: `npm run build:kernels`, then `node bench/quality/editor-places.ts --model models/nano --places places.jsonl`
  * (Node 24 or later). A place is a JSON line with `prefix` and `suffix`. Writes one JSON line for each: `text`,
- * `total` (the sum of the log-probabilities of its tokens) and `tokens`, their number.
+ * `total` (the sum of the log-probabilities of its tokens), `tokens`, their number, and `end`, the log-probability of
+ * the token that ended the completion (absent if none did).
  */
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import * as z from 'zod';
-import { createApp } from '../../src/app.ts';
-import { ModelCatalog } from '../../src/engine/catalog.ts';
+import { generateChoices } from '../../src/api/completion/completion.ts';
 import { openEngine } from '../engine.ts';
 
 const placeSchema = z.object({ prefix: z.string(), suffix: z.string() });
-const answerSchema = z.object({
-  choices: z.tuple([z.object({ text: z.string(), logprobs: z.object({ token_logprobs: z.array(z.number()) }) })]),
-});
 
 /** More than an editor shows of a line. */
 const MAX_TOKENS = 64;
-
-const MODEL = 'model';
 
 const { values } = parseArgs({
   options: { model: { type: 'string', default: 'models/nano' }, places: { type: 'string' } },
 });
 if (values.places === undefined) throw new Error('--places is needed');
-const folder = pathToFileURL(`${resolve(values.model)}/`);
-const engine = await openEngine(folder, {});
-const app = createApp(
-  new ModelCatalog([
-    { id: MODEL, status: { state: 'loaded' }, info: async () => engine.model, engine: async () => engine },
-  ]),
-);
+const engine = await openEngine(pathToFileURL(`${resolve(values.model)}/`), {});
+const never = new AbortController().signal;
 
 for (const line of readFileSync(values.places, 'utf8').trimEnd().split('\n')) {
   const { prefix, suffix } = placeSchema.parse(JSON.parse(line));
-  const response = await app.request('/v1/completions', {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({
-      model: MODEL,
-      prompt: prefix,
-      suffix,
-      max_tokens: MAX_TOKENS,
-      logprobs: 1,
-      editor: true,
-      min_confidence: 0,
-    }),
-  });
-  if (!response.ok) throw new Error(`/v1/completions answered ${response.status}: ${await response.text()}`);
-  const [{ text, logprobs }] = answerSchema.parse(await response.json()).choices;
-  const total = logprobs.token_logprobs.reduce((sum, each) => sum + each, 0);
-  const tokens = logprobs.token_logprobs.length;
-  process.stdout.write(`${JSON.stringify({ text, total, tokens })}\n`);
+  const call = {
+    prompts: [{ text: prefix, prefix, suffix }],
+    n: 1,
+    seed: 0,
+    echo: false,
+    stream: false,
+    diffusing: false,
+    includeUsage: false,
+    editor: { minConfidence: 0 },
+    decoding: { maxTokens: MAX_TOKENS, stop: [], temperature: 0, topP: 1 },
+  };
+  for await (const event of generateChoices(engine, call, never)) {
+    if (event.type !== 'end') continue;
+    const { text, tokens = [], endLogProbability: end } = event.completion;
+    const total = tokens.reduce((sum, { logProbability }) => sum + logProbability, 0);
+    process.stdout.write(`${JSON.stringify({ text, total, tokens: tokens.length, end })}\n`);
+  }
 }

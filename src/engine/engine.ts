@@ -78,7 +78,12 @@ export class CanvasEngine implements Engine {
     try {
       await this.#admission.waitTurn(ticket, signal);
       const queueMs = performance.now() - joinedMs;
-      const transcript = new Transcript(this.#tokenizer, request, prompt.cursor?.token);
+      const transcript = new Transcript(
+        this.#tokenizer,
+        request,
+        prompt.cursor?.token,
+        prompt.suffixStart && request.suffix,
+      );
       const generation = { request, settings, prompt, written: transcript.tokens, meter, ticket, signal };
       yield* this.#fillCanvases(model, generation, transcript);
       const said = transcript.finish(meter.isSpent ? 'budget' : 'max_tokens');

@@ -8,6 +8,7 @@ import type { TokenDecoder, Tokenizer } from '../tokenizer/tokenizer.ts';
 import { shortened } from './emitted-token.ts';
 import { findStop, lengthBeforePartialStop, stopAt } from './stop-strings.ts';
 import type { Alternative, Completion, EmittedToken, Ending, Frame, GenerateRequest } from './types.ts';
+import { joinOf, lengthBeforeJoin } from './word-join.ts';
 
 /** Where a text is cut, and why. */
 interface Cut {
@@ -20,6 +21,7 @@ export class Transcript {
   readonly #stops: readonly string[];
   readonly #ends: GenerateRequest['ends'];
   readonly #cursor: CursorToken | undefined;
+  readonly #joins: string;
   readonly #tokens: number[] = [];
   readonly #logProbabilities: number[] = [];
   readonly #alternatives: (readonly Choice[])[] = [];
@@ -27,12 +29,21 @@ export class Transcript {
   /** Log-probability of the end token, when one was revealed. */
   #end: number | undefined;
 
-  /** @param cursor the text before the cursor that the first tokens repeat: not part of the completion */
-  constructor(tokenizer: Tokenizer, { stop, ends }: Pick<GenerateRequest, 'stop' | 'ends'>, cursor?: CursorToken) {
+  /**
+   * @param cursor the text before the cursor that the first tokens repeat: not part of the completion
+   * @param joins the text after the cursor, if the completion ends where it becomes that
+   */
+  constructor(
+    tokenizer: Tokenizer,
+    { stop, ends }: Pick<GenerateRequest, 'stop' | 'ends'>,
+    cursor?: CursorToken,
+    joins = '',
+  ) {
     this.#tokenizer = tokenizer;
     this.#cursor = cursor;
     this.#stops = stop.filter((text) => text !== '');
     this.#ends = ends;
+    this.#joins = joins;
   }
 
   /** Tokens of finished canvases. */
@@ -81,9 +92,11 @@ export class Transcript {
    * The finished completion, without its cost.
    * @param otherwise why it ended if neither its text nor the model ended it
    */
-  finish(otherwise: 'max_tokens' | 'budget'): Required<Omit<Completion, 'usage'>> {
+  finish(
+    otherwise: 'max_tokens' | 'budget',
+  ): Required<Omit<Completion, 'usage' | 'endLogProbability'>> & Pick<Completion, 'endLogProbability'> {
     const whole = this.#decode([]);
-    const cut = this.#cutOf(whole);
+    const cut = this.#cutOf(whole, this.#end !== undefined);
     const text = whole.slice(0, cut?.at);
     const tokens = this.#tokensOf(text);
     const sum = tokens.reduce((total, { logProbability }) => total + logProbability, 0);
@@ -91,13 +104,29 @@ export class Transcript {
     // For an empty text, how confident the model was that it is empty.
     const silence =
       ending.by === otherwise ? 0 : (this.#logProbabilities[this.#silentCount(this.#tokens)] ?? this.#end ?? 0);
+    // A text that joins the suffix ends there, however probable its tokens are.
+    const endLogProbability = cut?.ending.by === 'end' ? 0 : this.#endOf(ending, text.length);
     return {
       text,
       tokens,
+      ...(endLogProbability !== undefined && { endLogProbability }),
       confidence: tokens.length === 0 ? silence : sum / tokens.length,
       ending,
       finishReason: ending.by === otherwise ? 'length' : 'stop',
     };
+  }
+
+  /** Log-probability of the token that ended a text of this length; undefined where none did. */
+  #endOf(ending: Ending, length: number): number | undefined {
+    if (ending.by === 'end') return this.#end;
+    if (ending.by !== 'stop') return undefined;
+    const decoder = this.#decoder();
+    let at = 0;
+    for (const [index, token] of this.#tokens.entries()) {
+      if (at >= length && index >= this.#silentCount(this.#tokens)) return this.#logProbabilities[index];
+      at += decoder.push([token]).length;
+    }
+    return undefined;
   }
 
   /** The tokens of a beginning of the text. */
@@ -152,7 +181,8 @@ export class Transcript {
 
   #settle(text: string): void {
     const cut = this.#cutOf(text);
-    const settled = text.slice(0, cut === undefined ? lengthBeforePartialStop(text, this.#stops) : cut.at);
+    const fixed = Math.min(lengthBeforePartialStop(text, this.#stops), lengthBeforeJoin(text, this.#joins));
+    const settled = text.slice(0, cut === undefined ? fixed : cut.at);
     // A restarted canvas will reach the same text, but has not yet.
     if (settled.length > this.#settled.length) this.#settled = settled;
   }
@@ -181,10 +211,13 @@ export class Transcript {
     return text;
   }
 
-  /** The first place at which the text ends. */
-  #cutOf(text: string): Cut | undefined {
+  /** The first place at which the text ends. @param isWhole the model has ended it */
+  #cutOf(text: string, isWhole = false): Cut | undefined {
     const at = findStop(text, this.#stops);
-    const end = this.#ends?.(at < 0 ? text : text.slice(0, at));
+    const upToStop = at < 0 ? text : text.slice(0, at);
+    const end = this.#ends?.(upToStop);
+    const join = joinOf(upToStop, this.#joins, isWhole);
+    if (join !== undefined && join <= (end ?? join)) return { at: join, ending: { by: 'end' } };
     if (end !== undefined && (at < 0 || end < at)) return { at: end, ending: { by: 'editor' } };
     return at < 0 ? undefined : { at, ending: { by: 'stop', stop: stopAt(text, at, this.#stops)! } };
   }

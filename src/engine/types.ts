@@ -157,6 +157,8 @@ export interface Completion {
    * log-probability of the token that ended it; 0 if nothing was decided.
    */
   confidence: number;
+  /** Log-probability of the token that ended the text: an end token, or the first one of a stop string. */
+  endLogProbability?: number;
   /** The text token by token, where the engine knows it. Together they are `text`. */
   tokens?: readonly EmittedToken[];
 }

@@ -8,7 +8,8 @@ Places are drawn from held-out packages, as many of each language: rests of line
 lines, and spans inside a line, before what stands there already. The service completes them by its editor rules
 (bench/quality/editor-places.ts). A completion is right if it equals what stood there, up to white space.
 
-The confidence is a logistic function of the mean and the sum of the log-probabilities of the tokens that are shown.
+The confidence is a logistic function of the log-probabilities of the tokens that are shown, and of the token that ended
+the completion.
 `--fit` writes it, with the least confidence that is shown, to the model's config.json and manifest. `--readme` writes
 three completions into a page: in the order of drawing the first two right ones that are shown and the first wrong one.
 """
@@ -54,12 +55,14 @@ class Place:
 
 @dataclass
 class Answer:
-    """What would be shown, and the sum of the log-probabilities of its tokens. right: it equals what stood there."""
+    """What would be shown, and the sum of the log-probabilities of its tokens. right: it equals what stood there; end:
+    log-probability of the token that ended it, None if none did."""
 
     text: str
     total: float
     tokens: int
     right: bool
+    end: float | None = None
 
     @property
     def mean(self) -> float:
@@ -90,7 +93,7 @@ def complete(model: Path, places: list[Place]) -> list[Answer]:
             for place, line in zip(tqdm(places, unit="place"), node.stdout):
                 found = json.loads(line)
                 right = without_space(found["text"]) == without_space(place.example.middle)
-                answers.append(Answer(found["text"], found["total"], found["tokens"], right))
+                answers.append(Answer(found["text"], found["total"], found["tokens"], right, found.get("end")))
     if node.returncode or len(answers) < len(places):
         raise RuntimeError(f"bench/quality/editor-places.ts ended with {node.returncode}")
     return answers
@@ -101,19 +104,20 @@ def without_space(text: str) -> str:
 
 
 def features(answers: list[Answer]) -> torch.Tensor:
-    """(answers, 3): 1, mean, total."""
-    return torch.tensor([[1.0, answer.mean, answer.total] for answer in answers], dtype=torch.float64)
+    """(answers, 4): 1, mean, total with the end, whether it has no end."""
+    rows = [[1.0, answer.mean, answer.total + (answer.end or 0.0), float(answer.end is None)] for answer in answers]
+    return torch.tensor(rows, dtype=torch.float64)
 
 
 def fit(answers: list[Answer]) -> dict[str, float]:
     """The logistic function that predicts `right` best, slightly regularised; slopes are not negative."""
     inputs = features(answers)
     right = torch.tensor([float(answer.right) for answer in answers], dtype=torch.float64)
-    weights = torch.tensor([0.0, 1.0, 0.1], dtype=torch.float64, requires_grad=True)
+    weights = torch.tensor([0.0, 1.0, 0.1, 0.0], dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([weights], max_iter=500, line_search_fn="strong_wolfe")
 
     def slopes() -> torch.Tensor:
-        return torch.cat((weights[:1], weights[1:].clamp(min=0)))
+        return torch.cat((weights[:1], weights[1:3].clamp(min=0), weights[3:]))
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
@@ -123,15 +127,15 @@ def fit(answers: list[Answer]) -> dict[str, float]:
         return loss
 
     optimizer.step(closure)
-    bias, mean, total = (round(float(value), 4) for value in slopes().detach())
-    return {"bias": bias, "mean": mean, "total": total}
+    names = ("bias", "mean", "total", "open")
+    return {name: round(float(value), 4) for name, value in zip(names, slopes().detach())}
 
 
 def confidences(answers: list[Answer], scale: dict[str, float] | None) -> np.ndarray:
     """Probability that each answer is right; without a scale the geometric mean of its token probabilities."""
     if scale is None:
         return np.exp([answer.mean for answer in answers])
-    weights = torch.tensor([scale["bias"], scale["mean"], scale["total"]], dtype=torch.float64)
+    weights = torch.tensor([scale[name] for name in ("bias", "mean", "total", "open")], dtype=torch.float64)
     return torch.sigmoid(features(answers) @ weights).numpy()
 
 

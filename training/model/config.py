@@ -62,8 +62,8 @@ class DenoiserConfig:
     # The weights of what followed the same tokens elsewhere in the text (training/evaluation/context_ngrams.py): bias,
     # length, share, count; None: not mixed in
     context_ngrams: dict[str, float] | None = None
-    # How probably a completion is right, a logistic function of the log-probabilities of its tokens: bias, mean, total;
-    # and least_shown
+    # How probably a completion is right, a logistic function of the log-probabilities of its tokens: bias, mean, total,
+    # open; and least_shown
     confidence: dict[str, float] | None = None
 
     DIFFUSION_KEYS = (

@@ -28,7 +28,9 @@ export function forEditor(
   const tokens = completion.tokens && tokensOf(completion.tokens, start, start + text.length);
   const total = tokens && tokens.length > 0 ? totalLogProbability(tokens) : completion.confidence;
   const mean = total / Math.max(1, tokens?.length ?? 1);
-  const confidence = scale ? scaled(mean, total, scale) : mean;
+  // The log-probability of an empty text is that of its end.
+  const end = tokens && tokens.length > 0 ? completion.endLogProbability : 0;
+  const confidence = scale ? scaled(mean, total, end, scale) : mean;
   const shown = { ...completion, ...(tokens && { tokens }), text, confidence };
   if (Math.exp(confidence) < (minConfidence ?? scale?.leastShown ?? DEFAULT_MIN_CONFIDENCE)) {
     return { ...shown, ...(tokens && { tokens: [] }), text: '', finishReason: 'stop', ending: { by: 'unsure' } };
@@ -57,7 +59,9 @@ function totalLogProbability(tokens: readonly EmittedToken[]): number {
   return tokens.reduce((sum, { logProbability }) => sum + logProbability, 0);
 }
 
-/** The logarithm of the probability that a completion is right. */
-function scaled(mean: number, total: number, scale: ConfidenceScale): number {
-  return -Math.log1p(Math.exp(-(scale.bias + scale.mean * mean + scale.total * total)));
+/** The logarithm of the probability that a completion is right. @param end log-probability of the token that ended it */
+function scaled(mean: number, total: number, end: number | undefined, scale: ConfidenceScale): number {
+  const logit =
+    scale.bias + scale.mean * mean + scale.total * (total + (end ?? 0)) + (end === undefined ? scale.open : 0);
+  return -Math.log1p(Math.exp(-logit));
 }

@@ -5,6 +5,7 @@
  * nothing after the end of the scope, nothing that already follows the cursor, no white space that already precedes it,
  * nothing blank, no endless repetition, no prompt markers.
  */
+import { joinOf } from '../../engine/word-join.ts';
 import { foreignStart } from './foreign.ts';
 import { type Cursor, firstLine, isBlank, isSingleLine } from './lines.ts';
 import { withoutOverlap } from './overlap.ts';
@@ -18,7 +19,8 @@ export function showable(completion: string, cursor: Cursor): string {
   const singleLine = isSingleLine(cursor);
   const line = singleLine ? firstLine(text) : text;
   const known = line.slice(0, foreignStart(line, cursor));
-  const sane = known.slice(0, runawayStart(known, cursor));
+  const joined = known.slice(0, joinOf(known, cursor.suffix, true));
+  const sane = joined.slice(0, runawayStart(joined, cursor));
   const fresh = withoutOverlap(singleLine ? sane : withinScope(sane, cursor), cursor);
   const shown = singleLine ? fresh : fresh.trimEnd();
   // As it was written, too: what is cut from a repeated line may hide that it is one.

@@ -36,20 +36,27 @@ const configSchema = z.object({
     max_edits_per_slot: z.int().nonnegative(),
     context_ngrams: z.object({ bias: z.number(), length: z.number(), share: z.number(), count: z.number() }).optional(),
     confidence: z
-      .object({ bias: z.number(), mean: z.number(), total: z.number(), least_shown: probability })
+      .object({
+        bias: z.number(),
+        mean: z.number(),
+        total: z.number(),
+        open: z.number().default(0),
+        least_shown: probability,
+      })
       .optional(),
   }),
 });
 
 /**
  * How probably a completion is right, as a logistic function of the log-probabilities of its tokens:
- * 1 / (1 + exp(−(bias + mean · their mean + total · their sum))). Fitted on held-out files
- * (training/evaluation/editor_places.py).
+ * 1 / (1 + exp(−(bias + mean · their mean + total · their sum and that of the token that ended it))), with `open` added
+ * if no token ended it. Fitted on held-out files (training/evaluation/editor_places.py).
  */
 export interface ConfidenceScale {
   readonly bias: number;
   readonly mean: number;
   readonly total: number;
+  readonly open: number;
   /** Below it an editor shows nothing, unless a request says otherwise. */
   readonly leastShown: number;
 }
@@ -170,6 +177,7 @@ export function parseConfig(json: unknown): DenoiserConfig {
           bias: d.confidence.bias,
           mean: d.confidence.mean,
           total: d.confidence.total,
+          open: d.confidence.open,
           leastShown: d.confidence.least_shown,
         },
       }),

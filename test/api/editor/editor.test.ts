@@ -61,7 +61,7 @@ describe.each(['/v1/completions', '/v1/fim/completions'])('editor: true at %s', 
 
   it('should say how probably the text is right where the model has a scale', async () => {
     // 1 / (1 + exp(1)) = 0.27, of the mean log-probability −0.1
-    const scale = { bias: 0, mean: 10, total: 0, leastShown: 0.25 };
+    const scale = { bias: 0, mean: 10, total: 0, open: 0, leastShown: 0.25 };
     const shown: ShownCompletion = await (await setUp(-0.1, scale).ask(path, { editor: true })).json();
     expect(shown.choices[0]!.text).toBe('return a + b');
     expect(Math.exp(shown.usage.quicksilver.confidence)).toBeCloseTo(0.269, 3);
