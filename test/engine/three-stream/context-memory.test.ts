@@ -65,12 +65,12 @@ describe('ContextMemory', () => {
     const [served, idle] = [ticket(), ticket()];
     read(cache, text(2, 1), served);
     const left = read(cache, text(3, 2), idle);
-    expect(memory.availablePages([])).toBe(3);
+    expect(memory.availablePages([], 0)).toBe(3);
     memory.release(idle);
-    expect(memory.availablePages([])).toBe(3);
+    expect(memory.availablePages([], 0)).toBe(3);
     now.mockReturnValue(10_000);
-    expect(memory.availablePages([])).toBe(6);
-    expect(memory.availablePages([left])).toBe(3);
+    expect(memory.availablePages([], 0)).toBe(6);
+    expect(memory.availablePages([left], 0)).toBe(3);
   });
 
   it('should find what is left of a context that gave up pages', () => {
