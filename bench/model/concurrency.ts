@@ -1,5 +1,5 @@
 /**
- * Completions per second of processor time with several clients typing at once, against the same keys of one client
+ * Steps per second of processor time with several clients typing at once, against the same keys of one client
  * after the other. In one process and without the HTTP service, with the memory that the service has, so that the
  * figures are those of the engine: passes, admission, windows and eviction of contexts.
  *
@@ -38,7 +38,10 @@ export interface ConcurrencyRow {
   readonly model: ModelName;
   readonly clients: number;
   readonly keysOfAClient: number;
-  /** Completions per second of processor time, median over the rounds. */
+  /**
+   * Steps per second of processor time, median over the rounds. Completions differ in their number of steps, and those
+   * of some clients more than of others.
+   */
   readonly alone: number;
   readonly together: number;
   /** Median of the ratios of consecutive rounds. */
@@ -67,11 +70,12 @@ interface Answer {
 }
 
 interface Round {
-  /** Completions per second of processor time. */
+  /** Steps per second of processor time while all type. */
   readonly rate: number;
   /** Of each client. */
   readonly answers: readonly (readonly Answer[])[];
   readonly keyMs: readonly number[];
+  readonly steps: number;
   readonly read: number;
   readonly fewest: number;
 }
@@ -89,25 +93,27 @@ async function together(engine: Engine, sessions: readonly Session[]): Promise<R
   const keyMs: number[] = [];
   let read = 0;
   const answers = sessions.map((): Answer[] => []);
-  let atFirstEnd: number[] | undefined;
+  let steps = 0;
+  let atFirstEnd: { rate: number; counts: number[] } | undefined;
   await Promise.all(
     sessions.map(async (session, client) => {
       for (const { prefix, suffix } of session) {
         const keyStartMs = cpuMs();
         const { text, usage } = await complete(engine, { prefix, suffix, ...EDITOR });
         keyMs.push(cpuMs() - keyStartMs);
+        steps += usage.steps;
         read += usage.promptTokens - usage.cachedTokens;
         answers[client]!.push({ text, seen: usage.promptTokens });
       }
-      atFirstEnd ??= answers.map(({ length }) => length);
+      const rate = (1000 * steps) / (cpuMs() - startMs);
+      atFirstEnd ??= { rate, counts: answers.map(({ length }) => length) };
     }),
   );
-  const ms = cpuMs() - startMs;
   // Not part of any answer.
   await engine.readAhead;
-  const mean = atFirstEnd!.reduce((sum, count) => sum + count, 0) / sessions.length;
-  const rate = (1000 * keyMs.length) / ms;
-  return { rate, answers, keyMs, read: read / keyMs.length, fewest: Math.min(...atFirstEnd!) / mean };
+  const { rate, counts } = atFirstEnd!;
+  const mean = counts.reduce((sum, count) => sum + count, 0) / counts.length;
+  return { rate, answers, keyMs, steps, read: read / keyMs.length, fewest: Math.min(...counts) / mean };
 }
 
 /** One client after the other types, each with its whole window in the cache. */
@@ -120,10 +126,10 @@ async function alone(engine: Engine, sessions: readonly Session[]): Promise<Roun
   }
   const mean = (value: (round: Round) => number) => rounds.reduce((sum, one) => sum + value(one), 0) / rounds.length;
   return {
-    // All have as many keys.
-    rate: 1 / mean(({ rate }) => 1 / rate),
+    rate: mean(({ steps }) => steps) / mean(({ steps, rate }) => steps / rate),
     answers: rounds.flatMap(({ answers }) => answers),
     keyMs: rounds.flatMap(({ keyMs }) => keyMs),
+    steps: rounds.reduce((sum, { steps }) => sum + steps, 0),
     read: mean(({ read }) => read),
     fewest: 1,
   };
@@ -225,7 +231,7 @@ export function formatConcurrency(rows: readonly ConcurrencyRow[]): string {
       model: row.model,
       clients: row.clients,
       'keys each': row.keysOfAClient,
-      'one after the other: completions/CPU s': row.alone.toFixed(1),
+      'one after the other: steps/CPU s': row.alone.toFixed(1),
       'at once': row.together.toFixed(1),
       ratio: row.ratio.toFixed(2),
       'CPU ms p50 / p95 / max': ms(row.aloneMs),
