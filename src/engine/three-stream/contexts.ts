@@ -20,6 +20,9 @@ const NEWEST_SHARE = 0.1;
  */
 const PATIENCE_IN_READS = 4;
 
+/** The longest output that editors ask for (llama.vim). Nearly all of its completions are far shorter, so they are not counted. */
+export const SHORT_OUTPUT = 128;
+
 /** Both sides of the cursor, as far as they are read. */
 type Sides = Pick<Need, 'prefix' | 'suffix'>;
 
@@ -59,17 +62,16 @@ export class Contexts implements Room {
   }
 
   displaces(need: Need): boolean {
-    const { contexts, pages } = this.#use(need);
-    return pages > this.#memory.availablePages(contexts, windowTokens(need));
+    const { contexts, pages: missing } = this.#use(need);
+    const pages = missing + (need.output > SHORT_OUTPUT ? pagesOf(need.output) : 0);
+    // A context that grows by a page displaces as little.
+    return pages > 1 && pages > this.#memory.availablePages(contexts, windowTokens(need));
   }
 
-  /**
-   * Whether the window can be read without displacing what others type in, and besides what they need who are in the
-   * queue. What has been asked for once is often short: the longest output is not counted.
-   */
+  /** Whether the window can be read without displacing what others type in, besides what those in the queue need. */
   hasRoomFor(window: Sides, others: readonly Sides[]): boolean {
-    const { contexts, pages } = this.#use({ ...window, output: 0 });
-    const needed = others.reduce((sum, other) => sum + this.#use({ ...other, output: 0 }).pages, pages);
+    const { contexts, pages } = this.#use(window);
+    const needed = others.reduce((sum, other) => sum + this.#use(other).pages, pages);
     return needed <= this.#memory.availablePages(contexts, windowTokens(window));
   }
 
@@ -84,11 +86,13 @@ export class Contexts implements Room {
     return PATIENCE_IN_READS * missing * this.#readMsPerToken;
   }
 
-  /** The contexts that a request would begin with, and the pages that it needs besides. */
-  #use(need: Need): { contexts: KvCache[]; pages: number } {
-    const used = this.#used(need);
+  /**
+   * The contexts that a request would begin with, and the pages that it needs besides, without those of its output.
+   */
+  #use(window: Sides): { contexts: KvCache[]; pages: number } {
+    const used = this.#used(window);
     const cached = used.reduce((sum, { matched }) => sum + Math.floor(matched / BLOCK_TOKENS), 0);
-    const pages = Math.max(0, this.#pagesFor(need) - cached);
+    const pages = Math.max(0, this.#pagesFor({ ...window, output: 0 }) - cached);
     return { contexts: used.map(({ context }) => context), pages };
   }
 

@@ -17,7 +17,7 @@ import type { GenerateRequest } from '../types.ts';
 import type { BatchScheduler } from './batch-scheduler.ts';
 import { canvasWidth } from './canvas-width.ts';
 import type { ContextWindows } from './context-windows.ts';
-import type { Contexts } from './contexts.ts';
+import { type Contexts, SHORT_OUTPUT } from './contexts.ts';
 import { DenoisingStep, PrefillStep } from './denoising-step.ts';
 import { buildPrompt } from './prompt.ts';
 
@@ -29,9 +29,6 @@ export const DEFAULT_CACHE_BYTES = 72 * 2 ** 20;
 
 /** The rules of an editor tell better whether a line needs such a character a second time. */
 const CLOSING = /^[)\]}'"`]/;
-
-/** A longer completion is not one that an editor shows at once: llama.vim asks for 128 tokens. */
-const MOST_NEAR_OUTPUT = 128;
 
 /** Chosen from a curve of quality against cost (`npm run bench:quality`), see bench/RESULTS.md. */
 const DEFAULT_FREEZE_AFTER = 1;
@@ -86,7 +83,7 @@ export class ThreeStreamModel implements CanvasModel {
   }
 
   window({ nearFirst = false, maxTokens }: GenerateRequest, whole: Prompt, ticket?: Ticket): Prompt {
-    const isEditor = nearFirst && maxTokens > 0 && maxTokens <= MOST_NEAR_OUTPUT;
+    const isEditor = nearFirst && maxTokens > 0 && maxTokens <= SHORT_OUTPUT;
     return isEditor ? this.#windows.choose(whole, ticket) : whole;
   }
 
