@@ -20,7 +20,7 @@ const NEWEST_SHARE = 0.1;
  */
 const PATIENCE_IN_READS = 4;
 
-/** The longest output that editors ask for (llama.vim). Nearly all of its completions are far shorter, so they are not counted. */
+/** The longest output that editors ask for (llama.vim). Nearly all completions are far shorter: it is not counted. */
 export const SHORT_OUTPUT = 128;
 
 /** Both sides of the cursor, as far as they are read. */
