@@ -51,12 +51,14 @@ class Place:
 
 @dataclass
 class Answer:
-    """What would be shown, and the sum of the log-probabilities of its tokens. right: it equals what stood there."""
+    """What would be shown, and the sum of the log-probabilities of its tokens. right: it equals what stood there. seen:
+    tokens of context that it was computed from."""
 
     text: str
     total: float
     tokens: int
     right: bool
+    seen: int = 0
 
     @property
     def mean(self) -> float:
@@ -76,18 +78,19 @@ def draw_places(split: str, count: int, seed: int) -> list[Place]:
     return places
 
 
-def complete(model: Path, places: list[Place]) -> list[Answer]:
-    """Raises RuntimeError if Node fails."""
+def complete(model: Path, places: list[Place], window: str | None = None) -> list[Answer]:
+    """window: see bench/quality/editor-places.ts. Raises RuntimeError if Node fails."""
     answers = []
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "places.jsonl"
         file.write_text("".join(json.dumps(asdict(place.example)) + "\n" for place in places))
         command = [NODE, "bench/quality/editor-places.ts", "--model", model.resolve(), "--places", file]
+        command += ["--window", window] if window else []
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as node:
             for place, line in zip(tqdm(places, unit="place"), node.stdout):
                 found = json.loads(line)
                 right = without_space(found["text"]) == without_space(place.example.middle)
-                answers.append(Answer(found["text"], found["total"], found["tokens"], right))
+                answers.append(Answer(found["text"], found["total"], found["tokens"], right, found["seen"]))
     if node.returncode or len(answers) < len(places):
         raise RuntimeError(f"bench/quality/editor-places.ts ended with {node.returncode}")
     return answers
