@@ -26,12 +26,16 @@ export function openBundledEngine(limits: EngineLimits = {}): Promise<Engine> {
   return openEngine(MODEL_FOLDER, limits);
 }
 
-/** @param folder of a model; ends in a slash */
-export function openEngine(folder: URL, limits: EngineLimits): Promise<Engine> {
+/**
+ * @param folder of a model; ends in a slash
+ * @param diffusion instead of what `config.json` has
+ */
+export function openEngine(folder: URL, limits: EngineLimits, diffusion: object = {}): Promise<Engine> {
+  const config = readModelJson('config.json', folder) as { diffusion: object };
   return createEngine({
     model: { id: 'bench', created: 0 },
     kernels: benchModules(),
-    config: readModelJson('config.json', folder),
+    config: { ...config, diffusion: { ...config.diffusion, ...diffusion } },
     tokenizer: readModelJson('tokenizer.json', folder),
     openWeights: () => openModelWeights(folder),
     limits,

@@ -7,17 +7,10 @@
  * weights, of 80 and 122 million parameters.
  */
 
-import { type ChildProcess, spawn } from 'node:child_process';
 import { cpSync } from 'node:fs';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
-import workerd from 'workerd';
-import { readBundle } from '../../scripts/serve/bundle.ts';
-import { CONTROL_SOCKET, HTTP_SOCKET, workerdConfig } from '../../scripts/serve/config.ts';
-import { claimPort } from '../../scripts/serve/listener.ts';
 import { parseConfig } from '../../src/denoiser/three-stream/config.ts';
 import { planMemory } from '../../src/denoiser/three-stream/memory.ts';
 import { instantiateBuild } from '../../src/denoiser/transformer/kernels.ts';
@@ -25,15 +18,13 @@ import { DEFAULT_CACHE_BYTES } from '../../src/engine/three-stream/model.ts';
 import { MODEL_FOLDER } from '../engine.ts';
 import { type RandomModel, writeRandomModel } from '../model/random-model.ts';
 import { serveObjects } from './object-storage.ts';
+import { memoryOf, startWorkerd, type WorkerdProcess } from './workerd-process.ts';
 
 const RUNS = 5;
-const BUNDLE = fileURLToPath(new URL('../../build/self-hosted', import.meta.url));
 const PROMPT = { prompt: 'const fs = ', suffix: ';\n', max_tokens: 8, stream: true };
 const MIB = 2 ** 20;
 /** Ticks per second in /proc/PID/stat on Linux. */
 const TICKS = 100;
-/** A process that has not started by then has failed. */
-const START_TIMEOUT_MS = 30_000;
 
 export interface ColdRow {
   readonly model: string;
@@ -49,40 +40,15 @@ export interface ColdRow {
   readonly peakMib: number;
 }
 
-interface Process {
-  readonly child: ChildProcess;
-  readonly url: string;
-}
-
-/** A workerd process whose isolate has not handled a completion yet. */
-async function startProcess(folder: string, model: string, storage: string): Promise<Process> {
+/** A workerd process whose isolate has not handled a completion yet, its weights in object storage. */
+async function startProcess(folder: string, model: string, storage: string): Promise<WorkerdProcess> {
   const environment = {
     MODEL: model,
     S3_ENDPOINT: storage,
     S3_ACCESS_KEY_ID: 'none',
     S3_SECRET_ACCESS_KEY: 'none',
   };
-  const port = await claimPort({ host: '127.0.0.1', port: 0 });
-  const bundle = await readBundle(BUNDLE);
-  const configPath = join(folder, 'bench.capnp');
-  await writeFile(configPath, workerdConfig({ bundle, models: folder, variables: Object.keys(environment), folder }));
-  const child = spawn(
-    workerd.default,
-    [
-      ...['serve', configPath],
-      ...['--socket-addr', `${HTTP_SOCKET}=127.0.0.1:${port}`],
-      ...['--socket-addr', `${CONTROL_SOCKET}=unix:${join(folder, `control-${port}`)}`],
-    ],
-    { env: { ...process.env, ...environment }, stdio: ['ignore', 'ignore', 'inherit'] },
-  );
-  const url = `http://127.0.0.1:${port}`;
-  // A request that needs no model.
-  for (const end = Date.now() + START_TIMEOUT_MS; ; await sleep(20)) {
-    const answer = await fetch(`${url}/health`).catch(() => undefined);
-    await answer?.body?.cancel();
-    if (answer?.ok) return { child, url };
-    if (Date.now() > end) throw new Error('workerd does not answer');
-  }
+  return startWorkerd({ folder, models: folder, environment });
 }
 
 /** Milliseconds to the first byte; reads the answer to its end. */
@@ -99,13 +65,6 @@ async function firstByte(url: string, model: string): Promise<number> {
   const elapsed = performance.now() - start;
   while (!(await reader.read()).done);
   return elapsed;
-}
-
-/** Resident memory of a process, now and at its peak, in MiB. */
-async function memoryOf(pid: number): Promise<{ resident: number; peak: number }> {
-  const status = await readFile(`/proc/${pid}/status`, 'utf8');
-  const kib = (name: string) => Number(new RegExp(`${name}:\\s+(\\d+) kB`).exec(status)![1]) / 1024;
-  return { resident: kib('VmRSS'), peak: kib('VmHWM') };
 }
 
 async function cpuMsOf(pid: number): Promise<number> {
@@ -134,7 +93,7 @@ async function measureOnce(folder: string, model: string, storage: string) {
 }
 
 /** The memory that the denoiser of a config takes with the default cache. */
-async function wasmMibOf(configPath: string): Promise<number> {
+export async function wasmMibOf(configPath: string): Promise<number> {
   const module = new WebAssembly.Module(await readFile(new URL('../../build/kernels.relaxed.wasm', import.meta.url)));
   const kernels = instantiateBuild('relaxed', module, new WebAssembly.Memory({ initial: 1 }));
   const config = parseConfig(JSON.parse(await readFile(configPath, 'utf8')));

@@ -55,7 +55,8 @@ export interface Ticket {
   lastSeenMs: number;
   /** When its client began to wait. */
   sinceMs: number;
-  readonly need?: Need | undefined;
+  /** Can change until its turn: how much of a text is read depends on the room that there is then. */
+  need?: Need | undefined;
 }
 
 export interface AdmissionQueueParts {
@@ -94,6 +95,11 @@ export class AdmissionQueue {
   /** Tickets that are not active yet. */
   get waiting(): number {
     return this.#waiting.length;
+  }
+
+  /** What the other requests in the queue hold, or will hold. */
+  needsBeside(ticket?: Ticket): Need[] {
+    return [...this.#active, ...this.#waiting].flatMap((other) => (other === ticket ? [] : (other.need ?? [])));
   }
 
   /** Whether a ticket is in the queue, active or waiting. */

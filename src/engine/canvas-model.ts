@@ -45,6 +45,12 @@ export interface CanvasModel {
   /** The tokens around the cursor, cut to what the model reads. */
   prompt(request: GenerateRequest): Prompt;
 
+  /**
+   * What is read of the prompt, by what the cache has now. Absent where that is always all of it.
+   * @param ticket of the request, once it has one
+   */
+  window?(request: GenerateRequest, prompt: Prompt, ticket?: Ticket): Prompt;
+
   /** A canvas that starts as masks, after what has been written. */
   canvas(generation: Generation, slots: number): Canvas;
 

@@ -16,9 +16,9 @@ import {
   specialTokensOf,
 } from './single-stream/model.ts';
 import { BatchScheduler } from './three-stream/batch-scheduler.ts';
+import { ContextWindows } from './three-stream/context-windows.ts';
 import { Contexts } from './three-stream/contexts.ts';
 import { DEFAULT_CACHE_BYTES, ThreeStreamModel, threeStreamInfo } from './three-stream/model.ts';
-import { ReadAhead } from './three-stream/read-ahead.ts';
 import type { DescribeModel, Engine, EngineParts } from './types.ts';
 
 /**
@@ -57,8 +57,8 @@ async function createThreeStreamEngine({ model, limits = {}, ...parts }: EngineP
     room: contexts,
   });
   const scheduler = new BatchScheduler(denoiser, admission, requestsPerPass);
-  const reader = new ReadAhead(denoiser, contexts, admission);
-  const diffusion = new ThreeStreamModel(tokenizer, denoiser, contexts, scheduler, reader);
+  const windows = new ContextWindows(denoiser, contexts, admission);
+  const diffusion = new ThreeStreamModel(tokenizer, denoiser, contexts, scheduler, windows);
   const autoregressive = new AutoregressiveModel(denoiser, contexts, admission, diffusion);
   return new CanvasEngine({ model, tokenizer, admission, models: { diffusion, autoregressive } });
 }

@@ -9,11 +9,12 @@ import { withNgrams } from '../diffusion/context-ngrams.ts';
 import { type Penalties, withPenalties } from '../diffusion/penalties.ts';
 import { textConstraint } from '../diffusion/text-constraint.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
-import type { AdmissionQueue } from './admission-queue.ts';
+import type { AdmissionQueue, Ticket } from './admission-queue.ts';
 import type { CanvasModel, Evaluation, Generation } from './canvas-model.ts';
 import { slotViews } from './canvas-view.ts';
 import { CompletionCache } from './completion-cache.ts';
 import { NotOfThisModel } from './errors.ts';
+import type { Prompt } from './prompt.ts';
 import { Transcript } from './transcript.ts';
 import type { Completion, Decoding, Engine, Frame, GenerateRequest, ModelInfo, SlotView, Vocabulary } from './types.ts';
 import { UsageMeter } from './usage-meter.ts';
@@ -68,9 +69,11 @@ export class CanvasEngine implements Engine {
     this.#admission.checkJoin();
     const joinedMs = performance.now();
     const meter = new UsageMeter(request, joinedMs);
-    const prompt = meter.measure(() => meter.measurePrefill(() => model.prompt(request)));
-    const { prefix, suffix } = prompt;
-    const ticket = this.#admission.join({ prefix, suffix, output: request.maxTokens });
+    const measured = <T>(piece: () => T) => meter.measure(() => meter.measurePrefill(piece));
+    const whole = measured(() => model.prompt(request));
+    const windowNow = (ticket?: Ticket) => measured(() => model.window?.(request, whole, ticket) ?? whole);
+    const needOf = ({ prefix, suffix }: Prompt) => ({ prefix, suffix, output: request.maxTokens });
+    const ticket = this.#admission.join(needOf(windowNow()));
     const leave = () => this.#admission.leave(ticket);
     // In the Workers runtime the `finally` below may not run when the client has disconnected: the abort itself has to
     // free the place.
@@ -78,12 +81,10 @@ export class CanvasEngine implements Engine {
     try {
       await this.#admission.waitTurn(ticket, signal);
       const queueMs = performance.now() - joinedMs;
-      const transcript = new Transcript(
-        this.#tokenizer,
-        request,
-        prompt.cursor?.token,
-        prompt.suffixStart && request.suffix,
-      );
+      const prompt = windowNow(ticket);
+      ticket.need = needOf(prompt);
+      const { cursor, suffixStart } = prompt;
+      const transcript = new Transcript(this.#tokenizer, request, cursor?.token, suffixStart && request.suffix);
       const generation = { request, settings, prompt, written: transcript.tokens, meter, ticket, signal };
       yield* this.#fillCanvases(model, generation, transcript);
       const said = transcript.finish(meter.isSpent ? 'budget' : 'max_tokens');

@@ -6,7 +6,8 @@
 
 Places are drawn from held-out packages, as many of each language: rests of lines from a random character on, whole
 lines, and spans inside a line, before what stands there already. The service completes them by its editor rules
-(bench/quality/editor-places.ts). A completion is right if it equals what stood there, up to white space.
+(bench/quality/editor-places.ts), each from its whole window, as after the first key in a file. A completion is right if
+it equals what stood there, up to white space.
 
 The confidence is a logistic function of the log-probabilities of the tokens that are shown, and of the token that ended
 the completion.
@@ -56,13 +57,14 @@ class Place:
 @dataclass
 class Answer:
     """What would be shown, and the sum of the log-probabilities of its tokens. right: it equals what stood there; end:
-    log-probability of the token that ended it, None if none did."""
+    log-probability of the token that ended it, None if none did; seen: tokens of context that it was computed from."""
 
     text: str
     total: float
     tokens: int
     right: bool
     end: float | None = None
+    seen: int = 0
 
     @property
     def mean(self) -> float:
@@ -82,18 +84,20 @@ def draw_places(split: str, count: int, seed: int) -> list[Place]:
     return places
 
 
-def complete(model: Path, places: list[Place]) -> list[Answer]:
-    """Raises RuntimeError if Node fails."""
+def complete(model: Path, places: list[Place], window: str | None = None) -> list[Answer]:
+    """window: see bench/quality/editor-places.ts. Raises RuntimeError if Node fails."""
     answers = []
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "places.jsonl"
         file.write_text("".join(json.dumps(asdict(place.example)) + "\n" for place in places))
         command = [NODE, "bench/quality/editor-places.ts", "--model", model.resolve(), "--places", file]
+        command += ["--window", window] if window else []
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as node:
             for place, line in zip(tqdm(places, unit="place"), node.stdout):
                 found = json.loads(line)
                 right = without_space(found["text"]) == without_space(place.example.middle)
-                answers.append(Answer(found["text"], found["total"], found["tokens"], right, found.get("end")))
+                end, seen = found.get("end"), found["seen"]
+                answers.append(Answer(found["text"], found["total"], found["tokens"], right, end, seen))
     if node.returncode or len(answers) < len(places):
         raise RuntimeError(f"bench/quality/editor-places.ts ended with {node.returncode}")
     return answers
@@ -258,7 +262,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--docs", type=Path, help="folder with diffusion.md, whose table and figure are updated")
     options = parser.parse_args(arguments)
     places = draw_places(options.split, options.places, options.seed)
-    answers = complete(options.model, places)
+    answers = complete(options.model, places, "whole")
     path = options.model / "config.json"
     config = json.loads(path.read_text())
     if options.fit:

@@ -110,36 +110,29 @@ export function maxOutputTokens({ maxPositions, diffusion }: DenoiserConfig): nu
 }
 
 /**
- * What is read first of a text that no context has, in tokens: a quarter of the window of `small`. Both numbers are
- * whole steps of its window (src/engine/prompt.ts), so that it moves with that one.
+ * What is read first of a text that no context has, in tokens: a quarter of the window of `small`. The tokens before
+ * the cursor are whole steps of its window (src/engine/prompt.ts), here and below, so that both move together.
  */
-const NEAR_PREFIX_TOKENS = 256;
-const NEAR_SUFFIX_TOKENS = 64;
-/** Output that fits after it: more than an editor shows at once. */
-const NEAR_OUTPUT_TOKENS = 64;
+const NEAR: NearWindow = { prefixTokens: 256, suffixTokens: 64 };
+/** What is read where memory is too short for near windows: with the markers and a short output six pages. */
+const NARROW: NearWindow = { prefixTokens: 128, suffixTokens: 31 };
 /** A window of less than this many times the near one is read as a whole. */
 const NEAR_SHARE = 3;
 
-/** A near window: tokens next to the cursor on both sides, and of the output that fits after them. */
+/** A near window: tokens next to the cursor on both sides. */
 export interface NearWindow {
   readonly prefixTokens: number;
   readonly suffixTokens: number;
-  readonly outputTokens: number;
 }
 
 /**
- * The near window of a model, if it has one: its window is wide, and its suffix stream reads from the cursor on, so
- * that what is read of it first is the beginning of the whole.
+ * The near windows of a model, widest first, if it has any: its window is wide, and its suffix stream reads from the
+ * cursor on, so that what is read of it first is the beginning of the whole.
  */
-export function nearWindow({ diffusion }: DenoiserConfig): NearWindow | undefined {
+export function nearWindows({ diffusion }: DenoiserConfig): readonly NearWindow[] {
   const { prefixTokens, suffixTokens, suffixOrder } = diffusion;
-  const near = NEAR_PREFIX_TOKENS + NEAR_SUFFIX_TOKENS;
-  if (suffixOrder !== 'forward' || prefixTokens + suffixTokens < NEAR_SHARE * near) return undefined;
-  return {
-    prefixTokens: NEAR_PREFIX_TOKENS,
-    suffixTokens: NEAR_SUFFIX_TOKENS,
-    outputTokens: NEAR_OUTPUT_TOKENS,
-  };
+  const isWide = prefixTokens + suffixTokens >= NEAR_SHARE * (NEAR.prefixTokens + NEAR.suffixTokens);
+  return suffixOrder === 'forward' && isWide ? [NEAR, NARROW] : [];
 }
 
 /** Parsed `config.json` → checked shapes. Throws ConfigError that names every key at fault. */

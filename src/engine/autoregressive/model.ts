@@ -53,7 +53,7 @@ export class AutoregressiveModel implements CanvasModel {
   }
 
   prompt(request: GenerateRequest): Prompt {
-    return this.#diffusion.wholePrompt(request);
+    return this.#diffusion.prompt(request);
   }
 
   canvas(generation: Generation, slots: number): Canvas {

@@ -3,23 +3,23 @@
  * passes.
  */
 
-import { type DenoiserConfig, maxOutputTokens, nearWindow } from '../../denoiser/three-stream/config.ts';
+import { type DenoiserConfig, maxOutputTokens } from '../../denoiser/three-stream/config.ts';
 import type { Denoiser } from '../../denoiser/three-stream/denoiser.ts';
-import { PREFILL_CHUNK_TOKENS } from '../../denoiser/transformer/memory.ts';
 import { Canvas } from '../../diffusion/canvas.ts';
 import { TokenTable } from '../../diffusion/cursor-token.ts';
 import { denoisingStep, type SamplerSettings } from '../../diffusion/sampler.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
+import type { Ticket } from '../admission-queue.ts';
 import type { CanvasModel, Evaluation, Generation } from '../canvas-model.ts';
 import type { Prompt, PromptText } from '../prompt.ts';
 import { samplerSettings } from '../sampler-settings.ts';
 import type { GenerateRequest } from '../types.ts';
 import type { BatchScheduler } from './batch-scheduler.ts';
 import { canvasWidth } from './canvas-width.ts';
-import type { Contexts } from './contexts.ts';
+import type { ContextWindows } from './context-windows.ts';
+import { type Contexts, SHORT_OUTPUT } from './contexts.ts';
 import { DenoisingStep, PrefillStep } from './denoising-step.ts';
-import { buildPrompt, nearPrompt } from './prompt.ts';
-import { missingTokens, type ReadAhead } from './read-ahead.ts';
+import { buildPrompt } from './prompt.ts';
 
 /**
  * More than fifty full contexts of nano: a text stays cached while others type as well. The memory plan
@@ -29,9 +29,6 @@ export const DEFAULT_CACHE_BYTES = 72 * 2 ** 20;
 
 /** The rules of an editor tell better whether a line needs such a character a second time. */
 const CLOSING = /^[)\]}'"`]/;
-
-/** A near window that saves less than a chunk of reading is not worth its shorter view. */
-const LEAST_SAVED_TOKENS = PREFILL_CHUNK_TOKENS;
 
 /** Chosen from a curve of quality against cost (`npm run bench:quality`), see bench/RESULTS.md. */
 const DEFAULT_FREEZE_AFTER = 1;
@@ -55,7 +52,7 @@ export class ThreeStreamModel implements CanvasModel {
   readonly #denoiser: Denoiser;
   readonly #contexts: Contexts;
   readonly #scheduler: BatchScheduler;
-  readonly #reader: ReadAhead;
+  readonly #windows: ContextWindows;
   /** For a model that completes the token at the cursor. */
   readonly #table: TokenTable | undefined;
 
@@ -64,7 +61,7 @@ export class ThreeStreamModel implements CanvasModel {
     denoiser: Denoiser,
     contexts: Contexts,
     scheduler: BatchScheduler,
-    reader: ReadAhead,
+    windows: ContextWindows,
   ) {
     this.info = threeStreamInfo(denoiser.config);
     this.#tokenizer = tokenizer;
@@ -72,11 +69,11 @@ export class ThreeStreamModel implements CanvasModel {
     this.#table = denoiser.config.diffusion.isShifted ? new TokenTable(tokenizer) : undefined;
     this.#contexts = contexts;
     this.#scheduler = scheduler;
-    this.#reader = reader;
+    this.#windows = windows;
   }
 
   get readAhead(): Promise<void> {
-    return this.#reader.finished;
+    return this.#windows.readAhead;
   }
 
   settings(request: GenerateRequest): SamplerSettings {
@@ -85,24 +82,12 @@ export class ThreeStreamModel implements CanvasModel {
     return samplerSettings(request, { revealThreshold, editThreshold, maxEditsPerSlot, freezeAfter });
   }
 
-  /**
-   * The near window, if the request allows it and that saves reading; then the whole one is read between requests.
-   * Otherwise the whole window.
-   */
-  prompt(request: GenerateRequest): Prompt {
-    const whole = this.wholePrompt(request);
-    const near = nearWindow(this.#denoiser.config);
-    const { nearFirst = false, maxTokens } = request;
-    if (!nearFirst || near === undefined || maxTokens === 0 || maxTokens > near.outputTokens) return whole;
-    const prompt = nearPrompt(whole, near, this.#contexts.suffixes.best(whole.suffix).matched);
-    const { isShifted } = this.#denoiser.config.diffusion;
-    const saved = missingTokens(this.#contexts, whole, isShifted) - missingTokens(this.#contexts, prompt, isShifted);
-    if (saved < LEAST_SAVED_TOKENS) return whole;
-    this.#reader.want(whole);
-    return prompt;
+  window({ nearFirst = false, maxTokens }: GenerateRequest, whole: Prompt, ticket?: Ticket): Prompt {
+    const isEditor = nearFirst && maxTokens > 0 && maxTokens <= SHORT_OUTPUT;
+    return isEditor ? this.#windows.choose(whole, ticket) : whole;
   }
 
-  wholePrompt(text: PromptText): Prompt {
+  prompt(text: PromptText): Prompt {
     const { diffusion } = this.#denoiser.config;
     const endsBeforeSuffix = diffusion.endsBeforeSuffix && !(text.ends && CLOSING.test(text.suffix));
     return buildPrompt(text, this.#tokenizer, { ...diffusion, endsBeforeSuffix, table: this.#table });

@@ -87,6 +87,7 @@ export class PrefixCache {
 
     const idle = this.#memory.idle(best.kind);
     const other = idle.find(({ length }) => length === 0) ?? idle[0]!;
+    this.#memory.renew(other);
     if (other !== best) {
       other.shareFrom(best, matched);
       this.#exactLengths.delete(other);

@@ -75,20 +75,22 @@ export class ReadAhead {
     }
   }
 
-  /** False when nothing is missing. */
+  /** False when nothing is missing, or there is no room any more. */
   #readChunk(prompt: Prompt): boolean {
+    if (!this.#contexts.hasRoomFor(prompt, [])) return false;
     const { prefixes, suffixes } = this.#contexts;
     const { isShifted } = this.#denoiser.config.diffusion;
-    const isRead = this.#read(prefixes, streamOf(prompt, isShifted));
-    return isRead || (prompt.suffix.length > 0 && this.#read(suffixes, prompt.suffix));
+    const { prefix, suffix } = prompt;
+    const owner: Ticket = { lastSeenMs: 0, sinceMs: 0, need: { prefix, suffix, output: 0 } };
+    const isRead = this.#read(prefixes, streamOf(prompt, isShifted), owner);
+    return isRead || (suffix.length > 0 && this.#read(suffixes, suffix, owner));
   }
 
   /** Between chunks the context belongs to nobody: a request that needs it takes it. */
-  #read(cache: PrefixCache, tokens: readonly number[]): boolean {
+  #read(cache: PrefixCache, tokens: readonly number[], owner: Ticket): boolean {
     const known = cache.best(tokens).matched;
     if (known >= tokens.length) return false;
     const read = tokens.slice(0, known + CHUNK_TOKENS);
-    const owner: Ticket = { lastSeenMs: 0, sinceMs: 0 };
     try {
       const context = cache.claim({ tokens: read, promptLength: read.length, owner });
       this.#denoiser.extend(context, read.slice(context.length, context.length + CHUNK_TOKENS));

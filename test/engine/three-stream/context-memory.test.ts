@@ -12,14 +12,14 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-function memoryOf(contexts: number) {
+function memoryOf(contexts: number, sizes: number[] = []) {
   const memory = new WebAssembly.Memory({ initial: 1 });
   const pool = new PagePool(memory, 4096, PAGES, 64);
   const all = Array.from(
     { length: contexts },
     (_, index) => new KvCache('prefix', { memory, pool, table: index * TABLE_BYTES, capacity: 32 * PAGES }),
   );
-  const contextMemory = new ContextMemory(pool, all);
+  const contextMemory = new ContextMemory(pool, all, sizes);
   return { pool, memory: contextMemory, cache: new PrefixCache(contextMemory, all) };
 }
 
@@ -65,12 +65,61 @@ describe('ContextMemory', () => {
     const [served, idle] = [ticket(), ticket()];
     read(cache, text(2, 1), served);
     const left = read(cache, text(3, 2), idle);
-    expect(memory.availablePages([])).toBe(3);
+    expect(memory.availablePages([], 0)).toBe(3);
     memory.release(idle);
-    expect(memory.availablePages([])).toBe(3);
+    expect(memory.availablePages([], 0)).toBe(3);
     now.mockReturnValue(10_000);
-    expect(memory.availablePages([])).toBe(6);
-    expect(memory.availablePages([left])).toBe(3);
+    expect(memory.availablePages([], 0)).toBe(6);
+    expect(memory.availablePages([left], 0)).toBe(3);
+  });
+
+  it('should take pages first from those with wider windows, but last from those of a size', () => {
+    const { memory, cache } = memoryOf(4, [2 * 32, 4 * 32]);
+    const used = (pages: number, first: number) => {
+      const owner = ticket();
+      const context = read(cache, text(pages, first), owner);
+      memory.release(owner);
+      return context;
+    };
+    const near = used(2, 1);
+    const wide = used(5, 2);
+    expect(memory.availablePages([], 2 * 32)).toBe(1 + 5);
+    expect(memory.availablePages([], 3 * 32)).toBe(1 + 5);
+    expect(memory.availablePages([], 5 * 32)).toBe(1);
+    used(2, 3);
+    expect([near.pages, wide.pages]).toEqual([2, 4]);
+    // For a wide one nothing is wider: the one that was used longest ago gives way.
+    used(5, 4);
+    expect(near.pages).toBe(0);
+  });
+
+  it('should take pages first from a prefix whose window has moved', () => {
+    const memory = new WebAssembly.Memory({ initial: 1 });
+    const pool = new PagePool(memory, 4096, PAGES, 64);
+    const parts = (table: number) => ({ memory, pool, table, capacity: 32 * PAGES });
+    const contexts = [0, 1, 2, 3].map((index) => new KvCache('prefix', parts(index * TABLE_BYTES)));
+    const suffix = new KvCache('suffix', parts(4 * TABLE_BYTES));
+    const contextMemory = new ContextMemory(pool, [...contexts, suffix]);
+    const [prefixes, suffixes] = [
+      new PrefixCache(contextMemory, contexts),
+      new PrefixCache(contextMemory, [suffix]),
+    ] as const;
+    const key = (prefix: number[]) => {
+      const owner = ticket();
+      read(suffixes, text(1, 9), owner);
+      const context = read(prefixes, prefix, owner);
+      contextMemory.release(owner);
+      return context;
+    };
+    const other = ticket();
+    const others = read(prefixes, text(2, 1), other);
+    contextMemory.release(other);
+    const former = key(text(2, 2));
+    expect(contextMemory.availablePages([], 0)).toBe(3);
+    const moved = key(text(2, 3));
+    expect(contextMemory.availablePages([], 0)).toBe(1 + 2);
+    read(prefixes, text(2, 4), ticket());
+    expect([others.pages, former.pages, moved.pages]).toEqual([2, 1, 2]);
   });
 
   it('should find what is left of a context that gave up pages', () => {

@@ -1,43 +1,17 @@
 /** A text that no context has is answered from what is next to the cursor; the rest is read between requests. */
 
-import { createReadStream, readFileSync } from 'node:fs';
-import { Readable } from 'node:stream';
+import { readFileSync } from 'node:fs';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { parseConfig } from '../../../src/denoiser/three-stream/config.ts';
-import { Denoiser } from '../../../src/denoiser/three-stream/denoiser.ts';
-import { createEngine } from '../../../src/engine/create.ts';
 import { pause } from '../../../src/engine/pause.ts';
 import { Contexts } from '../../../src/engine/three-stream/contexts.ts';
 import { ReadAhead } from '../../../src/engine/three-stream/read-ahead.ts';
 import type { Engine, GenerateRequest } from '../../../src/engine/types.ts';
-import { loadTokenizer } from '../../../src/tokenizer/tokenizer.ts';
-import { kernelModule } from '../../assembly/builds.ts';
-import { readJson } from '../../denoiser/golden-files.ts';
-import { run, SEVERAL_PAIRS, said } from '../sample-engine.ts';
-
-const folder = new URL('../../golden/shifted/', import.meta.url);
-const tokenizer = loadTokenizer(readJson(new URL('tokenizer.json', folder)));
-const small = readJson(new URL('config.json', folder)) as { diffusion: object };
-/** The shape of the golden model with the window of `small`. */
-const config = {
-  ...small,
-  max_position_embeddings: 2048,
-  diffusion: { ...small.diffusion, prefix_tokens: 1024, suffix_tokens: 256 },
-};
-const kernels = { relaxed: kernelModule('relaxed'), simd: kernelModule('simd') };
-const openWeights = async () =>
-  Readable.toWeb(createReadStream(new URL('model.safetensors', folder))) as ReadableStream<Uint8Array>;
+import { run, said } from '../sample-engine.ts';
+import { wideEngine as load, NEAR_TOKENS, wideTokenizer as tokenizer, wideDenoiser } from './wide-model.ts';
 
 const source = readFileSync(new URL('../../../src/denoiser/three-stream/forward.ts', import.meta.url), 'utf8');
 const PREFIX = tokenizer.decode(tokenizer.encode(source).slice(0, 900));
 const SUFFIX = tokenizer.decode(tokenizer.encode(source).slice(900, 1100));
-const NEAR_TOKENS = 2 + 256 + 64;
-
-function load(): Promise<Engine> {
-  const limits = { cacheBytes: SEVERAL_PAIRS };
-  const json = readJson(new URL('tokenizer.json', folder));
-  return createEngine({ model: { id: 'wide', created: 0 }, kernels, config, tokenizer: json, openWeights, limits });
-}
 
 async function complete(engine: Engine, changes: Partial<GenerateRequest> = {}) {
   return (await run(engine, { prefix: PREFIX, suffix: SUFFIX, maxTokens: 8, nearFirst: true, ...changes })).completion;
@@ -91,7 +65,7 @@ describe('a text that is not in the cache', () => {
   it.each<[string, Partial<GenerateRequest>]>([
     ['the request does not allow less', { nearFirst: false }],
     ['nothing is asked for but to read', { maxTokens: 0 }],
-    ['the answer may be long', { maxTokens: 65 }],
+    ['the answer may be long', { maxTokens: 129 }],
     ['it is decoded from left to right', { decoding: 'autoregressive', suffix: '' }],
     ['there is little to save', { prefix: PREFIX.slice(-400), suffix: '' }],
   ])('should be read at once where %s', async (_, changes) => {
@@ -109,12 +83,7 @@ describe('reading ahead', () => {
   });
 
   async function reader() {
-    const denoiser = await Denoiser.load({
-      modules: kernels,
-      config: parseConfig(config),
-      openWeights,
-      cacheBytes: SEVERAL_PAIRS,
-    });
+    const denoiser = await wideDenoiser();
     const extend = vi.spyOn(denoiser, 'extend');
     const queue = { length: 0 };
     const { prefix, suffix } = tokenizer.special;
@@ -172,6 +141,15 @@ describe('reading ahead', () => {
     queue.length = 0;
     await Promise.all([first, ahead.finished]);
     expect(extend.mock.calls.reduce((sum, [, ids]) => sum + ids.length, 0)).toBe(100 + 41);
+  });
+
+  it('should stop where others need the room', async () => {
+    const { ahead, extend, prompt, contexts } = await reader();
+    const hasRoom = vi.spyOn(contexts, 'hasRoomFor');
+    hasRoom.mockReturnValueOnce(true).mockReturnValueOnce(true).mockReturnValue(false);
+    ahead.want(prompt);
+    await ahead.finished;
+    expect(extend).toHaveBeenCalledTimes(2);
   });
 
   it('should give up what could not be begun for long', async () => {
