@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { createApp } from '../../../src/app.ts';
-import type { ConfidenceScale } from '../../../src/engine/types.ts';
+import type { Completion, ConfidenceScale } from '../../../src/engine/types.ts';
 import { errorOf, eventsOf, post } from '../../support/requests.ts';
 import { catalogOf, helloScript, scriptedEngine } from '../../support/scripted-engine.ts';
 
@@ -11,9 +11,10 @@ interface ShownCompletion {
   usage: { quicksilver: { confidence: number } };
 }
 
-function setUp(confidence = -0.1, scale?: ConfidenceScale) {
+/** @param ended fields of a completion whose tokens are known */
+function setUp(confidence = -0.1, scale?: ConfidenceScale, ended: Partial<Completion> = {}) {
   const frames = [{ text: 'return a', settled: 'return a' }];
-  const completion = { ...helloScript.completion, text: TEXT, confidence, finishReason: 'length' as const };
+  const completion = { ...helloScript.completion, text: TEXT, confidence, finishReason: 'length' as const, ...ended };
   const scripted = scriptedEngine({ frames, completion });
   const diffusion = { ...scripted.model.diffusion!, ...(scale && { confidence: scale }) };
   const engine = { ...scripted, model: { ...scripted.model, diffusion } };
@@ -72,6 +73,22 @@ describe.each(['/v1/completions', '/v1/fim/completions'])('editor: true at %s', 
     // without the rules of editors the confidence stays the mean
     const plain: ShownCompletion = await (await setUp(-0.1, scale).ask(path)).json();
     expect(plain.usage.quicksilver.confidence).toBe(-0.1);
+  });
+
+  it('should count how sure the end of the text was', async () => {
+    const scale = { bias: 0, mean: 0, total: 1, open: -2, leastShown: 0 };
+    const tokens = ['return', ' a', ' + b', '\n\ndef sub(a, b):'].map((text) => ({ text, logProbability: -0.1 }));
+    const confidenceOf = async (end: Partial<Completion>) => {
+      const answer = await setUp(-0.1, scale, { tokens, ...end }).ask(path, { editor: true });
+      const shown: ShownCompletion = await answer.json();
+      return Math.exp(shown.usage.quicksilver.confidence);
+    };
+    const logistic = (logit: number) => 1 / (1 + Math.exp(-logit));
+    // Of the three tokens that are shown.
+    expect(await confidenceOf({ endLogProbability: -0.5 })).toBeCloseTo(logistic(-0.3 - 0.5), 6);
+    expect(await confidenceOf({ endLogProbability: -3 })).toBeCloseTo(logistic(-0.3 - 3), 6);
+    // Nothing ended it.
+    expect(await confidenceOf({})).toBeCloseTo(logistic(-0.3 - 2), 6);
   });
 
   it('should show nothing below the confidence that is asked for', async () => {

@@ -192,6 +192,27 @@ describe('a shifted model', () => {
     });
   });
 
+  it('should end where it becomes the rest of the word at the cursor, and stream nothing behind that', async () => {
+    const phrase = 'if (callbackError) {\n  return;\n}\n';
+    const joining = await load({ ...COPYING, ends_before_suffix: true });
+    const request = { prefix: `${phrase}if (call`, suffix: 'rror) {\n', maxTokens: 8, canvasWidth: 1 };
+    const { frames, completion } = await run(joining, request);
+    expect(completion.text).toBe('backE');
+    expect(completion).toMatchObject({ ending: { by: 'end' }, finishReason: 'stop', endLogProbability: 0 });
+    for (const { settled } of frames) expect('backE'.startsWith(settled)).toBe(true);
+    expect((await run(await load(COPYING), request)).completion.text).not.toBe('backE');
+  });
+
+  it('should tell how probable the token was that ended it', async () => {
+    const request = { prefix: 'a = 1;\nb = 2;\na = ', suffix: '', maxTokens: 8, canvasWidth: 1 };
+    const stopped = (await run(await load(COPYING), { ...request, stop: [';'] })).completion;
+    expect(stopped.text).toBe('1');
+    expect(stopped.endLogProbability).toBeGreaterThan(Math.log(0.9));
+    expect(stopped.endLogProbability).toBeLessThan(0);
+    const open = (await run(await load(COPYING), { ...request, maxTokens: 1 })).completion;
+    expect(open.endLogProbability).toBeUndefined();
+  });
+
   it('should leave a closing bracket to the rules of the editor', async () => {
     const ending = await load({ ends_before_suffix: true });
     const ends = () => undefined;
