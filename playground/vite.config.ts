@@ -2,7 +2,7 @@
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vite';
 import { precache } from './precache.ts';
-import { withoutJsonSchema } from './without-json-schema.ts';
+import { smallerZod } from './smaller-zod.ts';
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
@@ -12,7 +12,7 @@ export default defineConfig({
   // The verification of weights uses SHA-256 of Node's module, which Workers have and browsers do not.
   resolve: { alias: { 'node:crypto': here('src/local/node-crypto.ts') } },
   plugins: [precache()],
-  worker: { format: 'es', plugins: () => [withoutJsonSchema()] },
+  worker: { format: 'es', plugins: () => [smallerZod()] },
   build: {
     outDir: here('../build/playground'),
     emptyOutDir: true,
