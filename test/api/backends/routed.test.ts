@@ -269,9 +269,10 @@ describe('a backend that cannot fill in the middle', () => {
   });
 
   it('should still be asked what has no suffix', async () => {
-    const { app } = await withoutInfill(unsure);
+    const { app, server } = await withoutInfill(unsure);
     for (const suffix of ['', null, '<|endoftext|>']) {
       expect(routeOf(await post(app, COMPLETIONS, { model: 'auto', prompt: 'a', suffix }))[0]).toBe('big');
+      expect(JSON.parse(server.received.at(-1)!.body)).not.toHaveProperty('suffix');
     }
   });
 
