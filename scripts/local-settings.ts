@@ -13,8 +13,8 @@ export interface LocalSettings {
 }
 
 /**
- * Rejects with SettingsError, BackendConfigError, and for a file that cannot be read: wrangler passes over one that is missing, keys and
- * all.
+ * Rejects with SettingsError, BackendConfigError, and for a file that cannot be read: wrangler passes over one that is
+ * missing, keys and all.
  * @param model replaces the variable `MODEL`
  */
 export async function readLocalSettings(

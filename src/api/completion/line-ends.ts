@@ -1,7 +1,7 @@
 /**
- * Line ends. The engine only reads and writes line feeds, so that a file is the same to the model with any line ends. An
- * answer has the most frequent line ends of prompt and suffix, and of equally frequent ones those nearest before the
- * cursor.
+ * Line ends. The engine only reads and writes line feeds, so that a file is the same to the model with any line ends.
+ * An answer has the most frequent line ends of prompt and suffix, and of equally frequent ones those nearest before
+ * the cursor.
  */
 import type { Completion, EmittedToken, Frame } from '../../engine/types.ts';
 

@@ -7,8 +7,8 @@ export interface Cursor {
 }
 
 /**
- * Whether a text is all that there is of it; all of it, but ended by a limit in the middle; or the beginning of one that
- * is still being written.
+ * Whether a text is all that there is of it; all of it, but ended by a limit in the middle; or the beginning of one
+ * that is still being written.
  */
 export type Written = 'whole' | 'cut' | 'begun';
 

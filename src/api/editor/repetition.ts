@@ -106,13 +106,13 @@ function cutRepetition(text: string, prefix: string): number | undefined {
     const repeats = period < LONG_PHRASE ? CUT_REPEATS : LONG_CUT_REPEATS;
     if (length < Math.max(repeats * period, MIN_CUT_RUN)) continue;
     const phrase = all.slice(start, start + period);
-    const added = Math.max(0, start - before.length);
+    const from = Math.max(0, start - before.length);
     // Text before the cursor is intended; rulers and brackets have rules of their own.
-    if (!hasWord(phrase) || text.length - added < 2 * period) continue;
-    const lineEnd = text.indexOf('\n', added);
+    if (!hasWord(phrase) || text.length - from < 2 * period) continue;
+    const lineEnd = text.indexOf('\n', from);
     // Phrases of whole lines may begin at the end of the line before.
-    if (lineEnd >= 0 && lineEnd < added + period) return lineEnd;
-    return Math.max(0, text.lastIndexOf('\n', added));
+    if (lineEnd >= 0 && lineEnd < from + period) return lineEnd;
+    return Math.max(0, text.lastIndexOf('\n', from));
   }
   return undefined;
 }
