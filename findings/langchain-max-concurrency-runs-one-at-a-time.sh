@@ -17,7 +17,7 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install --quiet --disable-pip-version-check langchain-openai==1.7.3 langchain-core==1.8.3
+"$folder/venv/bin/pip" install --quiet --no-compile --disable-pip-version-check langchain-openai==1.7.3 langchain-core==1.8.3
 "$folder/venv/bin/python" - <<'PYTHON'
 import json
 import sys

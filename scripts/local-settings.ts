@@ -1,6 +1,7 @@
 /** The settings of the local runtime: wrangler.toml, and secrets from .dev.vars or other files. */
 import { access, constants } from 'node:fs/promises';
 import { getPlatformProxy } from 'wrangler';
+import { type BackendBindings, readGateway } from '../src/backend/gateway.ts';
 import { readMirrorSettings } from '../src/mirror/settings.ts';
 import { readSettings, requireLimiter, type Settings, SettingsError, type SettingsVariables } from '../src/settings.ts';
 import { readWeightSettings } from '../src/weights/settings.ts';
@@ -12,8 +13,8 @@ export interface LocalSettings {
 }
 
 /**
- * Rejects with SettingsError, and for a file that cannot be read: wrangler passes over one that is missing, keys and
- * all.
+ * Rejects with SettingsError, BackendConfigError, and for a file that cannot be read: wrangler passes over one that is
+ * missing, keys and all.
  * @param model replaces the variable `MODEL`
  */
 export async function readLocalSettings(
@@ -22,7 +23,9 @@ export async function readLocalSettings(
   model?: string,
 ): Promise<LocalSettings> {
   for (const file of envFiles ?? []) await access(file, constants.R_OK);
-  const { env: configured, dispose } = await getPlatformProxy<SettingsVariables & { RATE_LIMITER?: unknown }>({
+  const { env: configured, dispose } = await getPlatformProxy<
+    SettingsVariables & BackendBindings & { RATE_LIMITER?: unknown }
+  >({
     configPath,
     persist: false,
     remoteBindings: false,
@@ -32,6 +35,7 @@ export async function readLocalSettings(
   try {
     const { s3, origin } = readWeightSettings(env as Record<string, unknown>);
     readMirrorSettings(env as Record<string, unknown>);
+    readGateway(env);
     const settings = readSettings(env);
     requireLimiter(env, env.RATE_LIMITER);
     if (settings.models.length === 0) throw new SettingsError('MODEL is missing');

@@ -2,7 +2,7 @@
 import { access, readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { parseEnv } from 'node:util';
-import { BACKEND_SETTING_NAMES } from '../../src/backend/gateway.ts';
+import { BACKEND_SETTING_NAMES, readGateway } from '../../src/backend/gateway.ts';
 import { DEFAULT_PERIOD_SECONDS } from '../../src/middleware/rate-limit.ts';
 import { MIRROR_SETTING_NAMES, readMirrorSettings } from '../../src/mirror/settings.ts';
 import { readSettings, SETTING_NAMES, type Settings, SettingsError } from '../../src/settings.ts';
@@ -31,11 +31,12 @@ export interface ReadRelease {
   isModelNamed: boolean;
 }
 
-/** Throws Error, SettingsError among them, for what cannot be run. */
+/** Throws Error, SettingsError and BackendConfigError among them, for what cannot be run. */
 export async function readRelease({ bundle, models, envFiles }: ReleaseOptions): Promise<ReadRelease> {
   const environment = { ...(await readFiles(envFiles)), ...process.env };
   const variables = workerVariables(environment, ALL_SETTING_NAMES);
   readMirrorSettings(variables);
+  readGateway(variables);
   const { s3, origin } = readWeightSettings(variables);
   const settings = readSettings(variables);
   const folder = resolve(models);

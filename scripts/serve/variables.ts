@@ -7,8 +7,8 @@ import { BACKEND_SETTING_NAMES, BACKENDS } from '../../src/backend/gateway.ts';
 /** Models of a service that names none, the default one first; wrangler.toml has the same for Cloudflare. */
 export const DEFAULT_MODELS = 'small,nano';
 
-/** Values by name; one of the settings is listed here so that TypeScript checks the names. */
-export type WorkerVariables = Record<string, string> & { MODEL: string; API_KEYS?: string };
+/** Values by name; some settings are listed here so that TypeScript checks the names. */
+export type WorkerVariables = Record<string, string> & { MODEL: string; API_KEYS?: string; BACKENDS?: string };
 
 /** The variables that are set. */
 export function workerVariables(

@@ -13,6 +13,8 @@ import { type TokenUsage, tokenUsageOf } from './token-usage.ts';
 /** Enough for a backend that quotes a whole file before it names the error; the rest is not read. */
 const MAX_REFUSAL_BYTES = 64 * 1024;
 
+const SUFFIX: ReadonlySet<string> = new Set(['suffix']);
+
 /** A request as the client sent it. */
 export interface Call {
   /** The model it names. */
@@ -191,7 +193,9 @@ function requestHeaders(key: string | undefined, stream: boolean): Record<string
 
 function bodyFor(target: Target, { model, text, withheld }: Call): string {
   const named = target.model === model ? text : withValue(text, 'model', target.model);
-  return withheld === undefined ? named : withoutMembers(named, withheld);
+  if (withheld === undefined) return named;
+  // A backend that cannot fill in the middle only gets requests whose suffix is empty. Some engines read that as one.
+  return withoutMembers(named, target.backend.infill ? withheld : withheld.union(SUFFIX));
 }
 
 function asFailure(backend: string, error: unknown): BackendFailure {

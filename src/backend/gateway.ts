@@ -60,19 +60,22 @@ export interface BackendBindings {
   AUTO_MIN_CONFIDENCE?: string | number;
 }
 
-/**
- * Makes the gateway of the worker's variables. A mistake in them must not stop the local model, so it is only noted.
- */
+/** Makes the gateway of the worker's variables. Throws BackendConfigError, which names every mistake in them. */
+export function readGateway(bindings: BackendBindings): Gateway {
+  // Secrets are bindings like any other.
+  const secrets = bindings as Readonly<Record<string, unknown>>;
+  const minConfidence = readMinConfidence(bindings.AUTO_MIN_CONFIDENCE);
+  const backends = readBackends(bindings.BACKENDS, secrets);
+  if (backends.length === 0 && minConfidence !== DEFAULT_MIN_CONFIDENCE) {
+    throw new BackendConfigError(['AUTO_MIN_CONFIDENCE: does nothing without BACKENDS']);
+  }
+  return gatewayOf(backends, { minConfidence });
+}
+
+/** The same where a mistake must not stop the local model: it is only noted. */
 export function configuredGateway(bindings: BackendBindings): Gateway {
   try {
-    // Secrets are bindings like any other.
-    const secrets = bindings as Readonly<Record<string, unknown>>;
-    const minConfidence = readMinConfidence(bindings.AUTO_MIN_CONFIDENCE);
-    const backends = readBackends(bindings.BACKENDS, secrets);
-    if (backends.length === 0 && minConfidence !== DEFAULT_MIN_CONFIDENCE) {
-      throw new BackendConfigError(['AUTO_MIN_CONFIDENCE: does nothing without BACKENDS']);
-    }
-    return gatewayOf(backends, { minConfidence });
+    return readGateway(bindings);
   } catch (error) {
     if (!(error instanceof BackendConfigError)) throw error;
     log('error', { message: error.message });

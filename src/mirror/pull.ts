@@ -5,7 +5,7 @@ import { type ResumingOptions, resuming } from '../weights/resuming.ts';
 import type { Bytes, StoredObject, WritableStore } from '../weights/store.ts';
 import { blocks } from '../weights/write.ts';
 import type { BlobFolder } from './blob-folder.ts';
-import { writing } from './errors.ts';
+import { MirrorError, writing } from './errors.ts';
 import type { Lease, LeaseRecord, Leases } from './lease.ts';
 import { type BlobIndex, type HubBlob, leaseName, segmentCount, segmentName, segmentSize } from './segments.ts';
 import type { Semaphore } from './semaphore.ts';
@@ -201,17 +201,25 @@ export class Pull {
   }
 }
 
-/** The bytes of a file at its origin, from a segment on. */
-export function fromOrigin(
+/**
+ * The bytes of a file at its origin, from a segment on.
+ * @throws MirrorError also for what it sends with another size, or never to its end: that is no failure of the store.
+ */
+export async function* fromOrigin(
   { oid, size }: HubBlob,
   origin: OpenOrigin,
   segment: number,
   { segmentBytes, stallMs, retryDelayMs }: Pick<PullOptions, 'segmentBytes' | 'stallMs' | 'retryDelayMs'>,
-): AsyncGenerator<Uint8Array> {
+): AsyncGenerator<Uint8Array, void> {
   const get = (range?: { offset: number }) => origin(range?.offset ?? 0);
   const options = { stallMs, retryDelayMs, offset: segment * segmentBytes };
   // The hash shows whether the content is the same; the storage that a hub redirects to has its own ETags.
-  return resuming(get, oid, { size, etag: '' }, options as ResumingOptions);
+  try {
+    yield* resuming(get, oid, { size, etag: '' }, options as ResumingOptions);
+  } catch (cause) {
+    if (!(cause instanceof StoreFailed)) throw cause;
+    throw new MirrorError(502, 'The hub does not send this file as it lists it.', { cause });
+  }
 }
 
 /** The bytes of one segment, if they are the right ones. @throws WeightsDamaged */

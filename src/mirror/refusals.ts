@@ -50,10 +50,9 @@ export function refusal(
 }
 
 /** For a hub that did not answer, or asked for a wait. */
-export function unanswered(what: string, cause: unknown, { isFile = false } = {}): MirrorError {
+export function unanswered(what: string, cause: unknown): MirrorError {
   const { status, retryAfterSeconds } = cause instanceof StoreFailed ? cause : {};
   const options = { retryAfterSeconds, cause };
   if (status === 429) return new MirrorError(429, `The hub is asked for too much: ${what}.`, options);
-  const isPassing = status === 503 && (isFile || retryAfterSeconds !== undefined);
-  return new MirrorError(isPassing ? 503 : 502, `The hub cannot be asked for ${what}.`, options);
+  return new MirrorError(status === 503 ? 503 : 502, `The hub cannot be asked for ${what}.`, options);
 }

@@ -97,7 +97,7 @@ export function upstreamOf({ url, token, log, ...options }: UpstreamOptions): Up
       const address = `${url}/${repo}/resolve/${commit}/${path.split('/').map(encodeURIComponent).join('/')}`;
       const range = offset > 0 ? { offset } : undefined;
       const response = await ask(what, address, range ? { range: rangeHeader(range) } : {}).catch((cause) => {
-        throw unanswered(what, cause, { isFile: true });
+        throw unanswered(what, cause);
       });
       if (!response.ok) throw refusal(what, response, { missing: 'EntryNotFound', commit });
       if (response.body === null) throw new MirrorError(502, `The hub sends nothing of ${what}.`);

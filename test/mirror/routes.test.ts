@@ -166,7 +166,22 @@ describe('the hub', () => {
     expect(await bytesOf(await setUp({ store, refreshMs: 0 }).get(MODEL))).toEqual(weights);
     const other = await setUp({ store }).get(MODEL.replace('main', 'other'));
     log.mockRestore();
-    expect(other.status).toBe(502);
+    expect(other.status).toBe(503);
+  });
+
+  it.each([
+    ['a page', '<html>Sign in</html>'],
+    ['more than it lists', 'x'.repeat(6000)],
+  ])('should be at fault, not the store, where it sends %s in place of a file', async (_, sent) => {
+    const { get } = setUp();
+    hub.files.set(`${REPO}/resolve/${hub.commit}/model.safetensors`, text(sent));
+    const log = vi.spyOn(console, 'error').mockImplementation(() => {});
+    const response = await get(MODEL);
+    log.mockRestore();
+    expect(response.status).toBe(502);
+    expect(await response.json()).toEqual({ error: 'The hub does not send this file as it lists it.' });
+    hub.files.set(`${REPO}/resolve/${hub.commit}/model.safetensors`, weights);
+    expect(await bytesOf(await get(MODEL))).toEqual(weights);
   });
 
   it('should be asked with the token of the mirror, and never with the key of a client', async () => {

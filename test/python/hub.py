@@ -43,6 +43,10 @@ class Hub:
     repos: dict[str, Repo] = field(default_factory=dict)
     # Method, path and range of each request.
     requests: list[str] = field(default_factory=list)
+    # Server and headers of each request, names in lower case.
+    headers: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    # Whether files in LFS are redirected to another address of the hub before the storage.
+    hops: bool = False
     # For the next answers of the storage: bytes after which the connection is cut.
     cuts: list[int] = field(default_factory=list)
     # Bytes of files, by path: sent in place of the right ones in the next answer from the beginning.
@@ -88,12 +92,20 @@ class HubHandler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         parts = urlsplit(self.path)
+        self.hub.headers.append(
+            (
+                f"http://127.0.0.1:{self.server.server_port}",
+                {name.lower(): value for name, value in self.headers.items()},
+            )
+        )
         self.hub.requests.append(" ".join(filter(None, [self.command, parts.path, self.headers.get("range")])))
         if stored := re.fullmatch(r"/storage/([0-9a-f]{64})", parts.path):
             # Signed addresses take no other authorization, as with S3.
             if self.headers.get("authorization"):
                 return self.answer(400)
             return self.send(self.hub.stored(stored[1]) or b"", STORAGE_ETAG)
+        if hop := re.fullmatch(r"/hop(/storage/[0-9a-f]{64})", parts.path):
+            return self.answer(302, {"Location": self.hub.storage_url + hop[1]})
         match = re.fullmatch(r"(/api/models)?/([^/]+/[^/]+)/(revision|tree|resolve)/([^/]+)(?:/(.+))?", parts.path)
         if match is None:
             return self.answer(404)
@@ -128,7 +140,9 @@ class HubHandler(BaseHTTPRequestHandler):
         if path in self.hub.wrong and not self.headers.get("range"):
             return self.send(self.hub.wrong.pop(path), str(entry["oid"]))
         if path in repo.lfs:
-            location = f"{self.hub.storage_url}/storage/{entry['lfs']['oid']}?signature={quote('a/b')}"
+            storage = f"/storage/{entry['lfs']['oid']}"
+            signed = f"{self.hub.storage_url}{storage}?signature={quote('a/b')}"
+            location = f"/hop{storage}" if self.hub.hops else signed
             return self.answer(302, {"Location": location, "X-Repo-Commit": repo.commit})
         return self.send(repo.files[path], str(entry["oid"]))
 

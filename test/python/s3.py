@@ -1,8 +1,11 @@
-"""An S3 server for the tests: moto in this process, with one empty bucket."""
+"""S3 servers for the tests: moto in this process, with one empty bucket, and one with another clock."""
 
+import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import boto3
 from moto.server import ThreadedMotoServer
@@ -23,6 +26,40 @@ def s3_server() -> Iterator[dict[str, str]]:
     s3_client(endpoint).create_bucket(Bucket=BUCKET)
     yield store_variables(endpoint)
     server.stop()
+
+
+# S3's bound, https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html: RequestTimeTooSkewed.
+MAX_SKEW = timedelta(minutes=15)
+
+
+class ClockCheck(BaseHTTPRequestHandler):
+    """Refuses as S3 does what was signed at another time than that of its clock, and has nothing otherwise."""
+
+    ahead = timedelta()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        signed = datetime.strptime(self.headers["x-amz-date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+        is_skewed = abs(datetime.now(UTC) + self.ahead - signed) > MAX_SKEW
+        status, code = (403, "RequestTimeTooSkewed") if is_skewed else (404, "NoSuchKey")
+        body = f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/xml")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@contextmanager
+def s3_with_clock(ahead: timedelta) -> Iterator[dict[str, str]]:
+    """The variables of a bucket whose server's clock is ahead of ours."""
+    handler = type("Ahead", (ClockCheck,), {"ahead": ahead})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield store_variables(f"http://127.0.0.1:{server.server_port}")
+    server.shutdown()
 
 
 def s3_client(endpoint: str):

@@ -55,11 +55,13 @@ def behaving_hub() -> Iterator[Hub]:
 def hub(behaving_hub: Hub) -> Iterator[Hub]:
     """The one hub, reset after each test."""
     behaving_hub.requests.clear()
+    behaving_hub.headers.clear()
     yield behaving_hub
     behaving_hub.wrong.clear()
     behaving_hub.refusals.clear()
     behaving_hub.api_refusal = None
     behaving_hub.tells_length = True
+    behaving_hub.hops = False
     behaving_hub.pause = 0.0
 
 
@@ -226,6 +228,39 @@ class TestRefusals:
             ask(service, key, "/api/models/limited/other")
         assert (raised.value.code, raised.value.headers["retry-after"]) == (429, "7")
         assert len(hub.requests) == 2
+
+    def test_should_say_that_the_hub_is_down(self, hub: Hub, service: str, key: tuple[str, str]) -> None:
+        hub.api_refusal = (503, {})
+        with pytest.raises(urllib.error.HTTPError) as raised:
+            ask(service, key, "/api/models/down/tiny")
+        assert raised.value.code == 503
+
+    def test_should_be_the_fault_of_the_hub_where_it_sends_a_page_for_a_file(
+        self, hub: Hub, options: dict[str, object]
+    ) -> None:
+        data = content(5 * MIB, 16)
+        hub.repos["page/tiny"] = lfs_repo(data)
+        hub.wrong["config.json"] = b"<html>Sign in</html>"
+        with pytest.raises(HfHubHTTPError, match="does not send this file as it lists it") as error:
+            huggingface_hub.hf_hub_download("page/tiny", "config.json", **options)
+        assert error.value.response.status_code == 502
+        assert Path(huggingface_hub.hf_hub_download("page/tiny", "config.json", **options)).read_bytes() == b"{}"
+
+
+def test_tokens_should_reach_the_hub_alone_through_its_redirects(
+    hub: Hub, variables: dict[str, str], key: tuple[str, str]
+) -> None:
+    data = content(5 * MIB, 15)
+    hub.repos["private/tiny"] = Repo({"model.safetensors": data}, frozenset({"model.safetensors"}), token="hf_upstream")
+    hub.hops = True
+    with self_hosted({**variables, "HF_MIRROR_TOKEN": "hf_upstream"}, ROOT / "docs") as url:
+        path = "/private/tiny/resolve/main/model.safetensors"
+        assert ask(url, key, path, cookie="session=1").read() == data
+    # The listing in two requests; the file, which the hub redirects to itself and then to its storage.
+    assert [server for server, _ in hub.headers] == [*[hub.url] * 4, hub.storage_url]
+    sent = [(server, headers.get("authorization")) for server, headers in hub.headers]
+    assert set(sent) == {(hub.url, "Bearer hf_upstream"), (hub.storage_url, None)}
+    assert not any("cookie" in headers or key[0] in str(headers) for _, headers in hub.headers)
 
 
 class TestRepositories:

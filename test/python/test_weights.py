@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import huggingface_hub
@@ -26,7 +27,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from s3 import BUCKET, s3_client, s3_server
+from s3 import BUCKET, s3_client, s3_server, s3_with_clock
 
 MODEL_REPO = "acme/tiny"
 PRIVATE_REPO = "acme/private"
@@ -180,6 +181,21 @@ class TestModelsInS3:
         assert pushed.returncode == 1
         assert "model.safetensors is damaged" in pushed.stderr
         assert stored_keys(storage, "wrong/") == ["wrong/config.json", "wrong/tokenizer.json"]
+
+
+class TestAClockThatIsOff:
+    @pytest.mark.parametrize("minutes", [20, -20])
+    @pytest.mark.parametrize("action", [["list"], ["verify", "nano"]])
+    def test_should_be_named_as_the_store_names_it(self, minutes: int, action: list[str]) -> None:
+        with s3_with_clock(timedelta(minutes=minutes)) as storage:
+            ran = run("scripts/models.ts", *action, "--s3", environment=storage)
+        assert ran.returncode == 1
+        assert "answered 403 RequestTimeTooSkewed" in ran.stderr
+
+    def test_should_not_matter_within_what_the_store_allows(self) -> None:
+        with s3_with_clock(timedelta(minutes=5)) as storage:
+            ran = run("scripts/models.ts", "verify", "nano", "--s3", environment=storage)
+        assert "RequestTimeTooSkewed" not in ran.stderr
 
 
 class TestMirror:

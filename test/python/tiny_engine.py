@@ -66,7 +66,7 @@ def wait_until_healthy(engine: subprocess.Popen[str], url: str) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:
         if engine.poll() is not None:
-            raise RuntimeError(f"the engine ended: {engine.stderr.read()}")
+            raise RuntimeError(f"the engine ended: {engine.stderr.read() if engine.stderr else engine.returncode}")
         try:
             with urllib.request.urlopen(url, timeout=1):
                 return

@@ -38,7 +38,7 @@ const STREAMS: Readonly<Record<string, readonly string[]>> = {
 const usage = { prompt_tokens: 1000, completion_tokens: 20, total_tokens: 1020 };
 
 /** Answers completions, as an engine that knows no dialect but OpenAI's. */
-async function complete(response: ServerResponse, stream: boolean): Promise<void> {
+async function complete(response: ServerResponse, stream: boolean, prompt = ''): Promise<void> {
   const completion = (text: string, finish_reason: string | null) =>
     JSON.stringify({
       id: 'c',
@@ -48,8 +48,9 @@ async function complete(response: ServerResponse, stream: boolean): Promise<void
       choices: [{ index: 0, text, finish_reason, logprobs: null }],
       usage,
     });
+  const text = prompt.includes('several lines') ? 'a();\n  b();\n}\nmore' : 'a + b';
   if (!stream)
-    return void response.writeHead(200, { 'content-type': 'application/json' }).end(completion('a + b', 'stop'));
+    return void response.writeHead(200, { 'content-type': 'application/json' }).end(completion(text, 'stop'));
   await writeEvents(response, [`data: ${completion('a + ', null)}\n\n`, `data: ${completion('b', 'stop')}\n\n`]);
   response.end('data: [DONE]\n\n');
 }
@@ -79,12 +80,14 @@ describe('a backend of the service', () => {
         model,
         messages,
         stream = false,
+        prompt,
       } = JSON.parse(body) as {
         model: string;
         messages?: { content: string }[];
         stream?: boolean;
+        prompt?: string;
       };
-      if (messages === undefined) return complete(response, stream);
+      if (messages === undefined) return complete(response, stream, prompt);
       const what = model === 'spare-1' ? 'stand in' : messages.at(-1)!.content;
       times.set(what, (times.get(what) ?? 0) + 1);
       if (what === 'fail') return refuse(response, 500);
@@ -223,6 +226,13 @@ describe('a backend of the service', () => {
     expect(whole.choices[0]?.message?.content).toBe('a + b');
     const chunks = await Array.fromAsync(await mistral.fim.stream(request));
     expect(chunks.map(({ data }) => data.choices[0]?.delta.content).join('')).toBe('a + b');
+  });
+
+  it('should have its text fit the file of an editor, line ends included', async () => {
+    const prompt = '// several lines\r\nfunction f() {\r\n  ';
+    const body = { model: 'large', prompt, suffix: '\r\n}\r\n', editor: true };
+    const { choices } = await client.completions.create(body);
+    expect(choices[0]?.text).toBe('a();\r\n  b();');
   });
 
   it('should have its tokens counted', async () => {

@@ -115,6 +115,20 @@ describe('the service with its model', () => {
     });
   });
 
+  describe('a repetition that the limit cuts', () => {
+    /** The bias makes the model write one token again and again. */
+    const written = async (n_predict: number, editor: boolean) => {
+      const place = { input_prefix: 'import numpy\n\nvalues = numpy.array(', input_suffix: ')\n', min_confidence: 0 };
+      const body = { ...place, n_predict, logit_bias: [[' a', 100]], editor };
+      return (JSON.parse(await ask('/infill', body)) as { content: string }).content;
+    };
+
+    it.each([8, 16, 64])('should not be shown, however little confidence is asked for, after %i tokens', async (n) => {
+      expect(await written(n, false)).toBe(' a'.repeat(n));
+      expect(await written(n, true)).toBe('');
+    });
+  });
+
   describe('llama.vscode (src/llama-server.ts: createRequestPayload; src/completion.ts)', () => {
     const request = {
       id_slot: 0,

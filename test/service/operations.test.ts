@@ -80,6 +80,12 @@ describe('a service without keys', () => {
     await expect(starting).rejects.toThrow('cannot start: API_KEYS entry 1');
   });
 
+  it('should not start with backends that are wrong', async () => {
+    const file = join(folder, 'backends.env');
+    await writeFile(file, 'AUTO_MIN_CONFIDENCE=-1\n');
+    await expect(serve(models, ['--env-file', file])).rejects.toThrow('AUTO_MIN_CONFIDENCE: does nothing');
+  });
+
   it('should end where its port is in use', async () => {
     const other = createServer().listen(0, '127.0.0.1');
     await once(other, 'listening');

@@ -72,6 +72,9 @@ describe('two models', () => {
     expect(await json(`${url}/ready`)).toEqual({ ...ready, models: [loaded, { id: 'nano', state: 'loaded' }] });
     expect(await (await post(url, { ...SHORT, model: '' })).json()).toMatchObject({ model: 'twin' });
     await expect(complete('other')).rejects.toMatchObject({ status: 404, code: 'model_not_found' });
+    const tabby = (model?: string) => post(url, { segments: { prefix: 'const fs = ' }, model });
+    expect((await tabby('other')).status).toBe(404);
+    expect((await tabby('nano')).status).toBe(200);
     const metrics = await metricsOf(url);
     expect(metrics.get('quicksilver_completions_total{model="nano",outcome="length"}')).toBe(1);
     expect(metrics.get('quicksilver_completions_total{model="twin",outcome="length"}')).toBe(2);

@@ -219,6 +219,7 @@ describe('a reload', () => {
   it.each([
     ['a setting that is wrong', 'TIME_LIMIT_MS=soon', 'TIME_LIMIT_MS must be a number'],
     ['a setting that nobody reads', 'API_KEY=laptop:1', 'API_KEY in '],
+    ['backends that are wrong', 'BACKENDS={"big":{}}', 'BACKENDS.big.base_url'],
     ['a model that is not there', 'MODEL=other', "The model 'other' is not available"],
   ])('should leave all as it is for %s', async (_, line, message) => {
     const file = await envFile('refused.env', {});
@@ -359,6 +360,13 @@ describe('settings', () => {
     ['a period without a limit', { RATE_LIMIT_PERIOD_SECONDS: '10' }, 'RATE_LIMIT_PERIOD_SECONDS does nothing'],
     ['a bucket without a store', { S3_BUCKET: 'weights' }, 'S3_BUCKET does nothing'],
     ['a token without a mirror', { HF_MIRROR_TOKEN: 'hf_x' }, 'HF_MIRROR_TOKEN does nothing'],
+    ['backends that are no JSON', { BACKENDS: '{' }, 'BACKENDS: is not valid JSON'],
+    ['a confidence without backends', { AUTO_MIN_CONFIDENCE: '-1' }, 'AUTO_MIN_CONFIDENCE: does nothing'],
+    [
+      "a backend's key that is not there",
+      { BACKENDS: '{"big":{"base_url":"http://127.0.0.1:9/v1","key":"NO_KEY"}}' },
+      'there is no secret named NO_KEY',
+    ],
     ['a mirror without a store', { HF_MIRROR_REPOS: '*' }, 'HF_MIRROR_REPOS needs storage'],
   ])('should be refused at the start for %s', async (_, environment, message) => {
     await expect(serve([], environment)).rejects.toThrow(message);

@@ -4,6 +4,7 @@
  */
 import type { Translation } from '../../backend/attempt.ts';
 import { type Edit, edited, elementsOf, type Member, membersOf } from '../../backend/json-text.ts';
+import { lineEndOf, readSides, withLineEnds, withLineFeeds } from '../completion/line-ends.ts';
 import type { Cursor } from '../editor/lines.ts';
 import { showable } from '../editor/showable.ts';
 
@@ -52,7 +53,9 @@ class AnswerTranslation implements Translation {
   }
 
   whole(json: string): string {
-    return this.#translated(json, 'message', ({ index }, said) => this.#shown(index, said));
+    return this.#translated(json, 'message', (choice, said) =>
+      this.#shown(choice.index, said, finishReasonIn(json, choice)),
+    );
   }
 
   chunk(json: string): string | undefined {
@@ -67,12 +70,14 @@ class AnswerTranslation implements Translation {
       else this.#held.set(choice.index, json);
     }
     if (choices.length > 0 && !choices.some(isFinished)) return undefined;
-    return this.#translated(json, 'delta', (choice) => (isFinished(choice) ? this.#shownAtEnd(choice.index) : NOTHING));
+    return this.#translated(json, 'delta', (choice) =>
+      isFinished(choice) ? this.#shownAtEnd(choice.index, finishReasonIn(json, choice)) : NOTHING,
+    );
   }
 
   rest(): string[] {
     const chunks = [...this.#held].map(([index, json]) =>
-      this.#translated(json, 'delta', (choice) => (choice.index === index ? this.#shownAtEnd(index) : NOTHING)),
+      this.#translated(json, 'delta', (choice) => (choice.index === index ? this.#shownAtEnd(index, null) : NOTHING)),
     );
     this.#held.clear();
     return chunks;
@@ -84,16 +89,19 @@ class AnswerTranslation implements Translation {
     isCut: false,
   });
 
-  #shownAtEnd(index: number): Shown {
-    return this.#shown(index, this.#texts.get(index) ?? '');
+  #shownAtEnd(index: number, finishReason: unknown): Shown {
+    return this.#shown(index, this.#texts.get(index) ?? '', finishReason);
   }
 
-  #shown(index: number, text: string): Shown {
+  /** What an editor can show of a text, with the line ends of its file. */
+  #shown(index: number, text: string, finishReason: unknown): Shown {
     const place = this.#options.editor?.(index);
     if (place === undefined) return { text, isCut: false };
-    const lead = text.startsWith(place.echo) ? place.echo : '';
-    const shown = lead + showable(text.slice(lead.length), place.cursor);
-    return { text: shown, isCut: shown !== text };
+    const { cursor, echo } = place;
+    const lead = text.startsWith(echo) ? echo : '';
+    const written = withLineFeeds(text.slice(lead.length));
+    const shown = showable(written, readSides(cursor), finishReason === 'length' ? 'cut' : 'whole');
+    return { text: lead + withLineEnds(shown, lineEndOf(cursor)), isCut: shown !== written };
   }
 
   #translated(json: string, part: 'message' | 'delta', textOf: (choice: Choice, said: string) => Shown): string {

@@ -33,7 +33,10 @@ const tokensOrAll = wholeNumber().optional();
 export const lengthFields = {
   max_tokens: tokens.describe(`Tokens to write at most, ${DEFAULT_MAX_TOKENS} unless another name of it is given.`),
   max_completion_tokens: tokens.describe('Another name of `max_tokens`.'),
+  max_output_tokens: tokens.describe('Another name of `max_tokens`.'),
   max_new_tokens: tokens.describe('Another name of `max_tokens`.'),
+  max_tokens_to_sample: tokens.describe('Another name of `max_tokens`.'),
+  max_length: tokens.describe('Another name of `max_tokens`.'),
   n_predict: tokensOrAll.describe("llama.cpp's name of `max_tokens`; below 0: as many as the model can write."),
   num_predict: tokensOrAll.describe("Ollama's name of `max_tokens`; below 0: as many as the model can write."),
 };

@@ -1,7 +1,7 @@
 /**
- * Line ends. The engine only reads and writes
- * , so that a file is the same to the model with any line ends. An answer has the most frequent line ends of prompt and
- * suffix, and of equally frequent ones those nearest before the cursor.
+ * Line ends. The engine only reads and writes line feeds, so that a file is the same to the model with any line ends.
+ * An answer has the most frequent line ends of prompt and suffix, and of equally frequent ones those nearest before
+ * the cursor.
  */
 import type { Completion, EmittedToken, Frame } from '../../engine/types.ts';
 
@@ -21,8 +21,8 @@ export function withLineFeeds(text: string): string {
 }
 
 /**
- * Both sides as the engine reads them: with its line ends, and without half characters. A cursor between \r and
- *  is moved before both.
+ * Both sides as the engine reads them: with its line ends, and without half characters. A cursor within a CRLF is moved
+ * before it.
  */
 export function readSides({ prefix, suffix }: Sides): Sides {
   const splitsEnd = prefix.endsWith('\r') && suffix.startsWith('\n');

@@ -28,6 +28,8 @@ export function neutral(allowed: z.ZodType, reason: string) {
 export const nothing = z.union([z.literal([false, '', 0]), z.array(z.unknown()).max(0), z.strictObject({})]);
 
 const STRUCTURED = 'structured outputs are not supported';
+const MINIMUM = 'a minimum length is not supported; leave it out or send 0';
+const STOP = 'is not supported; use stop';
 const TOKENS = 'is not supported; ban tokens with logit_bias';
 const PROBABILITIES = 'log-probabilities of prompts are not available';
 const NO_CHAT = 'is not supported: this model completes text and takes no messages; send a prompt';
@@ -46,9 +48,17 @@ export const refusedFields = {
   regex: neutral(nothing, STRUCTURED),
   ebnf: neutral(nothing, STRUCTURED),
   format: neutral(nothing, STRUCTURED),
-  min_tokens: neutral(z.literal(0), 'a minimum length is not supported; leave it out or send 0'),
+  min_tokens: neutral(z.literal(0), MINIMUM),
+  min_new_tokens: neutral(z.literal(0), MINIMUM),
+  min_length: neutral(z.literal(0), MINIMUM),
   ignore_eos: neutral(nothing, 'is not supported; ban the end tokens with logit_bias'),
-  stop_token_ids: neutral(nothing, 'is not supported; use stop'),
+  stop_token_ids: neutral(nothing, STOP),
+  // Other names of stop, and more than it can do: a text must not run on because one was ignored.
+  stop_sequences: neutral(nothing, STOP),
+  stop_sequence: neutral(nothing, STOP),
+  stopping_strings: neutral(nothing, STOP),
+  stop_regex: neutral(nothing, STOP),
+  max_time: neutral(nothing, 'is not supported; use deadline_ms'),
   bad_words: neutral(nothing, TOKENS),
   allowed_token_ids: neutral(nothing, TOKENS),
   include_stop_str_in_output: neutral(nothing, 'is not supported: texts end before the stop string'),

@@ -64,22 +64,20 @@ export const logitBiasField = z
       'Added to the logits of tokens, by their ids in tokenizer.json: -100 bans a token, 100 leaves no other.',
   });
 
-const stopString = z.string().min(1, 'a stop string cannot be empty');
+/** A string or several; empty ones stop nothing. */
+function stopStrings(most: number) {
+  return z
+    .union([z.string(), z.array(z.string()).max(most)], {
+      error: `must be a string or an array of at most ${most} of them`,
+    })
+    .default([])
+    .transform((stop) => [stop].flat().filter((text) => text !== ''));
+}
 
-export const stopField = z
-  .union([stopString, z.array(stopString).max(MAX_STOP_STRINGS)], {
-    error: `must be a non-empty string or an array of at most ${MAX_STOP_STRINGS} of them`,
-  })
-  .default([])
-  .transform((stop) => (typeof stop === 'string' ? [stop] : stop));
+export const stopField = stopStrings(MAX_STOP_STRINGS);
 
-/** As Mistral, llama.cpp and Ollama describe it: any number of strings, of which empty ones are ignored. */
-export const looseStopField = z
-  .union([z.string(), z.array(z.string()).max(MAX_LOOSE_STOP_STRINGS)], {
-    error: `must be a string or an array of at most ${MAX_LOOSE_STOP_STRINGS} of them`,
-  })
-  .default([])
-  .transform((stop) => [stop].flat().filter((text) => text !== ''));
+/** As Mistral, llama.cpp and Ollama describe it: any number of strings. */
+export const looseStopField = stopStrings(MAX_LOOSE_STOP_STRINGS);
 
 const penalty = z.number().min(-2).max(2).default(0);
 

@@ -13,7 +13,14 @@ import { samplingOf } from '../completion/completion.ts';
 import { budgetFields, lengthFields } from '../completion/limits.ts';
 import { lineEndOf, readSides } from '../completion/line-ends.ts';
 import { neutral, refusedFields } from '../completion/refused.ts';
-import { checkBody, looseDecodingFields, randomSeed, readBody, seedField } from '../completion/schema.ts';
+import {
+  checkBody,
+  localModelField,
+  looseDecodingFields,
+  randomSeed,
+  readBody,
+  seedField,
+} from '../completion/schema.ts';
 import { confidenceOf } from '../completion/usage.ts';
 import { leftContext } from './snippets.ts';
 
@@ -36,6 +43,8 @@ export const tabbyRequest = z.object({
   ...lengthFields,
   ...budgetFields,
   ...refusedFields,
+  /** Not of Tabby, but of the path. */
+  model: localModelField,
   segments,
   temperature: looseDecodingFields.temperature,
   stop: looseDecodingFields.stop,
@@ -61,7 +70,7 @@ export function isTabby(body: unknown): boolean {
 export async function tabbyCompletion(c: Context, models: ModelCatalog, body: unknown): Promise<Response> {
   const params = checkBody(body, tabbyRequest);
   const { segments, seed, deadline_ms } = params;
-  const engine = await engineFor(c, models, models.default.id);
+  const engine = await engineFor(c, models, params.model || models.default.id);
   const read = readSides(segments);
   const { text: prefix, uncutPrefix } = leftContext(
     read.prefix,

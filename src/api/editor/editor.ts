@@ -23,7 +23,7 @@ export function forEditor(
   { minConfidence }: EditorRules,
   scale?: ConfidenceScale,
 ): Completion {
-  const text = showable(completion.text, cursor);
+  const text = showable(completion.text, cursor, completion.finishReason === 'length' ? 'cut' : 'whole');
   const start = text === '' ? 0 : seamLength(completion.text, cursor);
   const tokens = completion.tokens && tokensOf(completion.tokens, start, start + text.length);
   const total = tokens && tokens.length > 0 ? totalLogProbability(tokens) : completion.confidence;

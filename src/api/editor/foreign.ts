@@ -19,11 +19,11 @@ export function foreignStart(text: string, { prefix, suffix }: Cursor, written: 
   const found = [BROKEN, MARKER, SHORT_MARKER].flatMap((pattern) =>
     [...text.matchAll(pattern)].map(({ 0: piece, index }) => ({ piece, index })),
   );
-  const begun = written === 'whole' ? BEGUN_MARKER.exec(text) : null;
+  const begun = written === 'begun' ? null : BEGUN_MARKER.exec(text);
   if (begun) found.push({ piece: begun[0], index: begun.index });
   // A word without brackets may be a name: `fim_prefix`. The last word of a text that is being generated may continue.
   const telling = found.filter(
-    ({ piece, index }) => /^[^\w▁]|[^\w▁]$/.test(piece) && (written === 'whole' || index + piece.length < text.length),
+    ({ piece, index }) => /^[^\w▁]|[^\w▁]$/.test(piece) && (written !== 'begun' || index + piece.length < text.length),
   );
   if (telling.length === 0) return undefined;
   const known = new Set([BROKEN, MARKER, SHORT_MARKER].flatMap((pattern) => (prefix + suffix).match(pattern) ?? []));

@@ -6,8 +6,11 @@ export interface Cursor {
   suffix: string;
 }
 
-/** Whether a text is all that there is of it, or the beginning of one that is still being written. */
-export type Written = 'whole' | 'begun';
+/**
+ * Whether a text is all that there is of it; all of it, but ended by a limit in the middle; or the beginning of one
+ * that is still being written.
+ */
+export type Written = 'whole' | 'cut' | 'begun';
 
 /** Columns of a tab when indentations are compared; files that mix tabs and spaces mostly mean this. */
 const TAB_COLUMNS = 4;

@@ -16,6 +16,14 @@ const MIN_NUMBER_RUN = 40;
 /** Phrases from this length on repeat less often; the last one may lack its comma. */
 const LONG_PHRASE = 16;
 const LONG_PHRASE_REPEATS = 2.9;
+/**
+ * A limit that cuts a text within a repetition leaves no doubt that it is endless, so less of one is enough: phrases of
+ * up to a few lines.
+ */
+const MAX_CUT_PERIOD = 160;
+const CUT_REPEATS = 3;
+const LONG_CUT_REPEATS = 2.5;
+const MIN_CUT_RUN = 8;
 /** `))))))`: deeper nesting than this is not written by hand. */
 const BRACKET_REPEATS = 6;
 /** A ruler, such as `-----`, where the file has none; and, where it has one, longer than the width of a page. */
@@ -26,6 +34,9 @@ const MAX_QUOTED_RULER = 80;
 /** Of the line before the cursor: a line of minified code is a whole file. */
 const MAX_LINE_CONTEXT = 200;
 
+/** What nests or separates, or is never a ruler: `||||||`. */
+const NO_RULER = /[()[\]{}<>'"`,;]|^[|&\s]+$/;
+
 const OPENS_COMMENT = /\/\/|\/\*|#|<!--|--|%|"""|^\s*\*/;
 
 /**
@@ -34,7 +45,11 @@ const OPENS_COMMENT = /\/\/|\/\*|#|<!--|--|%|"""|^\s*\*/;
  * Undefined if there is none.
  */
 export function runawayStart(text: string, { prefix }: Cursor, written: Written = 'whole'): number | undefined {
-  const starts = [repeatedBlock(text, prefix, written), repeatedPhrase(text, prefix, written)];
+  const starts = [
+    repeatedBlock(text, prefix, written),
+    repeatedPhrase(text, prefix, written),
+    written === 'cut' ? cutRepetition(text, prefix) : undefined,
+  ];
   const found = starts.filter((start) => start !== undefined);
   return found.length > 0 ? Math.min(...found) : undefined;
 }
@@ -73,9 +88,31 @@ function repeatedPhrase(text: string, prefix: string, written: Written): number 
   let start = 0;
   for (const [at, own] of text.split('\n').entries()) {
     const before = at === 0 ? lastLine(prefix).slice(-MAX_LINE_CONTEXT) : '';
-    const isWhole = written === 'whole' || start + own.length < text.length;
+    const isWhole = written !== 'begun' || start + own.length < text.length;
     if (hasRunaway(before, own, isWhole)) return Math.max(0, start - 1);
     start += own.length + 1;
+  }
+  return undefined;
+}
+
+/** The start of the line, or of the lines, with the repetition in which a limit cut the text. */
+function cutRepetition(text: string, prefix: string): number | undefined {
+  const before = lastLine(prefix).slice(-MAX_LINE_CONTEXT);
+  const all = before + text;
+  for (let period = 1; period <= Math.min(MAX_CUT_PERIOD, all.length / 2); period++) {
+    let start = all.length - period;
+    while (start > 0 && all[start - 1] === all[start - 1 + period]) start--;
+    const length = all.length - start;
+    const repeats = period < LONG_PHRASE ? CUT_REPEATS : LONG_CUT_REPEATS;
+    if (length < Math.max(repeats * period, MIN_CUT_RUN)) continue;
+    const phrase = all.slice(start, start + period);
+    const from = Math.max(0, start - before.length);
+    // Text before the cursor is intended; rulers and brackets have rules of their own.
+    if (!hasWord(phrase) || text.length - from < 2 * period) continue;
+    const lineEnd = text.indexOf('\n', from);
+    // Phrases of whole lines may begin at the end of the line before.
+    if (lineEnd >= 0 && lineEnd < from + period) return lineEnd;
+    return Math.max(0, text.lastIndexOf('\n', from));
   }
   return undefined;
 }
@@ -114,7 +151,7 @@ function isRunaway(line: string, { start, end, period }: Stretch, cursor: number
   if (hasWord(phrase)) return added >= Math.max(WORD_REPEATS * period, MIN_NUMBER_RUN);
   // Spaces indent and align.
   if (isBlank(phrase)) return false;
-  if (/[()[\]{}<>'"`,;]/.test(phrase)) return added >= BRACKET_REPEATS * period;
+  if (NO_RULER.test(phrase)) return added >= BRACKET_REPEATS * period;
   return isStrayRuler(line, { start: Math.max(start, cursor), end, period }, isWhole);
 }
 
@@ -123,9 +160,9 @@ function isStrayRuler(line: string, { start, end, period }: Stretch, isWhole: bo
   const length = end - start;
   if (length < Math.max(MIN_STRAY_RULER, WORD_REPEATS * period)) return false;
   const before = line.slice(0, start);
-  if (!hasWord(before) || OPENS_COMMENT.test(before)) return length > MAX_RULER;
+  if (OPENS_COMMENT.test(before)) return length > MAX_RULER;
   const quote = openQuote(before);
-  if (quote === undefined) return true;
+  if (quote === undefined) return hasWord(before) || length > MAX_RULER;
   return length > MAX_QUOTED_RULER || (isWhole && !line.slice(end).includes(quote));
 }
 

@@ -7,20 +7,24 @@
  */
 import { joinOf } from '../../engine/word-join.ts';
 import { foreignStart } from './foreign.ts';
-import { type Cursor, firstLine, isBlank, isSingleLine } from './lines.ts';
+import { type Cursor, firstLine, isBlank, isSingleLine, type Written } from './lines.ts';
 import { withoutOverlap } from './overlap.ts';
 import { repeatsLineAbove, runawayStart } from './repetition.ts';
 import { closesNothing, scopeEndOf, withinScope } from './scope.ts';
 import { seamLength } from './seam.ts';
 
-/** The part of a completion that an editor can show, from `seamLength` on; may be empty. */
-export function showable(completion: string, cursor: Cursor): string {
+/**
+ * The part of a completion that an editor can show, from `seamLength` on; may be empty.
+ * @param written whether the completion ended by itself, or a limit cut it
+ */
+export function showable(completion: string, cursor: Cursor, written: Exclude<Written, 'begun'> = 'whole'): string {
   const text = completion.slice(seamLength(completion, cursor));
   const singleLine = isSingleLine(cursor);
   const line = singleLine ? firstLine(text) : text;
   const known = line.slice(0, foreignStart(line, cursor));
   const joined = known.slice(0, joinOf(known, cursor.suffix, true));
-  const sane = joined.slice(0, runawayStart(joined, cursor));
+  // Where more text followed, the limit was not what ended this part.
+  const sane = joined.slice(0, runawayStart(joined, cursor, joined.length === text.length ? written : 'whole'));
   const fresh = withoutOverlap(singleLine ? sane : withinScope(sane, cursor), cursor);
   const shown = singleLine ? fresh : fresh.trimEnd();
   // As it was written, too: what is cut from a repeated line may hide that it is one.

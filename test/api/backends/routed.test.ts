@@ -182,6 +182,22 @@ describe('a backend that answers an editor', () => {
     expect(JSON.parse(server.received[0]!.body)).toEqual({ ...editor, editor: undefined });
   });
 
+  it.each(['\r\n', '\n'])('should get the line ends of its file, which has %j', async (end) => {
+    const other = end === '\n' ? '\r\n' : '\n';
+    const { app } = await setUp(sure, (response) => answerJson(response, completion(`a();${other}  b();${other}}`)));
+    const file = { prompt: `function f() {${end}  `, suffix: `${end}}${end}` };
+    const { choices } = (await (await post(app, COMPLETIONS, { ...editor, ...file })).json()) as {
+      choices: { text: string }[];
+    };
+    expect(choices[0]!.text).toBe(`a();${end}  b();`);
+  });
+
+  it('should not be shown the repetition that a limit cut', async () => {
+    const { app } = await setUp(sure, (response) => answerJson(response, completion('100, 100, 100, 1')));
+    const response = await post(app, COMPLETIONS, editor);
+    expect(await response.json()).toMatchObject({ choices: [{ text: '' }] });
+  });
+
   it('should be so by the address, for markers in the prompt, and for several prompts and choices', async () => {
     const { app } = await setUp(sure, (response) => answerJson(response, completion('1);', '2);', '3);', '4')));
     const marked = (prefix: string) => `<|fim_prefix|>${prefix}<|fim_suffix|>);\n<|fim_middle|>`;
@@ -253,9 +269,10 @@ describe('a backend that cannot fill in the middle', () => {
   });
 
   it('should still be asked what has no suffix', async () => {
-    const { app } = await withoutInfill(unsure);
+    const { app, server } = await withoutInfill(unsure);
     for (const suffix of ['', null, '<|endoftext|>']) {
       expect(routeOf(await post(app, COMPLETIONS, { model: 'auto', prompt: 'a', suffix }))[0]).toBe('big');
+      expect(JSON.parse(server.received.at(-1)!.body)).not.toHaveProperty('suffix');
     }
   });
 

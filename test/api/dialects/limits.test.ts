@@ -54,6 +54,8 @@ const OPENAI: readonly Case[] = [
   [{ seed: 7 }, { seed: 7 }],
   [{ stop: ['a', 'b', 'c', 'd'] }, { stop: ['a', 'b', 'c', 'd'] }],
   [{ stop: 'x'.repeat(1000) }],
+  [{ stop: '' }, { stop: [] }],
+  [{ stop: ['', 'x'] }, { stop: ['x'] }],
   [{ temperature: 0 }, { temperature: 0 }],
   [{ temperature: 2 }, { temperature: 2 }],
   [{ top_p: 0 }, { topP: Number.EPSILON }],
@@ -190,15 +192,21 @@ const BODIES: readonly [path: string, body: object][] = [
 ];
 
 describe.each(BODIES)('a bound of the work in %s of %j', (path, body) => {
-  it.each(['max_tokens', 'max_completion_tokens', 'max_new_tokens', 'n_predict', 'num_predict'])(
-    'should apply under the name %s, even with larger ones next to it',
-    async (name) => {
-      const { ask, engine } = setUp();
-      await ask(path, { ...body, [name]: 4 });
-      await ask(path, { ...body, n_predict: -1, max_tokens: 100, [name]: 4 });
-      expect(engine.requests.map(({ maxTokens }) => maxTokens)).toEqual([4, 4]);
-    },
-  );
+  it.each([
+    'max_tokens',
+    'max_completion_tokens',
+    'max_output_tokens',
+    'max_new_tokens',
+    'max_tokens_to_sample',
+    'max_length',
+    'n_predict',
+    'num_predict',
+  ])('should apply under the name %s, even with larger ones next to it', async (name) => {
+    const { ask, engine } = setUp();
+    await ask(path, { ...body, [name]: 4 });
+    await ask(path, { ...body, n_predict: -1, max_tokens: 100, [name]: 4 });
+    expect(engine.requests.map(({ maxTokens }) => maxTokens)).toEqual([4, 4]);
+  });
 
   it('should be one of time as well', async () => {
     const { ask, engine } = setUp();
@@ -232,7 +240,14 @@ const REFUSED: readonly [name: string, value: unknown][] = [
   ['prompt_logprobs', 1],
   ['prompt_logprobs', -1],
   ['min_tokens', 1],
+  ['min_new_tokens', 1],
+  ['min_length', 1],
   ['ignore_eos', true],
+  ['stop_sequences', ['a']],
+  ['stop_sequence', 'a'],
+  ['stopping_strings', ['a']],
+  ['stop_regex', 'a+'],
+  ['max_time', 1],
   ['stop_token_ids', [1]],
   ['bad_words', ['a']],
   ['allowed_token_ids', [1]],

@@ -234,6 +234,43 @@ describe('repetition', () => {
   });
 });
 
+describe('a text that a limit cut', () => {
+  it.each([
+    ['numpy.array(█)', '100, 100, 100, 1'],
+    ['numpy.zeros(█', "'.z.z.z.z.z.z.z."],
+    ['foo(bar(█', 'x, y, z, z, z, z, z, z,'],
+    ['x = [█', '0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 10, 10, 10, 10, 10'],
+    ['x = "aaaa█', 'aaaaaaaaaaaaaaaa'],
+    ['const bars = █', "'{%s %}%s' % (\n    '&&&&&&&&&&&&&&&&&&&&&&&&&&&&&&"],
+    ['| a | b |\n|---|---|\n| █', '| || || || || || || |||||||||||||'],
+  ])('should not show the repetition that it was in: %s', (file, text) => {
+    const shown = showable(text, at(file), 'cut');
+    expect(text.slice(0, text.lastIndexOf('\n') + 1).trimEnd()).toBe(shown);
+  });
+
+  it('should end before lines that repeat themselves', () => {
+    const line = 'var big = 0; var big = 0;\n';
+    const text = `0;\n${line}${line}var big = 0; var big`;
+    expect(showable(text, at('let bigger = █'), 'cut')).toBe('0;');
+  });
+
+  it.each([
+    ['[0, 0, 0, 0]', 'whole'],
+    ['[0, 0, 0, 0', 'whole'],
+    ['[0, 0, 0', 'cut'],
+    ["import a from './a.js';\nimport b from './b.js';\nimport c from", 'cut'],
+    ['// ------------', 'cut'],
+    ['| --- | --- | --- | ---', 'cut'],
+    ["case 'a':\n  return a();\ncase 'b':\n  return b();\ncase 'c':\n  return c(", 'cut'],
+  ] as const)('should be shown where it repeats nothing, or is not cut: %s, %s', (text, written) => {
+    expect(showable(text, at('\n█'), written)).toBe(text);
+  });
+
+  it('should be shown where only what is left away is in a repetition', () => {
+    expect(showable('a;\nb.b.b.b.b.b.b.b.', at('f(█) // x'), 'cut')).toBe('a;');
+  });
+});
+
 describe('a closing line at the cursor', () => {
   it.each([
     ['let sum = (a, b) => {\n  return a + b;\n  █\n};\n', '}'],
