@@ -196,7 +196,7 @@ function requestOf(
     ...decoding,
     prefix,
     ...(tokens && { prefixTokens: tokens }),
-    ...(uncutPrefix !== undefined && { uncutPrefix }),
+    ...(uncutPrefix !== undefined && uncutPrefix !== prefix && { uncutPrefix }),
     stop,
     suffix,
     // A longer completion than the model can write ends with finish_reason `length`, as any that meets its bound.

@@ -59,7 +59,10 @@ function totalLogProbability(tokens: readonly EmittedToken[]): number {
   return tokens.reduce((sum, { logProbability }) => sum + logProbability, 0);
 }
 
-/** The logarithm of the probability that a completion is right. @param end log-probability of the token that ended it */
+/**
+ * The logarithm of the probability that a completion is right.
+ * @param end log-probability of the token that ended it
+ */
 function scaled(mean: number, total: number, end: number | undefined, scale: ConfidenceScale): number {
   const logit =
     scale.bias + scale.mean * mean + scale.total * (total + (end ?? 0)) + (end === undefined ? scale.open : 0);
