@@ -47,15 +47,21 @@ interface Row {
 }
 
 /** False when it is not answered. */
-async function ask(url: string, { prefix, suffix }: KeyStroke): Promise<boolean> {
-  const response = await fetch(`${url}/infill`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ input_prefix: prefix, input_suffix: suffix, n_predict: TOKENS }),
-  });
-  const text = await response.text();
-  if (!response.ok) process.stderr.write(`${response.status} ${text}\n`);
-  return response.ok;
+async function ask(url: string, client: number, { prefix, suffix }: KeyStroke): Promise<boolean> {
+  try {
+    const response = await fetch(`${url}/infill`, {
+      method: 'POST',
+      // Two clients with one name may replace each other's requests.
+      headers: { 'content-type': 'application/json', 'user-agent': `client ${client}` },
+      body: JSON.stringify({ input_prefix: prefix, input_suffix: suffix, n_predict: TOKENS }),
+    });
+    const text = await response.text();
+    if (!response.ok) process.stderr.write(`${response.status} ${text}\n`);
+    return response.ok;
+  } catch (error) {
+    process.stderr.write(`${error} ${(error as Error).cause ?? ''}\n`);
+    return false;
+  }
 }
 
 async function measure(requests: number, model: string): Promise<Row[]> {
@@ -80,21 +86,21 @@ async function measure(requests: number, model: string): Promise<Row[]> {
     let done = 0;
     let failed = 0;
     await note(0, 0, 0);
-    if (!(await ask(service.url, strokes[0]!))) throw new Error('the service does not answer');
+    if (!(await ask(service.url, 0, strokes[0]!))) throw new Error('the service does not answer');
     await note(0, 1, 0);
     for (const { clients, share } of PHASES) {
       const end = done + Math.round(share * requests);
-      const type = async () => {
+      const type = async (client: number) => {
         while (done < end) {
           const start = place++ * KEYS_OF_A_PLACE;
           for (const stroke of strokes.slice(start, start + KEYS_OF_A_PLACE)) {
             if (done >= end) return;
             done++;
-            if (!(await ask(service.url, stroke))) failed++;
+            if (!(await ask(service.url, client, stroke))) failed++;
           }
         }
       };
-      await Promise.all(Array.from({ length: clients }, type));
+      await Promise.all(Array.from({ length: clients }, (_, client) => type(client)));
       await note(clients, done, failed);
     }
     inspector.close();

@@ -24,6 +24,8 @@ const LOOK_AGAIN_MS = 2;
 const LOOK_AGAIN_AT_LEAST_EVERY_MS = 50;
 /** Looking for the next request compares texts: with many that wait, not at every poll. */
 const ADMIT_AGAIN_MS = 10;
+/** Well below the time after which a context counts as left. */
+const KEEP_AGAIN_MS = 1_000;
 /** While nobody is active, a request that would displace others waits this long for one that would not. */
 const LINGER_MS = 50;
 /** A request given up by its client keeps its place for the next one of the same text. */
@@ -48,6 +50,8 @@ export interface Room {
   displaces(need: Need): boolean;
   /** Milliseconds for which a request may be passed over, and between two that displace others. */
   patienceMs(need: Need): number;
+  /** Called now and then while a request waits: what it will begin with should still be there. */
+  keep(need: Need): void;
 }
 
 /** A place in the queue. */
@@ -55,6 +59,8 @@ export interface Ticket {
   lastSeenMs: number;
   /** When its client began to wait. */
   sinceMs: number;
+  /** When its room was last kept. */
+  keptMs?: number;
   /** Can change until its turn: how much of a text is read depends on the room that there is then. */
   need?: Need | undefined;
 }
@@ -158,9 +164,16 @@ export class AdmissionQueue {
       // A clock may be set back.
       if (isBack || Math.abs(nowMs - this.#lookedMs) >= ADMIT_AGAIN_MS) this.#admit(nowMs);
       if (this.isActive(ticket)) return;
+      this.#keepRoom(ticket, nowMs);
       const ahead = this.#waiting.indexOf(ticket) + 1;
       await pause(Math.min(LOOK_AGAIN_MS * ahead, LOOK_AGAIN_AT_LEAST_EVERY_MS));
     }
+  }
+
+  #keepRoom(ticket: Ticket, nowMs: number): void {
+    if (ticket.need === undefined || nowMs - (ticket.keptMs ?? ticket.sinceMs) < KEEP_AGAIN_MS) return;
+    ticket.keptMs = nowMs;
+    this.#room?.keep(ticket.need);
   }
 
   /** Its place is after all tickets that began to wait no later. */

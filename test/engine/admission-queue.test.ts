@@ -94,6 +94,7 @@ describe('AdmissionQueue with room for some', () => {
     fits: (need, active) => [need, ...active].reduce((sum, { output }) => sum + output, 0) <= 10,
     displaces: ({ prefix }) => prefix[0]! < 0,
     patienceMs: () => 1000,
+    keep: () => {},
   };
   const need = (output: number, first = 1): Need => ({ prefix: [first, 2, 3, 4], suffix: [], output });
 
@@ -177,6 +178,17 @@ describe('AdmissionQueue with room for some', () => {
     expect(queue.isActive(again)).toBe(true);
     now.mockReturnValue(1100);
     expect(queue.isActive(another)).toBe(false);
+  });
+
+  it('should keep what a request will begin with as long as it waits', async () => {
+    const { queue, pollAt } = queueAt(0);
+    const keep = vi.spyOn(room, 'keep');
+    queue.join(need(10));
+    const [cached, gone] = [queue.join(need(10, 2)), queue.join(need(10, 3))];
+    await pollAt(500, [cached, gone]);
+    expect(keep).not.toHaveBeenCalled();
+    for (const later of [1_100, 1_200, 9_000]) await pollAt(later, [cached]);
+    expect(keep.mock.calls).toEqual([[cached.need], [cached.need]]);
   });
 
   it('should refuse when too many wait for room', () => {

@@ -75,7 +75,7 @@ export class Contexts implements Room {
     return needed <= this.#memory.availablePages(contexts, windowTokens(window));
   }
 
-  /** A request that is about to join begins with these contexts: nobody else should displace them now. */
+  /** A request that waits, or is about to, begins with these contexts: nobody else should displace them now. */
   keep(window: Sides): void {
     for (const { context } of this.#used(window)) this.#memory.touch(context);
   }
