@@ -7,14 +7,14 @@ from training.evaluation.infilling_tasks import Example
 
 def test_each_window_is_compared_with_the_first():
     whole = [
-        Answer("right", -0.1, 1, True, 1200),
-        Answer("right", -0.1, 1, True, 1200),
-        Answer("no", -9.0, 1, False, 900),
+        Answer("right", -0.1, 1, True, seen=1200),
+        Answer("right", -0.1, 1, True, seen=1200),
+        Answer("no", -9.0, 1, False, seen=900),
     ]
     near = [
-        Answer("right", -0.1, 1, True, 320),
-        Answer("wrong", -0.1, 1, False, 320),
-        Answer("no", -9.0, 1, False, 300),
+        Answer("right", -0.1, 1, True, seen=320),
+        Answer("wrong", -0.1, 1, False, seen=320),
+        Answer("no", -9.0, 1, False, seen=300),
     ]
     lines = near_windows.report({"whole": whole, "near": near}, None).splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
