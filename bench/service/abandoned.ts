@@ -3,9 +3,9 @@
  * and so on; then one key waits for its answer. The same key after a pause is the comparison, at the same place of the
  * same text behind a first line of its own, so that neither finds the other's context in the cache.
  *
- * Run: `npm run bench:abandoned`, or `node bench/service/abandoned.ts [rounds] [models] [runtimes]` after
- * `npm run build:worker`. The runtimes, `serve` and `start`, are started one after the other. Prints a table, then a
- * line of JSON.
+ * Run: `npm run bench:abandoned`, or `node bench/service/abandoned.ts [rounds] [models] [runtimes] [interval]` after
+ * `npm run build:worker`. The runtimes, `serve` and `start`, are started one after the other; the interval is that of
+ * the keys, in milliseconds. Prints a table, then a line of JSON.
  */
 
 import { once } from 'node:events';
@@ -81,11 +81,13 @@ function ask(url: string, { prefix, suffix }: Place, fields: object) {
 
 class Bench {
   readonly #text: string;
+  readonly #intervalMs: number;
   #places = 0;
   #salts = 0;
 
-  constructor(text: string) {
+  constructor(text: string, intervalMs: number) {
     this.#text = text;
+    this.#intervalMs = intervalMs;
   }
 
   /** The next place in the text, always another one, and what is typed there. */
@@ -123,7 +125,7 @@ class Bench {
     for (let typed = 1; typed <= ABANDONED; typed++) {
       const where = manner === 'typing' ? file(typed) : this.file(this.place())(0);
       const { giveUp } = ask(url, where, { ...fields, ...ABANDONED_FIELDS });
-      await sleep(KEY_INTERVAL_MS);
+      await sleep(this.#intervalMs);
       giveUp();
     }
     const afterMs = await timed(() => ask(url, file(last), { ...fields, ...KEY }).answered);
@@ -149,8 +151,13 @@ async function sources(): Promise<string> {
   return (await Promise.all(files.map((file) => readFile(join(folder, file), 'utf8')))).join('\n');
 }
 
-async function measure(rounds: number, models: readonly string[], runtimes: readonly string[]): Promise<Row[]> {
-  const bench = new Bench(await sources());
+async function measure(
+  rounds: number,
+  models: readonly string[],
+  runtimes: readonly string[],
+  intervalMs: number,
+): Promise<Row[]> {
+  const bench = new Bench(await sources(), intervalMs);
   const rows: Row[] = [];
   for (const runtime of runtimes) {
     const service = await RUNTIMES[runtime]!(models.join(','));
@@ -193,8 +200,9 @@ function format(rows: readonly Row[]): string {
 }
 
 if (import.meta.main) {
-  const [rounds = ROUNDS, models = 'nano,small', runtimes = Object.keys(RUNTIMES).join()] = process.argv.slice(2);
-  const rows = await measure(Number(rounds), models.split(','), runtimes.split(','));
+  const [rounds = ROUNDS, models = 'nano,small', runtimes = Object.keys(RUNTIMES).join(), interval = KEY_INTERVAL_MS] =
+    process.argv.slice(2);
+  const rows = await measure(Number(rounds), models.split(','), runtimes.split(','), Number(interval));
   console.log(`${format(rows)}\n`);
   console.log(JSON.stringify({ abandoned: rows }));
 }
