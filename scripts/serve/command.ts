@@ -42,8 +42,10 @@ export async function serve(): Promise<void> {
   const listener = await openListener(options, read.settings);
   logInfo(accessOf(read.settings));
 
-  const supervisor = await Supervisor.start({ listener, processes, release: read.release, drainMs });
-  endOnSignals(supervisor);
+  const starting = Supervisor.start({ listener, processes, release: read.release, drainMs });
+  // Before the first process runs: a signal without a handler would end this one, and leave that one behind.
+  endOnSignals(starting);
+  const supervisor = await starting;
   reloadOnSignal(supervisor, files, listener.address.host);
   await requireReady(supervisor, read);
   const { host, port } = listener.address;
@@ -82,14 +84,18 @@ async function requireReady(supervisor: Supervisor, { isModelNamed }: ReadReleas
   }
 }
 
-function endOnSignals(supervisor: Supervisor): void {
+function endOnSignals(starting: Promise<Supervisor>): void {
   const exit = () => process.exit(0);
+  // A start that fails ends by itself, with its reason.
+  const failed = () => {};
   onEnd(
     (why) => {
       logInfo(`${why}: finishing what is under way`);
-      supervisor.stop().then(exit);
+      starting.then((supervisor) => supervisor.stop().then(exit), failed);
     },
-    () => supervisor.kill().then(exit),
+    () => {
+      starting.then((supervisor) => supervisor.kill().then(exit), failed);
+    },
   );
 }
 

@@ -130,6 +130,19 @@ describe('the end', () => {
     await expect(post(url, SHORT)).rejects.toThrow();
   });
 
+  it('should come to a process that has just been started', async () => {
+    const args = ['--', 'scripts/serve.ts', '--port', '0', '--models', MODELS];
+    const child = spawn(process.execPath, args, { cwd: ROOT, env: { ...process.env, MODEL: 'nano' }, stdio: 'ignore' });
+    left.push(child);
+    const ended = once(child, 'exit');
+    let workers: number[] = [];
+    while (workers.length === 0 && child.exitCode === null) workers = await workersOf({ pid: child.pid! });
+    expect(workers).not.toEqual([]);
+    child.kill('SIGTERM');
+    await ended;
+    await expect.poll(async () => (await Promise.all(workers.map(isRunning))).some(Boolean), IN_TIME).toBe(false);
+  });
+
   it('should wait for a signal that comes twice at once, as Ctrl-C under npm does', async () => {
     const url = await serve();
     const text = (await post(url, LONG)).text();
