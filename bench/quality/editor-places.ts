@@ -5,8 +5,8 @@
  * Run: `npm run build:kernels`, then `node bench/quality/editor-places.ts --model models/nano --places places.jsonl`
  * (Node 24 or later). A place is a JSON line with `prefix` and `suffix`. Writes one JSON line for each: `text`,
  * `total` (the sum of the log-probabilities of its tokens), `tokens`, their number, and `seen`, the tokens of context
- * that it was computed from. `--window whole` reads the whole window of each place first, `--window 256,64` no more than
- * so many tokens before and after the cursor; otherwise the answer is that of the first key in a file.
+ * that it was computed from. `--window whole` reads the whole window of each place first, `--window 256,64` no more
+ * than so many tokens before and after the cursor; otherwise the answer is that of the first key in a file.
  */
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';

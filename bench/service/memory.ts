@@ -3,8 +3,8 @@
  * in files of their own. V8 tells what the isolate has, the kernel the resident memory of the process. V8 may use what
  * the WASM memory leaves of the 128 MB of an isolate, and the process would end if it needed more.
  *
- * Run: `npm run bench:memory`, or `node bench/service/memory.ts [requests] [model]` after `npm run build:worker` (Linux,
- * Node 24 or later; needs the npm registry the first time). Prints a table, then a line of JSON.
+ * Run: `npm run bench:memory`, or `node bench/service/memory.ts [requests] [model]` after `npm run build:worker`
+ * (Linux, Node 24 or later; needs the npm registry the first time). Prints a table, then a line of JSON.
  */
 
 import { mkdtemp, rm } from 'node:fs/promises';
