@@ -139,6 +139,14 @@ export class AdmissionQueue {
     return ticket;
   }
 
+  /** Changes what an active request holds. False when the others leave no room for that: it keeps what it had. */
+  change(ticket: Ticket, need: Need): boolean {
+    const others = this.#active.flatMap((other) => (other === ticket ? [] : (other.need ?? [])));
+    if (this.#room?.fits(need, others) === false) return false;
+    ticket.need = need;
+    return true;
+  }
+
   leave(ticket: Ticket): void {
     if (!this.includes(ticket)) return;
     if (this.#waiting.includes(ticket)) this.#keepPlace(ticket);

@@ -73,7 +73,8 @@ export class CanvasEngine implements Engine {
     const whole = measured(() => model.prompt(request));
     const windowNow = (ticket?: Ticket) => measured(() => model.window?.(request, whole, ticket) ?? whole);
     const needOf = ({ prefix, suffix }: Prompt) => ({ prefix, suffix, output: request.maxTokens });
-    const ticket = this.#admission.join(needOf(windowNow()));
+    const atFirst = windowNow();
+    const ticket = this.#admission.join(needOf(atFirst));
     const leave = () => this.#admission.leave(ticket);
     // In the Workers runtime the `finally` below may not run when the client has disconnected: the abort itself has to
     // free the place.
@@ -81,8 +82,8 @@ export class CanvasEngine implements Engine {
     try {
       await this.#admission.waitTurn(ticket, signal);
       const queueMs = performance.now() - joinedMs;
-      const prompt = windowNow(ticket);
-      ticket.need = needOf(prompt);
+      const atTurn = windowNow(ticket);
+      const prompt = this.#admission.change(ticket, needOf(atTurn)) ? atTurn : atFirst;
       const { cursor, suffixStart } = prompt;
       const transcript = new Transcript(this.#tokenizer, request, cursor?.token, suffixStart && request.suffix);
       const generation = { request, settings, prompt, written: transcript.tokens, meter, ticket, signal };

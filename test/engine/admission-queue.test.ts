@@ -180,6 +180,17 @@ describe('AdmissionQueue with room for some', () => {
     expect(queue.isActive(another)).toBe(false);
   });
 
+  it('should let a request hold more than it came for only where the others leave room', () => {
+    const { queue } = queueAt(0);
+    const [first, second] = [queue.join(need(4)), queue.join(need(4, 2))];
+    expect(queue.change(first, need(7))).toBe(false);
+    expect(first.need).toEqual(need(4));
+    expect(queue.change(first, need(6))).toBe(true);
+    expect(first.need).toEqual(need(6));
+    queue.leave(second);
+    expect(queue.change(first, need(10))).toBe(true);
+  });
+
   it('should keep what a request will begin with as long as it waits', async () => {
     const { queue, pollAt } = queueAt(0);
     const keep = vi.spyOn(room, 'keep');
