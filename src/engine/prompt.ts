@@ -70,7 +70,7 @@ export function cutToWindow(
     before: prefixAll.slice(prefixCut),
     after: suffixRead.slice(0, suffixRead.length - suffixCut),
     uncut: {
-      before: uncutPrefix === undefined || uncutPrefix === prefix ? prefixAll : lastTokens(uncutPrefix).ids,
+      before: uncutPrefix === undefined ? prefixAll : lastTokens(uncutPrefix).ids,
       after: suffixRead,
     },
     truncatedTokens:

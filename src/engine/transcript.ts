@@ -21,7 +21,7 @@ export class Transcript {
   readonly #stops: readonly string[];
   readonly #ends: GenerateRequest['ends'];
   readonly #cursor: CursorToken | undefined;
-  readonly #joins: string;
+  readonly #suffixToJoin: string;
   readonly #tokens: number[] = [];
   readonly #logProbabilities: number[] = [];
   readonly #alternatives: (readonly Choice[])[] = [];
@@ -31,19 +31,19 @@ export class Transcript {
 
   /**
    * @param cursor the text before the cursor that the first tokens repeat: not part of the completion
-   * @param joins the text after the cursor, if the completion ends where it becomes that
+   * @param suffixToJoin the text after the cursor, if the completion ends where it joins that (word-join.ts)
    */
   constructor(
     tokenizer: Tokenizer,
     { stop, ends }: Pick<GenerateRequest, 'stop' | 'ends'>,
     cursor?: CursorToken,
-    joins = '',
+    suffixToJoin = '',
   ) {
     this.#tokenizer = tokenizer;
     this.#cursor = cursor;
     this.#stops = stop.filter((text) => text !== '');
     this.#ends = ends;
-    this.#joins = joins;
+    this.#suffixToJoin = suffixToJoin;
   }
 
   /** Tokens of finished canvases. */
@@ -121,9 +121,10 @@ export class Transcript {
     if (ending.by === 'end') return this.#end;
     if (ending.by !== 'stop') return undefined;
     const decoder = this.#decoder();
+    const silent = this.#silentCount(this.#tokens);
     let at = 0;
     for (const [index, token] of this.#tokens.entries()) {
-      if (at >= length && index >= this.#silentCount(this.#tokens)) return this.#logProbabilities[index];
+      if (at >= length && index >= silent) return this.#logProbabilities[index];
       at += decoder.push([token]).length;
     }
     return undefined;
@@ -181,7 +182,7 @@ export class Transcript {
 
   #settle(text: string): void {
     const cut = this.#cutOf(text);
-    const fixed = Math.min(lengthBeforePartialStop(text, this.#stops), lengthBeforeJoin(text, this.#joins));
+    const fixed = Math.min(lengthBeforePartialStop(text, this.#stops), lengthBeforeJoin(text, this.#suffixToJoin));
     const settled = text.slice(0, cut === undefined ? fixed : cut.at);
     // A restarted canvas will reach the same text, but has not yet.
     if (settled.length > this.#settled.length) this.#settled = settled;
@@ -216,7 +217,7 @@ export class Transcript {
     const at = findStop(text, this.#stops);
     const upToStop = at < 0 ? text : text.slice(0, at);
     const end = this.#ends?.(upToStop);
-    const join = joinOf(upToStop, this.#joins, isWhole);
+    const join = joinOf(upToStop, this.#suffixToJoin, isWhole);
     if (join !== undefined && join <= (end ?? join)) return { at: join, ending: { by: 'end' } };
     if (end !== undefined && (at < 0 || end < at)) return { at: end, ending: { by: 'editor' } };
     return at < 0 ? undefined : { at, ending: { by: 'stop', stop: stopAt(text, at, this.#stops)! } };
