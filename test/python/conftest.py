@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread, Timer
 
+import openai
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -43,6 +44,18 @@ def worker_bundle() -> None:
     if NO_MODEL_YET:
         pytest.skip("there is no model yet")
     subprocess.run([NODE, "scripts/build-self-hosted.ts"], cwd=ROOT, check=True, capture_output=True)
+
+
+@pytest.fixture
+def client(service: str) -> openai.OpenAI:
+    """OpenAI's client of the `service` of a module."""
+    return openai.OpenAI(base_url=f"{service}/v1", api_key="none", max_retries=0)
+
+
+@pytest.fixture
+def direct(engine: str) -> openai.OpenAI:
+    """The same of the `engine` behind it."""
+    return openai.OpenAI(base_url=engine, api_key="none", max_retries=0)
 
 
 @contextmanager

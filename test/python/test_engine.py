@@ -46,17 +46,6 @@ def service(worker_bundle: None, engine: str, model: Path) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture
-def client(service: str) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{service}/v1", api_key="none", max_retries=0)
-
-
-@pytest.fixture
-def direct(engine: str) -> openai.OpenAI:
-    """The engine itself."""
-    return openai.OpenAI(base_url=engine, api_key="none", max_retries=0)
-
-
 def route_of(response: HasHeaders) -> tuple[str, str]:
     return response.headers["x-quicksilver-backend"], response.headers["x-quicksilver-route"]
 

@@ -23,11 +23,6 @@ def service(worker_bundle: None) -> Iterator[str]:
             yield service
 
 
-@pytest.fixture
-def client(service: str) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{service}/v1", api_key="none", max_retries=0)
-
-
 def streamed(client: openai.OpenAI, model: str) -> tuple[str, str | None]:
     chunks = list(client.chat.completions.create(model=model, messages=MESSAGES, stream=True))
     return "".join(chunk.choices[0].delta.content or "" for chunk in chunks), chunks[-1].choices[0].finish_reason

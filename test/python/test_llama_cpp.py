@@ -42,17 +42,6 @@ def service(engine: str, worker_bundle: None) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture
-def client(service: str) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{service}/v1", api_key="none", max_retries=0)
-
-
-@pytest.fixture
-def direct(engine: str) -> openai.OpenAI:
-    """The engine itself."""
-    return openai.OpenAI(base_url=engine, api_key="none", max_retries=0)
-
-
 def test_should_complete_as_the_engine_does_and_say_who_did(client: openai.OpenAI, direct: openai.OpenAI) -> None:
     request = {"model": "small-gguf", "prompt": PROMPT, "max_tokens": 8, "temperature": 0}
     response = client.completions.with_raw_response.create(**request)
