@@ -17,6 +17,7 @@ three completions into a page: in the order of drawing the first two right ones 
 
 import argparse
 import json
+import math
 import random
 import subprocess
 import tempfile
@@ -43,6 +44,7 @@ LANGUAGES = ("javascript", "typescript", "python", "markdown")
 TASKS = ("line_rest", "line", "random")
 LEAST_PRECISION = 0.5  # of what is shown, in the choice of the threshold
 LEAST_COVERAGE = 0.1  # of the places, in the choice of the threshold: fewer say nothing about precision
+SUREST = -1e-3  # log-probabilities above it count as this one: its odds are finite
 DEFAULT_LEAST_SHOWN = 0.2  # DEFAULT_MIN_CONFIDENCE of src/api/editor, for a model without a scale
 BINS = 8  # of the reliability diagram, with as many completions each
 
@@ -107,14 +109,25 @@ def without_space(text: str) -> str:
     return "".join(text.split())
 
 
+def log_odds(log_probability: float) -> float:
+    """ln(p / (1 − p)) of ln p."""
+    bounded = min(log_probability, SUREST)
+    return bounded - math.log(-math.expm1(bounded))
+
+
 def features(answers: list[Answer]) -> torch.Tensor:
-    """(answers, 4): 1, mean, total with the end, whether it has no end."""
-    rows = [[1.0, answer.mean, answer.total + (answer.end or 0.0), float(answer.end is None)] for answer in answers]
+    """(answers, 4): 1, mean, log-odds of the whole answer and its end, whether it has no end."""
+    rows = [
+        [1.0, answer.mean, log_odds(answer.total + (answer.end or 0.0)), float(answer.end is None)]
+        for answer in answers
+    ]
     return torch.tensor(rows, dtype=torch.float64)
 
 
 def fit(answers: list[Answer]) -> dict[str, float]:
-    """The logistic function that predicts `right` best, slightly regularised; slopes are not negative."""
+    """The logistic function that predicts `right` best, slightly regularised; slopes are not negative. Answers without
+    text are left out: no middle is empty here, so they would make a sure end look wrong."""
+    answers = [answer for answer in answers if answer.text]
     inputs = features(answers)
     right = torch.tensor([float(answer.right) for answer in answers], dtype=torch.float64)
     weights = torch.tensor([0.0, 1.0, 0.1, 0.0], dtype=torch.float64, requires_grad=True)
@@ -131,7 +144,7 @@ def fit(answers: list[Answer]) -> dict[str, float]:
         return loss
 
     optimizer.step(closure)
-    names = ("bias", "mean", "total", "open")
+    names = ("bias", "mean", "odds", "open")
     return {name: round(float(value), 4) for name, value in zip(names, slopes().detach())}
 
 
@@ -139,7 +152,7 @@ def confidences(answers: list[Answer], scale: dict[str, float] | None) -> np.nda
     """Probability that each answer is right; without a scale the geometric mean of its token probabilities."""
     if scale is None:
         return np.exp([answer.mean for answer in answers])
-    weights = torch.tensor([scale[name] for name in ("bias", "mean", "total", "open")], dtype=torch.float64)
+    weights = torch.tensor([scale[name] for name in ("bias", "mean", "odds", "open")], dtype=torch.float64)
     return torch.sigmoid(features(answers) @ weights).numpy()
 
 

@@ -35,9 +35,11 @@ def test_a_fitted_confidence_is_the_share_that_is_right():
     answers = made_up(4000, 1)
     scale = fit(answers)
     sure = confidences(answers, scale)
-    assert scale["mean"] >= 0 and scale["total"] > 0
+    assert scale["mean"] >= 0 and scale["odds"] > 0
     for mean, share, _ in reliability(answers, sure):
         assert abs(mean - share) < 0.18
+    # sure answers without text, wrong where no middle is empty, change nothing
+    assert fit([*answers, *(Answer("", -0.001, 0, False) for _ in range(500))]) == scale
     # the geometric mean of the probabilities is far above it
     plain = confidences(answers, None)
     assert max(abs(mean - share) for mean, share, _ in reliability(answers, plain)) > 0.2

@@ -8,6 +8,9 @@ import { showable } from './showable.ts';
 /** Of models whose confidence has no scale: geometric mean of the token probabilities. */
 const DEFAULT_MIN_CONFIDENCE = 0.2;
 
+/** Log-probabilities above it count as this one: its odds are finite. As SUREST of training/evaluation/editor_places.py. */
+const SUREST = -1e-3;
+
 export interface EditorRules {
   /** Least confidence that is shown, from 0 (show everything) to 1; that of the model when absent. */
   minConfidence?: number | undefined;
@@ -64,7 +67,13 @@ function totalLogProbability(tokens: readonly EmittedToken[]): number {
  * @param end log-probability of the token that ended it
  */
 function scaled(mean: number, total: number, end: number | undefined, scale: ConfidenceScale): number {
-  const logit =
-    scale.bias + scale.mean * mean + scale.total * (total + (end ?? 0)) + (end === undefined ? scale.open : 0);
+  const odds = logOdds(total + (end ?? 0));
+  const logit = scale.bias + scale.mean * mean + scale.odds * odds + (end === undefined ? scale.open : 0);
   return -Math.log1p(Math.exp(-logit));
+}
+
+/** ln(p / (1 − p)) of a probability given as its logarithm. */
+function logOdds(logProbability: number): number {
+  const bounded = Math.min(logProbability, SUREST);
+  return bounded - Math.log(-Math.expm1(bounded));
 }

@@ -39,7 +39,7 @@ const configSchema = z.object({
       .object({
         bias: z.number(),
         mean: z.number(),
-        total: z.number(),
+        odds: z.number(),
         open: z.number().default(0),
         least_shown: probability,
       })
@@ -48,14 +48,14 @@ const configSchema = z.object({
 });
 
 /**
- * How probably a completion is right, as a logistic function of the log-probabilities of its tokens:
- * 1 / (1 + exp(−(bias + mean · their mean + total · their sum and that of the token that ended it))), with `open` added
- * if no token ended it. Fitted on held-out files (training/evaluation/editor_places.py).
+ * How probably a completion is right, as a logistic function of the probabilities of its tokens:
+ * 1 / (1 + exp(−(bias + mean · mean of their logarithms + odds · ln(p / (1 − p))))), p being the product of theirs and
+ * that of the token that ended it; `open` is added if no token ended it. Fitted on held-out files (training/evaluation/editor_places.py).
  */
 export interface ConfidenceScale {
   readonly bias: number;
   readonly mean: number;
-  readonly total: number;
+  readonly odds: number;
   readonly open: number;
   /** Below it an editor shows nothing, unless a request says otherwise. */
   readonly leastShown: number;
@@ -169,7 +169,7 @@ export function parseConfig(json: unknown): DenoiserConfig {
         confidence: {
           bias: d.confidence.bias,
           mean: d.confidence.mean,
-          total: d.confidence.total,
+          odds: d.confidence.odds,
           open: d.confidence.open,
           leastShown: d.confidence.least_shown,
         },

@@ -62,7 +62,7 @@ describe.each(['/v1/completions', '/v1/fim/completions'])('editor: true at %s', 
 
   it('should say how probably the text is right where the model has a scale', async () => {
     // 1 / (1 + exp(1)) = 0.27, of the mean log-probability −0.1
-    const scale = { bias: 0, mean: 10, total: 0, open: 0, leastShown: 0.25 };
+    const scale = { bias: 0, mean: 10, odds: 0, open: 0, leastShown: 0.25 };
     const shown: ShownCompletion = await (await setUp(-0.1, scale).ask(path, { editor: true })).json();
     expect(shown.choices[0]!.text).toBe('return a + b');
     expect(Math.exp(shown.usage.quicksilver.confidence)).toBeCloseTo(0.269, 3);
@@ -76,19 +76,19 @@ describe.each(['/v1/completions', '/v1/fim/completions'])('editor: true at %s', 
   });
 
   it('should count how sure the end of the text was', async () => {
-    const scale = { bias: 0, mean: 0, total: 1, open: -2, leastShown: 0 };
+    const scale = { bias: 0, mean: 0, odds: 1, open: -2, leastShown: 0 };
     const tokens = ['return', ' a', ' + b', '\n\ndef sub(a, b):'].map((text) => ({ text, logProbability: -0.1 }));
     const confidenceOf = async (end: Partial<Completion>) => {
       const answer = await setUp(-0.1, scale, { tokens, ...end }).ask(path, { editor: true });
       const shown: ShownCompletion = await answer.json();
       return Math.exp(shown.usage.quicksilver.confidence);
     };
-    const logistic = (logit: number) => 1 / (1 + Math.exp(-logit));
-    // Of the three tokens that are shown.
-    expect(await confidenceOf({ endLogProbability: -0.5 })).toBeCloseTo(logistic(-0.3 - 0.5), 6);
-    expect(await confidenceOf({ endLogProbability: -3 })).toBeCloseTo(logistic(-0.3 - 3), 6);
+    // The probability of the three tokens that are shown and of the end, as the logistic function of its log-odds.
+    expect(await confidenceOf({ endLogProbability: -0.5 })).toBeCloseTo(Math.exp(-0.3 - 0.5), 6);
+    expect(await confidenceOf({ endLogProbability: -3 })).toBeCloseTo(Math.exp(-0.3 - 3), 6);
     // Nothing ended it.
-    expect(await confidenceOf({})).toBeCloseTo(logistic(-0.3 - 2), 6);
+    const odds = Math.exp(-0.3) / (1 - Math.exp(-0.3));
+    expect(await confidenceOf({})).toBeCloseTo(1 / (1 + Math.exp(2) / odds), 6);
   });
 
   it('should show nothing below the confidence that is asked for', async () => {
