@@ -8,7 +8,7 @@ import { showable } from './showable.ts';
 /** Of models whose confidence has no scale: geometric mean of the token probabilities. */
 const DEFAULT_MIN_CONFIDENCE = 0.2;
 
-/** Log-probabilities above it count as this one: its odds are finite. As SUREST of training/evaluation/editor_places.py. */
+/** Log-probabilities above it count as this one, whose odds are finite; as in training/evaluation/editor_places.py. */
 const SUREST = -1e-3;
 
 export interface EditorRules {

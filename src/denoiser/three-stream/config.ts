@@ -49,8 +49,9 @@ const configSchema = z.object({
 
 /**
  * How probably a completion is right, as a logistic function of the probabilities of its tokens:
- * 1 / (1 + exp(−(bias + mean · mean of their logarithms + odds · ln(p / (1 − p))))), p being the product of theirs and
- * that of the token that ended it; `open` is added if no token ended it. Fitted on held-out files (training/evaluation/editor_places.py).
+ * 1 / (1 + exp(−(bias + mean · mean of their logarithms + odds · ln(p / (1 − p))))), p being the product of theirs
+ * and that of the token that ended it; `open` is added if no token ended it. Fitted on held-out files
+ * (training/evaluation/editor_places.py).
  */
 export interface ConfidenceScale {
   readonly bias: number;
