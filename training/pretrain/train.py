@@ -33,6 +33,7 @@ from training.pretrain.cursor_losses import CursorValidator, cursor_losses
 from training.pretrain.curves import draw_curves
 from training.pretrain.data import cursor_batches, cursor_validation_batches, training_batches, window_batches
 from training.pretrain.distill import teacher_soft_targets
+from training.pretrain.int8_products import multiply_in_int8
 from training.pretrain.losses import ar_loss, three_stream_losses
 from training.pretrain.optimizer import build_optimizers
 from training.pretrain.precision import multiplies_bfloat16, narrow_products
@@ -72,6 +73,11 @@ class Run:
         if config.base_share:
             narrow = {"dtype": torch.bfloat16} if multiplies_bfloat16(self.device) else {}
             self.base = load_base_denoiser(tokenizer).to(self.device, **narrow)
+        if config.products not in ("float", "int8"):
+            raise ValueError(f"products is {config.products!r}, expected float or int8")
+        if config.products == "int8":
+            for model in filter(None, (self.model, self.base)):
+                multiply_in_int8(model)
         self.optimizers = build_optimizers(self.model, config)
         self.step, self.tokens, self.seconds = 0, 0, 0.0
         self.stopping = False  # after SIGTERM: save at the end of the step
