@@ -34,12 +34,13 @@ FOLDER = Path("test/golden")
 SHIFTED_FOLDER = FOLDER / "shifted"
 LOGIT_ROWS = 2  # of each stream, from its end
 TRACE_ROWS = 8
-LOG_PROBABILITY_TOLERANCE = 1e-3  # the same
-TOLERANCE = 2e-3  # of the root mean square, for --check: another machine may sum in another order
-# A sum at a rounding boundary becomes another integer there, which later layers amplify. What is computed otherwise
-# changes every tensor; so a part of them has to be the same, and the others close.
-SAME_SHARE = 1 / 3
-CLOSE = 0.06  # root mean square of the difference, relative
+# For --check. Another machine may sum in another order. A sum at a rounding boundary then becomes another integer,
+# which later layers amplify. A change of the arithmetic changes every tensor. So some tensors have to be the same, the
+# others close.
+LOG_PROBABILITY_TOLERANCE = 1e-3  # absolute
+TOLERANCE = 2e-3  # of a tensor that counts as the same: largest difference, relative to the root mean square
+SAME_SHARE = 1 / 3  # of the tensors
+CLOSE = 0.06  # of the others: root mean square of the difference, relative to that of the tensor
 SHARED_COMPLETIONS = 0.6  # of the stored ones: a decision may be close on one machine alone
 MARGIN = 0.07  # log-probability: activations and attention at rounding boundaries move logits by some per cent
 POLICIES = {"everything": sampler.EVERYTHING, "service": sampler.SERVICE}
@@ -293,8 +294,8 @@ def write(folder: Path, document: dict, tensors: dict[str, Tensor], texts: list[
 
 
 def check(folder: Path, document: dict, tensors: dict[str, Tensor], texts: list[dict]) -> list[str]:
-    """Differences between the folder and what the reference computes now, in words; those that come of the order of
-    sums are none."""
+    """Differences between the folder and what the reference computes now, in words; those within the tolerances above
+    do not count."""
     problems = []
     stored, computed = json.loads((folder / "denoiser.json").read_text()), dict(document)
     # The vectors depend on the model's files; other fields of its manifest, such as languages, may be added later.
@@ -328,6 +329,7 @@ def compare_completions(stored: list[dict], computed: list[dict]) -> list[str]:
 
 
 def compare_tensors(stored: dict[str, Tensor], computed: dict[str, Tensor]) -> list[str]:
+    """Tensors that are not close, and whether enough of them are the same."""
     if stored.keys() != computed.keys():
         return ["denoiser.safetensors has other tensors"]
     problems, same = [], 0

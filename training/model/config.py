@@ -170,9 +170,7 @@ class TrainConfig:
     processes: int = 2  # data-parallel processes, one thread each: on a CPU two of them beat two threads in one
     # none | layers: one layer, a minute, a third faster on a CPU | all: the whole pass, for a GPU, minutes a width
     compile: str = "none"
-    products: str = (
-        "float"  # float | int8: products of the layers in 8 bits, on a CPU without bfloat16 (int8_products.py)
-    )
+    products: str = "float"  # float | int8: matrix products of the layers in 8 bits, on a CPU (int8_products.py)
 
     batch_windows: int = 2  # of each process
     window_tokens: int = 512

@@ -47,7 +47,7 @@ def int8_product(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def multiply_in_int8(model: nn.Module) -> None:
-    """Lets every linear layer of a model multiply in 8 bits. Raises ValueError where that is slow, or rounds sums."""
+    """Lets every linear layer of a model multiply in 8 bits. Raises ValueError without AVX-512 VNNI."""
     device = next(model.parameters()).device
     if device.type != "cpu" or not torch.cpu._is_vnni_supported():
         raise ValueError("products in int8 need a CPU with AVX-512 VNNI")

@@ -1,4 +1,4 @@
-"""The check of golden vectors: what another order of sums changes is none of its problems, another computation is."""
+"""The check of golden vectors: it accepts the rounding of another processor, and no change of the arithmetic."""
 
 import torch
 

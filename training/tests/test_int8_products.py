@@ -5,7 +5,6 @@ import torch
 
 from training.model.quantization import QuantizableLinear
 from training.pretrain.int8_products import int8_product, multiply_in_int8, quantize
-from training.pretrain.precision import multiplies_bfloat16
 
 needs_vnni = pytest.mark.skipif(not torch.cpu._is_vnni_supported(), reason="the CPU has no AVX-512 VNNI")
 
@@ -54,11 +53,3 @@ def test_a_processor_without_the_instructions_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: False)
     with pytest.raises(ValueError, match="VNNI"):
         multiply_in_int8(QuantizableLinear(64, 64))
-
-
-@pytest.mark.parametrize(("bf16", "amx"), [(False, False), (True, False), (False, True)])
-def test_bfloat16_is_used_where_the_processor_multiplies_it(monkeypatch, bf16, amx):
-    monkeypatch.setattr("platform.machine", lambda: "x86_64")
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: bf16)
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
-    assert multiplies_bfloat16(torch.device("cpu")) == (bf16 or amx)
