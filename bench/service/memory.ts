@@ -86,22 +86,23 @@ async function measure(requests: number, model: string): Promise<Row[]> {
     let place = 0;
     let done = 0;
     let failed = 0;
+    const hasEnded = () => service.child.exitCode !== null || service.child.signalCode !== null;
     await note(0, 0, 0);
     if (!(await ask(service.url, 0, strokes[0]!))) throw new Error('the service does not answer');
     await note(0, 1, 0);
     for (const { clients, share } of PHASES) {
       const end = done + Math.round(share * requests);
       const type = async (client: number) => {
-        while (done < end) {
+        while (done < end && !hasEnded()) {
           const start = place++ * KEYS_OF_A_PLACE;
           for (const stroke of strokes.slice(start, start + KEYS_OF_A_PLACE)) {
-            if (done >= end) return;
+            if (done >= end || hasEnded()) return;
             done++;
             if (!(await ask(service.url, client, stroke))) failed++;
           }
         }
       };
-      await Promise.all(Array.from({ length: clients }, (_, client) => type(client)));
+      await Promise.race([Promise.all(Array.from({ length: clients }, (_, client) => type(client))), service.ended]);
       await note(clients, done, failed);
     }
     inspector.close();

@@ -20,6 +20,8 @@ export interface WorkerdProcess {
   readonly url: string;
   /** Of the inspector, if there is one. */
   readonly inspectorPort: number;
+  /** Rejects when the process has ended, of itself or by a signal. */
+  readonly ended: Promise<never>;
 }
 
 export interface WorkerdParts {
@@ -57,12 +59,16 @@ export async function startWorkerd({
     ],
     { env: { ...process.env, ...environment }, stdio: ['ignore', 'ignore', 'inherit'] },
   );
+  const ended = once(child, 'exit').then(([code, signal]): never => {
+    throw new Error(`workerd ended with ${code ?? signal}`);
+  });
+  ended.catch(() => {}); // Those who kill the process do not wait for its end.
   const url = `http://127.0.0.1:${port}`;
   // A request that needs no model.
-  for (const end = Date.now() + START_TIMEOUT_MS; ; await sleep(20)) {
+  for (const end = Date.now() + START_TIMEOUT_MS; ; await Promise.race([sleep(20), ended])) {
     const answer = await fetch(`${url}/health`).catch(() => undefined);
     await answer?.body?.cancel();
-    if (answer?.ok) return { child, url, inspectorPort };
+    if (answer?.ok) return { child, url, inspectorPort, ended };
     if (Date.now() > end) throw new Error('workerd does not answer');
   }
 }

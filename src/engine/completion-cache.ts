@@ -4,6 +4,7 @@
  * answered this way.
  */
 
+import { detachedText } from '../detached-text.ts';
 import type { Completion, EmittedToken, GenerateRequest } from './types.ts';
 
 /** Two or three for each client that is served at a time. */
@@ -32,7 +33,7 @@ export class CompletionCache {
   store(request: GenerateRequest, completion: Completion): void {
     const decoding = decodingOf(request);
     if (decoding === undefined || completion.text === '' || completion.tokens === undefined) return;
-    const { prefix, suffix } = request;
+    const [prefix, suffix] = [detachedText(request.prefix), detachedText(request.suffix)];
     this.#stored.push({ prefix, suffix, decoding, completion });
     let characters = 0;
     const kept = this.#stored.slice(-MAX_GIVEN).findLastIndex((given) => {

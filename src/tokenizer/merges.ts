@@ -8,26 +8,29 @@
 const POSITION_RANGE = 2 ** 26;
 const NONE = -1;
 
-export interface Merge {
-  rank: number;
-  /** The token that results from the pair. */
-  id: number;
-}
-
+/** Pairs of tokens that are joined; the first that is added has rank 0. */
 export class MergeTable {
-  readonly #merges = new Map<number, Merge>();
+  readonly #ranks = new Map<number, number>();
+  readonly #ids: number[] = []; // by rank
   readonly #vocabSize: number;
 
   constructor(vocabSize: number) {
     this.#vocabSize = vocabSize;
   }
 
-  add(left: number, right: number, merge: Merge): void {
-    this.#merges.set(left * this.#vocabSize + right, merge);
+  /** @param id the token that results from the pair */
+  add(left: number, right: number, id: number): void {
+    this.#ranks.set(left * this.#vocabSize + right, this.#ids.length);
+    this.#ids.push(id);
   }
 
-  get(left: number, right: number): Merge | undefined {
-    return this.#merges.get(left * this.#vocabSize + right);
+  rankOf(left: number, right: number): number | undefined {
+    return this.#ranks.get(left * this.#vocabSize + right);
+  }
+
+  /** The token that results from the pair of a rank. */
+  idOf(rank: number): number {
+    return this.#ids[rank]!;
   }
 }
 
@@ -39,8 +42,8 @@ export function mergeSymbols(symbols: Int32Array, table: MergeTable): number[] {
   const offer = (position: number) => {
     const right = position === NONE ? NONE : next[position]!;
     if (right === NONE) return;
-    const merge = table.get(symbols[position]!, symbols[right]!);
-    if (merge) heap.push(merge.rank * POSITION_RANGE + position);
+    const rank = table.rankOf(symbols[position]!, symbols[right]!);
+    if (rank !== undefined) heap.push(rank * POSITION_RANGE + position);
   };
   for (let i = 0; i < symbols.length; i++) offer(i);
 
@@ -49,9 +52,9 @@ export function mergeSymbols(symbols: Int32Array, table: MergeTable): number[] {
     const right = next[position]!;
     // A swallowed symbol is NONE; a pair that changed since it was queued has another rank.
     if (symbols[position] === NONE || right === NONE) continue;
-    const merge = table.get(symbols[position]!, symbols[right]!);
-    if (merge === undefined || merge.rank !== Math.floor(key / POSITION_RANGE)) continue;
-    symbols[position] = merge.id;
+    const rank = table.rankOf(symbols[position]!, symbols[right]!);
+    if (rank !== Math.floor(key / POSITION_RANGE)) continue;
+    symbols[position] = table.idOf(rank);
     symbols[right] = NONE;
     next[position] = next[right]!;
     if (next[position] !== NONE) previous[next[position]!] = position;

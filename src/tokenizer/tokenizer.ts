@@ -4,15 +4,19 @@
  * of a context. `python -m training.export.tokenizer_parity` compares the two over a corpus.
  */
 
+import { detachedText } from '../detached-text.ts';
 import { buildSplitter, type Stretch } from './added-tokens.ts';
 import { MergeTable, mergeSymbols } from './merges.ts';
 import { buildPreTokenizer, type PreTokenizer } from './pre-tokenizer.ts';
 import { type AddedTokenJson, parseTokenizerJson, TokenizerError, type TokenizerJson } from './schema.ts';
+import { TokenBytes } from './token-bytes.ts';
 
 /** Words longer than this are rarely seen twice. */
 const CACHED_WORD_LENGTH = 48;
 /** About 2 MB; source code has some thousand distinct words, so that clearing it is rare. */
 const CACHED_WORDS = 16_384;
+/** Of a UTF-16 unit. */
+const UTF8_BYTES_MAX = 3;
 
 const SPECIAL_TOKENS = {
   mask: '<|mask|>',
@@ -74,7 +78,7 @@ class ByteLevelBpe implements Tokenizer {
   readonly #preTokenize: PreTokenizer;
   readonly #byteIds: Int32Array; // (256)
   readonly #merges: MergeTable;
-  readonly #tokenBytes: (Uint8Array | undefined)[]; // by id; undefined for special tokens
+  readonly #tokenBytes: TokenBytes; // special tokens have none
   readonly #words = new Map<string, number[]>();
   readonly #utf8 = new TextEncoder();
 
@@ -96,28 +100,31 @@ class ByteLevelBpe implements Tokenizer {
       return id;
     };
     this.#byteIds = Int32Array.from(alphabet, idOf);
-    this.#tokenBytes = [];
+    const contents = [...model.vocab.keys(), ...added_tokens.map(({ content }) => content)];
+    const capacity = contents.reduce((total, { length }) => total + UTF8_BYTES_MAX * length, 0);
+    this.#tokenBytes = new TokenBytes(this.vocabSize, capacity);
     const addedContents = new Set(added_tokens.map(({ content }) => content));
     for (const [token, id] of model.vocab) {
       if (addedContents.has(token)) continue;
-      this.#tokenBytes[id] = Uint8Array.from(token, (character) => {
+      const bytes = Array.from(token, (character) => {
         const byte = byteOf.get(character);
         if (byte === undefined) throw new TokenizerError(`tokenizer.json: token '${token}' is not byte-level`);
         return byte;
       });
+      this.#tokenBytes.set(id, bytes);
     }
     for (const token of added_tokens) {
       if (this.#isSpecial(token)) continue;
       // The decoder of the library decodes every token whose characters all represent bytes.
       const bytes = Array.from(token.content, (character) => byteOf.get(character));
       const isByteLevel = bytes.every((byte) => byte !== undefined);
-      this.#tokenBytes[token.id] = isByteLevel ? Uint8Array.from(bytes) : this.#utf8.encode(token.content);
+      this.#tokenBytes.set(token.id, isByteLevel ? bytes : this.#utf8.encode(token.content));
     }
     this.#merges = new MergeTable(this.vocabSize);
     model.merges.forEach((merge, rank) => {
       const [left, right, ...rest] = typeof merge === 'string' ? merge.split(' ') : merge;
       if (!left || !right || rest.length > 0) throw new TokenizerError(`tokenizer.json: merge ${rank} is not a pair`);
-      this.#merges.add(idOf(left), idOf(right), { rank, id: idOf(left + right) });
+      this.#merges.add(idOf(left), idOf(right), idOf(left + right));
     });
   }
 
@@ -142,7 +149,7 @@ class ByteLevelBpe implements Tokenizer {
       push: (ids) => {
         let text = '';
         for (const id of ids) {
-          const bytes = this.#tokenBytes[id];
+          const bytes = this.#tokenBytes.get(id);
           if (bytes === undefined) continue;
           const begin = Math.min(skip - skipped, bytes.length);
           skipped += begin;
@@ -155,15 +162,15 @@ class ByteLevelBpe implements Tokenizer {
   }
 
   isText(id: number): boolean {
-    return this.#tokenBytes[id] !== undefined;
+    return this.#tokenBytes.get(id) !== undefined;
   }
 
   bytesOf(id: number): Uint8Array {
-    return this.#tokenBytes[id]?.slice() ?? new Uint8Array();
+    return this.#tokenBytes.get(id)?.slice() ?? new Uint8Array();
   }
 
   nameOf(id: number, skip = 0): string {
-    const bytes = this.#tokenBytes[id]?.subarray(skip);
+    const bytes = this.#tokenBytes.get(id)?.subarray(skip);
     if (bytes === undefined) {
       const special = (Object.keys(SPECIAL_TOKENS) as (keyof SpecialTokens)[]).find((key) => this.special[key] === id);
       return special === undefined ? `<|${id}|>` : SPECIAL_TOKENS[special];
@@ -208,7 +215,7 @@ class ByteLevelBpe implements Tokenizer {
       );
       if (word.length <= CACHED_WORD_LENGTH) {
         if (this.#words.size >= CACHED_WORDS) this.#words.clear();
-        this.#words.set(word, wordIds);
+        this.#words.set(detachedText(word), wordIds);
       }
     }
     for (const id of wordIds) ids.push(id);

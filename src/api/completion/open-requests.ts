@@ -7,6 +7,7 @@
  * knows its own requests.
  */
 import type { Context } from 'hono';
+import { detachedText } from '../../detached-text.ts';
 import { ApiError } from '../../http/errors.ts';
 import { ADDRESS_HEADERS } from '../../middleware/authentication.ts';
 import type { Cursor } from '../editor/lines.ts';
@@ -47,7 +48,8 @@ export class OpenRequests {
 
   /** Adds a request, and marks those that it continues: they look for themselves, each in its own context. */
   enter(whose: string, { prefix, suffix }: Cursor): OpenRequest {
-    const entered = { whose, prefix: prefix.slice(-KEPT), suffix: suffix.slice(0, KEPT), isReplaced: false };
+    const [before, after] = [detachedText(prefix.slice(-KEPT)), detachedText(suffix.slice(0, KEPT))];
+    const entered = { whose, prefix: before, suffix: after, isReplaced: false };
     for (const open of this.#open) {
       if (open.whose === whose && isTypedOn(open, entered)) open.isReplaced = true;
     }

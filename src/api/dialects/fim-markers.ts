@@ -19,7 +19,11 @@ const MARKERS: readonly Markers[] = [
   // StarCoder, StarCoder2, StableCode
   { prefix: '<fim_prefix>', suffix: '<fim_suffix>', middle: '<fim_middle>' },
   // DeepSeek-Coder; its bars and blocks are U+FF5C and U+2581
-  { prefix: '<｜fim▁begin｜>', suffix: '<｜fim▁hole｜>', middle: '<｜fim▁end｜>' },
+  {
+    prefix: '<\uff5cfim\u2581begin\uff5c>',
+    suffix: '<\uff5cfim\u2581hole\uff5c>',
+    middle: '<\uff5cfim\u2581end\uff5c>',
+  },
   // Code Llama, whose markers are parted from the text by one space
   { prefix: '<PRE> ', suffix: ' <SUF>', middle: ' <MID>' },
   // GLM-4

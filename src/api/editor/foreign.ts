@@ -5,11 +5,11 @@ import type { Cursor, Written } from './lines.ts';
 
 /** Words of the markers that clients and models write, with the brackets and bars of one, whole or in part. */
 const MARKER =
-  /[<|｜[]*(?:fim[_▁](?:prefix|suffix|middle|pad|begin|hole|end)|code_(?:prefix|suffix|middle)|endoftext|file_sep|repo_name|im_start|im_end|eom|eot_id)[|｜>]*/g;
+  /[<|\uff5c[]*(?:fim[_\u2581](?:prefix|suffix|middle|pad|begin|hole|end)|code_(?:prefix|suffix|middle)|endoftext|file_sep|repo_name|im_start|im_end|eom|eot_id)[|\uff5c>]*/g;
 const SHORT_MARKER = /<(?:PRE|SUF|MID|EOT)>|\[(?:PREFIX|SUFFIX|MIDDLE)\]/g;
 
 /** A marker of which the end is missing. */
-const BEGUN_MARKER = /<[|｜][\w▁]*$|<fim_\w*$/;
+const BEGUN_MARKER = /<[|\uff5c][\w\u2581]*$|<fim_\w*$/;
 
 /** Replacement characters for invalid bytes, half characters, and controls that editors do not show. */
 const BROKEN = /[[\p{Cc}\p{Cs}\u{fffd}]--[\t\n\f]]/gv;
@@ -23,7 +23,8 @@ export function foreignStart(text: string, { prefix, suffix }: Cursor, written: 
   if (begun) found.push({ piece: begun[0], index: begun.index });
   // A word without brackets may be a name: `fim_prefix`. The last word of a text that is being generated may continue.
   const telling = found.filter(
-    ({ piece, index }) => /^[^\w▁]|[^\w▁]$/.test(piece) && (written !== 'begun' || index + piece.length < text.length),
+    ({ piece, index }) =>
+      /^[^\w\u2581]|[^\w\u2581]$/.test(piece) && (written !== 'begun' || index + piece.length < text.length),
   );
   if (telling.length === 0) return undefined;
   const known = new Set([BROKEN, MARKER, SHORT_MARKER].flatMap((pattern) => (prefix + suffix).match(pattern) ?? []));
