@@ -2,12 +2,16 @@
  * The head without its logits: the largest few of every row, and log Σ exp over the whole vocabulary.
  *
  * The vocabulary is walked in chunks. The logits of a chunk are written to scratch, then folded into a running maximum
- * and sum (online softmax, arXiv 1805.02867) and into the sorted candidates of each row.
+ * and sum (online softmax, arXiv 1805.02867) and into the sorted candidates of each row. The more rows, the shorter the
+ * chunks; sums are folded in blocks of one length, so that they have the same bits for any number of rows.
  */
 import { exp, log } from './exp';
 import { alignUp, PANEL, rowScales } from './layout';
 import { multiplyPanels } from './matmul-u7';
 import { maxLane, sumLanes } from './simd';
+
+/** Logits that are folded at a time, as long as scratch has room for so many of each row. */
+const FOLDED: i32 = 64;
 
 /**
  * ids i32, logits f32 (rows, topK): descending, the lower id first among equals. lse f32 (rows).
@@ -30,7 +34,8 @@ export function headTopK(
   const sums = scratch;
   const sumBytes = alignUp(rows << 2, 16);
   const chunk = scratch + sumBytes;
-  const columns = ((scratchBytes - sumBytes) / (rows << 2)) & -PANEL;
+  const fitting = (scratchBytes - sumBytes) / (rows << 2);
+  const columns = fitting & (fitting < FOLDED ? -PANEL : -FOLDED);
   for (let row = 0; row < rows; row++) {
     store<f32>(lse + (row << 2), -Infinity);
     store<f32>(sums + (row << 2), 0);
@@ -45,7 +50,9 @@ export function headTopK(
     for (let row = 0; row < rows; row++) {
       const values = chunk + ((row * width) << 2);
       const end = values + (width << 2);
-      addExponentials(values, end, lse + (row << 2), sums + (row << 2));
+      for (let from = values; from < end; from += FOLDED << 2) {
+        addExponentials(from, min(from + (FOLDED << 2), end), lse + (row << 2), sums + (row << 2));
+      }
       const candidates = (row * topK) << 2;
       insertLargest(values, end, column, topK, ids + candidates, logits + candidates);
     }

@@ -13,6 +13,12 @@ const LONGEST_MATCH = 16;
 /** A match counts this many times one that is a token shorter. */
 const WEIGHT_OF_A_TOKEN = 4;
 
+/**
+ * A token is drafted while the n-grams alone make it and the draft before it so probable. The model agrees far more
+ * often than that (bench/LOG.md).
+ */
+const LEAST_DRAFTED = 0.2;
+
 /** The longest match of the last tokens with other places of a text. */
 export interface LongestMatch {
   /** Its tokens. */
@@ -71,6 +77,26 @@ export class ContextNgrams {
     const match = { length: longest, share, count };
     return { match, weight: weightOf(match, this.#weights), probabilities };
   }
+}
+
+/**
+ * Tokens that probably follow, best guesses one after the other, for speculative decoding (arXiv 2211.17192; from the
+ * prompt as in prompt lookup decoding): they cost rows of a pass, and are part of the completion only if the model
+ * predicts them too. Empty where the text gives no good guess.
+ * @param written tokens of the completion
+ */
+export function draftOf(ngrams: ContextNgrams, written: readonly number[], most: number): number[] {
+  const draft: number[] = [];
+  let probability = 1;
+  while (draft.length < most) {
+    const found = ngrams.next([...written, ...draft]);
+    if (found === undefined) break;
+    const [token, share] = [...found.probabilities].reduce((best, next) => (next[1] > best[1] ? next : best));
+    probability *= found.weight * share;
+    if (probability < LEAST_DRAFTED) break;
+    draft.push(token);
+  }
+  return draft;
 }
 
 function weightOf(match: LongestMatch, { bias, length, share, count }: NgramWeights): number {

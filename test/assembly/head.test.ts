@@ -78,6 +78,18 @@ describe.each(BUILDS)('headTopK (%s)', (build) => {
     }
   }
 
+  it('should give a row the same bits, whatever the length of the chunks and the number of rows', () => {
+    const random = new Random(9);
+    const n = 1000;
+    const [x, weights] = [random.floats(3 * 64, 2), random.integers(n * 64, -64, 63)];
+    const first = (rows: number, columns: number) => {
+      const { ids, logits, lse } = runHead(emptyWorkbench(build), x, weights, { rows, k: 64, n }, 4, columns);
+      return { ids: [...ids.subarray(0, 4)], logits: [...logits.subarray(0, 4)], lse: lse[0] };
+    };
+    const expected = first(1, n);
+    for (const columns of [64, 100, 192, 640]) expect(first(3, columns)).toEqual(expected);
+  });
+
   it('should put the lower id first among equal logits, across chunks too', () => {
     const shape = { rows: 4, k: 32, n: 64 };
     const random = new Random(6);

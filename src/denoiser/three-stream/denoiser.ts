@@ -37,6 +37,17 @@ export interface View {
   readonly slots?: readonly number[];
   /** The identity of the canvas across passes. */
   readonly canvas?: object;
+  /**
+   * Tokens that may turn out to follow a canvas of one slot. The pass also predicts the slot after each of them, as if
+   * it was known: a row of the predictions each, after that of the canvas. It appends the token of the canvas and the
+   * draft but its last token to the prefix; whoever finds that they are others truncates it.
+   */
+  readonly draft?: readonly number[];
+}
+
+/** Rows of a pass that a view and its draft take. */
+export function rowsOfView({ ids, slots, draft = [] }: View): number {
+  return (slots ?? ids).length + 2 * draft.length;
 }
 
 export interface DenoiserParts extends TransformerParts {
@@ -134,8 +145,8 @@ export class Denoiser {
     if (canvases.length + readings.length === 0) return [];
     this.#transformer.head.beginPass();
     this.#forward.run(canvases, readings, false, trace);
-    for (const { prefix, canvas, ids } of views) prefix.markCanvasCached(canvas, ids.length);
-    const counts = canvases.map(({ slots }) => slots.length);
+    for (const { prefix, canvas, ids, draft } of views) if (!draft?.length) prefix.markCanvasCached(canvas, ids.length);
+    const counts = views.map(({ ids, slots, draft = [] }) => (slots ?? ids).length + draft.length);
     const predictions = this.#transformer.head.predict(0, counts);
     this.#endPass();
     return predictions;
@@ -154,30 +165,46 @@ export class Denoiser {
       rows += count;
       return rows - count;
     };
-    const grown = new Map<KvCache, number>();
+    const readIds = new Map<KvCache, ArrayLike<number>>();
     for (const { context, ids } of reads) {
-      if (grown.has(context)) throw new RangeError('a context is read into twice');
-      admit(ids.length, PREFILL_CHUNK_TOKENS, context.length + ids.length, context);
-      grown.set(context, ids.length);
+      if (readIds.has(context)) throw new RangeError('a context is read into twice');
+      readIds.set(context, ids);
     }
+    const drafted = new Map<KvCache, number>();
+    for (const { prefix, ids, draft = [] } of views) {
+      if (draft.length === 0) continue;
+      if (ids.length > 1) throw new RangeError('a draft after a canvas of several slots');
+      readIds.set(prefix, [...Array.from(readIds.get(prefix) ?? []), ids[0]!, ...draft.slice(0, -1)]);
+      drafted.set(prefix, draft.length);
+    }
+    for (const [context, ids] of readIds) admit(ids.length, PREFILL_CHUNK_TOKENS, context.length + ids.length, context);
     const seen = new Set<KvCache>();
-    const canvases = views.map((view) => {
-      const { prefix, suffix, ids, width, slots = [...Array(ids.length).keys()] } = view;
+    const canvases = views.flatMap((view) => {
+      const { prefix, suffix, ids, width, slots = [...Array(ids.length).keys()], draft = [] } = view;
       if (seen.has(prefix)) throw new RangeError('two canvases behind one prefix');
       seen.add(prefix);
-      const length = prefix.length + (grown.get(prefix) ?? 0);
+      const length = prefix.length + (readIds.get(prefix)?.length ?? 0);
       admit(ids.length, Math.min(width, this.config.diffusion.canvasSlots), length + ids.length, prefix);
       if (slots.length < 1) throw new RangeError('no slot to compute');
-      if (slots.length < ids.length && (grown.has(prefix) || prefix.cachedCanvasSlots(view.canvas) < ids.length)) {
+      if (slots.length < ids.length && (readIds.has(prefix) || prefix.cachedCanvasSlots(view.canvas) < ids.length)) {
         throw new RangeError(`${slots.length} of ${ids.length} slots, but the others were never computed`);
       }
-      return { prefix, suffix, ids, width, slots, firstRow: firstOf(slots.length) };
+      const first = length - draft.length;
+      const common = { prefix, suffix, width, slots };
+      return [
+        { ...common, ids, seen: first, firstRow: firstOf(slots.length) },
+        ...draft.map((id, index) => ({ ...common, ids: [id], seen: first + index + 1, firstRow: firstOf(1) })),
+      ];
     });
-    const readings = reads.map((reading) => ({ ...reading, firstRow: firstOf(reading.ids.length) }));
+    const readings = [...readIds].map(([context, ids]) => {
+      return { context, ids, drafted: drafted.get(context) ?? 0, firstRow: firstOf(ids.length) };
+    });
     if (rows > this.maxRows) throw new RangeError(`${rows} rows, a pass has at most ${this.maxRows}`);
     // All of it before anything is computed.
-    for (const { context, ids } of reads) context.reserve(context.length + ids.length);
-    for (const { prefix, ids } of views) prefix.reserve(prefix.length + (grown.get(prefix) ?? 0) + ids.length);
+    for (const [context, ids] of readIds) context.reserve(context.length + ids.length);
+    for (const { prefix, ids } of views) {
+      prefix.reserve(prefix.length + (readIds.get(prefix)?.length ?? 0) + ids.length);
+    }
     return { canvases, readings };
   }
 }

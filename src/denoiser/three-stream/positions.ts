@@ -19,9 +19,9 @@ export function contextPosition(kind: StreamKind, index: number, suffixOrder: Su
   return kind === 'prefix' || suffixOrder === 'forward' ? index : -index;
 }
 
-/** Position of a row as prefix and canvas see it. */
-export function rowPosition(prefix: KvCache, row: number): number {
-  return prefix.length + row;
+/** Position of a row as prefix and canvas see it. @param seen tokens of the prefix, its marker included */
+export function rowPosition(seen: number, row: number): number {
+  return seen + row;
 }
 
 /**

@@ -12,6 +12,21 @@ export interface Predictions {
   allLogits(row: number): Float32Array;
 }
 
+/** The predictions of one row alone. */
+export function predictionsOfRow(all: Predictions, row: number): Predictions {
+  const { candidates, ids, logits, logSumExp } = all;
+  const own = <T extends Int32Array | Float32Array>(values: T) =>
+    values.subarray(row * candidates, (row + 1) * candidates) as T;
+  return {
+    rows: 1,
+    candidates,
+    ids: own(ids),
+    logits: own(logits),
+    logSumExp: logSumExp.subarray(row, row + 1),
+    allLogits: () => all.allLogits(row),
+  };
+}
+
 /** Predictions as a pass leaves them in WASM memory. The next pass overwrites them; `allLogits` then throws. */
 export interface PassPredictions extends Predictions {
   /** A copy that later passes do not change. It holds hidden states, from which `allLogits` computes. */

@@ -8,7 +8,7 @@
  * steps depends on other requests. First come, first served: each step is in the next pass that has room for it.
  */
 
-import type { Denoiser, PrefillChunk, View } from '../../denoiser/three-stream/denoiser.ts';
+import { type Denoiser, type PrefillChunk, rowsOfView, type View } from '../../denoiser/three-stream/denoiser.ts';
 import type { PassPredictions } from '../../denoiser/transformer/predictions.ts';
 import type { AdmissionQueue, Ticket } from '../admission-queue.ts';
 
@@ -115,7 +115,7 @@ export class BatchScheduler {
 
 function rowsOf({ reads, view }: PassPart): { rows: number; readRows: number } {
   const readRows = reads.reduce((sum, { ids }) => sum + ids.length, 0);
-  return { rows: readRows + (view === undefined ? 0 : (view.slots ?? view.ids).length), readRows };
+  return { rows: readRows + (view === undefined ? 0 : rowsOfView(view)), readRows };
 }
 
 /** An error in the step of one request is thrown there, not in the request that computes the pass. */

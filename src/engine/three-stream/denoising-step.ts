@@ -7,11 +7,12 @@
 import type { PrefillChunk } from '../../denoiser/three-stream/denoiser.ts';
 import type { KvCache } from '../../denoiser/three-stream/kv-cache.ts';
 import { PREFILL_CHUNK_TOKENS } from '../../denoiser/transformer/memory.ts';
-import type { PassPredictions } from '../../denoiser/transformer/predictions.ts';
+import { type PassPredictions, predictionsOfRow } from '../../denoiser/transformer/predictions.ts';
 import type { Canvas } from '../../diffusion/canvas.ts';
 import type { Evaluation, Generation } from '../canvas-model.ts';
 import type { PassPart, PassShare, Step } from './batch-scheduler.ts';
 import type { Contexts } from './contexts.ts';
+import { EvaluatedDraft } from './draft.ts';
 
 /** Computes the tokens of the prompt and of the generated text that both contexts lack. */
 export class PrefillStep implements Step {
@@ -78,14 +79,26 @@ export class PrefillStep implements Step {
 export class DenoisingStep extends PrefillStep {
   readonly #canvas: Canvas;
   readonly #generation: Generation;
+  readonly #guess: readonly number[];
   #rows: readonly number[] = [];
+  /** What there was room for of the guess. */
+  #draft: readonly number[] = [];
   #isLost = false;
   #evaluation: Evaluation | undefined;
+  #evaluatedDraft: EvaluatedDraft | undefined;
 
-  constructor(contexts: Contexts, generation: Generation, isShifted: boolean, canvas: Canvas) {
+  /** @param guess tokens that may follow a canvas of one slot */
+  constructor(
+    contexts: Contexts,
+    generation: Generation,
+    isShifted: boolean,
+    canvas: Canvas,
+    guess: readonly number[] = [],
+  ) {
     super(contexts, generation, isShifted);
     this.#canvas = canvas;
     this.#generation = generation;
+    this.#guess = guess;
   }
 
   /**
@@ -96,10 +109,16 @@ export class DenoisingStep extends PrefillStep {
     return this.#evaluation;
   }
 
+  /** Of the part of the guess that there was room for, if any. */
+  get evaluatedDraft(): EvaluatedDraft | undefined {
+    return this.#evaluatedDraft;
+  }
+
   override prepare(rows: number): PassPart | undefined {
     const canvas = this.#canvas;
     const { settings, meter } = this.#generation;
-    const { prefix, suffix, reads, left, isComplete } = this.claim(rows, canvas.slots);
+    const guess = this.#guess;
+    const { prefix, suffix, reads, left, isComplete } = this.claim(rows, canvas.slots + guess.length);
     const readsAlone = reads.length > 0 ? { reads } : undefined;
     if (!isComplete) return readsAlone;
 
@@ -111,12 +130,25 @@ export class DenoisingStep extends PrefillStep {
 
     if (this.#rows.length > left) return readsAlone;
     meter.start();
-    return { reads, view: { prefix, suffix, ids, width: canvas.slots, slots: this.#rows, canvas } };
+    const readIds = reads.find(({ context }) => context === prefix)?.ids.length ?? 0;
+    const room = Math.min(
+      Math.floor((left - this.#rows.length) / 2),
+      PREFILL_CHUNK_TOKENS - readIds,
+      prefix.capacity - prefix.length - readIds - canvas.slots,
+    );
+    this.#draft = guess.slice(0, Math.max(0, room));
+    const { slots: width } = canvas;
+    return { reads, view: { prefix, suffix, ids, width, slots: this.#rows, canvas, draft: this.#draft } };
   }
 
   override finish(predictions: PassPredictions | undefined, share: PassShare): boolean {
     super.finish(predictions, share);
-    if (predictions !== undefined) this.#evaluation = { predictions: predictions.keep(), slots: this.#rows };
+    if (predictions !== undefined) {
+      const kept = predictions.keep();
+      const hasDraft = this.#draft.length > 0;
+      this.#evaluation = { predictions: hasDraft ? predictionsOfRow(kept, 0) : kept, slots: this.#rows };
+      if (hasDraft) this.#evaluatedDraft = new EvaluatedDraft(this.#generation.written.length, this.#draft, kept);
+    }
     return this.#isLost || predictions !== undefined;
   }
 }

@@ -19,6 +19,7 @@ import { canvasWidth } from './canvas-width.ts';
 import type { ContextWindows } from './context-windows.ts';
 import { type Contexts, SHORT_OUTPUT } from './contexts.ts';
 import { DenoisingStep, PrefillStep } from './denoising-step.ts';
+import { type EvaluatedDraft, guessAfter } from './draft.ts';
 import { buildPrompt } from './prompt.ts';
 
 /**
@@ -53,6 +54,7 @@ export class ThreeStreamModel implements CanvasModel {
   readonly #contexts: Contexts;
   readonly #scheduler: BatchScheduler;
   readonly #windows: ContextWindows;
+  readonly #drafts = new WeakMap<Generation, EvaluatedDraft>();
   /** For a model that completes the token at the cursor. */
   readonly #table: TokenTable | undefined;
 
@@ -111,8 +113,13 @@ export class ThreeStreamModel implements CanvasModel {
 
   async step(generation: Generation, canvas: Canvas): Promise<Evaluation | undefined> {
     const { isShifted } = this.#denoiser.config.diffusion;
-    const step = new DenoisingStep(this.#contexts, generation, isShifted, canvas);
+    const isDrafting = isShifted && canvas.slots === 1 && canvas.evaluationCount(0) === 0;
+    const known = isDrafting ? this.#drafts.get(generation)?.after(generation.written) : undefined;
+    if (known !== undefined) return known;
+    const guess = isDrafting ? guessAfter(generation, this.#tokenizer) : [];
+    const step = new DenoisingStep(this.#contexts, generation, isShifted, canvas, guess);
     await this.#scheduler.take(step, generation.ticket, generation.signal);
+    if (step.evaluatedDraft !== undefined) this.#drafts.set(generation, step.evaluatedDraft);
     return step.evaluation;
   }
 }

@@ -107,6 +107,65 @@ describe.each(BUILDS)('a pass (%s)', async (build) => {
     expect(changed.filter((_, slot) => slot !== 4)).not.toEqual(asBefore);
   });
 
+  describe('with a draft', () => {
+    const draft = [11, 7, 200];
+    /** One slot after each text, which lacks the last `missing` tokens of its prefix. */
+    const openOne = (missing = 0) => open(missing).map((view, index) => ({ ...view, ids: [20 + index], width: 1 }));
+    const readsOf = (views: readonly View[], missing: number) =>
+      missing === 0
+        ? []
+        : views.map(({ prefix }, index) => ({ context: prefix, ids: texts[index]!.prefix.slice(-missing) }));
+    /** The rows of a pass with a draft, each from a pass of its own. */
+    const oneByOne = () =>
+      openOne().map((view) => {
+        const rows = [snapshot(denoiser.pass([view], [])[0]!)[0]];
+        let [last] = view.ids;
+        for (const id of draft) {
+          denoiser.extend(view.prefix, [last!]);
+          rows.push(snapshot(denoiser.pass([{ ...view, ids: [id] }], [])[0]!)[0]);
+          last = id;
+        }
+        return rows;
+      });
+
+    it.each([0, 1, 2])('should predict what follows each of its tokens, to the bit (%i tokens missing)', (missing) => {
+      const expected = oneByOne();
+      const views = openOne(missing).map((view) => ({ ...view, draft }));
+      expect(denoiser.pass(views, readsOf(views, missing)).map(snapshot)).toEqual(expected);
+    });
+
+    it('should append what precedes its last token to the prefix, with the same keys and values', () => {
+      const expected = oneByOne();
+      const views = openOne().map((view) => ({ ...view, draft }));
+      denoiser.pass(views, []);
+      for (const [index, { prefix, ids }] of views.entries()) {
+        expect(Array.from(prefix.tokens)).toEqual([...texts[index]!.prefix, ...ids, ...draft.slice(0, -1)]);
+      }
+      const after = views.map((view) => ({ ...view, ids: draft.slice(-1), draft: [] }));
+      expect(denoiser.pass(after, []).map(snapshot)).toEqual(expected.map((rows) => rows.slice(-1)));
+    });
+
+    it('should leave the prefix as it was once its tokens are taken back', () => {
+      const expected = openOne().map((view) => snapshot(denoiser.pass([view], [])[0]!));
+      const views = openOne();
+      denoiser.pass(
+        views.map((view) => ({ ...view, draft })),
+        [],
+      );
+      for (const [index, { prefix }] of views.entries()) prefix.truncate(texts[index]!.prefix.length);
+      expect(denoiser.pass(views, []).map(snapshot)).toEqual(expected);
+    });
+
+    it('should be refused after several slots, and where it does not fit', () => {
+      const [view] = open();
+      expect(() => denoiser.pass([{ ...view!, draft }], [])).toThrow('several slots');
+      const [one] = openOne();
+      const room = one!.prefix.capacity - one!.prefix.length;
+      expect(() => denoiser.pass([{ ...one!, draft: randomIds(1, room) }], [])).toThrow(RangeError);
+      expect(denoiser.pass([one!], [])[0]!.rows).toBe(1);
+    });
+  });
+
   it('should refuse to leave out slots that nothing is known of', () => {
     const [view, other] = open();
     const canvas = {};

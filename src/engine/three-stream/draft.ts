@@ -1,0 +1,52 @@
+/**
+ * Drafts of completions: tokens that n-grams of the text guess, which one pass evaluates together with the canvas that
+ * they follow (speculative decoding, arXiv 2211.17192). The predictions after each of them are used for as long as the
+ * sampler writes the same tokens. So a draft changes no bit of a completion, at any temperature: it saves passes.
+ */
+import { type Predictions, predictionsOfRow } from '../../denoiser/transformer/predictions.ts';
+import { draftOf } from '../../diffusion/context-ngrams.ts';
+import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
+import type { Evaluation, Generation } from '../canvas-model.ts';
+
+/** With the canvas that it follows, a draft of so many tokens is eight rows. */
+const MOST_TOKENS = 3;
+const LINE_FEED = 0x0a;
+
+/** A guess of what follows a canvas of one slot, without what would not be shown. */
+export function guessAfter({ prompt, written, request }: Generation, tokenizer: Tokenizer): number[] {
+  const { ngrams, cursor, suffixStart } = prompt;
+  if (ngrams === undefined || cursor?.token.agreeing(written) !== undefined) return [];
+  // The slot of the canvas is one of those that are missing.
+  const missing = request.maxTokens - (written.length - (cursor?.token.silentCount(written) ?? 0));
+  const guess = draftOf(ngrams, written, Math.min(MOST_TOKENS, missing - 1));
+  const suffixAt = guess.findIndex((id) => suffixStart?.has(id));
+  // Editors mostly end at the end of a line.
+  const lineEndAt = request.ends ? guess.findIndex((id) => tokenizer.bytesOf(id).includes(LINE_FEED)) : -1;
+  const length = Math.min(suffixAt < 0 ? guess.length : suffixAt, lineEndAt < 0 ? guess.length : lineEndAt + 1);
+  return guess.slice(0, length);
+}
+
+/** The predictions of a pass for the canvases after the one that it was for, if the draft is written. */
+export class EvaluatedDraft {
+  readonly #start: number;
+  readonly #draft: readonly number[];
+  readonly #predictions: Predictions;
+
+  /**
+   * @param start tokens that had been written before the canvas
+   * @param predictions a row for the canvas, then one for each token of the draft
+   */
+  constructor(start: number, draft: readonly number[], predictions: Predictions) {
+    this.#start = start;
+    this.#draft = draft;
+    this.#predictions = predictions;
+  }
+
+  /** What the pass predicts for the canvas after these tokens; undefined if they are not those of the draft. */
+  after(written: readonly number[]): Evaluation | undefined {
+    const row = written.length - this.#start;
+    if (row < 1 || row > this.#draft.length) return undefined;
+    const isWritten = this.#draft.slice(0, row).every((id, index) => written[this.#start + index] === id);
+    return isWritten ? { predictions: predictionsOfRow(this.#predictions, row), slots: [0] } : undefined;
+  }
+}
