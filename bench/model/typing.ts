@@ -171,6 +171,12 @@ export async function benchTyping(model = MODEL_FOLDER, keys = KEYS): Promise<Ty
       engine: await openEngine(model, {}),
       samples: [],
     },
+    {
+      name: 'warm, without drafts',
+      settings: {},
+      engine: await openEngine(model, { draftTokens: 0 }),
+      samples: [],
+    },
     { name: `cold, every slot of ${widest}`, settings: everything, engine: cold, isCold: true, samples: [] },
     {
       name: `warm, every slot of ${widest}`,

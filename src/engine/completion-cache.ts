@@ -65,7 +65,7 @@ function decodingOf(request: GenerateRequest): string | undefined {
   const { temperature, deadlineMs, maxDenoisingMs, showCanvas, alternatives, logitBias, prefixTokens, reuse } = request;
   if (reuse !== true || temperature > 0 || deadlineMs !== undefined || maxDenoisingMs !== undefined) return undefined;
   if (showCanvas || alternatives || logitBias || prefixTokens) return undefined;
-  const { prefix: _p, uncutPrefix: _u, suffix: _s, seed: _seed, topP: _topP, ...decoding } = request;
+  const { prefix: _p, uncutPrefix: _u, suffix: _s, seed: _seed, topP: _topP, keepAlive: _k, ...decoding } = request;
   return JSON.stringify(Object.entries(decoding).sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 

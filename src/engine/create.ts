@@ -46,7 +46,7 @@ async function createThreeStreamEngine({ model, limits = {}, ...parts }: EngineP
   const config = parseConfig(parts.config);
   const tokenizer = tokenizerFor(parts.tokenizer, config);
   const { kernels: modules, openWeights } = parts;
-  const { cacheBytes = DEFAULT_CACHE_BYTES, memoryBytes, maxWaiting, requestsPerPass } = limits;
+  const { cacheBytes = DEFAULT_CACHE_BYTES, memoryBytes, maxWaiting, requestsPerPass, draftTokens } = limits;
   const { maxConcurrent = MAX_CONCURRENT } = limits;
   const denoiser = await Denoiser.load({ modules, config, openWeights, cacheBytes, memoryBytes });
   const contexts = new Contexts(denoiser);
@@ -58,7 +58,7 @@ async function createThreeStreamEngine({ model, limits = {}, ...parts }: EngineP
   });
   const scheduler = new BatchScheduler(denoiser, admission, requestsPerPass);
   const windows = new ContextWindows(denoiser, contexts, admission);
-  const diffusion = new ThreeStreamModel(tokenizer, denoiser, contexts, scheduler, windows);
+  const diffusion = new ThreeStreamModel(tokenizer, denoiser, contexts, scheduler, windows, draftTokens);
   const autoregressive = new AutoregressiveModel(denoiser, contexts, admission, diffusion);
   return new CanvasEngine({ model, tokenizer, admission, models: { diffusion, autoregressive } });
 }

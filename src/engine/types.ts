@@ -75,6 +75,11 @@ export interface GenerateRequest {
    * the rest is read between requests, for those that follow. The answer then depends on what the cache has.
    */
   nearFirst?: boolean;
+  /**
+   * Called with work that goes on after the request, for those that follow: the platform has to keep the request's
+   * context alive until it settles. Each work is given to one request.
+   */
+  keepAlive?: (work: Promise<void>) => void;
   /** `diffusion` when absent. */
   decoding?: Decoding;
   /** Whether frames have a `canvas`. */
@@ -260,7 +265,7 @@ export interface Engine {
   readonly waiting?: number;
   /** Requests that have not ended, waiting ones included, where the engine has a queue of its own. */
   readonly underWay?: number;
-  /** Settles when nothing is left to read between requests (`nearFirst`): the platform has to keep that work alive. */
+  /** Settles when nothing is left to read between requests (`nearFirst`). */
   readonly readAhead?: Promise<void>;
   /**
    * Whether another engine may have to answer instead. That is known with the first frame: nothing is sent before it.
@@ -310,6 +315,11 @@ export interface EngineLimits {
   maxWaiting?: number;
   /** Requests whose steps share a pass; 1 computes each in its own pass. Completions do not depend on it. */
   requestsPerPass?: number;
+  /**
+   * Tokens that a pass guesses from n-grams of the text, besides the slot that it is for; 0 guesses none. Completions do
+   * not depend on it.
+   */
+  draftTokens?: number;
 }
 
 /** The signature of `createEngine` in create.ts. Rejects when the parts do not fit together or the weights fail. */

@@ -384,6 +384,12 @@ describe.each(Object.entries(CONTRACTS))('%s', (_, { parts, base, longPrefix, re
       // None of these models has a near window: read-ahead.test.ts.
       expect(said((await ask(engine, { nearFirst: true })).completion)).toEqual(said((await ask(engine)).completion));
     },
+    async keepAlive(engine) {
+      // Without a near window there is no such work: read-ahead.test.ts.
+      const works: Promise<void>[] = [];
+      await ask(engine, { keepAlive: (work) => works.push(work), nearFirst: true });
+      expect(works).toEqual([]);
+    },
     async decoding(engine) {
       const evaluations = async (decoding: GenerateRequest['decoding']) => {
         const { usage } = (await ask(engine, { decoding: decoding!, suffix: '' })).completion;

@@ -50,8 +50,8 @@ export function scriptedEngine(script: Script = helloScript): ScriptedEngine {
     },
     requests,
     endings,
-    async *generate(request, signal) {
-      requests.push(request);
+    async *generate({ keepAlive: _, ...asked }, signal) {
+      requests.push(asked); // what the client asks for
       let ending: ScriptedEngine['endings'][number] = 'aborted';
       try {
         for (const [index, frame] of script.frames.entries()) {

@@ -21,7 +21,7 @@ export function observed(c: Context, engine: Engine): Engine {
     let ended = false;
     observation?.started();
     try {
-      const completion = yield* engine.generate(request, limited);
+      const completion = yield* engine.generate({ ...request, keepAlive: keepAliveOf(c) }, limited);
       ended = true;
       observation?.completed(completion);
       return completion;
@@ -31,7 +31,6 @@ export function observed(c: Context, engine: Engine): Engine {
       observation?.ended(limited.aborted ? 'aborted' : 'failed', errorCode);
       throw error;
     } finally {
-      if (engine.readAhead) keepAliveOf(c)(engine.readAhead);
       // The iteration was cancelled: the reader of a stream has disconnected.
       if (!ended) observation?.ended('aborted');
     }

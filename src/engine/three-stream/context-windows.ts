@@ -12,6 +12,7 @@ import type { Denoiser } from '../../denoiser/three-stream/denoiser.ts';
 import { PREFILL_CHUNK_TOKENS } from '../../denoiser/transformer/memory.ts';
 import type { AdmissionQueue, Ticket } from '../admission-queue.ts';
 import type { Prompt } from '../prompt.ts';
+import type { GenerateRequest } from '../types.ts';
 import type { Contexts } from './contexts.ts';
 import { nearPrompt } from './prompt.ts';
 import { missingTokens, ReadAhead } from './read-ahead.ts';
@@ -40,15 +41,18 @@ export class ContextWindows {
     return this.#reader.finished;
   }
 
-  /** @param ticket of the request, if it is in the queue */
-  choose(whole: Prompt, ticket?: Ticket): Prompt {
+  /**
+   * @param ticket of the request, if it is in the queue
+   * @param keepAlive see GenerateRequest
+   */
+  choose(whole: Prompt, ticket?: Ticket, keepAlive?: GenerateRequest['keepAlive']): Prompt {
     const windows = [whole, ...this.#near.map((near) => nearPrompt(whole, near, 0))];
     const others = this.#admission.needsBeside(ticket);
     const found = windows.findIndex((window) => this.#contexts.hasRoomFor(window, others));
     const level = found < 0 ? windows.length - 1 : found;
     const wanted = windows[level]!;
     const first = this.#firstOf(wanted, level);
-    if (first !== wanted) this.#reader.want(wanted);
+    if (first !== wanted) this.#reader.want(wanted, keepAlive);
     this.#contexts.keep(first);
     return first;
   }

@@ -8,17 +8,19 @@ import { draftOf } from '../../diffusion/context-ngrams.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import type { Evaluation, Generation } from '../canvas-model.ts';
 
-/** With the canvas that it follows, a draft of so many tokens is eight rows. */
-const MOST_TOKENS = 3;
 const LINE_FEED = 0x0a;
 
 /** A guess of what follows a canvas of one slot, without what would not be shown. */
-export function guessAfter({ prompt, written, request }: Generation, tokenizer: Tokenizer): number[] {
+export function guessAfter(
+  { prompt, written, request }: Generation,
+  tokenizer: Tokenizer,
+  mostTokens: number,
+): number[] {
   const { ngrams, cursor, suffixStart } = prompt;
   if (ngrams === undefined || cursor?.token.agreeing(written) !== undefined) return [];
   // The slot of the canvas is one of those that are missing.
   const missing = request.maxTokens - (written.length - (cursor?.token.silentCount(written) ?? 0));
-  const guess = draftOf(ngrams, written, Math.min(MOST_TOKENS, missing - 1));
+  const guess = draftOf(ngrams, written, Math.min(mostTokens, missing - 1));
   const suffixAt = guess.findIndex((id) => suffixStart?.has(id));
   // Editors mostly end at the end of a line.
   const lineEndAt = request.ends ? guess.findIndex((id) => tokenizer.bytesOf(id).includes(LINE_FEED)) : -1;

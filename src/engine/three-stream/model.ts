@@ -31,6 +31,9 @@ export const DEFAULT_CACHE_BYTES = 72 * 2 ** 20;
 /** The rules of an editor tell better whether a line needs such a character a second time. */
 const CLOSING = /^[)\]}'"`]/;
 
+/** With the canvas that it follows, a draft of so many tokens is eight rows. */
+const DEFAULT_DRAFT_TOKENS = 3;
+
 /** Chosen from a curve of quality against cost (`npm run bench:quality`), see bench/RESULTS.md. */
 const DEFAULT_FREEZE_AFTER = 1;
 
@@ -54,6 +57,7 @@ export class ThreeStreamModel implements CanvasModel {
   readonly #contexts: Contexts;
   readonly #scheduler: BatchScheduler;
   readonly #windows: ContextWindows;
+  readonly #draftTokens: number;
   readonly #drafts = new WeakMap<Generation, EvaluatedDraft>();
   /** For a model that completes the token at the cursor. */
   readonly #table: TokenTable | undefined;
@@ -64,6 +68,7 @@ export class ThreeStreamModel implements CanvasModel {
     contexts: Contexts,
     scheduler: BatchScheduler,
     windows: ContextWindows,
+    draftTokens = DEFAULT_DRAFT_TOKENS,
   ) {
     this.info = threeStreamInfo(denoiser.config);
     this.#tokenizer = tokenizer;
@@ -72,6 +77,7 @@ export class ThreeStreamModel implements CanvasModel {
     this.#contexts = contexts;
     this.#scheduler = scheduler;
     this.#windows = windows;
+    this.#draftTokens = draftTokens;
   }
 
   get readAhead(): Promise<void> {
@@ -84,9 +90,9 @@ export class ThreeStreamModel implements CanvasModel {
     return samplerSettings(request, { revealThreshold, editThreshold, maxEditsPerSlot, freezeAfter });
   }
 
-  window({ nearFirst = false, maxTokens }: GenerateRequest, whole: Prompt, ticket?: Ticket): Prompt {
+  window({ nearFirst = false, maxTokens, keepAlive }: GenerateRequest, whole: Prompt, ticket?: Ticket): Prompt {
     const isEditor = nearFirst && maxTokens > 0 && maxTokens <= SHORT_OUTPUT;
-    return isEditor ? this.#windows.choose(whole, ticket) : whole;
+    return isEditor ? this.#windows.choose(whole, ticket, keepAlive) : whole;
   }
 
   prompt(text: PromptText): Prompt {
@@ -116,7 +122,7 @@ export class ThreeStreamModel implements CanvasModel {
     const isDrafting = isShifted && canvas.slots === 1 && canvas.evaluationCount(0) === 0;
     const known = isDrafting ? this.#drafts.get(generation)?.after(generation.written) : undefined;
     if (known !== undefined) return known;
-    const guess = isDrafting ? guessAfter(generation, this.#tokenizer) : [];
+    const guess = isDrafting ? guessAfter(generation, this.#tokenizer, this.#draftTokens) : [];
     const step = new DenoisingStep(this.#contexts, generation, isShifted, canvas, guess);
     await this.#scheduler.take(step, generation.ticket, generation.signal);
     if (step.evaluatedDraft !== undefined) this.#drafts.set(generation, step.evaluatedDraft);

@@ -10,6 +10,7 @@ import type { Denoiser } from '../../denoiser/three-stream/denoiser.ts';
 import type { AdmissionQueue, Ticket } from '../admission-queue.ts';
 import { pause } from '../pause.ts';
 import type { Prompt } from '../prompt.ts';
+import type { GenerateRequest } from '../types.ts';
 import type { Contexts } from './contexts.ts';
 import type { PrefixCache } from './prefix-cache.ts';
 
@@ -47,8 +48,11 @@ export class ReadAhead {
     return this.#finished;
   }
 
-  /** Reads this prompt as soon as no request is in the queue, instead of what was wanted before. */
-  want(prompt: Prompt): void {
+  /**
+   * Reads this prompt as soon as no request is in the queue, instead of what was wanted before.
+   * @param keepAlive of the request that wants it, see GenerateRequest: called if a loop has to be started
+   */
+  want(prompt: Prompt, keepAlive?: GenerateRequest['keepAlive']): void {
     this.#wanted = prompt;
     this.#wantedMs = Date.now();
     if (this.#loop !== undefined && Date.now() - this.#loop.lastSeenMs < ABANDONED_MS) return;
@@ -58,6 +62,8 @@ export class ReadAhead {
       this.#wanted = undefined;
       if (this.#loop === loop) this.#loop = undefined;
     });
+    // No other request may wait for it: in the Workers runtime a promise belongs to the context that made it.
+    keepAlive?.(this.#finished);
   }
 
   async #run(loop: { lastSeenMs: number }): Promise<void> {

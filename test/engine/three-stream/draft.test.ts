@@ -4,41 +4,28 @@ import { createReadStream } from 'node:fs';
 import { Readable } from 'node:stream';
 import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { Denoiser } from '../../../src/denoiser/three-stream/denoiser.ts';
-import type { createEngine } from '../../../src/engine/create.ts';
-import type { Engine, GenerateRequest } from '../../../src/engine/types.ts';
+import { createEngine } from '../../../src/engine/create.ts';
+import type { Engine, EngineLimits, GenerateRequest } from '../../../src/engine/types.ts';
 import { kernelModule } from '../../assembly/builds.ts';
 import { readJson } from '../../denoiser/golden-files.ts';
-import { run } from '../sample-engine.ts';
+import { run, SEVERAL_PAIRS } from '../sample-engine.ts';
 
-const DRAFT = '../../../src/engine/three-stream/draft.ts';
+const NO_DRAFTS: EngineLimits = { draftTokens: 0 };
 const folder = new URL('../../golden/shifted/', import.meta.url);
 const config = readJson(new URL('config.json', folder)) as { diffusion: object };
 
-/** An engine of the module that `create` is from. @param bias of the n-grams: the higher, the more they decide */
-function open(create: typeof createEngine, bias: number): Promise<Engine> {
+/** @param bias of the n-grams: the higher, the more they decide */
+function open(bias: number, limits: EngineLimits = {}): Promise<Engine> {
   const context_ngrams = { bias, length: 1, share: 1, count: 0.2 };
-  return create({
+  return createEngine({
     model: { id: 'shifted', created: 0 },
     kernels: { relaxed: kernelModule('relaxed'), simd: kernelModule('simd') },
     config: { ...config, diffusion: { ...config.diffusion, canvas_width: 1, context_ngrams } },
     tokenizer: readJson(new URL('tokenizer.json', folder)),
     openWeights: async () =>
       Readable.toWeb(createReadStream(new URL('model.safetensors', folder))) as ReadableStream<Uint8Array>,
-    limits: { cacheBytes: 8 * 2 ** 20 },
+    limits: { cacheBytes: SEVERAL_PAIRS, ...limits },
   });
-}
-
-/** The module with its own classes. */
-async function withoutDrafts() {
-  vi.resetModules();
-  vi.doMock(DRAFT, async (original) => ({ ...(await original<object>()), guessAfter: () => [] }));
-  try {
-    const { createEngine: create } = await import('../../../src/engine/create.ts');
-    return { create, ...(await import('../../../src/denoiser/three-stream/denoiser.ts')) };
-  } finally {
-    vi.doUnmock(DRAFT);
-    vi.resetModules();
-  }
 }
 
 /** What a completion says, without its times. */
@@ -73,8 +60,8 @@ describe.each([9, -3, 1])('completions with drafts (bias %i)', (bias) => {
   let engine: Engine;
   let plain: Engine;
   beforeAll(async () => {
-    plain = await open((await withoutDrafts()).create, bias);
-    engine = await open((await import('../../../src/engine/create.ts')).createEngine, bias);
+    plain = await open(bias, NO_DRAFTS);
+    engine = await open(bias);
   });
   afterEach(() => vi.restoreAllMocks());
 
@@ -93,9 +80,9 @@ describe.each([9, -3, 1])('completions with drafts (bias %i)', (bias) => {
 });
 
 describe('a draft', () => {
-  const passesOf = async (engine: Engine, request: Partial<GenerateRequest>, { prototype } = Denoiser) => {
+  const passesOf = async (engine: Engine, request: Partial<GenerateRequest>) => {
     await run(engine, { ...request, maxTokens: 0 });
-    const pass = vi.spyOn(prototype, 'pass');
+    const pass = vi.spyOn(Denoiser.prototype, 'pass');
     const { completion } = await run(engine, request);
     const views = pass.mock.calls.flatMap(([views]) => views);
     pass.mockRestore();
@@ -103,18 +90,15 @@ describe('a draft', () => {
   };
 
   it('should save passes where the text goes on as it has before', async () => {
-    const { createEngine } = await import('../../../src/engine/create.ts');
-    const { passes, completion } = await passesOf(await open(createEngine, 9), repeated);
+    const { passes, completion } = await passesOf(await open(9), repeated);
     expect(completion.usage.completionTokens).toBe(24);
     expect(passes).toBeLessThan(10);
-    const { create, Denoiser: PlainDenoiser } = await withoutDrafts();
-    const plain = await passesOf(await open(create, 9), repeated, PlainDenoiser as typeof Denoiser);
+    const plain = await passesOf(await open(9, NO_DRAFTS), repeated);
     expect(plain).toMatchObject({ drafted: 0, passes: completion.usage.steps });
   });
 
   it('should have no token that is not wanted', async () => {
-    const { createEngine } = await import('../../../src/engine/create.ts');
-    const engine = await open(createEngine, 9);
+    const engine = await open(9);
     expect((await passesOf(engine, { ...repeated, maxTokens: 1 })).drafted).toBe(0);
     expect((await passesOf(engine, { ...repeated, maxTokens: 3 })).drafted).toBeLessThanOrEqual(2);
     expect((await passesOf(engine, REQUESTS.at(-1)!)).drafted).toBeLessThan(6);

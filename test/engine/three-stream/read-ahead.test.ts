@@ -52,6 +52,17 @@ describe('a text that is not in the cache', () => {
     expect(isNear(await complete(engine, { prefix: `${PREFIX}ret` }))).toBe(false);
   });
 
+  it('should be kept alive by the one request that has begun to read it', async () => {
+    const engine = await load();
+    const works: Promise<void>[][] = [[], []];
+    const keepAlive = (index: number) => (work: Promise<void>) => works[index]!.push(work);
+    await complete(engine, { keepAlive: keepAlive(0) });
+    await complete(engine, { prefix: `${PREFIX}re`, keepAlive: keepAlive(1) });
+    expect(works.map(({ length }) => length)).toEqual([1, 0]);
+    await works[0]![0];
+    expect(isNear(await complete(engine, { prefix: `${PREFIX}ret` }))).toBe(false);
+  });
+
   it('should be answered alike for the same state of the cache', async () => {
     const answers = async () => {
       const engine = await load();
