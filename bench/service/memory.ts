@@ -81,7 +81,10 @@ async function measure(requests: number, model: string): Promise<Row[]> {
       rows.push({ clients, requests: done, failed, objects, heap, buffers, wasm, resident, peak });
       process.stderr.write(`${JSON.stringify(rows.at(-1))}\n`);
     };
-    const places = Math.ceil(requests / KEYS_OF_A_PLACE) + 32;
+    // Each client leaves a place unfinished at the end of a phase.
+    const places = PHASES.reduce((sum, { clients, share }) => {
+      return sum + Math.ceil((share * requests) / KEYS_OF_A_PLACE) + 2 * clients;
+    }, 0);
     const strokes = recordSession(heldOutPackages('validation'), places * KEYS_OF_A_PLACE);
     let place = 0;
     let done = 0;
@@ -95,6 +98,7 @@ async function measure(requests: number, model: string): Promise<Row[]> {
       const type = async (client: number) => {
         while (done < end && !hasEnded()) {
           const start = place++ * KEYS_OF_A_PLACE;
+          if (start >= strokes.length) throw new Error('too few places were recorded');
           for (const stroke of strokes.slice(start, start + KEYS_OF_A_PLACE)) {
             if (done >= end || hasEnded()) return;
             done++;

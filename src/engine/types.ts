@@ -316,8 +316,8 @@ export interface EngineLimits {
   /** Requests whose steps share a pass; 1 computes each in its own pass. Completions do not depend on it. */
   requestsPerPass?: number;
   /**
-   * Tokens that a pass guesses from n-grams of the text, besides the slot that it is for; 0 guesses none. Completions do
-   * not depend on it.
+   * Tokens that a pass guesses from n-grams of the text, besides the slot that it is for; 0 guesses none. Completions
+   * do not depend on it.
    */
   draftTokens?: number;
 }
