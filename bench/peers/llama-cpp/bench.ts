@@ -34,6 +34,8 @@ const CONTEXT = { before: 1_016, after: 250 } as const;
 const ALL_ROUNDS = 21;
 /** One in each held-out package. */
 const PLACES = { all: 5, least: 2 } as const;
+/** Places that are looked at for those. */
+const CANDIDATES = 80;
 /** A completion is short, and its number of steps depends on the place: rounds are few, places are many. */
 const ROUNDS_A_PLACE = 2;
 const KEYS = { all: 96, least: 20 } as const;
@@ -245,18 +247,25 @@ async function completeTimed(
   return { ms: (user + system) / 1000, tokens: usage.completionTokens, steps: usage.steps };
 }
 
-/** 16 tokens at places of files with a full window on both sides, all of it cached. */
+/**
+ * 16 tokens at places of files with a full window on both sides, all of it cached. Only at places where ours writes as
+ * many: most completions end before, and llama.cpp is told not to end.
+ */
 async function benchCompletions({ peer, tokenizer, texts }: Bench, places: number): Promise<LlamaCppRow[]> {
   const engine = await openEngine(MODEL, {});
   const ways = Object.entries(WAYS);
   const pairs = new Map<string, Pair[]>(ways.map(([way]) => [way, []]));
-  for (let place = 0; place < places; place++) {
+  let found = 0;
+  for (let place = 0; place < CANDIDATES && found < places; place++) {
     const ids = tokenizer.encode(texts[place % texts.length]!);
     const room = Math.max(0, ids.length - CONTEXT.before - CONTEXT.after);
-    const start = Math.floor((room * (place + 1)) / (places + 1));
+    const start = Math.floor((room * (place + 1)) / (CANDIDATES + 1));
     const before = ids.slice(start, start + CONTEXT.before);
     const after = ids.slice(start + CONTEXT.before, start + CONTEXT.before + CONTEXT.after);
     const request = { prefix: tokenizer.decode(before), suffix: tokenizer.decode(after) };
+    const { tokens: written = 0 } = await completeTimed(engine, request);
+    if (written < COMPLETION_TOKENS) continue;
+    found++;
     const command = { cache: 'completion', tokens: [tokenizer.special.prefix, ...before] };
     // The first round fills the caches.
     for (let round = -1; round < ROUNDS_A_PLACE; round++) {
