@@ -12,6 +12,8 @@ import type { Predictions } from '../denoiser/transformer/predictions.ts';
 const LONGEST_MATCH = 16;
 /** A match counts this many times one that is a token shorter. */
 const WEIGHT_OF_A_TOKEN = 4;
+/** By the length of a match. */
+const WEIGHTS = Array.from({ length: LONGEST_MATCH + 1 }, (_, length) => WEIGHT_OF_A_TOKEN ** length);
 
 /**
  * A token is drafted while the n-grams alone make it and the draft before it so probable. The model agrees far more
@@ -40,8 +42,10 @@ export interface NgramPrediction {
 
 /** The text of one request. */
 export class ContextNgrams {
-  readonly #before: readonly number[];
-  readonly #after: readonly number[];
+  /** The tokens before the completion, and after them those that were written when it was last asked for. */
+  #text: Int32Array;
+  readonly #start: number;
+  readonly #after: Int32Array;
   readonly #weights: NgramWeights;
 
   /**
@@ -49,32 +53,34 @@ export class ContextNgrams {
    * @param after tokens after it, in the order of the text
    */
   constructor(before: readonly number[], after: readonly number[], weights: NgramWeights) {
-    this.#before = before;
-    this.#after = after;
+    this.#text = Int32Array.from(before);
+    this.#start = before.length;
+    this.#after = Int32Array.from(after);
     this.#weights = weights;
   }
 
   /** Undefined if the last token is nowhere else. @param written tokens of the completion */
   next(written: readonly number[]): NgramPrediction | undefined {
-    const text = [...this.#before, ...written];
-    const matches = [...matchesIn(text, text), ...matchesIn(this.#after, text)];
-    if (matches.length === 0) return undefined;
-    const longest = matches.reduce((most, { length }) => Math.max(most, length), 0);
-    const probabilities = new Map<number, number>();
-    let total = 0;
-    let count = 0;
-    for (const { length, next } of matches) {
-      const weight = WEIGHT_OF_A_TOKEN ** (length - longest);
-      probabilities.set(next, (probabilities.get(next) ?? 0) + weight);
-      total += weight;
-      if (length === longest) count++;
+    const length = this.#start + written.length;
+    if (length > this.#text.length) {
+      const longer = new Int32Array(2 * length);
+      longer.set(this.#text.subarray(0, this.#start));
+      this.#text = longer;
     }
+    this.#text.set(written, this.#start);
+    const text = this.#text.subarray(0, length);
+    const places: Places = { weights: new Map(), total: 0, byLength: new Int32Array(LONGEST_MATCH + 1) };
+    addPlaces(text, text, places);
+    addPlaces(this.#after, text, places);
+    const { weights: probabilities, total, byLength } = places;
+    if (total === 0) return undefined;
     let share = 0;
     for (const [token, weight] of probabilities) {
       probabilities.set(token, weight / total);
       share = Math.max(share, weight / total);
     }
-    const match = { length: longest, share, count };
+    const longest = byLength.findLastIndex((count) => count > 0);
+    const match = { length: longest, share, count: byLength[longest]! };
     return { match, weight: weightOf(match, this.#weights), probabilities };
   }
 }
@@ -104,26 +110,31 @@ function weightOf(match: LongestMatch, { bias, length, share, count }: NgramWeig
   return 1 / (1 + Math.exp(-logit));
 }
 
-interface Match {
-  /** Tokens that agree with the end of the text, at least one. */
-  readonly length: number;
-  /** The token after them. */
-  readonly next: number;
+/** Places that end as a text does. */
+interface Places {
+  /** By the token after the place; powers of WEIGHT_OF_A_TOKEN, whose sums are exact. */
+  readonly weights: Map<number, number>;
+  total: number;
+  /** Number of places whose last so many tokens agree. */
+  readonly byLength: Int32Array;
 }
 
-/** Places of `tokens`, except its end, that end as `text` does. */
-function matchesIn(tokens: readonly number[], text: readonly number[]): Match[] {
-  const matches: Match[] = [];
+/** Adds the places of `tokens`, except its end, that end as `text` does. */
+function addPlaces(tokens: Int32Array, text: Int32Array, places: Places): void {
+  const { weights, byLength } = places;
   const end = text.length - 1;
   const last = text[end];
   for (let at = 0; at < tokens.length - 1; at++) {
     if (tokens[at] !== last) continue;
+    const most = Math.min(LONGEST_MATCH, at + 1, end + 1);
     let length = 1;
-    while (length < LONGEST_MATCH && length <= Math.min(at, end) && tokens[at - length] === text[end - length])
-      length++;
-    matches.push({ length, next: tokens[at + 1]! });
+    while (length < most && tokens[at - length] === text[end - length]) length++;
+    const weight = WEIGHTS[length]!;
+    const next = tokens[at + 1]!;
+    weights.set(next, (weights.get(next) ?? 0) + weight);
+    places.total += weight;
+    byLength[length]!++;
   }
-  return matches;
 }
 
 /**
