@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# A Worker's source stays in the JavaScript heap of each of its isolates, as one string. V8 stores a string in one byte a
-# character if all characters are Latin-1, and in two bytes otherwise. wrangler bundles with esbuild, which writes ASCII
-# by default, but leaves regular expressions and the comments that it keeps as they are. So one character like → there,
-# of a dependency too, costs a byte of the isolate's 128 MB for each character of the bundle. Neither size that wrangler
-# prints shows it.
+# A Worker's source stays in the JavaScript heap of each of its isolates, as one string. V8 stores a string in one
+# byte a character if all characters are Latin-1, and in two bytes otherwise. wrangler bundles with esbuild, which
+# writes ASCII by default, but leaves regular expressions and the comments that it keeps as they are. So one character
+# like → there, of a dependency too, costs a byte of the isolate's 128 MB for each character of the bundle. Neither
+# size that wrangler prints shows it.
 #
 # Versions  wrangler 4.156.2, workerd 1.20261102.1; Node 24.21.0; Linux on x86-64
 # Source    https://esbuild.github.io/api/#charset (what is not escaped);
