@@ -74,11 +74,8 @@ export class ContextNgrams {
     addPlaces(this.#after, text, places);
     const { weights: probabilities, total, byLength } = places;
     if (total === 0) return undefined;
-    let share = 0;
-    for (const [token, weight] of probabilities) {
-      probabilities.set(token, weight / total);
-      share = Math.max(share, weight / total);
-    }
+    for (const [token, weight] of probabilities) probabilities.set(token, weight / total);
+    const share = Math.max(...probabilities.values());
     const longest = byLength.findLastIndex((count) => count > 0);
     const match = { length: longest, share, count: byLength[longest]! };
     return { match, weight: weightOf(match, this.#weights), probabilities };

@@ -14,15 +14,14 @@ export interface Predictions {
 
 /** The predictions of one row alone. */
 export function predictionsOfRow(all: Predictions, row: number): Predictions {
-  const { candidates, ids, logits, logSumExp } = all;
-  const own = <T extends Int32Array | Float32Array>(values: T) =>
-    values.subarray(row * candidates, (row + 1) * candidates) as T;
+  const { candidates } = all;
+  const [start, end] = [row * candidates, (row + 1) * candidates];
   return {
     rows: 1,
     candidates,
-    ids: own(ids),
-    logits: own(logits),
-    logSumExp: logSumExp.subarray(row, row + 1),
+    ids: all.ids.subarray(start, end),
+    logits: all.logits.subarray(start, end),
+    logSumExp: all.logSumExp.subarray(row, row + 1),
     allLogits: () => all.allLogits(row),
   };
 }

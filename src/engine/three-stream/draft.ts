@@ -21,11 +21,11 @@ export function guessAfter(
   // The slot of the canvas is one of those that are missing.
   const missing = request.maxTokens - (written.length - (cursor?.token.silentCount(written) ?? 0));
   const guess = draftOf(ngrams, written, Math.min(mostTokens, missing - 1));
-  const suffixAt = guess.findIndex((id) => suffixStart?.has(id));
   // Editors mostly end at the end of a line.
-  const lineEndAt = request.ends ? guess.findIndex((id) => tokenizer.bytesOf(id).includes(LINE_FEED)) : -1;
-  const length = Math.min(suffixAt < 0 ? guess.length : suffixAt, lineEndAt < 0 ? guess.length : lineEndAt + 1);
-  return guess.slice(0, length);
+  const endsLine = (id: number | undefined) =>
+    request.ends && id !== undefined && tokenizer.bytesOf(id).includes(LINE_FEED);
+  const end = guess.findIndex((id, index) => suffixStart?.has(id) || endsLine(guess[index - 1]));
+  return end < 0 ? guess : guess.slice(0, end);
 }
 
 /** The predictions of a pass for the canvases after the one that it was for, if the draft is written. */
