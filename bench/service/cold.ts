@@ -3,8 +3,8 @@
  * first byte of the response, and the growth of the process's memory.
  *
  * Run: `npm run bench:cold`, or `node bench/service/cold.ts [runs]` after `npm run build:worker` (Linux, Node 24 or
- * later). The storage is on this machine, so network time is not included. Models: the bundled one, and two with random
- * weights, of 80 and 122 million parameters.
+ * later). The storage is on this machine, so network time is not included. Models: the bundled ones, and one with random
+ * weights, of 122 million parameters.
  */
 
 import { cpSync } from 'node:fs';
@@ -15,11 +15,12 @@ import { parseConfig } from '../../src/denoiser/three-stream/config.ts';
 import { planMemory } from '../../src/denoiser/three-stream/memory.ts';
 import { instantiateBuild } from '../../src/denoiser/transformer/kernels.ts';
 import { DEFAULT_CACHE_BYTES } from '../../src/engine/three-stream/model.ts';
-import { MODEL_FOLDER } from '../engine.ts';
-import { type RandomModel, writeRandomModel } from '../model/random-model.ts';
+import { MODELS } from '../../support/models-folder.ts';
+import { writeRandomModel } from '../model/random-model.ts';
 import { serveObjects } from './object-storage.ts';
 import { memoryOf, startWorkerd, type WorkerdProcess } from './workerd-process.ts';
 
+const LARGE = 'large';
 const RUNS = 5;
 const PROMPT = { prompt: 'const fs = ', suffix: ';\n', max_tokens: 8, stream: true };
 const MIB = 2 ** 20;
@@ -108,12 +109,10 @@ export async function benchCold(runs = RUNS): Promise<ColdRow[]> {
   const folder = await mkdtemp(join(tmpdir(), 'quicksilver-cold-'));
   const storage = await serveObjects(folder);
   try {
-    cpSync(MODEL_FOLDER, join(folder, 'nano'), { recursive: true });
-    for (const model of ['small', 'large'] satisfies RandomModel[]) {
-      await writeRandomModel(join(folder, model), model, model);
-    }
+    for (const model of ['nano', 'small']) cpSync(join(MODELS, model), join(folder, model), { recursive: true });
+    await writeRandomModel(join(folder, LARGE), LARGE, LARGE);
     const rows: ColdRow[] = [];
-    for (const model of ['nano', 'small', 'large']) {
+    for (const model of ['nano', 'small', LARGE]) {
       const samples: Awaited<ReturnType<typeof measureOnce>>[] = [];
       for (let run = 0; run < runs; run++) samples.push(await measureOnce(folder, model, storage.url));
       const of = (key: keyof Awaited<ReturnType<typeof measureOnce>>) => median(samples.map((sample) => sample[key]));

@@ -2,12 +2,13 @@
  * The service under load: clients that type, more requests than it can serve, and memory over thousands of requests.
  * The service runs on the same machine, in one process of plain workerd, and is reached over loopback.
  *
- * Run: `npm run bench:load`, or `node bench/service/load/index.ts [seconds of typing] [requests for memory]` after
- * `npm run build:worker` and `npm ci --prefix bench` (Linux, Node 24 or later; needs the npm registry the first time).
- * Prints tables, then a line of JSON.
+ * Run: `npm run bench:load`, or `node bench/service/load/index.ts [seconds of typing] [requests for memory] [model]`
+ * after `npm run build:worker` and `npm ci --prefix bench` (Linux, Node 24 or later; needs the npm registry the first
+ * time). Prints tables, then a line of JSON.
  */
 
 import { availableParallelism, loadavg } from 'node:os';
+import { QUICK_MODEL } from '../../../support/serving.ts';
 import { table } from '../../table.ts';
 import { CLIENTS, type LevelRow, runLevel } from './levels.ts';
 import { type FloodResult, flood, type MemoryResult, memoryOver } from './saturation.ts';
@@ -19,9 +20,10 @@ const MEMORY_REQUESTS = 10_000;
 /** Warm-up, not counted: the model loads, and the optimizing compiler replaces the first code. */
 const WARM_UP = { clients: 4, seconds: 8 };
 
-const [seconds = SECONDS, requests = MEMORY_REQUESTS] = process.argv.slice(2).map(Number);
+const [seconds = SECONDS, requests = MEMORY_REQUESTS] = process.argv.slice(2, 4).map(Number);
+const [, , , , model = QUICK_MODEL] = process.argv;
 
-const service = await startService();
+const service = await startService(model);
 try {
   await runLevel(service, WARM_UP.clients, WARM_UP.seconds);
   const levels: LevelRow[] = [];

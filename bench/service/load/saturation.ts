@@ -152,7 +152,7 @@ function requestsOf(strokes: readonly KeyStroke[], maxTokens: number) {
     method: 'POST' as const,
     path: '/v1/completions',
     headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ model: 'nano', prompt: prefix, suffix, max_tokens: maxTokens, stop: '\n' }),
+    body: JSON.stringify({ prompt: prefix, suffix, max_tokens: maxTokens, stop: '\n' }),
   }));
 }
 
@@ -163,7 +163,7 @@ async function untilAnswered({ url }: RunningService): Promise<number> {
     const response = await fetch(`${url}/v1/completions`, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ model: 'nano', prompt: 'const a = ', max_tokens: 4 }),
+      body: JSON.stringify({ prompt: 'const a = ', max_tokens: 4 }),
     });
     await response.text();
     if (response.ok) return performance.now() - startMs;

@@ -25,9 +25,10 @@ export interface ProcessUsage {
   bytes: number;
 }
 
-/** Starts the service with the bundled model. Rejects with its output when it does not start. */
-export async function startService(): Promise<RunningService> {
-  const program = await start('serve.ts', ['--port', '0', '--drain-seconds', String(DRAIN_SECONDS)]);
+/** Starts the service with one bundled model. Rejects with its output when it does not start. */
+export async function startService(model: string): Promise<RunningService> {
+  const options = ['--port', '0', '--drain-seconds', String(DRAIN_SECONDS)];
+  const program = await start('serve.ts', options, { MODEL: model });
   const [url] = /http:\/\/\S+/.exec(program.output())!;
   return { url, usage: () => usageOf(program.pid), stop: program.stop };
 }
