@@ -3,8 +3,8 @@
  * first byte of the response, and the growth of the process's memory.
  *
  * Run: `npm run bench:cold`, or `node bench/service/cold.ts [runs]` after `npm run build:worker` (Linux, Node 24 or
- * later). The storage is on this machine, so network time is not included. Models: the bundled ones, and one with random
- * weights, of 122 million parameters.
+ * later). The storage is on this machine, so network time is not included. Models: the bundled ones, and one with
+ * random weights, of 122 million parameters.
  */
 
 import { cpSync } from 'node:fs';
