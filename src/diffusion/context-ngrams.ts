@@ -94,10 +94,10 @@ export function draftOf(ngrams: ContextNgrams, written: readonly number[], most:
   while (draft.length < most) {
     const found = ngrams.next([...written, ...draft]);
     if (found === undefined) break;
-    const [token, share] = [...found.probabilities].reduce((best, next) => (next[1] > best[1] ? next : best));
-    probability *= found.weight * share;
+    const { match, weight, probabilities } = found;
+    probability *= weight * match.share;
     if (probability < LEAST_DRAFTED) break;
-    draft.push(token);
+    draft.push([...probabilities.keys()].find((token) => probabilities.get(token) === match.share)!);
   }
   return draft;
 }

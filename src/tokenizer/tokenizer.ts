@@ -100,8 +100,10 @@ class ByteLevelBpe implements Tokenizer {
       return id;
     };
     this.#byteIds = Int32Array.from(alphabet, idOf);
-    const contents = [...model.vocab.keys(), ...added_tokens.map(({ content }) => content)];
-    const capacity = contents.reduce((total, { length }) => total + UTF8_BYTES_MAX * length, 0);
+    const lengthOf = (contents: string[]) => contents.reduce((total, { length }) => total + length, 0);
+    // A character of the vocabulary is a byte; an added token may be any text.
+    const capacity =
+      lengthOf([...model.vocab.keys()]) + UTF8_BYTES_MAX * lengthOf(added_tokens.map(({ content }) => content));
     this.#tokenBytes = new TokenBytes(this.vocabSize, capacity);
     const addedContents = new Set(added_tokens.map(({ content }) => content));
     for (const [token, id] of model.vocab) {

@@ -20,8 +20,8 @@ const MEMORY_REQUESTS = 10_000;
 /** Warm-up, not counted: the model loads, and the optimizing compiler replaces the first code. */
 const WARM_UP = { clients: 4, seconds: 8 };
 
-const [seconds = SECONDS, requests = MEMORY_REQUESTS] = process.argv.slice(2, 4).map(Number);
-const [, , , , model = QUICK_MODEL] = process.argv;
+const [typing = SECONDS, asked = MEMORY_REQUESTS, model = QUICK_MODEL] = process.argv.slice(2);
+const [seconds, requests] = [Number(typing), Number(asked)];
 
 const service = await startService(model);
 try {

@@ -38,9 +38,9 @@ export interface View {
   /** The identity of the canvas across passes. */
   readonly canvas?: object;
   /**
-   * Tokens that may turn out to follow a canvas of one slot. The pass also predicts the slot after each of them, as if
-   * it was known: a row of the predictions each, after that of the canvas. It appends the token of the canvas and the
-   * draft but its last token to the prefix; whoever finds that they are others truncates it.
+   * Draft tokens after a canvas of one slot (speculative decoding). The pass also predicts the slot after each of them:
+   * a row of the predictions each, after that of the canvas. It appends the token of the canvas and all draft tokens
+   * but the last to the prefix; the caller truncates it to those that it accepts.
    */
   readonly draft?: readonly number[];
 }
@@ -177,13 +177,14 @@ export class Denoiser {
       readIds.set(prefix, [...Array.from(readIds.get(prefix) ?? []), ids[0]!, ...draft.slice(0, -1)]);
       drafted.set(prefix, draft.length);
     }
-    for (const [context, ids] of readIds) admit(ids.length, PREFILL_CHUNK_TOKENS, context.length + ids.length, context);
+    const lengthAfter = (context: KvCache) => context.length + (readIds.get(context)?.length ?? 0);
+    for (const [context, ids] of readIds) admit(ids.length, PREFILL_CHUNK_TOKENS, lengthAfter(context), context);
     const seen = new Set<KvCache>();
     const canvases = views.flatMap((view) => {
       const { prefix, suffix, ids, width, slots = [...Array(ids.length).keys()], draft = [] } = view;
       if (seen.has(prefix)) throw new RangeError('two canvases behind one prefix');
       seen.add(prefix);
-      const length = prefix.length + (readIds.get(prefix)?.length ?? 0);
+      const length = lengthAfter(prefix);
       admit(ids.length, Math.min(width, this.config.diffusion.canvasSlots), length + ids.length, prefix);
       if (slots.length < 1) throw new RangeError('no slot to compute');
       if (slots.length < ids.length && (readIds.has(prefix) || prefix.cachedCanvasSlots(view.canvas) < ids.length)) {
@@ -201,10 +202,8 @@ export class Denoiser {
     });
     if (rows > this.maxRows) throw new RangeError(`${rows} rows, a pass has at most ${this.maxRows}`);
     // All of it before anything is computed.
-    for (const [context, ids] of readIds) context.reserve(context.length + ids.length);
-    for (const { prefix, ids } of views) {
-      prefix.reserve(prefix.length + (readIds.get(prefix)?.length ?? 0) + ids.length);
-    }
+    for (const context of readIds.keys()) context.reserve(lengthAfter(context));
+    for (const { prefix, ids } of views) prefix.reserve(lengthAfter(prefix) + ids.length);
     return { canvases, readings };
   }
 }

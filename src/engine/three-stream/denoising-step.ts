@@ -124,17 +124,17 @@ export class DenoisingStep extends PrefillStep {
 
     this.#rows = canvas.unfrozen(settings.freezeAfter);
     const ids = canvas.rows;
-    const isPrefixRead = reads.some(({ context }) => context === prefix);
-    this.#isLost = this.#rows.length < ids.length && (isPrefixRead || prefix.cachedCanvasSlots(canvas) < ids.length);
+    const prefixTokens = reads.find(({ context }) => context === prefix)?.ids.length ?? 0;
+    const isCached = prefixTokens === 0 && prefix.cachedCanvasSlots(canvas) >= ids.length;
+    this.#isLost = this.#rows.length < ids.length && !isCached;
     if (this.#isLost) return { reads };
 
     if (this.#rows.length > left) return readsAlone;
     meter.start();
-    const readIds = reads.find(({ context }) => context === prefix)?.ids.length ?? 0;
     const room = Math.min(
       Math.floor((left - this.#rows.length) / 2),
-      PREFILL_CHUNK_TOKENS - readIds,
-      prefix.capacity - prefix.length - readIds - canvas.slots,
+      PREFILL_CHUNK_TOKENS - prefixTokens,
+      prefix.capacity - prefix.length - prefixTokens - canvas.slots,
     );
     this.#draft = guess.slice(0, Math.max(0, room));
     const { slots: width } = canvas;

@@ -1,7 +1,7 @@
 /**
- * Drafts of completions: tokens that n-grams of the text guess, which one pass evaluates together with the canvas that
- * they follow (speculative decoding, arXiv 2211.17192). The predictions after each of them are used for as long as the
- * sampler writes the same tokens. So a draft changes no bit of a completion, at any temperature: it saves passes.
+ * Speculative decoding (arXiv 2211.17192) with n-grams of the text as the draft model: one pass evaluates the draft
+ * tokens together with the canvas that they follow, and they are accepted for as long as the sampler writes the same
+ * tokens. So a draft changes no bit of a completion, at any temperature: it saves passes.
  */
 import { type Predictions, predictionsOfRow } from '../../denoiser/transformer/predictions.ts';
 import { draftOf } from '../../diffusion/context-ngrams.ts';
@@ -10,7 +10,7 @@ import type { Evaluation, Generation } from '../canvas-model.ts';
 
 const LINE_FEED = 0x0a;
 
-/** A guess of what follows a canvas of one slot, without what would not be shown. */
+/** Draft tokens after a canvas of one slot, without what would not be shown. */
 export function guessAfter(
   { prompt, written, request }: Generation,
   tokenizer: Tokenizer,
