@@ -113,7 +113,8 @@ def _canvases(model: Denoiser, special: SpecialTokens, packages, tokenizer: Toke
 def _shifted_canvases(
     model: Denoiser, special: SpecialTokens, packages, tokenizer: Tokenizer, rng: random.Random
 ) -> Canvases:
-    sampler = CursorSampler(packages, tokenizer, CANVAS_WINDOW_TOKENS, CANVAS_SUFFIX_TOKENS)
+    order = model.config.suffix_order
+    sampler = CursorSampler(packages, tokenizer, CANVAS_WINDOW_TOKENS, CANVAS_SUFFIX_TOKENS, suffix_order=order)
     for _ in range(CANVAS_WINDOWS // BATCH):
         batch = sampler.batch(rng, BATCH, CANVASES_A_WINDOW, model.config.canvas_slots)
         _, _, states = read_streams(model, batch, special)

@@ -4,7 +4,7 @@
 Hugging Face transformers, plus a `diffusion` block.
 """
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 
 from tokenizers import Tokenizer
 
@@ -160,6 +160,8 @@ class TrainConfig:
 
     model: str = "nano"
     shape: str = ""  # changes to its shape, as name=value,name=value
+    tune: str = "weights"  # weights | scales: of the weights of a quantized `init`, which keep their integers
+    frozen_layers: int = 0  # so many of the first layers, and the embedding of inputs, do not learn
     tokenizer: str = "models/nano/tokenizer.json"
     run: str = "training/.runs/nano"  # folder of checkpoints, metrics and curves
     init: str = ""  # a checkpoint to take the weights from (a new schedule starts)
@@ -211,6 +213,15 @@ class TrainConfig:
     validate_minutes: float = 5.0
     data_workers: int = 1
     notes: str = field(default="")  # free text, kept in the run's config
+
+    def denoiser(self, vocab_size: int) -> DenoiserConfig:
+        """The shape of the model. Raises TypeError for a name that a shape does not have, ValueError for a value."""
+        preset = DENOISERS[self.model]
+        given = dict(part.split("=") for part in self.shape.split(",") if part)
+        changes = {
+            name: value if isinstance(getattr(preset, name, 0), str) else int(value) for name, value in given.items()
+        }
+        return replace(preset, vocab_size=vocab_size, **changes)
 
     def canvases(self, slots: int) -> int:
         """How many canvases of `slots` slots each horizon of a window has."""

@@ -142,6 +142,7 @@ class Denoiser(nn.Module):
         self.config = config
         # attention in the integer arithmetic of the service; not for training: it has no gradient
         self.quantize_attention = False
+        self.frozen_layers = 0
         self.embed_tokens = QuantizableEmbedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
@@ -152,9 +153,17 @@ class Denoiser(nn.Module):
                 scale = 0.0 if residual else parameter.shape[1] ** -0.5 * (1.0 if "embed" not in name else 0.5)
                 nn.init.normal_(parameter, std=scale) if scale else nn.init.zeros_(parameter)
 
+    def freeze(self, layers: int) -> None:
+        """The first `layers` layers and the embedding of inputs get no gradient; the tied head still does."""
+        self.frozen_layers = layers
+        for layer in self.layers[:layers]:
+            layer.requires_grad_(False)
+
     def _embed(self, tokens: Tensor) -> Tensor:
         """Embeddings in the type of autocast, so that the residual stream has the same type as the matrix products."""
         x = self.embed_tokens(tokens)
+        if self.frozen_layers:
+            x = x.detach()
         device = x.device.type
         return x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
 

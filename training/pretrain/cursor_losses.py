@@ -32,8 +32,9 @@ def read_streams(model: Denoiser, batch: CursorBatch, special: SpecialTokens) ->
     (b · h, s, hidden), whose row i precedes token i of batch.suffix[:, 1:]; and keys and values of both, those of the
     prefix once for each of the h horizons of its window."""
     forwards = torch.ones(1, dtype=torch.long, device=batch.prefix.device)
+    reading = forwards if model.config.suffix_order == "forward" else -forwards
     before, prefix = model.context(F.pad(batch.prefix[:, :-1], (1, 0), value=special.prefix), forwards)
-    after, suffix = model.context(batch.suffix, forwards)
+    after, suffix = model.context(batch.suffix, reading)
     if batch.horizons > 1:
         prefix = [tuple(part.repeat_interleave(batch.horizons, 0) for part in layer) for layer in prefix]
     return before, after[:, :-1], (prefix, suffix)

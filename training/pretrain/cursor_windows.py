@@ -1,11 +1,11 @@
 """Training windows for a shifted denoiser: a cursor in a text, the text on both sides, and canvases before it.
 
 Each window has one or more *horizons*: places where an editor's suffix may begin. The text before the last one is the
-prefix stream; each has a suffix stream, which reads forwards from it. The states of the prefix stream are the same for
-all of them, so several horizons a window teach more canvases for the same work. Canvases start at token boundaries
-before their horizon, at the distances that decoding visits; the token that a cursor stands in is completed by the
-sampler, so cursors inside a token need no training. The last canvas of a middle holds <|eom|>; one that starts at the
-horizon holds nothing else. All windows have the same shape, so a GPU's compiler sees one.
+prefix stream; each has a suffix stream, read from the horizon on or towards it. The states of the prefix stream are the
+same for all of them, so several horizons a window teach more canvases for the same work. Canvases start at token
+boundaries before their horizon, at the distances that decoding visits; the token that a cursor stands in is completed
+by the sampler, so cursors inside a token need no training. The last canvas of a middle holds <|eom|>; one that starts
+at the horizon holds nothing else. All windows have the same shape, so a GPU's compiler sees one.
 """
 
 import bisect
@@ -41,7 +41,8 @@ CLOSERS = ")]};,'\"`>:"
 
 @dataclass
 class CursorBatch:
-    """prefix (b, n), <|prefix|> left out, and suffix (b · h, s + 1), <|suffix|> first, both padded at their end; row r
+    """prefix (b, n), <|prefix|> left out, and suffix (b · h, s + 1), <|suffix|> first and the text in the order in which
+    the model reads it, both padded at their end; row r
     of suffix belongs to row r // h of prefix, h being the horizons of a window. x0 (b · h, canvases, slots); before,
     prefix_seen, suffix_seen (b · h, canvases): the token before slot 0, how many tokens precede slot 0 (the marker
     included), and how many of the suffix stream are seen (the marker included; 0: none). All int64."""
@@ -77,8 +78,10 @@ class CursorSampler:
         prefix_tokens: int,
         suffix_tokens: int,
         horizons: int = 1,
+        suffix_order: str = "forward",
     ):
         self.packages, self.tokenizer, self.horizons = packages, tokenizer, horizons
+        self.suffix_order = suffix_order
         self.special = SpecialTokens.of(tokenizer)
         self.prefix_tokens, self.suffix_tokens = prefix_tokens, suffix_tokens
         self.places = [(p, d) for p, documents in enumerate(packages) for d in range(len(documents))]
@@ -126,7 +129,8 @@ class CursorSampler:
             after = encoded.ids[: self.suffix_tokens]
             if rng.random() < SHORT_SUFFIX_SHARE:
                 after = after[: rng.randint(1, 24)]
-            suffix[row, : len(after) + 1] = [self.special.suffix, *after]
+            ordered = after if self.suffix_order == "forward" else after[::-1]
+            suffix[row, : len(after) + 1] = [self.special.suffix, *ordered]
             lowest = lowest_start(rng, line_ends[:end], first, kind)
             seen = 1 + len(after)
             drawn = [self._canvas(rng, tokens[:end], first, lowest, kind, seen, slots) for _ in range(canvases)]

@@ -53,7 +53,12 @@ def cursor_batches(config: TrainConfig, split: Split) -> DrawBatch:
     """Batches for a shifted denoiser, of windows with one or more horizons."""
     tokenizer = load_tokenizer(config.tokenizer)
     return CursorSampler(
-        texts_by_package(split), tokenizer, config.window_tokens, config.suffix_window_tokens, config.window_horizons
+        texts_by_package(split),
+        tokenizer,
+        config.window_tokens,
+        config.suffix_window_tokens,
+        config.window_horizons,
+        config.denoiser(tokenizer.get_vocab_size()).suffix_order,
     ).batch
 
 

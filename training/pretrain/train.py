@@ -25,7 +25,7 @@ import torch.multiprocessing as mp
 from tqdm import tqdm
 
 from training.model.base import load_base_denoiser
-from training.model.config import DENOISERS, DenoiserConfig, SpecialTokens, TrainConfig
+from training.model.config import DenoiserConfig, SpecialTokens, TrainConfig
 from training.model.denoiser import Denoiser
 from training.model.quantization import rounded_weights, set_quantized
 from training.model.tokenizer import load_tokenizer
@@ -35,8 +35,9 @@ from training.pretrain.data import cursor_batches, cursor_validation_batches, tr
 from training.pretrain.distill import teacher_soft_targets
 from training.pretrain.int8_products import multiply_in_int8
 from training.pretrain.losses import ar_loss, three_stream_losses
-from training.pretrain.optimizer import build_optimizers
+from training.pretrain.optimizer import build_optimizers, build_tuning_optimizer
 from training.pretrain.precision import multiplies_bfloat16, narrow_products
+from training.pretrain.scale_tuning import ScaleTuning
 from training.pretrain.validate import Validator
 
 CHECKPOINT_SECONDS = 240
@@ -65,9 +66,8 @@ class Run:
         torch.manual_seed(config.seed)
         tokenizer = load_tokenizer(config.tokenizer)
         self.special = SpecialTokens.of(tokenizer)
-        changes = {name: int(value) for name, value in (part.split("=") for part in config.shape.split(",") if part)}
-        shape = dataclasses.replace(DENOISERS[config.model], vocab_size=tokenizer.get_vocab_size(), **changes)
-        self.model = Denoiser(shape).to(self.device)
+        self.model = Denoiser(config.denoiser(tokenizer.get_vocab_size())).to(self.device)
+        self.model.freeze(config.frozen_layers)
         # the language model whose predictions are the target of a share of the loss
         self.base = None
         if config.base_share:
@@ -78,17 +78,28 @@ class Run:
         if config.products == "int8":
             for model in filter(None, (self.model, self.base)):
                 multiply_in_int8(model)
-        self.optimizers = build_optimizers(self.model, config)
+        if config.tune not in ("weights", "scales"):
+            raise ValueError(f"tune is {config.tune!r}, expected weights or scales")
+        resumed = self.checkpoint.exists()
+        if config.init and (not resumed or config.tune == "scales"):
+            self.model.load_state_dict(initial_weights(Path(config.init), self.device))
+        self.tuning = ScaleTuning(self.model, self.special) if config.tune == "scales" else None
+        if self.tuning:
+            self.optimizers = [build_tuning_optimizer(self.tuning, config)]
+        else:
+            self.optimizers = build_optimizers(self.model, config)
+        self.learning = [p for o in self.optimizers for group in o.param_groups for p in group["params"]]
         self.step, self.tokens, self.seconds = 0, 0, 0.0
         self.stopping = False  # after SIGTERM: save at the end of the step
-        if self.checkpoint.exists():
+        if resumed:
             self._resume()
-        elif config.init:
-            self.model.load_state_dict(initial_weights(Path(config.init), self.device))
 
     def _resume(self) -> None:
         state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
-        self.model.load_state_dict(state["model"])
+        if self.tuning:
+            self.tuning.load(state["tuning"])
+        else:
+            self.model.load_state_dict(state["model"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"]):
             optimizer.load_state_dict(saved)
         self.step, self.tokens, self.seconds = state["step"], state["tokens"], state["seconds"]
@@ -110,6 +121,7 @@ class Run:
             "step": self.step,
             "tokens": self.tokens,
             "seconds": self.seconds,
+            "tuning": self.tuning.state() if self.tuning else None,
         }
         partial = self.checkpoint.with_suffix(".partial")
         torch.save(state, partial)
@@ -125,7 +137,7 @@ class Run:
         stops all of them if one has to stop."""
         if self.config.processes == 1:
             return elapsed
-        gradients = [p.grad for p in self.model.parameters()]
+        gradients = [p.grad for p in self.learning]
         own = torch.tensor([elapsed, float(self.stopping)], device=self.device)
         flat = torch.cat([g.flatten() for g in gradients] + [own])
         dist.all_reduce(flat)
@@ -143,7 +155,9 @@ class Run:
         return CursorValidator(batches, self.special, self.device)
 
     def _rounded(self, quantized: bool) -> AbstractContextManager:
-        return rounded_weights(self.model, self.config.compile != "none") if quantized else nullcontext()
+        if self.tuning or not quantized:
+            return nullcontext()
+        return rounded_weights(self.model, self.config.compile != "none")
 
     def _stop(self, *_: object) -> None:
         self.stopping = True
@@ -190,17 +204,21 @@ class Run:
                         teacher = teacher_soft_targets if taught else None
                         loss, parts = diffusion(self.model, batch, self.special, config, teacher)
                 loss.backward()
+            if self.tuning:
+                self.tuning.collect()
             if not math.isfinite(loss.item()):
                 raise FloatingPointError(f"loss is {loss.item()} at step {self.step}")
             elapsed = self.average(elapsed)
             self.seconds += elapsed
-            norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)
+            norm = torch.nn.utils.clip_grad_norm_(self.learning, config.clip_norm)
             factor = learning_rate(progress, config)
             for optimizer in self.optimizers:
                 for group in optimizer.param_groups:
                     group["lr"] = group["peak_lr"] * factor
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
+            if self.tuning:
+                self.tuning.write()
             # added at the next step, after averaging over the processes; the first step compiles and is not counted
             elapsed = clock() - started if self.step else 0.0
             self.step += 1

@@ -19,6 +19,7 @@ from training.pretrain.cursor_losses import (
     soft_losses,
 )
 from training.pretrain.cursor_windows import CursorSampler
+from training.pretrain.optimizer import build_optimizers
 from training.tests.made_up import readable_code
 
 SLOTS, CANVASES = 4, 6
@@ -163,6 +164,35 @@ def test_a_few_steps_lower_every_part_of_the_loss(sampler):
     assert {"prefix", "suffix", "base", "canvas", "first"} == set(history[0])
     for name in ("prefix", "suffix", "canvas"):
         assert history[-1][name] < history[0][name] - 0.5
+
+
+def test_frozen_layers_stay_and_the_others_learn(sampler):
+    torch.manual_seed(1)
+    network = Denoiser(CONFIG)
+    network.freeze(1)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    config = TrainConfig(optimizer="adamw", adamw_lr=1e-2)
+    (optimizer,) = build_optimizers(network, config)
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak_lr"]
+    drawn = sampler.batch(random.Random(2), 4, CANVASES, SLOTS)
+    for _ in range(3):
+        cursor_losses(network, drawn, sampler.special, config)[0].backward()
+        optimizer.step()
+    changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
+    assert not any(name.startswith("layers.0.") for name in changed)
+    assert {name for name in before if name.startswith("layers.1.")} <= changed
+    assert "embed_tokens.weight" in changed
+
+
+def test_a_backward_suffix_is_read_at_falling_positions(model, batch, sampler):
+    """The keys of the token at place i are those of a forward stream at position −i."""
+    backward = Denoiser(dataclasses.replace(CONFIG, suffix_order="backward")).eval()
+    backward.load_state_dict(model.state_dict())
+    _, _, (_, suffix) = read_streams(backward, batch, sampler.special)
+    _, expected = model.context(batch.suffix, -torch.ones(1, dtype=torch.long))
+    for found, wanted in zip(suffix, expected, strict=True):
+        torch.testing.assert_close(found[0], wanted[0], **CLOSE)
 
 
 def test_validation_measures_each_slot_and_what_is_known_of_it(model, sampler):

@@ -41,6 +41,18 @@ def test_prefix_and_suffix_meet_in_a_document(sampler):
         assert any(meeting in text for text in TEXTS)
 
 
+def test_a_backward_suffix_stream_ends_with_the_token_at_the_cursor():
+    tokenizer = train_tokenizer(TEXTS, 400)
+    samplers = [CursorSampler(PACKAGES, tokenizer, PREFIX, SUFFIX, suffix_order=o) for o in ("forward", "backward")]
+    for seed in range(20):
+        (_, (forward,), *others), (_, (backward,), *same) = (
+            sampler.draw(random.Random(seed), CANVASES, SLOTS) for sampler in samplers
+        )
+        text = [token for token in forward.tolist()[1:] if token != samplers[0].special.pad]
+        assert backward.tolist()[: len(text) + 1] == [forward[0], *text[::-1]]
+        assert all((one == other).all() for one, other in zip(others, same, strict=True))
+
+
 def test_a_canvas_continues_the_token_before_it_and_ends_at_the_horizon(sampler):
     rng, special = random.Random(3), sampler.special
     ended = empty = 0

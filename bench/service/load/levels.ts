@@ -5,7 +5,7 @@ import { heldOutPackages } from '../../quality/held-out.ts';
 import type { RunningService } from './service.ts';
 import { type Fate, keyTimes, type Outcome, Typist } from './typist.ts';
 
-export const CLIENTS = [1, 4, 16, 64] as const;
+export const CLIENTS = [1, 4, 8, 32, 64] as const;
 
 /** Keys of one client before its text starts again; more than it types in a session. */
 const KEYS_A_CLIENT = 96;

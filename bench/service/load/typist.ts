@@ -104,7 +104,7 @@ export class Typist {
       const response = await fetch(`${this.#session.url}/v1/completions`, {
         method: 'POST',
         headers: { 'content-type': 'application/json' },
-        body: JSON.stringify({ prompt: prefix, suffix, max_tokens: 16, stop: '\n', stream }),
+        body: JSON.stringify({ prompt: prefix, suffix, max_tokens: 16, stop: '\n', editor: true, stream }),
         signal,
       });
       const text = await response.text();
