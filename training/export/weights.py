@@ -173,6 +173,7 @@ def keep(checkpoint: Path, kept: Path) -> None:
     of its runs. `training.pretrain.train --init` starts from it."""
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     del state["optimizers"]
+    state.pop("tuning", None)  # the weights hold what it has learned
     state["model"] = {name: tensor.bfloat16() for name, tensor in state["model"].items()}
     kept.parent.mkdir(parents=True, exist_ok=True)
     chain = run_chain(checkpoint.parent)  # read before the file is overwritten: the run may have started from it

@@ -170,7 +170,7 @@ def cursor_losses(
 class CursorValidator:
     """Losses on fixed windows of held-out packages: `prefix` (nats a token), and for canvases of 4 slots that are all
     mask `slot_j`, with the share of first choices that are right, `right_j`; `given_j` is slot j with the slots
-    before it visible."""
+    before it visible. slot_0 apart: `text` where there is text, `end` where nothing is to be added."""
 
     SLOTS = 4
 
@@ -202,6 +202,9 @@ class CursorValidator:
                     if visible:
                         add(f"given_{visible}", losses[..., visible], text[..., visible])
                         continue
+                    ends = batch.x0[..., 0] == self.special.eom
+                    add("text", losses[..., 0], text[..., 0] & ~ends)
+                    add("end", losses[..., 0], ends)
                     for slot in range(self.SLOTS):
                         add(f"slot_{slot}", losses[..., slot], text[..., slot])
                         add(f"right_{slot}", right[..., slot], text[..., slot])

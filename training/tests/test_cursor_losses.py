@@ -199,7 +199,10 @@ def test_validation_measures_each_slot_and_what_is_known_of_it(model, sampler):
     batches = [sampler.batch(random.Random(3), 4, CANVASES, CursorValidator.SLOTS)]
     scores = CursorValidator(batches, sampler.special, torch.device("cpu")).scores(model)
     slots = range(CursorValidator.SLOTS)
-    names = {"prefix", *(f"{kind}_{slot}" for kind in ("slot", "right") for slot in slots)}
+    names = {"prefix", "text", "end", *(f"{kind}_{slot}" for kind in ("slot", "right") for slot in slots)}
     assert set(scores) == names | {f"given_{slot}" for slot in slots if slot}
     assert all(0 <= scores[f"right_{slot}"] <= 1 for slot in slots)
+    ends = (batches[0].x0[..., 0] == sampler.special.eom).float().mean().item()
+    assert 0 < ends < 1
+    assert scores["slot_0"] == pytest.approx(ends * scores["end"] + (1 - ends) * scores["text"], abs=1e-3)
     assert scores == CursorValidator(batches, sampler.special, torch.device("cpu")).scores(model)

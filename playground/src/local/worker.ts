@@ -12,8 +12,8 @@ import { completions } from '../../../src/api/dialects/completions.ts';
 import { onError } from '../../../src/api/errors.ts';
 import { listModels } from '../../../src/api/service/models.ts';
 import { ModelCatalog } from '../../../src/engine/catalog.ts';
-import { createEngine, describeModel } from '../../../src/engine/create.ts';
 import { ModelUnavailable } from '../../../src/engine/provider.ts';
+import { createThreeStreamEngine, describeThreeStream } from '../../../src/engine/three-stream/create.ts';
 import type { KernelModules } from '../../../src/engine/types.ts';
 import { modelLoader } from '../../../src/weights/model-loader.ts';
 import { type ErrorBody, Problem, problemOf, unreachable } from '../service/problem.ts';
@@ -40,8 +40,9 @@ async function load(options: LoadOptions): Promise<void> {
       model: options.model,
       source,
       kernels: await kernels(),
-      createEngine,
-      describeModel,
+      // The bundled models are of this kind; the other would make the page larger.
+      createEngine: createThreeStreamEngine,
+      describeModel: describeThreeStream,
     });
     await model.engine(() => {});
     app = serviceOf(new ModelCatalog([model]));

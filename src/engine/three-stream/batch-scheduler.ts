@@ -5,7 +5,11 @@
  * admission-queue.ts gives, and none waits for a request whose client has disconnected.
  *
  * A pass gives the same bits as if each step had its own pass, so neither the result of a request nor a limit of its
- * steps depends on other requests. First come, first served: each step is in the next pass that has room for it.
+ * steps depends on other requests.
+ *
+ * Two levels, first come, first served in each. A key stroke in a text that is in the cache takes few passes of few
+ * rows. Requests that read long contexts, or have had many passes, would make each of these passes ten times as long.
+ * So while both are there, the long ones get a share of the time, and read less in a pass.
  */
 
 import { type Denoiser, type PrefillChunk, rowsOfView, type View } from '../../denoiser/three-stream/denoiser.ts';
@@ -27,8 +31,10 @@ export interface PassShare {
   readMs: number;
 }
 
-/** Work of one request. Both methods are called during the turn of the request that computes the pass. */
+/** Work of one request. Its members are used during the turn of the request that computes the pass. */
 export interface Step {
+  /** Tokens of its contexts that are not read yet. */
+  readonly unread: number;
   /** Called when a pass is put together, with the rows that are left; undefined when those are too few. */
   prepare(rows: number): PassPart | undefined;
   /**
@@ -37,6 +43,15 @@ export interface Step {
    */
   finish(predictions: PassPredictions | undefined, share: PassShare): boolean;
 }
+
+/** What a key stroke reads at most: what has been typed, and a few tokens that a change splits otherwise. */
+const SHORT_READ_TOKENS = 16;
+/** More passes with a canvas than nearly all completions of an editor take. */
+const SHORT_REQUEST_PASSES = 40;
+/** Of the time, for long requests while there are short ones. */
+const LONG_SHARE = 1 / 3;
+/** That a long request reads in a pass with short ones. */
+const MOST_READ_ROWS = 16;
 
 interface Entry {
   readonly step: Step;
@@ -49,6 +64,10 @@ export class BatchScheduler {
   readonly #admission: AdmissionQueue;
   readonly #maxSteps: number;
   #entries: Entry[] = [];
+  readonly #passes = new WeakMap<Ticket, number>();
+  /** What long requests have saved of their share, and what a pass with them took last. */
+  #longCreditMs = 0;
+  #longPassMs = 0;
 
   /** At most `maxSteps` steps are batched into a pass, if their rows fit; 1 computes each in its own pass. */
   constructor(
@@ -79,21 +98,34 @@ export class BatchScheduler {
     if ('error' in entry.outcome) throw entry.outcome.error;
   }
 
+  #isShort({ step, ticket }: Entry): boolean {
+    return step.unread <= SHORT_READ_TOKENS && (this.#passes.get(ticket) ?? 0) < SHORT_REQUEST_PASSES;
+  }
+
   #computePass(): void {
     this.#entries = this.#entries.filter(({ ticket }) => this.#admission.includes(ticket));
+    // There are as many contexts as requests that are served.
+    const active = this.#entries.filter(({ ticket }) => this.#admission.isActive(ticket));
+    const short = active.filter((entry) => this.#isShort(entry));
+    const long = active.filter((entry) => !short.includes(entry));
     const parts: { entry: Entry; part: PassPart }[] = [];
     let rows = 0;
-    for (const entry of this.#entries) {
-      // There are as many contexts as requests that are served.
-      if (!this.#admission.isActive(entry.ticket)) continue;
+    const isMixed = short.length > 0 && long.length > 0;
+    const isLongDue = !isMixed || this.#longCreditMs >= this.#longPassMs;
+    for (const entry of isLongDue ? [...long, ...short] : short) {
       if (parts.length === this.#maxSteps) break;
-      const part = attempt(entry, () => entry.step.prepare(this.#denoiser.maxRows - rows));
+      const left = this.#denoiser.maxRows - rows;
+      const isLimited = isMixed && entry.step.unread > SHORT_READ_TOKENS;
+      const part = attempt(entry, () => entry.step.prepare(isLimited ? Math.min(left, MOST_READ_ROWS) : left));
       if (entry.outcome !== undefined) continue;
       if (part === undefined) break;
       parts.push({ entry, part });
       rows += rowsOf(part).rows;
     }
     if (parts.length === 0) return;
+    for (const { entry, part } of parts) {
+      if (part.view) this.#passes.set(entry.ticket, (this.#passes.get(entry.ticket) ?? 0) + 1);
+    }
     this.#entries = this.#entries.filter((entry) => !parts.some((part) => part.entry === entry));
 
     const start = performance.now();
@@ -102,8 +134,12 @@ export class BatchScheduler {
       views,
       parts.flatMap(({ part }) => part.reads),
     );
+    const passMs = performance.now() - start;
+    if (!isMixed) this.#longCreditMs = 0;
+    else if (!isLongDue) this.#longCreditMs += (passMs * LONG_SHARE) / (1 - LONG_SHARE);
+    else [this.#longCreditMs, this.#longPassMs] = [0, passMs];
     // A step that finds nothing more to compute has no rows.
-    const msPerRow = (performance.now() - start) / Math.max(1, rows);
+    const msPerRow = passMs / Math.max(1, rows);
     for (const { entry, part } of parts) {
       const own = rowsOf(part);
       const share = { ms: own.rows * msPerRow, readMs: own.readRows * msPerRow };

@@ -68,6 +68,12 @@ export class Contexts implements Room {
     return pages > 1 && pages > this.#memory.availablePages(contexts, windowTokens(need));
   }
 
+  /** Tokens of both sides that no context has. */
+  missing(window: Sides): number {
+    const tokens = window.prefix.length + window.suffix.length;
+    return this.#cached(window).reduce((left, { matched }) => left - matched, tokens);
+  }
+
   /** Whether the window can be read without displacing what others type in, besides what those in the queue need. */
   hasRoomFor(window: Sides, others: readonly Sides[]): boolean {
     const { contexts, pages } = this.#use(window);
@@ -81,9 +87,7 @@ export class Contexts implements Room {
   }
 
   patienceMs(need: Need): number {
-    const tokens = need.prefix.length + need.suffix.length;
-    const missing = this.#cached(need).reduce((left, { matched }) => left - matched, tokens);
-    return PATIENCE_IN_READS * missing * this.#readMsPerToken;
+    return PATIENCE_IN_READS * this.missing(need) * this.#readMsPerToken;
   }
 
   /**

@@ -23,6 +23,8 @@ export class PrefillStep implements Step {
   #isComplete = false;
   /** Tokens that the next pass reads. */
   #readTokens = 0;
+  /** What is left to read after the next pass; undefined before the first one. */
+  #unread: number | undefined;
 
   /** @param isShifted the last token is a row of the canvas, not of the prefix stream */
   constructor(contexts: Contexts, generation: Generation, isShifted: boolean) {
@@ -30,6 +32,11 @@ export class PrefillStep implements Step {
     this.#generation = generation;
     const stream = [...generation.prompt.prefix, ...generation.written];
     this.#stream = isShifted ? stream.slice(0, -1) : stream;
+  }
+
+  get unread(): number {
+    this.#unread ??= this.#contexts.missing({ prefix: this.#stream, suffix: this.#generation.prompt.suffix });
+    return this.#unread;
   }
 
   prepare(rows: number): PassPart | undefined {
@@ -53,11 +60,13 @@ export class PrefillStep implements Step {
     const { suffix: suffixTokens } = prompt;
     const reads: PrefillChunk[] = [];
     let left = rows;
+    let unread = 0;
     const read = (context: KvCache, tokens: readonly number[]): boolean => {
       const missing = tokens.slice(context.length);
       const ids = missing.slice(0, Math.min(PREFILL_CHUNK_TOKENS, left));
       if (ids.length > 0) reads.push({ context, ids });
       left -= ids.length;
+      unread += missing.length - ids.length;
       return ids.length === missing.length;
     };
     const promptLength = Math.min(prompt.prefix.length, this.#stream.length);
@@ -70,6 +79,7 @@ export class PrefillStep implements Step {
     const isPrefixRead = read(prefix, this.#stream);
     const isSuffixRead = suffix === undefined || read(suffix, suffixTokens);
     this.#readTokens = rows - left;
+    this.#unread = unread;
     this.#isComplete = isPrefixRead && isSuffixRead;
     return { prefix, suffix, reads, left, isComplete: this.#isComplete };
   }

@@ -108,10 +108,8 @@ export class ReadAhead {
 }
 
 /** Tokens of both streams that no context has. */
-export function missingTokens({ prefixes, suffixes }: Contexts, prompt: Prompt, isShifted: boolean): number {
-  const stream = streamOf(prompt, isShifted);
-  const missing = stream.length - prefixes.best(stream).matched;
-  return missing + prompt.suffix.length - suffixes.best(prompt.suffix).matched;
+export function missingTokens(contexts: Contexts, prompt: Prompt, isShifted: boolean): number {
+  return contexts.missing({ prefix: streamOf(prompt, isShifted), suffix: prompt.suffix });
 }
 
 /** The prefix stream: of a shifted model the last token is a row of the canvas. */

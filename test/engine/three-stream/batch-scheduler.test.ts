@@ -1,4 +1,4 @@
-import { describe, expect, it, vi } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { PrefillChunk, View } from '../../../src/denoiser/three-stream/denoiser.ts';
 import type { KvCache } from '../../../src/denoiser/three-stream/kv-cache.ts';
 import type { PassPredictions } from '../../../src/denoiser/transformer/predictions.ts';
@@ -33,6 +33,9 @@ function stepOf(slots: number, unread = 0) {
   const seen: { rows: number | undefined; share: PassShare }[] = [];
   let left = unread;
   const step: Step = {
+    get unread() {
+      return left;
+    },
     prepare(rows) {
       if (left > 0) {
         left -= 4;
@@ -165,5 +168,91 @@ describe('BatchScheduler', () => {
     admission.leave(tickets[1]!);
     await waiting[1];
     expect(passes.map(({ views }) => views)).toEqual([[1], [2], [3]]);
+  });
+
+  describe('with short requests and long ones', () => {
+    const READ = 200;
+
+    /** A row takes a millisecond. */
+    function timedDenoiser() {
+      const recorded = recordingDenoiser();
+      let nowMs = 0;
+      vi.spyOn(performance, 'now').mockImplementation(() => nowMs);
+      const pass: typeof recorded.denoiser.pass = (views, reads) => {
+        const rows = [...views, ...reads].reduce((sum, { ids }) => sum + ids.length, 0);
+        nowMs += rows;
+        return recorded.denoiser.pass(views, reads);
+      };
+      return { passes: recorded.passes, denoiser: { maxRows: 64, pass }, nowMs: () => nowMs };
+    }
+
+    /** Reads as much as a pass has room for. */
+    function readerOf(unread: number): Step {
+      let left = unread;
+      return {
+        get unread() {
+          return left;
+        },
+        prepare(rows) {
+          const ids = Array<number>(Math.min(left, rows)).fill(1);
+          left -= ids.length;
+          return ids.length === 0 ? undefined : { reads: [{ context: {} as KvCache, ids }] };
+        },
+        finish: () => left === 0,
+      };
+    }
+
+    async function keys(scheduler: BatchScheduler, admission: AdmissionQueue, count: number, steps: number) {
+      for (let key = 0; key < count; key++) {
+        const ticket = admission.join();
+        for (let step = 0; step < steps; step++) await scheduler.take(stepOf(2).step, ticket, never);
+        admission.leave(ticket);
+      }
+    }
+
+    afterEach(() => {
+      vi.restoreAllMocks();
+    });
+
+    it('should let a key stroke wait for a small part of what another client reads', async () => {
+      const { denoiser, nowMs } = timedDenoiser();
+      const { admission, scheduler } = schedulerFor(denoiser);
+      const reading = scheduler.take(readerOf(READ), admission.join(), never);
+      await keys(scheduler, admission, 1, 6);
+      expect(nowMs()).toBeLessThan(6 * 2 + 2 * (16 + 2));
+      await reading;
+    });
+
+    it('should give what is read a share of the time while others type without a pause', async () => {
+      const { passes, denoiser, nowMs } = timedDenoiser();
+      const { admission, scheduler } = schedulerFor(denoiser);
+      const typing = keys(scheduler, admission, 200, 6);
+      await scheduler.take(readerOf(READ), admission.join(), never);
+      // A third of the time, and the rows of the others in the same passes.
+      expect(nowMs()).toBeLessThan(4 * READ);
+      expect(nowMs()).toBeGreaterThan(2 * READ);
+      expect(Math.max(...passes.flatMap(({ reads }) => reads))).toBe(16);
+      await typing;
+    });
+
+    it('should read in whole passes when nobody types', async () => {
+      const { passes, denoiser } = timedDenoiser();
+      const { admission, scheduler } = schedulerFor(denoiser);
+      await scheduler.take(readerOf(READ), admission.join(), never);
+      expect(passes.map(({ reads }) => reads)).toEqual([[64], [64], [64], [8]]);
+    });
+
+    it('should serve a new request before those that have had many passes', async () => {
+      const { passes, denoiser } = timedDenoiser();
+      const { admission, scheduler } = schedulerFor(denoiser);
+      const writing = keys(scheduler, admission, 1, 100);
+      while (passes.length < 60) await new Promise((resolve) => setTimeout(resolve, 1));
+      const before = passes.length;
+      await keys(scheduler, admission, 1, 6);
+      const shared = passes.slice(before).filter(({ views }) => views.length > 1);
+      expect(shared.length).toBeLessThanOrEqual(4);
+      await writing;
+      expect(passes.flatMap(({ views }) => views)).toHaveLength(106);
+    });
   });
 });
