@@ -1,31 +1,15 @@
 /** Drafts of n-grams of the text: they save passes, and change no bit of a completion. */
 
-import { createReadStream } from 'node:fs';
-import { Readable } from 'node:stream';
 import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { Denoiser } from '../../../src/denoiser/three-stream/denoiser.ts';
-import { createEngine } from '../../../src/engine/create.ts';
 import type { Engine, EngineLimits, GenerateRequest } from '../../../src/engine/types.ts';
-import { kernelModule } from '../../assembly/builds.ts';
-import { readJson } from '../../denoiser/golden-files.ts';
-import { run, SEVERAL_PAIRS } from '../sample-engine.ts';
+import { run } from '../sample-engine.ts';
+import { openShifted } from './shifted-model.ts';
 
 const NO_DRAFTS: EngineLimits = { draftTokens: 0 };
-const folder = new URL('../../golden/shifted/', import.meta.url);
-const config = readJson(new URL('config.json', folder)) as { diffusion: object };
-
 /** @param bias of the n-grams: the higher, the more they decide */
 function open(bias: number, limits: EngineLimits = {}): Promise<Engine> {
-  const context_ngrams = { bias, length: 1, share: 1, count: 0.2 };
-  return createEngine({
-    model: { id: 'shifted', created: 0 },
-    kernels: { relaxed: kernelModule('relaxed'), simd: kernelModule('simd') },
-    config: { ...config, diffusion: { ...config.diffusion, canvas_width: 1, context_ngrams } },
-    tokenizer: readJson(new URL('tokenizer.json', folder)),
-    openWeights: async () =>
-      Readable.toWeb(createReadStream(new URL('model.safetensors', folder))) as ReadableStream<Uint8Array>,
-    limits: { cacheBytes: SEVERAL_PAIRS, ...limits },
-  });
+  return openShifted({ canvas_width: 1, context_ngrams: { bias, length: 1, share: 1, count: 0.2 } }, limits);
 }
 
 /** What a completion says, without its times. */

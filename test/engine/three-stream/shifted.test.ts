@@ -1,17 +1,13 @@
 /** Requests to a shifted model get the text after the cursor, for any token at the cursor. */
 
-import { createReadStream } from 'node:fs';
-import { Readable } from 'node:stream';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { createEngine } from '../../../src/engine/create.ts';
 import type { Engine, GenerateRequest } from '../../../src/engine/types.ts';
 import { loadTokenizer } from '../../../src/tokenizer/tokenizer.ts';
-import { kernelModule } from '../../assembly/builds.ts';
 import { readJson } from '../../denoiser/golden-files.ts';
-import { run, SEVERAL_PAIRS, said } from '../sample-engine.ts';
+import { run, said } from '../sample-engine.ts';
+import { openShifted, SHIFTED_MODEL } from './shifted-model.ts';
 
-const folder = new URL('../../golden/shifted/', import.meta.url);
-const tokenizer = loadTokenizer(readJson(new URL('tokenizer.json', folder)));
+const tokenizer = loadTokenizer(readJson(new URL('tokenizer.json', SHIFTED_MODEL)));
 const PREFIX = 'function add(a, b) {\n  ret';
 const SUFFIX = '\n}\n';
 
@@ -20,23 +16,10 @@ const ALONE = { context_ngrams: undefined };
 /** With almost nothing else. */
 const COPYING = { context_ngrams: { bias: 12, length: 0, share: 0, count: 0 } };
 
-function load(diffusion = {}): Promise<Engine> {
-  const config = readJson(new URL('config.json', folder)) as { diffusion: object };
-  return createEngine({
-    model: { id: 'shifted', created: 0 },
-    kernels: { relaxed: kernelModule('relaxed'), simd: kernelModule('simd') },
-    config: { ...config, diffusion: { ...config.diffusion, ...diffusion } },
-    tokenizer: readJson(new URL('tokenizer.json', folder)),
-    openWeights: async () =>
-      Readable.toWeb(createReadStream(new URL('model.safetensors', folder))) as ReadableStream<Uint8Array>,
-    limits: { cacheBytes: SEVERAL_PAIRS },
-  });
-}
-
 describe('a shifted model', () => {
   let engine: Engine;
   beforeAll(async () => {
-    engine = await load();
+    engine = await openShifted();
   });
   const complete = (changes: Partial<GenerateRequest> = {}) =>
     run(engine, { prefix: PREFIX, suffix: SUFFIX, maxTokens: 8, ...changes });
@@ -77,7 +60,7 @@ describe('a shifted model', () => {
     for (const key of 'urn a') {
       typed += key;
       const warm = (await complete({ prefix: typed })).completion;
-      const cold = (await run(await load(), { prefix: typed, suffix: SUFFIX, maxTokens: 8 })).completion;
+      const cold = (await run(await openShifted(), { prefix: typed, suffix: SUFFIX, maxTokens: 8 })).completion;
       expect(said(warm)).toEqual(said(cold));
       expect(warm.usage.cachedTokens).toBeGreaterThanOrEqual(1 + tokenizer.encode(SUFFIX).length);
     }
@@ -133,7 +116,7 @@ describe('a shifted model', () => {
   });
 
   it('should end before the text after the cursor if it is configured so', async () => {
-    const [engine, ending] = [await load(ALONE), await load({ ...ALONE, ends_before_suffix: true })];
+    const [engine, ending] = [await openShifted(ALONE), await openShifted({ ...ALONE, ends_before_suffix: true })];
     const request = { prefix: PREFIX, maxTokens: 8, canvasWidth: 1 };
     const { text } = (await run(engine, { ...request, suffix: ';' })).completion;
     let shorter = 0;
@@ -155,7 +138,7 @@ describe('a shifted model', () => {
     const phrase = 'if (error) {\n    return callback(error);\n  }\n';
     let copying: Engine;
     beforeAll(async () => {
-      copying = await load(COPYING);
+      copying = await openShifted(COPYING);
     });
 
     it.each([
@@ -187,34 +170,34 @@ describe('a shifted model', () => {
 
     it('should predict alone where nothing in the text is like its end', async () => {
       const request = { prefix: 'zq', suffix: '', maxTokens: 1, canvasWidth: 1 };
-      const alone = (await run(await load(ALONE), request)).completion;
+      const alone = (await run(await openShifted(ALONE), request)).completion;
       expect((await run(copying, request)).completion.text).toBe(alone.text);
     });
   });
 
   it('should end where it becomes the rest of the word at the cursor, and stream nothing behind that', async () => {
     const phrase = 'if (callbackError) {\n  return;\n}\n';
-    const joining = await load({ ...COPYING, ends_before_suffix: true });
+    const joining = await openShifted({ ...COPYING, ends_before_suffix: true });
     const request = { prefix: `${phrase}if (call`, suffix: 'rror) {\n', maxTokens: 8, canvasWidth: 1 };
     const { frames, completion } = await run(joining, request);
     expect(completion.text).toBe('backE');
     expect(completion).toMatchObject({ ending: { by: 'end' }, finishReason: 'stop', endLogProbability: 0 });
     for (const { settled } of frames) expect('backE'.startsWith(settled)).toBe(true);
-    expect((await run(await load(COPYING), request)).completion.text).not.toBe('backE');
+    expect((await run(await openShifted(COPYING), request)).completion.text).not.toBe('backE');
   });
 
   it('should tell how probable the token was that ended it', async () => {
     const request = { prefix: 'a = 1;\nb = 2;\na = ', suffix: '', maxTokens: 8, canvasWidth: 1 };
-    const stopped = (await run(await load(COPYING), { ...request, stop: [';'] })).completion;
+    const stopped = (await run(await openShifted(COPYING), { ...request, stop: [';'] })).completion;
     expect(stopped.text).toBe('1');
     expect(stopped.endLogProbability).toBeGreaterThan(Math.log(0.9));
     expect(stopped.endLogProbability).toBeLessThan(0);
-    const open = (await run(await load(COPYING), { ...request, maxTokens: 1 })).completion;
+    const open = (await run(await openShifted(COPYING), { ...request, maxTokens: 1 })).completion;
     expect(open.endLogProbability).toBeUndefined();
   });
 
   it('should leave a closing bracket to the rules of the editor', async () => {
-    const ending = await load({ ends_before_suffix: true });
+    const ending = await openShifted({ ends_before_suffix: true });
     const ends = () => undefined;
     for (const suffix of [')', ']);', '}\n', "'", '`']) {
       const request = { prefix: PREFIX, suffix, maxTokens: 8, ends };
