@@ -6,6 +6,8 @@ against a 5-gram model, on the same examples.
                                                         float weights too
     python -m training.evaluation.evaluate --model models/nano --sweep
                                                         quality and cost over thresholds and widths, self-correction
+    python -m training.evaluation.evaluate --model models/small --planted
+                                                        self-correction alone
 
 Use the validation split (default) during development, and the test split once, for the model that ships. Everything
 runs on one CPU thread.
@@ -185,7 +187,9 @@ def report(result: dict) -> str:
         parts += [tasks_table(result["tasks"]), losses_table(result["losses"])]
         parts.append("\n".join(f"- {note}" for note in result["notes"]))
     if "sweep" in result:
-        parts += [sweep_table(result["sweep"]), repair_table(result["repair"])]
+        parts.append(sweep_table(result["sweep"]))
+    if "repair" in result:
+        parts.append(repair_table(result["repair"]))
     return "\n\n".join(parts)
 
 
@@ -213,11 +217,12 @@ def evaluate(arguments: argparse.Namespace) -> dict:
             "freeze_after": policy.freeze_after,
         },
     }
-    if arguments.sweep:
+    if arguments.sweep or arguments.planted:
         examples = draw_examples(packages, SWEEP_TASK, arguments.examples, arguments.seed)
-        with tqdm(total=2 * len(examples), desc="sweep", unit="example") as bar:
+        with tqdm(total=(1 + arguments.sweep) * len(examples), unit="example") as bar:
             result["repair"] = repairs(examples, completer, arguments.seed, bar)
-            result["sweep"] = sweep(examples, completer, bar)
+            if arguments.sweep:
+                result["sweep"] = sweep(examples, completer, bar)
         return result
     floating = None
     if arguments.checkpoint:
@@ -255,6 +260,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--max-tokens", type=int, default=MAX_TOKENS, help="of a completion")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--sweep", action="store_true", help="only quality and cost over thresholds, rest of the line")
+    parser.add_argument("--planted", action="store_true", help="only self-correction of planted tokens")
     parser.add_argument("--out", type=Path, help="JSON file to write")
     return parser.parse_args(arguments)
 

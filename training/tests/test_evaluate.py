@@ -284,6 +284,14 @@ def test_the_sweep_has_a_row_for_every_setting(model, tokenizer, corpus_of_made_
     assert "| any token | 1 | 1 | 0.9 |" in printed
 
 
+def test_self_correction_can_be_measured_alone(model, tokenizer, corpus_of_made_up_code, tmp_path, capsys):
+    write_model(tmp_path / "small", model, tokenizer)
+    evaluate.main(["--model", str(tmp_path / "small"), "--examples", "1", "--planted"])
+    printed = capsys.readouterr().out
+    assert "| any token | 1 | 1 | 0.9 |" in printed
+    assert "AR, same weights" not in printed
+
+
 def test_repair_rates_count_planted_right_and_masked_tokens_apart():
     sure, doubted, believed = (
         SlotPrediction(True, 0.95, False),
