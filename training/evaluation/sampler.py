@@ -8,6 +8,9 @@ a Policy; the default computes everything.
 A canvas has rows, which are tokens, and slots, which are predicted. Row j is slot j; of a shifted denoiser row 0 is the
 last token before the canvas, which its prefix stream holds back, and row j is slot j − 1. There the token that the
 cursor stands in is completed (cursor_token.py): until its bytes are said, a step reveals the leftmost slot alone.
+
+After a canvas, its tokens are read into the prefix stream. If the model keeps rows (`keeps_rows`), the row of a canvas
+of one slot stays there instead: as such a row also sees the suffix, so do the tokens after it.
 """
 
 from collections.abc import Callable, Collection
@@ -69,6 +72,10 @@ class Policy:
         enough = next((width for width in widths if width >= left), widths[-1])
         return min(fitting[-1] if fitting else widths[0], enough)
 
+    def always_one_slot(self, config: DenoiserConfig) -> bool:
+        """Whether every canvas of a completion has one slot."""
+        return (config.canvas_width if self.canvas_width == 0 else self.canvas_width) == 1
+
 
 EVERYTHING = Policy()
 SERVICE = Policy(canvas_width=0, freeze_after=1)  # DEFAULT_FREEZE_AFTER of src/engine
@@ -116,6 +123,15 @@ class Context:
             hidden, self.states = self.model.context(torch.tensor([ids]), self.sign, self.states)
             self.last_hidden = hidden[0, -1]
 
+    def adopt(self, rows: list[KeysValues], ids: list[int]) -> None:
+        """Goes on with a canvas of one slot, as its row was computed: keys and values (kv_heads, 1, d) of each layer.
+        The slot, ids[0], is held back."""
+        self.states = [
+            tuple(torch.cat((old, new[None]), dim=2) for old, new in zip(state, row, strict=True))
+            for state, row in zip(self.states, rows, strict=True)
+        ]
+        (self.last,) = ids
+
     def whole(self) -> "Context":
         """A copy that holds nothing back: the stream as a language model reads it."""
         other = copy(self)
@@ -154,10 +170,16 @@ def canvas_logits(
 class CachedCanvas:
     """Keys and values of the rows of a canvas as they were last computed, layer by layer."""
 
-    def __init__(self, model: Denoiser, width: int, prefix: Context, suffix: Context | None):
+    def __init__(
+        self, model: Denoiser, width: int, prefix: Context, suffix: Context | None, kept_rows: int | None = None
+    ):
+        """kept_rows: of former canvases of one slot, if they are kept: to the suffix they are slots of a canvas of all
+        slots, as this one is."""
         config = model.config
         shape = (config.num_key_value_heads, width, config.head_dim)
         self.model, self.width, self.prefix, self.suffix = model, width, prefix, suffix or Context(model, 1)
+        slots = config.canvas_slots
+        self.first_before_suffix = -width if kept_rows is None else kept_rows % slots - slots
         self.cached = [(torch.zeros(shape), torch.zeros(shape)) for _ in model.layers]
 
     def logits(self, ids: list[int], rows: list[int]) -> Tensor:
@@ -171,7 +193,7 @@ class CachedCanvas:
         attend = attention(*seen, torch.ones(1, 1, live, dtype=torch.bool), self.prefix.length, suffix_length)
         turn_prefix = rotation(self.prefix.length + at, config.head_dim, config.rope_theta)
         nearest = 0 if config.suffix_order == "forward" else 1 - suffix_length
-        turn_suffix = rotation(nearest + at - self.width, config.head_dim, config.rope_theta)
+        turn_suffix = rotation(nearest + at + self.first_before_suffix, config.head_dim, config.rope_theta)
         x = model.embed_tokens(torch.tensor(ids)[at])
         for layer, (keys, values), *context in zip(model.layers, self.cached, self.prefix.states, self.suffix.states):
             q, k, v = layer.self_attn.project(layer.input_layernorm(x))  # (heads, slots, d)
@@ -246,9 +268,11 @@ def infill_contexts(
     can begin with; the end takes their place at the leftmost undecided slot."""
     prefix = copy(prefix)  # extend replaces the tensors of a context, it never writes into them
     result = Generated()
+    keeps_rows = model.config.keeps_rows and policy.always_one_slot(model.config)
+    kept_rows = 0 if keeps_rows else None
     while not result.ended and (left := max_tokens - _answered(result.ids, begun)) > 0 and not stop(result.ids):
         width = policy.width(model.config, left)
-        canvas = CachedCanvas(model, width, prefix, suffix)
+        canvas = CachedCanvas(model, width, prefix, suffix, kept_rows)
         rest = begun and Begun(begun.table.left_over(begun.bytes, result.ids), begun.table)
         ids, log_probabilities, ended = denoise(
             canvas, special, thresholds, policy, left, result, rest, suffix_start, ngrams
@@ -256,7 +280,12 @@ def infill_contexts(
         result.ids += ids
         result.log_probabilities += log_probabilities
         result.ended = ended
-        if not ended and _answered(result.ids, begun) < max_tokens:
+        if ended or _answered(result.ids, begun) >= max_tokens:
+            continue
+        if keeps_rows:
+            prefix.adopt(canvas.cached, ids)
+            kept_rows += 1
+        else:
             prefix.extend(ids)
     return result
 

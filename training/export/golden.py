@@ -76,6 +76,7 @@ SHIFTED = dataclasses.replace(
     reveal_threshold=0.6,
     edit_threshold=0.5,
     ends_before_suffix=False,
+    keeps_rows=True,
     context_ngrams={"bias": -2.0, "length": 1.0, "share": 1.0, "count": 0.2},
 )
 MAX_TOKENS = 64  # a multiple of the canvas: in a narrower last block the service decides fewer slots

@@ -51,6 +51,9 @@ class DenoiserConfig:
     suffix_order: str = "backward"  # backward: the suffix stream is read from its end | forward: from the cursor on
     # Whether a completion ends where the best token begins the suffix, as of a model that has not learned its end token
     ends_before_suffix: bool = False
+    # Whether what is written on canvases of one slot keeps the keys and values of its rows, which have seen the suffix.
+    # Otherwise it is read again, as a part of the prefix.
+    keeps_rows: bool = False
     canvas_slots: int = 32
     canvas_widths: tuple[int, ...] = (2, 4, 8, 16, 32)  # widths that the service may open
     canvas_width: int = 2  # that the service opens unless a request says otherwise
@@ -70,6 +73,7 @@ class DenoiserConfig:
         "shifted",
         "suffix_order",
         "ends_before_suffix",
+        "keeps_rows",
         "canvas_slots",
         "canvas_widths",
         "canvas_width",
@@ -90,6 +94,7 @@ class DenoiserConfig:
             "confidence",
             "context_ngrams",
             "ends_before_suffix",
+            "keeps_rows",
         ):  # optional: left out where it is the default
             if diffusion[key] == getattr(DenoiserConfig, key):
                 del diffusion[key]

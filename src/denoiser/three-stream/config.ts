@@ -26,6 +26,7 @@ const configSchema = z.object({
     shifted: z.boolean().default(false),
     suffix_order: z.enum(['backward', 'forward']).default('backward'),
     ends_before_suffix: z.boolean().default(false),
+    keeps_rows: z.boolean().default(false),
     canvas_slots: count,
     canvas_widths: z.array(count).min(1).optional(),
     canvas_width: count.optional(),
@@ -87,6 +88,11 @@ export interface DenoiserConfig extends TransformerShape {
     readonly suffixOrder: 'backward' | 'forward';
     /** Whether a completion ends where the model would write the beginning of the suffix, instead of its end token. */
     readonly endsBeforeSuffix: boolean;
+    /**
+     * Whether what has been written on canvases of one slot stays as their rows were computed, with the suffix in view.
+     * Otherwise it is read again, as a part of the prefix.
+     */
+    readonly keepsRows: boolean;
     /** Slots of the widest canvas. */
     readonly canvasSlots: number;
     /** Widths of canvas the model was trained on, ascending; the last is canvasSlots. */
@@ -151,12 +157,16 @@ export function parseConfig(json: unknown): DenoiserConfig {
   if (d.canvas_width !== undefined && !widths.includes(d.canvas_width)) {
     throw new ConfigError(`config.json: canvas_width is ${d.canvas_width}, canvas_widths has ${widths.join(', ')}`);
   }
+  if (d.keeps_rows && !(d.shifted && widths.includes(1))) {
+    throw new ConfigError('config.json: keeps_rows is for shifted models with canvases of one slot');
+  }
   return {
     ...shapeOf(c),
     diffusion: {
       isShifted: d.shifted,
       suffixOrder: d.suffix_order,
       endsBeforeSuffix: d.ends_before_suffix,
+      keepsRows: d.keeps_rows,
       canvasSlots: d.canvas_slots,
       canvasWidths: widths,
       canvasWidth: d.canvas_width ?? widths.findLast((width) => width <= DEFAULT_CANVAS_WIDTH) ?? widths[0]!,

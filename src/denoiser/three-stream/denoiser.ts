@@ -38,16 +38,16 @@ export interface View {
   /** The identity of the canvas across passes. */
   readonly canvas?: object;
   /**
-   * Draft tokens after a canvas of one slot (speculative decoding). The pass also predicts the slot after each of them:
-   * a row of the predictions each, after that of the canvas. It appends the token of the canvas and all draft tokens
-   * but the last to the prefix; the caller truncates it to those that it accepts.
+   * If given, `ids` follow each other, and each row sees those before it. So many rows of the same run are in the prefix
+   * already. They may be more than a canvas has slots: to the suffix they are one canvas after the other, of `width`
+   * slots. They stay after the prefix until it changes (`KvCache.adoptRows`).
    */
-  readonly draft?: readonly number[];
+  readonly rowsBefore?: number;
 }
 
-/** Rows of a pass that a view and its draft take. */
-export function rowsOfView({ ids, slots, draft = [] }: View): number {
-  return (slots ?? ids).length + 2 * draft.length;
+/** Rows of a pass that a view takes. */
+export function rowsOfView({ ids, slots }: View): number {
+  return (slots ?? ids).length;
 }
 
 export interface DenoiserParts extends TransformerParts {
@@ -145,9 +145,11 @@ export class Denoiser {
     if (canvases.length + readings.length === 0) return [];
     this.#transformer.head.beginPass();
     this.#forward.run(canvases, readings, false, trace);
-    for (const { prefix, canvas, ids, draft } of views) if (!draft?.length) prefix.markCanvasCached(canvas, ids.length);
-    const counts = views.map(({ ids, slots, draft = [] }) => (slots ?? ids).length + draft.length);
-    const predictions = this.#transformer.head.predict(0, counts);
+    for (const { prefix, canvas, ids, rowsBefore } of views) {
+      if (rowsBefore !== undefined) prefix.markRows(Array.from(ids));
+      else prefix.markCanvasCached(canvas, ids.length);
+    }
+    const predictions = this.#transformer.head.predict(0, views.map(rowsOfView));
     this.#endPass();
     return predictions;
   }
@@ -170,36 +172,24 @@ export class Denoiser {
       if (readIds.has(context)) throw new RangeError('a context is read into twice');
       readIds.set(context, ids);
     }
-    const drafted = new Map<KvCache, number>();
-    for (const { prefix, ids, draft = [] } of views) {
-      if (draft.length === 0) continue;
-      if (ids.length > 1) throw new RangeError('a draft after a canvas of several slots');
-      readIds.set(prefix, [...Array.from(readIds.get(prefix) ?? []), ids[0]!, ...draft.slice(0, -1)]);
-      drafted.set(prefix, draft.length);
-    }
     const lengthAfter = (context: KvCache) => context.length + (readIds.get(context)?.length ?? 0);
     for (const [context, ids] of readIds) admit(ids.length, PREFILL_CHUNK_TOKENS, lengthAfter(context), context);
     const seen = new Set<KvCache>();
-    const canvases = views.flatMap((view) => {
-      const { prefix, suffix, ids, width, slots = [...Array(ids.length).keys()], draft = [] } = view;
+    const canvases = views.map((view) => {
+      const { prefix, suffix, ids, width, slots = [...Array(ids.length).keys()], rowsBefore } = view;
       if (seen.has(prefix)) throw new RangeError('two canvases behind one prefix');
       seen.add(prefix);
       const length = lengthAfter(prefix);
-      admit(ids.length, Math.min(width, this.config.diffusion.canvasSlots), length + ids.length, prefix);
+      const canvasSlots = Math.min(width, this.config.diffusion.canvasSlots);
+      const mostIds = rowsBefore === undefined ? canvasSlots : PREFILL_CHUNK_TOKENS;
+      admit(ids.length, mostIds, length + ids.length, prefix);
       if (slots.length < 1) throw new RangeError('no slot to compute');
       if (slots.length < ids.length && (readIds.has(prefix) || prefix.cachedCanvasSlots(view.canvas) < ids.length)) {
         throw new RangeError(`${slots.length} of ${ids.length} slots, but the others were never computed`);
       }
-      const first = length - draft.length;
-      const common = { prefix, suffix, width, slots };
-      return [
-        { ...common, ids, seen: first, firstRow: firstOf(slots.length) },
-        ...draft.map((id, index) => ({ ...common, ids: [id], seen: first + index + 1, firstRow: firstOf(1) })),
-      ];
+      return { prefix, suffix, ids, width, slots, rowsBefore, firstRow: firstOf(slots.length) };
     });
-    const readings = [...readIds].map(([context, ids]) => {
-      return { context, ids, drafted: drafted.get(context) ?? 0, firstRow: firstOf(ids.length) };
-    });
+    const readings = [...readIds].map(([context, ids]) => ({ context, ids, firstRow: firstOf(ids.length) }));
     if (rows > this.maxRows) throw new RangeError(`${rows} rows, a pass has at most ${this.maxRows}`);
     // All of it before anything is computed.
     for (const context of readIds.keys()) context.reserve(lengthAfter(context));

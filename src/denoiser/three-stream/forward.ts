@@ -23,16 +23,12 @@ export interface ContextRows {
   readonly firstRow: number;
   readonly context: KvCache;
   readonly ids: ArrayLike<number>;
-  /** The last of them, of a draft: canvases of the same pass are stored in their places meanwhile. */
-  readonly drafted: number;
 }
 
 /** Rows of a canvas that a pass computes. */
 export interface CanvasRows {
   readonly firstRow: number;
   readonly prefix: KvCache;
-  /** Tokens of the prefix that it sees: all of them, except where a draft has canvases before the end of the prefix. */
-  readonly seen: number;
   readonly suffix: KvCache | undefined;
   /** Tokens of the rows that exist; the others have been dropped and are not attended to. */
   readonly ids: ArrayLike<number>;
@@ -40,6 +36,8 @@ export interface CanvasRows {
   readonly width: number;
   /** The rows to compute, ascending. The others keep their keys and values after the prefix. */
   readonly slots: readonly number[];
+  /** For rows that each see only those before them: the rows of the same run that are in the prefix already. */
+  readonly rowsBefore: number | undefined;
 }
 
 export class ForwardPass {
@@ -60,10 +58,6 @@ export class ForwardPass {
    * tokens of `reads` are appended to their contexts, and canvases see them. Afterwards the hidden states of canvases
    * are in `scratch.hidden`, each from `firstRow` on; those of reads only if `whole`, because only the head and a trace
    * need them.
-   *
-   * A canvas is stored after what it sees. Those of a draft see a prefix that grows by a token from one to the next, so
-   * that each takes the place of a token that only the later ones see: they are stored and attend one after the other,
-   * the last one first, and then the tokens of the draft are stored again.
    */
   run(canvases: readonly CanvasRows[], reads: readonly ContextRows[], whole: boolean, trace?: LayerTrace): void {
     const canvasRows = canvases.reduce((sum, { slots }) => sum + slots.length, 0);
@@ -75,31 +69,31 @@ export class ForwardPass {
     this.#transformer.embed(rows);
     for (const [index, layer] of layers.entries()) {
       this.#transformer.project(layer, rows);
-      for (const read of reads) this.#storeRead(read, layer, index, read.ids.length);
+      for (const read of reads) this.#storeRead(read, layer, index);
       const isLast = index === layers.length - 1;
       // A context needs only keys and values of its last layer.
       const left = isLast && !whole ? canvasRows : rows;
       if (left === 0) break;
       if (left === rows) for (const read of reads) this.#attendCausally(read, layer, index);
-      for (const canvas of canvases.toReversed()) {
+      for (const canvas of canvases) {
         this.#storeCanvas(canvas, layer, index);
         this.#attendAll(canvas, layer, index);
       }
-      for (const read of reads) if (read.drafted > 0) this.#storeRead(read, layer, index, read.drafted);
       this.#transformer.finish(layer, left);
       trace?.(index, this.#transformer.hiddenRows(canvases[0]?.slots.length ?? reads[0]!.ids.length));
     }
   }
 
   /** Ids and positions of a canvas: its keys and values follow those of the prefix, seen through the same rotation. */
-  #placeCanvas({ seen, suffix, ids, width, slots, firstRow }: CanvasRows): void {
+  #placeCanvas({ prefix, suffix, ids, width, slots, firstRow, rowsBefore }: CanvasRows): void {
     const transformer = this.#transformer;
     const { scratch } = transformer.plan;
     const rows = slots.length;
     transformer.writeInts(scratch.ids, firstRow, rows, (row) => ids[slots[row]!]!);
-    transformer.writeInts(scratch.positions, firstRow, rows, (row) => rowPosition(seen, slots[row]!));
+    transformer.writeInts(scratch.positions, firstRow, rows, (row) => rowPosition(prefix.length, slots[row]!));
     if (suffix) {
-      const position = (row: number) => rowPositionBeforeSuffix(suffix, slots[row]!, width, this.#suffixOrder);
+      const slotOf = (row: number) => (rowsBefore === undefined ? slots[row]! : (rowsBefore + row) % width);
+      const position = (row: number) => rowPositionBeforeSuffix(suffix, slotOf(row), width, this.#suffixOrder);
       transformer.writeInts(scratch.suffixPositions, firstRow, rows, position);
     }
   }
@@ -113,17 +107,16 @@ export class ForwardPass {
     transformer.writeInts(scratch.positions, firstRow, ids.length, position);
   }
 
-  /** Stores the last `tokens` tokens. */
-  #storeRead({ context, ids, firstRow }: ContextRows, layer: LayerPointers, index: number, tokens: number): void {
-    this.#storeKeysValues(context, layer, index, firstRow + ids.length - tokens, tokens, context.length - tokens);
+  #storeRead({ context, ids, firstRow }: ContextRows, layer: LayerPointers, index: number): void {
+    this.#storeKeysValues(context, layer, index, firstRow, ids.length, context.length - ids.length);
   }
 
   /** Slots that are not computed keep the keys and values of the pass before. */
-  #storeCanvas({ prefix, seen, slots, firstRow }: CanvasRows, layer: LayerPointers, index: number): void {
+  #storeCanvas({ prefix, slots, firstRow }: CanvasRows, layer: LayerPointers, index: number): void {
     for (let from = 0; from < slots.length; ) {
       let to = from + 1;
       while (to < slots.length && slots[to] === slots[from]! + to - from) to++;
-      this.#storeKeysValues(prefix, layer, index, firstRow + from, to - from, seen + slots[from]!);
+      this.#storeKeysValues(prefix, layer, index, firstRow + from, to - from, prefix.length + slots[from]!);
       from = to;
     }
   }
@@ -169,13 +162,15 @@ export class ForwardPass {
   }
 
   /** Each slot sees prefix and canvas through one rotation of its query, the suffix through another. */
-  #attendAll({ prefix, seen, suffix, ids, slots, firstRow }: CanvasRows, layer: LayerPointers, index: number): void {
+  #attendAll(canvas: CanvasRows, layer: LayerPointers, index: number): void {
+    const { prefix, suffix, ids, slots, firstRow, rowsBefore } = canvas;
     const { queries, suffixQueries, positions, suffixPositions } = this.#transformer.plan.scratch;
-    const count = seen + ids.length;
+    const isRun = rowsBefore !== undefined;
+    const count = prefix.length + (isRun ? 1 : ids.length);
     for (let head = 0; head < this.#transformer.shape.kvHeads; head++) {
       this.#quantizeQueries(layer, head, firstRow, slots.length, positions, queries);
       if (suffix) this.#quantizeQueries(layer, head, firstRow, slots.length, suffixPositions, suffixQueries);
-      this.#attend(index, head, firstRow, slots.length, prefix, count, 0, suffix);
+      this.#attend(index, head, firstRow, slots.length, prefix, count, isRun ? 1 : 0, suffix);
     }
   }
 

@@ -36,6 +36,8 @@ export class KvCache {
   #length = 0;
   #canvas: object | undefined;
   #cachedSlots = 0;
+  /** Tokens whose rows of a canvas follow the tokens. */
+  #rows: readonly number[] = [];
 
   constructor(kind: StreamKind, { memory, pool, table, capacity }: KvCacheParts) {
     this.kind = kind;
@@ -99,6 +101,7 @@ export class KvCache {
 
   /** Records that the keys and values of the first `slots` slots of a canvas follow the tokens. */
   markCanvasCached(canvas: object | undefined, slots: number): void {
+    this.#rows = [];
     this.#cachedSlots = canvas !== undefined && canvas === this.#canvas ? Math.max(this.#cachedSlots, slots) : slots;
     this.#canvas = canvas;
   }
@@ -106,6 +109,24 @@ export class KvCache {
   /** Slots of a canvas whose keys and values follow the tokens. */
   cachedCanvasSlots(canvas: object | undefined): number {
     return canvas !== undefined && canvas === this.#canvas ? this.#cachedSlots : 0;
+  }
+
+  /** Records that the keys and values of rows follow the tokens, each row having seen those before it. */
+  markRows(tokens: readonly number[]): void {
+    this.markCanvasCached(undefined, 0);
+    this.#rows = tokens;
+  }
+
+  /** Appends as many of these tokens as there are rows of, and gives their number. */
+  adoptRows(tokens: readonly number[]): number {
+    const rows = this.#rows;
+    const other = tokens.findIndex((token, index) => rows[index] !== token);
+    const count = other < 0 ? tokens.length : other;
+    if (count > 0) {
+      this.append(tokens.slice(0, count));
+      this.#rows = rows.slice(count);
+    }
+    return count;
   }
 
   /** Appends tokens whose keys and values are stored by the same pass. Throws what `reserve` throws. */

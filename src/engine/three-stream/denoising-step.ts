@@ -19,7 +19,7 @@ export class PrefillStep implements Step {
   readonly #contexts: Contexts;
   readonly #generation: Generation;
   /** Tokens of the prefix stream. */
-  readonly #stream: readonly number[];
+  protected readonly stream: readonly number[];
   #isComplete = false;
   /** Tokens that the next pass reads. */
   #readTokens = 0;
@@ -31,11 +31,12 @@ export class PrefillStep implements Step {
     this.#contexts = contexts;
     this.#generation = generation;
     const stream = [...generation.prompt.prefix, ...generation.written];
-    this.#stream = isShifted ? stream.slice(0, -1) : stream;
+    this.stream = isShifted ? stream.slice(0, -1) : stream;
   }
 
   get unread(): number {
-    this.#unread ??= this.#contexts.missing({ prefix: this.#stream, suffix: this.#generation.prompt.suffix });
+    const { prefix, suffix } = this.#generation.prompt;
+    this.#unread ??= this.#contexts.missing({ prefix: this.stream.slice(0, prefix.length), suffix });
     return this.#unread;
   }
 
@@ -53,8 +54,9 @@ export class PrefillStep implements Step {
   /**
    * The contexts, the tokens that a pass of this many rows can append to them, and the remaining rows.
    * @param slots of the canvas after the prefix
+   * @param exactLength of the stream: later tokens are rows of former canvases
    */
-  protected claim(rows: number, slots = 0) {
+  protected claim(rows: number, slots = 0, exactLength = Number.POSITIVE_INFINITY) {
     const { prefixes, suffixes } = this.#contexts;
     const { prompt, ticket: owner, meter } = this.#generation;
     const { suffix: suffixTokens } = prompt;
@@ -69,14 +71,16 @@ export class PrefillStep implements Step {
       unread += missing.length - ids.length;
       return ids.length === missing.length;
     };
-    const promptLength = Math.min(prompt.prefix.length, this.#stream.length);
-    const prefix = prefixes.claim({ tokens: this.#stream, promptLength, owner, slots });
+    const { stream } = this;
+    const promptLength = Math.min(prompt.prefix.length, stream.length);
+    const prefix = prefixes.claim({ tokens: stream, promptLength, owner, slots, exactLength });
+    prefix.adoptRows(stream.slice(prefix.length));
     const suffix =
       suffixTokens.length > 0
         ? suffixes.claim({ tokens: suffixTokens, promptLength: suffixTokens.length, owner })
         : undefined;
     meter.noteCached(prefix.length + (suffix?.length ?? 0));
-    const isPrefixRead = read(prefix, this.#stream);
+    const isPrefixRead = read(prefix, stream.slice(0, exactLength));
     const isSuffixRead = suffix === undefined || read(suffix, suffixTokens);
     this.#readTokens = rows - left;
     this.#unread = unread;
@@ -89,26 +93,14 @@ export class PrefillStep implements Step {
 export class DenoisingStep extends PrefillStep {
   readonly #canvas: Canvas;
   readonly #generation: Generation;
-  readonly #guess: readonly number[];
   #rows: readonly number[] = [];
-  /** What there was room for of the guess. */
-  #draft: readonly number[] = [];
   #isLost = false;
   #evaluation: Evaluation | undefined;
-  #evaluatedDraft: EvaluatedDraft | undefined;
 
-  /** @param guess tokens that may follow a canvas of one slot */
-  constructor(
-    contexts: Contexts,
-    generation: Generation,
-    isShifted: boolean,
-    canvas: Canvas,
-    guess: readonly number[] = [],
-  ) {
+  constructor(contexts: Contexts, generation: Generation, isShifted: boolean, canvas: Canvas) {
     super(contexts, generation, isShifted);
     this.#canvas = canvas;
     this.#generation = generation;
-    this.#guess = guess;
   }
 
   /**
@@ -119,46 +111,97 @@ export class DenoisingStep extends PrefillStep {
     return this.#evaluation;
   }
 
-  /** Of the part of the guess that there was room for, if any. */
-  get evaluatedDraft(): EvaluatedDraft | undefined {
-    return this.#evaluatedDraft;
-  }
-
   override prepare(rows: number): PassPart | undefined {
     const canvas = this.#canvas;
     const { settings, meter } = this.#generation;
-    const guess = this.#guess;
-    const { prefix, suffix, reads, left, isComplete } = this.claim(rows, canvas.slots + guess.length);
+    const { prefix, suffix, reads, left, isComplete } = this.claim(rows, canvas.slots);
     const readsAlone = reads.length > 0 ? { reads } : undefined;
     if (!isComplete) return readsAlone;
 
     this.#rows = canvas.unfrozen(settings.freezeAfter);
     const ids = canvas.rows;
-    const prefixTokens = reads.find(({ context }) => context === prefix)?.ids.length ?? 0;
-    const isCached = prefixTokens === 0 && prefix.cachedCanvasSlots(canvas) >= ids.length;
+    const isExtended = reads.some(({ context }) => context === prefix);
+    const isCached = !isExtended && prefix.cachedCanvasSlots(canvas) >= ids.length;
     this.#isLost = this.#rows.length < ids.length && !isCached;
     if (this.#isLost) return { reads };
 
     if (this.#rows.length > left) return readsAlone;
     meter.start();
-    const room = Math.min(
-      Math.floor((left - this.#rows.length) / 2),
-      PREFILL_CHUNK_TOKENS - prefixTokens,
-      prefix.capacity - prefix.length - prefixTokens - canvas.slots,
-    );
-    this.#draft = guess.slice(0, Math.max(0, room));
-    const { slots: width } = canvas;
-    return { reads, view: { prefix, suffix, ids, width, slots: this.#rows, canvas, draft: this.#draft } };
+    return { reads, view: { prefix, suffix, ids, width: canvas.slots, slots: this.#rows, canvas } };
   }
 
   override finish(predictions: PassPredictions | undefined, share: PassShare): boolean {
     super.finish(predictions, share);
-    if (predictions !== undefined) {
-      const kept = predictions.keep();
-      const hasDraft = this.#draft.length > 0;
-      this.#evaluation = { predictions: hasDraft ? predictionsOfRow(kept, 0) : kept, slots: this.#rows };
-      if (hasDraft) this.#evaluatedDraft = new EvaluatedDraft(this.#generation.written.length, this.#draft, kept);
-    }
+    if (predictions !== undefined) this.#evaluation = { predictions: predictions.keep(), slots: this.#rows };
     return this.#isLost || predictions !== undefined;
+  }
+}
+
+/**
+ * A step on a canvas of one slot of a model that keeps rows (`keepsRows`). One row a token: the row of the last known
+ * token, and after it those of a guess. Rows of tokens before it are computed again only where they are lost.
+ */
+export class RunStep extends PrefillStep {
+  readonly #generation: Generation;
+  readonly #before: number;
+  readonly #width: number;
+  readonly #guess: readonly number[];
+  /** Rows before the one of the canvas. */
+  #lost = 0;
+  /** What there was room for of the guess; undefined where there was not even room for the canvas. */
+  #draft: readonly number[] | undefined;
+  #evaluation: Evaluation | undefined;
+  #evaluatedDraft: EvaluatedDraft | undefined;
+
+  /**
+   * @param guess tokens that may follow the slot
+   * @param width of the canvases that the rows are part of, to the suffix
+   */
+  constructor(contexts: Contexts, generation: Generation, canvas: Canvas, guess: readonly number[], width: number) {
+    super(contexts, generation, true);
+    this.#generation = generation;
+    this.#width = width;
+    this.#before = canvas.rows[0]!;
+    this.#guess = guess;
+  }
+
+  get evaluation(): Evaluation | undefined {
+    return this.#evaluation;
+  }
+
+  get evaluatedDraft(): EvaluatedDraft | undefined {
+    return this.#evaluatedDraft;
+  }
+
+  override prepare(rows: number): PassPart | undefined {
+    const { prompt, meter } = this.#generation;
+    // The last token of the prompt is the first row.
+    const exactLength = Math.max(0, prompt.prefix.length - 1);
+    const { prefix, suffix, reads, left, isComplete } = this.claim(rows, 1 + this.#guess.length, exactLength);
+    const readsAlone = reads.length > 0 ? { reads } : undefined;
+    this.#draft = undefined;
+    if (!isComplete || left === 0) return readsAlone;
+
+    const start = prefix.length + (reads.find(({ context }) => context === prefix)?.ids.length ?? 0);
+    const most = Math.min(left, PREFILL_CHUNK_TOKENS, prefix.capacity - start);
+    const known = [...this.stream.slice(start), this.#before];
+    this.#lost = known.length - 1;
+    if (known.length <= most) {
+      meter.start();
+      this.#draft = this.#guess.slice(0, most - known.length);
+    }
+    const ids = [...known, ...(this.#draft ?? [])].slice(0, most);
+    return { reads, view: { prefix, suffix, ids, width: this.#width, rowsBefore: start - exactLength } };
+  }
+
+  override finish(predictions: PassPredictions | undefined, share: PassShare): boolean {
+    super.finish(predictions, share);
+    if (predictions === undefined || this.#draft === undefined) return false;
+    const kept = predictions.keep();
+    this.#evaluation = { predictions: predictionsOfRow(kept, this.#lost), slots: [0] };
+    if (this.#draft.length > 0) {
+      this.#evaluatedDraft = new EvaluatedDraft(this.#generation.written.length, this.#draft, kept, this.#lost);
+    }
+    return true;
   }
 }

@@ -10,7 +10,7 @@ import type { Evaluation, Generation } from '../canvas-model.ts';
 
 const LINE_FEED = 0x0a;
 
-/** Draft tokens after a canvas of one slot, without what would not be shown. */
+/** Draft tokens after the slot of a canvas, without what would not be shown. */
 export function guessAfter(
   { prompt, written, request }: Generation,
   tokenizer: Tokenizer,
@@ -33,13 +33,16 @@ export class EvaluatedDraft {
   readonly #start: number;
   readonly #draft: readonly number[];
   readonly #predictions: Predictions;
+  readonly #canvasRow: number;
 
   /**
    * @param start tokens that had been written before the canvas
    * @param predictions a row for the canvas, then one for each token of the draft
+   * @param canvasRow the row of the canvas
    */
-  constructor(start: number, draft: readonly number[], predictions: Predictions) {
+  constructor(start: number, draft: readonly number[], predictions: Predictions, canvasRow: number) {
     this.#start = start;
+    this.#canvasRow = canvasRow;
     this.#draft = draft;
     this.#predictions = predictions;
   }
@@ -49,6 +52,8 @@ export class EvaluatedDraft {
     const row = written.length - this.#start;
     if (row < 1 || row > this.#draft.length) return undefined;
     const isWritten = this.#draft.slice(0, row).every((id, index) => written[this.#start + index] === id);
-    return isWritten ? { predictions: predictionsOfRow(this.#predictions, row), slots: [0] } : undefined;
+    return isWritten
+      ? { predictions: predictionsOfRow(this.#predictions, this.#canvasRow + row), slots: [0] }
+      : undefined;
   }
 }

@@ -18,7 +18,7 @@ import type { BatchScheduler } from './batch-scheduler.ts';
 import { canvasWidth } from './canvas-width.ts';
 import type { ContextWindows } from './context-windows.ts';
 import { type Contexts, SHORT_OUTPUT } from './contexts.ts';
-import { DenoisingStep, PrefillStep } from './denoising-step.ts';
+import { DenoisingStep, PrefillStep, RunStep } from './denoising-step.ts';
 import { type EvaluatedDraft, guessAfter } from './draft.ts';
 import { buildPrompt } from './prompt.ts';
 
@@ -31,7 +31,7 @@ export const DEFAULT_CACHE_BYTES = 72 * 2 ** 20;
 /** The rules of an editor tell better whether a line needs such a character a second time. */
 const CLOSING = /^[)\]}'"`]/;
 
-/** With the canvas that it follows, a draft of so many tokens is eight rows. */
+/** With the canvas that it follows, a draft of so many tokens is four rows. */
 const DEFAULT_DRAFT_TOKENS = 3;
 
 /** Chosen from a curve of quality against cost (`npm run bench:quality`), see bench/RESULTS.md. */
@@ -118,12 +118,20 @@ export class ThreeStreamModel implements CanvasModel {
   }
 
   async step(generation: Generation, canvas: Canvas): Promise<Evaluation | undefined> {
-    const { isShifted } = this.#denoiser.config.diffusion;
-    const isDrafting = isShifted && canvas.slots === 1 && canvas.evaluationCount(0) === 0;
-    const known = isDrafting ? this.#drafts.get(generation)?.after(generation.written) : undefined;
+    const { isShifted, keepsRows, canvasWidth: byDefault } = this.#denoiser.config.diffusion;
+    // Only where every canvas of the completion has one slot: then its rows can be computed again if they are lost.
+    if (keepsRows && (generation.request.canvasWidth ?? byDefault) === 1) return this.#stepOfRun(generation, canvas);
+    const step = new DenoisingStep(this.#contexts, generation, isShifted, canvas);
+    await this.#scheduler.take(step, generation.ticket, generation.signal);
+    return step.evaluation;
+  }
+
+  async #stepOfRun(generation: Generation, canvas: Canvas): Promise<Evaluation | undefined> {
+    const known = this.#drafts.get(generation)?.after(generation.written);
     if (known !== undefined) return known;
-    const guess = isDrafting ? guessAfter(generation, this.#tokenizer, this.#draftTokens) : [];
-    const step = new DenoisingStep(this.#contexts, generation, isShifted, canvas, guess);
+    const guess = guessAfter(generation, this.#tokenizer, this.#draftTokens);
+    const { canvasSlots } = this.#denoiser.config.diffusion;
+    const step = new RunStep(this.#contexts, generation, canvas, guess, canvasSlots);
     await this.#scheduler.take(step, generation.ticket, generation.signal);
     if (step.evaluatedDraft !== undefined) this.#drafts.set(generation, step.evaluatedDraft);
     return step.evaluation;

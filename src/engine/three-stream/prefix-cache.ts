@@ -48,7 +48,7 @@ export class PrefixCache {
    * owner until released. Throws NoFreePage when the owners of all contexts need more than there is.
    */
   claim({ tokens, promptLength, owner, slots = 0, exactLength = Number.POSITIVE_INFINITY }: Claim): KvCache {
-    const owned = this.#owned(tokens, promptLength, owner);
+    const owned = this.#owned(tokens, owner);
     const context = owned ?? this.#find(tokens, owner);
     context.truncate(owned ? context.matchLength(tokens) : Math.min(this.#matchLength(context, tokens), exactLength));
     this.#exactLengths.set(context, exactLength);
@@ -69,16 +69,13 @@ export class PrefixCache {
     return best;
   }
 
-  /**
-   * The owner's context, if it is a prefix of the tokens, or they are a prefix of it, or it has the whole prompt: what
-   * follows may be a draft that was not written.
-   */
-  #owned(tokens: ArrayLike<number>, promptLength: number, owner: Ticket): KvCache | undefined {
-    return this.#contexts.find((context) => {
-      if (this.#memory.ownerOf(context) !== owner) return false;
-      const matched = context.matchLength(tokens);
-      return matched >= promptLength || matched === Math.min(context.length, tokens.length);
-    });
+  /** The owner's context, if it is a prefix of the tokens, or they are a prefix of it. */
+  #owned(tokens: ArrayLike<number>, owner: Ticket): KvCache | undefined {
+    return this.#contexts.find(
+      (context) =>
+        this.#memory.ownerOf(context) === owner &&
+        context.matchLength(tokens) === Math.min(context.length, tokens.length),
+    );
   }
 
   #find(tokens: ArrayLike<number>, owner: Ticket): KvCache {

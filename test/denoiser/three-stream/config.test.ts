@@ -25,6 +25,7 @@ describe('parseConfig', () => {
         isShifted: false,
         suffixOrder: 'backward',
         endsBeforeSuffix: false,
+        keepsRows: false,
         canvasSlots: 12,
         canvasWidths: [12],
         canvasWidth: 12,
@@ -41,6 +42,16 @@ describe('parseConfig', () => {
     const diffusion = { ...SAMPLE_CONFIG.diffusion, shifted: true, suffix_order: 'forward' };
     const config = parseConfig({ ...SAMPLE_CONFIG, qk_norm: false, diffusion });
     expect(config).toMatchObject({ hasQkNorm: false, diffusion: { isShifted: true, suffixOrder: 'forward' } });
+  });
+
+  it('should read whether rows are kept, which only shifted models with canvases of one slot can', () => {
+    const { canvas_slots } = SAMPLE_CONFIG.diffusion;
+    const keeping = { ...SAMPLE_CONFIG.diffusion, keeps_rows: true };
+    const shifted = { ...keeping, shifted: true, canvas_widths: [1, canvas_slots] };
+    expect(parseConfig({ ...SAMPLE_CONFIG, diffusion: shifted }).diffusion.keepsRows).toBe(true);
+    for (const diffusion of [keeping, { ...shifted, shifted: false }, { ...shifted, canvas_widths: [canvas_slots] }]) {
+      expect(() => parseConfig({ ...SAMPLE_CONFIG, diffusion })).toThrow('keeps_rows');
+    }
   });
 
   it('should read where completions end', () => {

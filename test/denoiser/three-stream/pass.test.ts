@@ -107,62 +107,79 @@ describe.each(BUILDS)('a pass (%s)', async (build) => {
     expect(changed.filter((_, slot) => slot !== 4)).not.toEqual(asBefore);
   });
 
-  describe('with a draft', () => {
-    const draft = [11, 7, 200];
-    /** One slot after each text, which lacks the last `missing` tokens of its prefix. */
-    const openOne = (missing = 0) => open(missing).map((view, index) => ({ ...view, ids: [20 + index], width: 1 }));
+  describe('over a run of rows', () => {
+    const following = [11, 7, 200];
+    const runOf = (index: number) => [20 + index, ...following];
+    /** A run after each text, which lacks the last `missing` tokens of its prefix. */
+    const openRun = (missing = 0) =>
+      open(missing).map((view, index): View => ({ ...view, ids: runOf(index), rowsBefore: 0 }));
     const readsOf = (views: readonly View[], missing: number) =>
       missing === 0
         ? []
         : views.map(({ prefix }, index) => ({ context: prefix, ids: texts[index]!.prefix.slice(-missing) }));
-    /** The rows of a pass with a draft, each from a pass of its own. */
+    /** Each row in a pass of its own. */
     const oneByOne = () =>
-      openOne().map((view) => {
-        const rows = [snapshot(denoiser.pass([view], [])[0]!)[0]];
-        let [last] = view.ids;
-        for (const id of draft) {
-          denoiser.extend(view.prefix, [last!]);
-          rows.push(snapshot(denoiser.pass([{ ...view, ids: [id] }], [])[0]!)[0]);
-          last = id;
-        }
-        return rows;
-      });
+      openRun().map((view) =>
+        Array.from(view.ids).map((id, rowsBefore) => {
+          const [row] = snapshot(denoiser.pass([{ ...view, ids: [id], rowsBefore }], [])[0]!);
+          expect(view.prefix.adoptRows([id])).toBe(1);
+          return row;
+        }),
+      );
 
-    it.each([0, 1, 2])('should predict what follows each of its tokens, to the bit (%i tokens missing)', (missing) => {
+    it.each([0, 1, 2])('should predict each row as in a pass of its own, to the bit (%i tokens missing)', (missing) => {
       const expected = oneByOne();
-      const views = openOne(missing).map((view) => ({ ...view, draft }));
+      const views = openRun(missing);
       expect(denoiser.pass(views, readsOf(views, missing)).map(snapshot)).toEqual(expected);
     });
 
-    it('should append what precedes its last token to the prefix, with the same keys and values', () => {
+    it('should begin with the first row of a canvas, which sees no other', () => {
+      const views = openRun();
+      const alone = views.map(({ rowsBefore: _, ids, ...view }) => ({ ...view, ids: [ids[0]!] }));
+      const expected = denoiser.pass(alone, []).map(snapshot);
+      expect(denoiser.pass(views, []).map((predictions) => snapshot(predictions).slice(0, 1))).toEqual(expected);
+    });
+
+    it('should go on after those of its rows that are adopted', () => {
       const expected = oneByOne();
-      const views = openOne().map((view) => ({ ...view, draft }));
+      const views = openRun();
       denoiser.pass(views, []);
       for (const [index, { prefix, ids }] of views.entries()) {
-        expect(Array.from(prefix.tokens)).toEqual([...texts[index]!.prefix, ...ids, ...draft.slice(0, -1)]);
+        expect(prefix.adoptRows([...Array.from(ids).slice(0, 2), 99])).toBe(2);
+        expect(Array.from(prefix.tokens)).toEqual([...texts[index]!.prefix, ...Array.from(ids).slice(0, 2)]);
       }
-      const after = views.map((view) => ({ ...view, ids: draft.slice(-1), draft: [] }));
-      expect(denoiser.pass(after, []).map(snapshot)).toEqual(expected.map((rows) => rows.slice(-1)));
+      const rest = views.map((view) => ({ ...view, ids: Array.from(view.ids).slice(2), rowsBefore: 2 }));
+      expect(denoiser.pass(rest, []).map(snapshot)).toEqual(expected.map((rows) => rows.slice(2)));
     });
 
-    it('should leave the prefix as it was once its tokens are taken back', () => {
-      const expected = openOne().map((view) => snapshot(denoiser.pass([view], [])[0]!));
-      const views = openOne();
-      denoiser.pass(
-        views.map((view) => ({ ...view, draft })),
-        [],
-      );
-      for (const [index, { prefix }] of views.entries()) prefix.truncate(texts[index]!.prefix.length);
-      expect(denoiser.pass(views, []).map(snapshot)).toEqual(expected);
+    it('should see the suffix from the rows before as well', () => {
+      const lastRow = ({ prefix, ids, ...view }: View) => {
+        const [before, last] = [Array.from(ids).slice(0, -1), Array.from(ids).slice(-1)];
+        denoiser.extend(prefix, before);
+        return snapshot(denoiser.pass([{ ...view, prefix, ids: last, rowsBefore: before.length }], [])[0]!)[0];
+      };
+      const rows = oneByOne();
+      const read = openRun().map(lastRow);
+      const same = read.map((row, index) => JSON.stringify(row) === JSON.stringify(rows[index]!.at(-1)));
+      expect(same).toEqual(texts.map(({ suffix }) => suffix.length === 0));
     });
 
-    it('should be refused after several slots, and where it does not fit', () => {
-      const [view] = open();
-      expect(() => denoiser.pass([{ ...view!, draft }], [])).toThrow('several slots');
-      const [one] = openOne();
-      const room = one!.prefix.capacity - one!.prefix.length;
-      expect(() => denoiser.pass([{ ...one!, draft: randomIds(1, room) }], [])).toThrow(RangeError);
-      expect(denoiser.pass([one!], [])[0]!.rows).toBe(1);
+    it('should have nothing to adopt once the prefix has changed', () => {
+      const [view] = openRun();
+      denoiser.pass([view!], []);
+      expect(view!.prefix.adoptRows([99])).toBe(0);
+      denoiser.extend(view!.prefix, [99]);
+      expect(view!.prefix.adoptRows(runOf(0))).toBe(0);
+      view!.prefix.truncate(3);
+      expect(view!.prefix.adoptRows(runOf(0))).toBe(0);
+    });
+
+    it('should be refused where it does not fit', () => {
+      const [view] = openRun();
+      const room = view!.prefix.capacity - view!.prefix.length;
+      expect(() => denoiser.pass([{ ...view!, ids: randomIds(1, room + 1) }], [])).toThrow(RangeError);
+      expect(() => denoiser.pass([{ ...view!, ids: randomIds(1, 65) }], [])).toThrow(RangeError);
+      expect(denoiser.pass([view!], [])[0]!.rows).toBe(4);
     });
   });
 

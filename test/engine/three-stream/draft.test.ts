@@ -63,6 +63,39 @@ describe.each([9, -3, 1])('completions with drafts (bias %i)', (bias) => {
   });
 });
 
+describe('rows of what has been written', () => {
+  afterEach(() => vi.restoreAllMocks());
+
+  it.each([0, 3])(
+    'should be computed again where they are lost, to the bit (drafts of %i tokens)',
+    async (draftTokens) => {
+      const engine = await open(-3, { draftTokens });
+      const request = { ...repeated, prefix: 'const total = items', maxTokens: 20 };
+      const expected = await said(engine, request);
+      const fresh = await open(-3, { draftTokens });
+      const { pass } = Denoiser.prototype;
+      let passes = 0;
+      vi.spyOn(Denoiser.prototype, 'pass').mockImplementation(function (this: Denoiser, ...parts) {
+        const predictions = pass.apply(this, parts);
+        passes++;
+        if (passes % 4 === 0) for (const context of this.prefixContexts) context.truncate(passes % 8);
+        return predictions;
+      });
+      const { text, tokens, usage } = await said(fresh, request);
+      expect(passes).toBeGreaterThan(4);
+      expect({ text, tokens }).toEqual({ text: expected.text, tokens: expected.tokens });
+      expect(usage.completionTokens).toBe(20);
+    },
+  );
+
+  it('should not be used by another request', async () => {
+    const engine = await open(-3);
+    const { completion } = await run(engine, { ...repeated, suffix: '\nfirst(suffix);\n' });
+    const next = { prefix: repeated.prefix + completion.text, suffix: '\nanother();\n', maxTokens: 8 };
+    expect((await said(engine, next)).tokens).toEqual((await said(await open(-3), next)).tokens);
+  });
+});
+
 describe('a draft', () => {
   const passesOf = async (engine: Engine, request: Partial<GenerateRequest>) => {
     await run(engine, { ...request, maxTokens: 0 });
@@ -70,7 +103,7 @@ describe('a draft', () => {
     const { completion } = await run(engine, request);
     const views = pass.mock.calls.flatMap(([views]) => views);
     pass.mockRestore();
-    return { passes: views.length, drafted: views.flatMap(({ draft = [] }) => draft).length, completion };
+    return { passes: views.length, drafted: views.flatMap(({ ids }) => Array.from(ids).slice(1)).length, completion };
   };
 
   it('should save passes where the text goes on as it has before', async () => {
