@@ -21,6 +21,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['src/engine/'],
   ['src/engine/three-stream/', 'src/engine/single-stream/'],
   ['src/engine/autoregressive/'],
+  ['src/engine/create-three-stream.ts'],
   ['src/engine/create.ts'],
   ['src/settings.ts'],
   ['src/weights/', 'src/backend/'],

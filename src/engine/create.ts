@@ -3,6 +3,7 @@
 import { isSingleStream, parseSingleStreamConfig } from '../denoiser/single-stream/config.ts';
 import { SingleStreamDenoiser } from '../denoiser/single-stream/denoiser.ts';
 import { AdmissionQueue } from './admission-queue.ts';
+import { createThreeStreamEngine, describeThreeStream } from './create-three-stream.ts';
 import { CanvasEngine } from './engine.ts';
 import { modelTokenizer } from './model-tokenizer.ts';
 import {
@@ -11,7 +12,6 @@ import {
   singleStreamInfo,
   specialTokensOf,
 } from './single-stream/model.ts';
-import { createThreeStreamEngine, describeThreeStream } from './three-stream/create.ts';
 import type { DescribeModel, Engine, EngineParts } from './types.ts';
 
 /**

@@ -38,9 +38,9 @@ export interface View {
   /** The identity of the canvas across passes. */
   readonly canvas?: object;
   /**
-   * If given, `ids` follow each other, and each row sees those before it. So many rows of the same run are in the prefix
-   * already. They may be more than a canvas has slots: to the suffix they are one canvas after the other, of `width`
-   * slots. They stay after the prefix until it changes (`KvCache.adoptRows`).
+   * If given, `ids` follow each other, and each row sees those before it. So many rows of the same run are in the
+   * prefix already. They may be more than a canvas has slots: to the suffix they are one canvas after the other, of
+   * `width` slots. They stay after the prefix until it changes (`KvCache.adoptRows`).
    */
   readonly rowsBefore?: number;
 }

@@ -1,16 +1,16 @@
 /** Makes the engine of a three-stream model: its weights, its decoders, and the queue that they share. */
 
-import { parseConfig } from '../../denoiser/three-stream/config.ts';
-import { Denoiser } from '../../denoiser/three-stream/denoiser.ts';
-import { AdmissionQueue } from '../admission-queue.ts';
-import { AutoregressiveModel } from '../autoregressive/model.ts';
-import { CanvasEngine } from '../engine.ts';
-import { modelTokenizer } from '../model-tokenizer.ts';
-import type { DescribeModel, Engine, EngineParts } from '../types.ts';
-import { BatchScheduler } from './batch-scheduler.ts';
-import { ContextWindows } from './context-windows.ts';
-import { Contexts } from './contexts.ts';
-import { DEFAULT_CACHE_BYTES, ThreeStreamModel, threeStreamInfo } from './model.ts';
+import { parseConfig } from '../denoiser/three-stream/config.ts';
+import { Denoiser } from '../denoiser/three-stream/denoiser.ts';
+import { AdmissionQueue } from './admission-queue.ts';
+import { AutoregressiveModel } from './autoregressive/model.ts';
+import { CanvasEngine } from './engine.ts';
+import { modelTokenizer } from './model-tokenizer.ts';
+import { BatchScheduler } from './three-stream/batch-scheduler.ts';
+import { ContextWindows } from './three-stream/context-windows.ts';
+import { Contexts } from './three-stream/contexts.ts';
+import { DEFAULT_CACHE_BYTES, ThreeStreamModel, threeStreamInfo } from './three-stream/model.ts';
+import type { DescribeModel, Engine, EngineParts } from './types.ts';
 
 /**
  * Requests that run concurrently, step by step, if there is room for their contexts. The others wait: if all ran at
