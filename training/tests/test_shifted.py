@@ -114,6 +114,24 @@ def test_a_canvas_of_one_slot_without_suffix_is_the_language_model(model, specia
     assert torch.allclose(canvas_logits(model, [special.mask], 1, prefix, None)[0], expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("width", [1, 2])
+def test_kept_rows_differ_from_tokens_read_again_only_by_the_suffix(model, special, width, monkeypatch):
+    left, right = [special.prefix, *random_ids(model, 7, 6)], [special.suffix, *random_ids(model, 5, 7)]
+    policy, thresholds = Policy(width, 1), Thresholds(1.0, 1.0, 0)
+
+    def written(suffix: list[int], keeps_rows: bool) -> Generated:
+        monkeypatch.setattr(model, "config", dataclasses.replace(model.config, keeps_rows=keeps_rows))
+        return infill(model, special, left, suffix, 12, thresholds, policy)
+
+    alone, kept = written([], False), written([], True)
+    assert len(alone.ids) > 8  # rows of a second canvas of eight as well
+    assert kept.ids == alone.ids
+    assert kept.log_probabilities == pytest.approx(alone.log_probabilities, abs=1e-4)
+    # only canvases of one slot keep their rows
+    same = written(right, True).log_probabilities == pytest.approx(written(right, False).log_probabilities, abs=1e-4)
+    assert same == (width > 1)
+
+
 @torch.no_grad()
 def test_frozen_slots_are_not_looked_at_but_rows_whose_token_changed_are(model, special):
     prefix, suffix = open_contexts(model, [special.prefix, *random_ids(model, 7, 5)], [special.suffix, 40, 41])
