@@ -19,8 +19,9 @@ export interface Claim {
   /** Tokens after these that a step stores. */
   readonly slots?: number;
   /**
-   * Tokens that the owner computes with `Denoiser.extend`; it computes later ones one by one
-   * (`Denoiser.extendAndPredict`), and does not take them from other requests.
+   * Tokens that the owner computes with `Denoiser.extend`. It computes later ones otherwise, one by one
+   * (`Denoiser.extendAndPredict`) or as rows of canvases (`View.rowsBefore`), and does not take them from other
+   * requests.
    */
   readonly exactLength?: number;
 }
@@ -33,7 +34,7 @@ export class PrefixCache {
    */
   readonly #promptLengths = new Map<KvCache, number>();
   /**
-   * Tokens of a context that all requests may use. Later ones were computed one by one, and differ in their last bits.
+   * Tokens of a context that all requests may use. Later ones were computed otherwise, and differ.
    */
   readonly #exactLengths = new Map<KvCache, number>();
 
