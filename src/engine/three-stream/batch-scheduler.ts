@@ -106,7 +106,8 @@ export class BatchScheduler {
     this.#entries = this.#entries.filter(({ ticket }) => this.#admission.includes(ticket));
     // There are as many contexts as requests that are served.
     const active = this.#entries.filter(({ ticket }) => this.#admission.isActive(ticket));
-    const short = active.filter((entry) => this.#isShort(entry));
+    // Finding what is unread compares texts, which one request alone need not wait for.
+    const short = active.length > 1 ? active.filter((entry) => this.#isShort(entry)) : active;
     const long = active.filter((entry) => !short.includes(entry));
     const parts: { entry: Entry; part: PassPart }[] = [];
     let rows = 0;
