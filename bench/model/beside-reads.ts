@@ -8,6 +8,7 @@
 
 import type { Engine } from '../../src/engine/types.ts';
 import { complete, openEngine } from '../engine.ts';
+import { quantile } from '../kernels/matmuls.ts';
 import { heldOutPackages } from '../quality/held-out.ts';
 import { table } from '../table.ts';
 import { type KeyStroke, recordSession } from './typing.ts';
@@ -42,10 +43,8 @@ async function benchModel(model: string, keys: number) {
     times.beside.push(await askMs(engine, own[WARM_UP_KEYS + keys + key]!));
     times.reads.push(await reading);
   }
-  const quantiles = (values: readonly number[]) => {
-    const sorted = values.toSorted((a, b) => a - b);
-    return [0.5, 0.95].map((share) => sorted[Math.floor(share * (sorted.length - 1))]!.toFixed(0)).join(' / ');
-  };
+  const quantiles = (values: readonly number[]) =>
+    [0.5, 0.95].map((share) => quantile(values, share).toFixed(0)).join(' / ');
   return {
     model,
     keys,
