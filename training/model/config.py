@@ -193,6 +193,8 @@ class TrainConfig:
 
     # A shifted denoiser (cursor_windows.py) only; window_tokens is its prefix stream
     suffix_window_tokens: int = 96
+    run_share: float = 0.0  # batches whose canvases are runs of rows, as `keeps_rows` decodes
+    run_rows: int = 8  # of a run: canvas_slots, since rows are kept at the places that they have on such a canvas
     window_horizons: int = 1  # places of a window where a suffix begins; they share the canvases of the window
     base_share: float = 0.0  # of the next-token loss: the target is the base model's distribution instead of the text
     prefix_loss_share: float = 0.6  # positions of the prefix stream whose loss is taken

@@ -202,16 +202,17 @@ class Denoiser(nn.Module):
         attention: Callable[..., Attend] | None = None,
         width: int | None = None,
         trace: list[Tensor] | None = None,
+        causal: bool = False,
     ) -> Tensor:
         """One denoising pass over several canvases that share a window.
 
         tokens, alive (batch, canvases, slots): a slot that is not alive (dropped after <|eom|>) is masked for all
         others; prefix, suffix: states of `context` over the whole window; prefix_seen, suffix_seen (batch, canvases):
         how many tokens of each stream a canvas sees, the marker included (0: nothing of the stream); width: B, if the
-        canvas has fewer slots left than that. Returns normed hidden states (batch, canvases, slots, hidden).
+        canvas has fewer slots left than that; causal: a slot does not see those after it. Returns normed hidden states (batch, canvases, slots, hidden).
         """
         seen = (prefix_seen, suffix_seen, alive, prefix[0][0].shape[2], suffix[0][0].shape[2])
-        attend = (quantized_attention if self.quantize_attention else attention or dense_attention)(*seen)
+        attend = (quantized_attention if self.quantize_attention else attention or dense_attention)(*seen, causal)
         slots = tokens.shape[2]
         slot = torch.arange(slots, device=tokens.device)
         after_prefix = prefix_seen[..., None] + slot  # (batch, canvases, slots): P + 1 + j
@@ -286,20 +287,26 @@ def attend_dense(
     return (context + canvas).transpose(1, 2).flatten(2, 3)
 
 
-def dense_attention(prefix_seen: Tensor, suffix_seen: Tensor, alive: Tensor, n_prefix: int, n_suffix: int) -> Attend:
-    """Canvas attention with plain matrix products; softmax over [prefix | suffix | own canvas] at once."""
+def dense_attention(
+    prefix_seen: Tensor, suffix_seen: Tensor, alive: Tensor, n_prefix: int, n_suffix: int, causal: bool = False
+) -> Attend:
+    """Canvas attention with plain matrix products; softmax over [prefix | suffix | own canvas] at once. causal: a slot
+    does not see those after it."""
 
     def beyond(seen: Tensor, count: int) -> Tensor:  # (batch, 1, canvases, 1, 1, count)
         return (torch.arange(count, device=seen.device) >= seen[..., None])[:, None, :, None, None]
 
-    hidden = torch.cat(
-        (beyond(prefix_seen, n_prefix), beyond(suffix_seen, n_suffix), ~alive[:, None, :, None, None]), dim=-1
-    )
+    hidden = [beyond(prefix_seen, n_prefix), beyond(suffix_seen, n_suffix), ~alive[:, None, :, None, None]]
+    if causal:
+        slots = alive.shape[-1]
+        hidden[2] = hidden[2] | torch.ones(slots, slots, dtype=torch.bool, device=alive.device).triu(1)
+        hidden = [part.expand(*part.shape[:4], slots, part.shape[-1]) for part in hidden]
+    return partial(attend_dense, torch.cat(hidden, dim=-1))
 
-    return partial(attend_dense, hidden)
 
-
-def block_attention(prefix_seen: Tensor, suffix_seen: Tensor, alive: Tensor, n_prefix: int, n_suffix: int) -> Attend:
+def block_attention(
+    prefix_seen: Tensor, suffix_seen: Tensor, alive: Tensor, n_prefix: int, n_suffix: int, causal: bool = False
+) -> Attend:
     """The same with `flex_attention` and a block mask, for GPUs.
 
     One kernel computes both rotations: queries are [q for the prefix | q for the suffix] (2d wide), prefix and canvas
@@ -316,6 +323,8 @@ def block_attention(prefix_seen: Tensor, suffix_seen: Tensor, alive: Tensor, n_p
         in_prefix = (key < n_prefix) & (key < prefix_seen[b, canvas])
         in_suffix = (key >= n_prefix) & (own < 0) & (key - n_prefix < suffix_seen[b, canvas])
         in_canvas = (own >= 0) & (own // slots == canvas) & exists[b, own.clamp(min=0)]
+        if causal:
+            in_canvas &= own % slots <= query % slots
         return in_prefix | in_suffix | in_canvas
 
     keys = n_prefix + n_suffix + canvases * slots

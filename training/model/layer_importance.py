@@ -8,30 +8,17 @@ told from others (see LOG.md for runs of a few minutes with several depths).
 
 import argparse
 import json
-import random
 
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from training.corpus.documents import load_documents
 from training.model.base import BASE, BASE_FOLDER, load_base_denoiser
-from training.model.config import SpecialTokens
 from training.model.denoiser import Denoiser
+from training.model.neuron_pruning import first_tokens
 from training.model.tokenizer import load_tokenizer
 from training.pretrain.losses import token_losses
 from training.pretrain.precision import narrow_products
-
-
-def windows(texts: list[str], tokenizer: Tokenizer, count: int, tokens: int, seed: int) -> Tensor:
-    """Beginnings of texts that are long enough, <|prefix|> first: (count, tokens + 1)."""
-    rng, special = random.Random(seed), SpecialTokens.of(tokenizer)
-    rows: list[list[int]] = []
-    while len(rows) < count:
-        ids = tokenizer.encode(rng.choice(texts)[: 8 * tokens], add_special_tokens=False).ids
-        if len(ids) >= tokens:
-            rows.append([special.prefix, *ids[:tokens]])
-    return torch.tensor(rows)
 
 
 @torch.no_grad()
@@ -53,7 +40,7 @@ def main() -> None:
     torch.set_num_threads(1)
     tokenizer = load_tokenizer(BASE_FOLDER / "tokenizer.json")
     texts = [document.text for document in load_documents("validation")]
-    batch = windows(texts, tokenizer, options.windows, options.tokens, seed=1)
+    batch = first_tokens(texts, tokenizer, options.windows, options.tokens, seed=1)
     model = load_base_denoiser(tokenizer)
     kept = dict(enumerate(model.layers))
     whole = loss_without(model, list(kept.values()), batch)

@@ -50,15 +50,21 @@ def attend_causal_quantized(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return _mix(scores, [(tokens, v)]).flatten(1, 2)
 
 
-def quantized_attention(prefix_seen: Tensor, suffix_seen: Tensor, alive: Tensor, n_prefix: int, n_suffix: int):
+def quantized_attention(
+    prefix_seen: Tensor, suffix_seen: Tensor, alive: Tensor, n_prefix: int, n_suffix: int, causal: bool = False
+):
     """As `dense_attention`. Exact if every canvas sees the whole prefix of its window; if it sees less, its own slots
     share blocks with other tokens than in the service."""
 
     def beyond(seen: Tensor, count: int) -> Tensor:  # (batch, 1, 1, canvases, 1, count)
         return (torch.arange(count, device=seen.device) >= seen[..., None])[:, None, None, :, None]
 
-    dead = ~alive[:, None, None, :, None]
-    hidden = torch.cat((beyond(suffix_seen, n_suffix), beyond(prefix_seen, n_prefix), dead), dim=-1)
+    hidden = [beyond(suffix_seen, n_suffix), beyond(prefix_seen, n_prefix), ~alive[:, None, None, :, None]]
+    if causal:
+        slots = alive.shape[-1]
+        hidden[2] = hidden[2] | torch.ones(slots, slots, dtype=torch.bool, device=alive.device).triu(1)
+        hidden = [part.expand(*part.shape[:4], slots, part.shape[-1]) for part in hidden]
+    hidden = torch.cat(hidden, dim=-1)
 
     def attend(q_prefix: Tensor, q_suffix: Tensor, k: Tensor, v: Tensor, prefix, suffix) -> Tensor:
         canvases, slots, d, kv_heads = q_prefix.shape[1], q_prefix.shape[3], q_prefix.shape[4], k.shape[2]

@@ -40,11 +40,14 @@ def read_streams(model: Denoiser, batch: CursorBatch, special: SpecialTokens) ->
     return before, after[:, :-1], (prefix, suffix)
 
 
-def canvas_hidden(model: Denoiser, batch: CursorBatch, xt: Tensor, alive: Tensor, states: States) -> Tensor:
-    """Normed hidden states of the rows that predict each slot of xt (b, canvases, slots)."""
+def canvas_hidden(
+    model: Denoiser, batch: CursorBatch, xt: Tensor, alive: Tensor, states: States, width: int | None = None
+) -> Tensor:
+    """Normed hidden states of the rows that predict each slot of xt (b, canvases, slots); width: as of `Denoiser.canvas`."""
     rows = torch.cat((batch.before[..., None], xt[..., :-1]), dim=-1)
     there = torch.cat((torch.ones_like(alive[..., :1]), alive[..., :-1]), dim=-1)
-    return model.canvas(rows, there, *states, batch.prefix_seen - 1, batch.suffix_seen, dense_attention)
+    seen = batch.prefix_seen - 1, batch.suffix_seen
+    return model.canvas(rows, there, *states, *seen, dense_attention, width, causal=batch.runs)
 
 
 def add_left_noise(x0: Tensor, special: SpecialTokens, config: TrainConfig, window: Tensor, vocabulary: int):
@@ -149,7 +152,11 @@ def cursor_losses(
         stream_loss = (1 - config.base_share) * stream_loss + config.base_share * soft
     loss = config.prefix_loss_weight * stream_loss
     if config.canvas_loss_weight:
-        xt, alive, to_find = add_left_noise(batch.x0, special, config, batch.prefix, model.config.vocab_size)
+        if batch.runs:  # each row is that of the last known token
+            xt, alive = batch.x0, batch.x0 != special.pad
+            to_find = alive
+        else:
+            xt, alive, to_find = add_left_noise(batch.x0, special, config, batch.prefix, model.config.vocab_size)
         logits = model.logits(canvas_hidden(model, batch, xt, alive, states))
         losses = token_losses(logits, batch.x0)
         hidden = (xt == special.mask).long()
@@ -170,7 +177,8 @@ def cursor_losses(
 class CursorValidator:
     """Losses on fixed windows of held-out packages: `prefix` (nats a token), and for canvases of 4 slots that are all
     mask `slot_j`, with the share of first choices that are right, `right_j`; `given_j` is slot j with the slots
-    before it visible. slot_0 apart: `text` where there is text, `end` where nothing is to be added."""
+    before it visible. slot_0 apart: `text` where there is text, `end` where nothing is to be added. `run_text`, `run_end`:
+    the same of runs of rows."""
 
     SLOTS = 4
 
@@ -208,4 +216,11 @@ class CursorValidator:
                     for slot in range(self.SLOTS):
                         add(f"slot_{slot}", losses[..., slot], text[..., slot])
                         add(f"right_{slot}", right[..., slot], text[..., slot])
+                run = replace(batch, runs=True)
+                there = batch.x0 != self.special.pad
+                ends = batch.x0 == self.special.eom
+                width = model.config.canvas_slots
+                losses = token_losses(model.logits(canvas_hidden(model, run, batch.x0, there, states, width)), batch.x0)
+                add("run_text", losses, there & ~ends)
+                add("run_end", losses, ends)
         return {name: round(total / max(count, 1), 4) for name, (total, count) in sums.items()}

@@ -10,7 +10,7 @@ at the horizon holds nothing else. All windows have the same shape, so a GPU's c
 
 import bisect
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -45,7 +45,8 @@ class CursorBatch:
     the model reads it, both padded at their end; row r
     of suffix belongs to row r // h of prefix, h being the horizons of a window. x0 (b · h, canvases, slots); before,
     prefix_seen, suffix_seen (b · h, canvases): the token before slot 0, how many tokens precede slot 0 (the marker
-    included), and how many of the suffix stream are seen (the marker included; 0: none). All int64."""
+    included), and how many of the suffix stream are seen (the marker included; 0: none). All int64. runs: the canvases
+    are runs of rows that see only those before them, as `keeps_rows` decodes."""
 
     prefix: Tensor
     suffix: Tensor
@@ -53,9 +54,11 @@ class CursorBatch:
     before: Tensor
     prefix_seen: Tensor
     suffix_seen: Tensor
+    runs: bool = False
 
     def to(self, device: torch.device) -> "CursorBatch":
-        return CursorBatch(*(t.to(device, non_blocking=True) for t in vars(self).values()))
+        tensors = {name: t.to(device, non_blocking=True) for name, t in vars(self).items() if name != "runs"}
+        return replace(self, **tensors)
 
     @property
     def horizons(self) -> int:

@@ -63,7 +63,8 @@ def cursor_batches(config: TrainConfig, split: Split) -> DrawBatch:
 
 
 class EndlessBatches(IterableDataset):
-    """Each batch has one canvas width, drawn from config.canvas_widths. The sampler is opened in the worker process."""
+    """Each batch has one canvas width, drawn from config.canvas_widths, or runs of rows. The sampler is opened in the
+    worker process."""
 
     def __init__(self, config: TrainConfig, seed: int, open_sampler: Callable[[TrainConfig, Split], DrawBatch]):
         self.config, self.seed, self.open_sampler = config, seed, open_sampler
@@ -73,8 +74,10 @@ class EndlessBatches(IterableDataset):
         rng = random.Random(f"{self.seed}/{worker.id if worker else 0}")
         draw = self.open_sampler(self.config, "train")
         while True:
-            slots = rng.choice(self.config.canvas_widths)
-            yield draw(rng, self.config.batch_windows, self.config.canvases(slots), slots)
+            runs = rng.random() < self.config.run_share
+            slots = self.config.run_rows if runs else rng.choice(self.config.canvas_widths)
+            batch = draw(rng, self.config.batch_windows, self.config.canvases(slots), slots)
+            yield replace(batch, runs=True) if runs else batch
 
 
 def training_batches(

@@ -80,6 +80,8 @@ class Run:
                 multiply_in_int8(model)
         if config.tune not in ("weights", "scales"):
             raise ValueError(f"tune is {config.tune!r}, expected weights or scales")
+        if config.tune == "scales" and config.optimizer != "adamw":
+            raise ValueError(f"optimizer is {config.optimizer!r}, expected adamw to tune scales")
         resumed = self.checkpoint.exists()
         if config.init and (not resumed or config.tune == "scales"):
             self.model.load_state_dict(initial_weights(Path(config.init), self.device))

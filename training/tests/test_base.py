@@ -4,7 +4,7 @@ import pytest
 import torch
 from tokenizers import pre_tokenizers
 
-from training.model.base import BASE, BASE_FOLDER, GGUF, BaseModel, read_base, small_state, small_tokenizer
+from training.model.base import BASE, BASE_FOLDER, GGUF, BaseModel, cut_state, read_base, small_tokenizer
 from training.model.config import SpecialTokens
 from training.model.denoiser import Denoiser
 from training.model.tokenizer import SPECIAL_TOKENS, encode
@@ -36,7 +36,7 @@ def test_the_cut_tokenizer_writes_every_text_and_keeps_what_is_used(base):
 def test_tokens_take_the_embeddings_of_the_base_and_new_ones_its_mean(base, monkeypatch):
     monkeypatch.setattr("training.model.base.TENSORS", {})
     tokenizer = small_tokenizer(base, len(SPECIAL_TOKENS) + 256 + 6, [TEXT])
-    rows, whole = small_state(base, tokenizer)["embed_tokens.weight"], base.state["embed_tokens.weight"]
+    rows, whole = cut_state(base, tokenizer)["embed_tokens.weight"], base.state["embed_tokens.weight"]
     assert torch.equal(rows[tokenizer.token_to_id("print")], whole[base.tokens.index("print")])
     assert torch.equal(rows[SpecialTokens.of(tokenizer).prefix], whole[0])
     assert torch.equal(rows[tokenizer.token_to_id(chr(0x100 + ord(UNSEEN)))], whole.mean(0))

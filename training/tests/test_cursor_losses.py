@@ -84,6 +84,30 @@ def test_a_canvas_sees_its_suffix_and_none_of_its_targets(model, batch, sampler)
     torch.testing.assert_close(hidden(dataclasses.replace(batch, prefix=later))[0, 0], found[0, 0], **CLOSE)
 
 
+def test_a_run_of_rows_sees_what_is_before_each_row_alone(model, batch, sampler):
+    _, _, states = read_streams(model, batch, sampler.special)
+    run, there = dataclasses.replace(batch, runs=True), batch.x0 != sampler.special.pad
+    rows = canvas_hidden(model, run, batch.x0, there, states, CONFIG.canvas_slots)
+    changed = torch.cat((batch.x0[..., :2], (batch.x0[..., 2:] + 1) % CONFIG.vocab_size), dim=-1)
+    others = canvas_hidden(model, run, changed, there, states, CONFIG.canvas_slots)
+    torch.testing.assert_close(others[..., :3, :], rows[..., :3, :], **CLOSE)
+    assert not torch.allclose(others[..., 3, :][there[..., 2]], rows[..., 3, :][there[..., 2]])
+    # the first row is that of a canvas of one slot, at the same distance from the suffix
+    alone = dataclasses.replace(batch, x0=batch.x0[..., :1])
+    first = canvas_hidden(model, alone, *all_mask(alone, sampler.special), states, CONFIG.canvas_slots)
+    torch.testing.assert_close(rows[..., :1, :], first, **CLOSE)
+
+
+def test_a_run_of_rows_without_suffix_is_the_language_model(model, batch, sampler):
+    before, _, states = read_streams(model, batch, sampler.special)
+    run = dataclasses.replace(batch, runs=True, suffix_seen=torch.zeros_like(batch.suffix_seen))
+    rows = canvas_hidden(model, run, batch.x0, batch.x0 != sampler.special.pad, states)
+    for window, canvas in ((0, 0), (2, 5)):
+        start = batch.prefix_seen[window, canvas] - 1
+        left = int((batch.prefix.shape[1] - start).clamp(max=SLOTS))  # rows within the prefix stream
+        torch.testing.assert_close(rows[window, canvas, :left], before[window, start : start + left], **CLOSE)
+
+
 def test_noise_hides_the_right_more_often_than_the_left(batch, sampler):
     torch.manual_seed(0)
     config = TrainConfig(all_mask_share=0.3, corrupt_share=0.5, corrupt_rate=0.5)
@@ -199,7 +223,14 @@ def test_validation_measures_each_slot_and_what_is_known_of_it(model, sampler):
     batches = [sampler.batch(random.Random(3), 4, CANVASES, CursorValidator.SLOTS)]
     scores = CursorValidator(batches, sampler.special, torch.device("cpu")).scores(model)
     slots = range(CursorValidator.SLOTS)
-    names = {"prefix", "text", "end", *(f"{kind}_{slot}" for kind in ("slot", "right") for slot in slots)}
+    names = {
+        "prefix",
+        "text",
+        "end",
+        "run_text",
+        "run_end",
+        *(f"{kind}_{slot}" for kind in ("slot", "right") for slot in slots),
+    }
     assert set(scores) == names | {f"given_{slot}" for slot in slots if slot}
     assert all(0 <= scores[f"right_{slot}"] <= 1 for slot in slots)
     ends = (batches[0].x0[..., 0] == sampler.special.eom).float().mean().item()

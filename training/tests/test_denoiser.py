@@ -33,7 +33,7 @@ def random_ids(*shape: int) -> torch.Tensor:
     return torch.randint(6, CONFIG.vocab_size, shape)
 
 
-def training_logits(model, window, spans, canvases, attention=dense_attention, alive=None):
+def training_logits(model, window, spans, canvases, attention=dense_attention, alive=None, causal=False):
     """Logits (canvases, slots, vocabulary) as the training pass computes them, for one window."""
     streams, sign = context_streams(window[None], torch.tensor([WINDOW]), SPECIAL)
     _, states = model.context(streams, sign)
@@ -42,7 +42,8 @@ def training_logits(model, window, spans, canvases, attention=dense_attention, a
     prefix_seen = torch.tensor([[s + 1 for s, _ in spans]])
     suffix_seen = torch.tensor([[WINDOW - e + 1 if e >= 0 else 0 for _, e in spans]])
     alive = torch.ones(1, *canvases.shape, dtype=torch.bool) if alive is None else alive
-    hidden = model.canvas(canvases[None], alive, prefix, suffix, prefix_seen, suffix_seen, attention)
+    seen = prefix_seen, suffix_seen
+    hidden = model.canvas(canvases[None], alive, prefix, suffix, *seen, attention, causal=causal)
     return model.logits(hidden)[0]
 
 
@@ -73,15 +74,18 @@ def test_training_pass_and_cached_inference_give_the_same_canvas_logits(model):
         torch.testing.assert_close(inference_logits(model, window, span, canvas), expected, **CLOSE)
 
 
+@pytest.mark.parametrize("causal", [False, True])
 @torch.no_grad()
-def test_block_mask_attention_equals_dense_attention(model):
+def test_block_mask_attention_equals_dense_attention(model, causal):
     torch.manual_seed(2)
     window, spans = random_ids(WINDOW), [(2, 9), (7, -1), (0, 24), (12, 13)]
     canvases = random_ids(len(spans), SLOTS)
     alive = torch.ones(1, len(spans), SLOTS, dtype=torch.bool)
     alive[0, 1, 5:] = False
-    dense = training_logits(model, window, spans, canvases, dense_attention, alive)
-    blocks = training_logits(model, window, spans, canvases, block_attention, alive)
+    dense, blocks = (
+        training_logits(model, window, spans, canvases, attention, alive, causal)
+        for attention in (dense_attention, block_attention)
+    )
     torch.testing.assert_close(blocks[alive[0]], dense[alive[0]], **CLOSE)
 
 

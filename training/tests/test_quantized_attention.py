@@ -1,5 +1,6 @@
 """Integer attention is close to float attention, and the bounds that the kernels rely on hold."""
 
+import pytest
 import torch
 
 from training.model.denoiser import attend_causal, dense_attention
@@ -30,7 +31,8 @@ def test_causal_attention_is_near_to_that_in_floats():
     assert relative_error(attend_causal_quantized(q, k, v), attend_causal(q, k, v)) < TOLERANCE
 
 
-def test_canvas_attention_is_near_to_that_in_floats_whatever_a_canvas_sees():
+@pytest.mark.parametrize("causal", [False, True])
+def test_canvas_attention_is_near_to_that_in_floats_whatever_a_canvas_sees(causal):
     torch.manual_seed(1)
     seen = torch.tensor([[40, 17], [1, 33]]), torch.tensor([[0, 35], [20, 5]])
     alive = torch.ones(2, 2, 8, dtype=torch.bool)
@@ -39,8 +41,8 @@ def test_canvas_attention_is_near_to_that_in_floats_whatever_a_canvas_sees():
     k, v = heads(2, 2, 2, 8, 64), heads(2, 2, 2, 8, 64)
     prefix, suffix = (heads(2, 2, 40, 64), heads(2, 2, 40, 64)), (heads(2, 2, 35, 64), heads(2, 2, 35, 64))
     arguments = (q_prefix, q_suffix, k, v, prefix, suffix)
-    expected = dense_attention(*seen, alive, 40, 35)(*arguments)
-    assert relative_error(quantized_attention(*seen, alive, 40, 35)(*arguments), expected) < TOLERANCE
+    expected = dense_attention(*seen, alive, 40, 35, causal)(*arguments)
+    assert relative_error(quantized_attention(*seen, alive, 40, 35, causal)(*arguments), expected) < TOLERANCE
 
 
 def test_weights_of_a_block_add_up_in_sixteen_bits():

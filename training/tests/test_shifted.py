@@ -95,6 +95,30 @@ def test_training_and_cached_inference_give_the_same_canvas_logits(model, specia
     assert torch.allclose(cached, trained, atol=2e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("suffix_tokens", [0, 5])
+@torch.no_grad()
+def test_a_run_of_rows_in_training_is_what_kept_rows_decode(model, special, suffix_tokens):
+    start, slots = 9, model.config.canvas_slots
+    window, right = random_ids(model, 20, 1), random_ids(model, 6, 2)
+    text = window[start : start + slots]
+    suffix = [special.suffix, *right[:suffix_tokens], *[special.pad] * (6 - suffix_tokens)]
+    batch = CursorBatch(
+        *map(torch.tensor, ([window], [suffix], [[text]], [[window[start - 1]]], [[start + 1]])),
+        torch.tensor([[suffix_tokens and suffix_tokens + 1]]),
+        runs=True,
+    )
+    _, _, states = read_streams(model, batch, special)
+    there = torch.ones_like(batch.x0, dtype=torch.bool)
+    trained = model.logits(canvas_hidden(model, batch, batch.x0, there, states))[0, 0]
+    left = [special.prefix, *window[:start]]
+    prefix, suffix = open_contexts(model, left, suffix[: suffix_tokens + 1] if suffix_tokens else [])
+    for row, token in enumerate(text):
+        canvas = CachedCanvas(model, 1, prefix, suffix, kept_rows=row)
+        decoded = canvas.logits(prefix.rows([special.mask], 1), [0])[0]
+        torch.testing.assert_close(decoded, trained[row], atol=2e-5, rtol=1e-4)
+        prefix.adopt(canvas.cached, [token])
+
+
 @pytest.mark.parametrize("quantized", [False, True])
 @torch.no_grad()
 def test_a_held_canvas_whose_rows_are_all_computed_is_a_canvas(model, special, quantized, monkeypatch):

@@ -97,6 +97,19 @@ def test_a_run_learns_logs_and_leaves_a_checkpoint_that_can_be_continued(config)
     assert torch.equal(loaded.embed_tokens.weight, resumed.model.embed_tokens.weight)
 
 
+@pytest.mark.parametrize(
+    "settings, refusal",
+    [
+        ({"products": "int4"}, "products is 'int4'"),
+        ({"tune": "norms"}, "tune is 'norms'"),
+        ({"tune": "scales", "optimizer": "muon"}, "optimizer is 'muon', expected adamw"),
+    ],
+)
+def test_settings_that_would_do_nothing_are_refused(config, settings, refusal):
+    with pytest.raises(ValueError, match=refusal):
+        train.Run(dataclasses.replace(config, **settings))
+
+
 def test_two_processes_average_their_gradients(config):
     """Both ranks see the mean, and the same clock."""
     import tempfile
