@@ -1,7 +1,7 @@
 /**
  * Models of random weights in the real file format, written to a folder: speed, memory and loading do not depend on the
- * values of weights. `small` has 38 million parameters, half of those of the bundled model of that name; `large` has
- * 120 million, the most that an isolate should hold.
+ * values of weights. `small` has the shape of the bundled model of that name; `large` has 120 million parameters, the
+ * most that an isolate should hold.
  */
 
 import { createHash } from 'node:crypto';
@@ -18,7 +18,7 @@ export type RandomModel = 'nano-random' | 'small' | 'large';
 
 const SHAPES = {
   'nano-random': { hidden_size: 256, layers: 6, heads: 4, kvHeads: 2, intermediate_size: 704, vocab_size: 4096 },
-  small: { hidden_size: 576, layers: 20, heads: 9, kvHeads: 3, intermediate_size: 1536, vocab_size: 15_616 },
+  small: { hidden_size: 576, layers: 27, heads: 9, kvHeads: 3, intermediate_size: 992, vocab_size: 15_616 },
   large: { hidden_size: 768, layers: 12, heads: 12, kvHeads: 4, intermediate_size: 2816, vocab_size: 32_768 },
 } as const;
 

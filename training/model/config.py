@@ -124,13 +124,14 @@ DENOISERS = {
         intermediate_size=704,
         vocab_size=4096,
     ),
-    # the shape of SmolLM2-135M with ten layers fewer and a third of its vocabulary (model/base.py)
+    # the shape of SmolLM2-135M with three layers fewer, two thirds of its neurons and a third of its vocabulary
+    # (model/base.py)
     "small": DenoiserConfig(
         hidden_size=576,
-        num_hidden_layers=20,
+        num_hidden_layers=27,
         num_attention_heads=9,
         num_key_value_heads=3,
-        intermediate_size=1536,
+        intermediate_size=992,
         vocab_size=15_616,
         rms_norm_eps=1e-5,
         rope_theta=100_000.0,

@@ -1,7 +1,9 @@
 """Shifted canvases: untrained, slot 0 is the next token of the language model; what sees what; how noise is drawn."""
 
 import dataclasses
+import itertools
 import random
+from collections import Counter
 
 import pytest
 import torch
@@ -19,6 +21,7 @@ from training.pretrain.cursor_losses import (
     soft_losses,
 )
 from training.pretrain.cursor_windows import CursorSampler
+from training.pretrain.data import EndlessBatches
 from training.pretrain.optimizer import build_optimizers
 from training.tests.made_up import readable_code
 
@@ -106,6 +109,23 @@ def test_a_run_of_rows_without_suffix_is_the_language_model(model, batch, sample
         start = batch.prefix_seen[window, canvas] - 1
         left = int((batch.prefix.shape[1] - start).clamp(max=SLOTS))  # rows within the prefix stream
         torch.testing.assert_close(rows[window, canvas, :left], before[window, start : start + left], **CLOSE)
+
+
+def test_every_row_of_a_run_learns_what_follows_it(model, batch, sampler):
+    _, _, states = read_streams(model, batch, sampler.special)
+    run, there = dataclasses.replace(batch, runs=True), batch.x0 != sampler.special.pad
+    rows = model.logits(canvas_hidden(model, run, batch.x0, there, states))
+    expected = torch.nn.functional.cross_entropy(rows[there], batch.x0[there])
+    _, parts = cursor_losses(model, run, sampler.special, TrainConfig())
+    torch.testing.assert_close(parts["canvas"], expected, **CLOSE)
+
+
+def test_a_share_of_the_batches_are_runs_of_rows(sampler):
+    config = TrainConfig(run_share=0.5, run_rows=8, canvas_widths=(2,), batch_windows=1, window_slots=8)
+    drawn = itertools.islice(EndlessBatches(config, 1, lambda *_: sampler.batch), 40)
+    kinds = Counter((batch.runs, batch.x0.shape[-1]) for batch in drawn)
+    assert set(kinds) == {(True, 8), (False, 2)}
+    assert min(kinds.values()) > 10
 
 
 def test_noise_hides_the_right_more_often_than_the_left(batch, sampler):
