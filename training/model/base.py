@@ -3,8 +3,8 @@
     python -m training.model.base        cuts the vocabulary by the corpus, leaves out layers and neurons, and writes
                                          tokenizer.json and small.pt, a checkpoint to train on, to training/.data/base/
 The file holds Q4_1 weights. llama.cpp stores the rows of q and k in the order of its interleaved rotation; here they go
-back to the halves that `rotate` turns. Vocabulary, layers and neurons are cut (neuron_pruning.py), so the language model has
-to be healed by training.
+back to the halves that `rotate` turns. Vocabulary, layers and neurons are cut (neuron_pruning.py), so the
+language model has to be healed by training.
 """
 
 import argparse

@@ -209,7 +209,8 @@ class Denoiser(nn.Module):
         tokens, alive (batch, canvases, slots): a slot that is not alive (dropped after <|eom|>) is masked for all
         others; prefix, suffix: states of `context` over the whole window; prefix_seen, suffix_seen (batch, canvases):
         how many tokens of each stream a canvas sees, the marker included (0: nothing of the stream); width: B, if the
-        canvas has fewer slots left than that; causal: a slot does not see those after it. Returns normed hidden states (batch, canvases, slots, hidden).
+        canvas has fewer slots left than that; causal: a slot does not see those after it. Returns normed hidden states
+        (batch, canvases, slots, hidden).
         """
         seen = (prefix_seen, suffix_seen, alive, prefix[0][0].shape[2], suffix[0][0].shape[2])
         attend = (quantized_attention if self.quantize_attention else attention or dense_attention)(*seen, causal)

@@ -43,7 +43,8 @@ def read_streams(model: Denoiser, batch: CursorBatch, special: SpecialTokens) ->
 def canvas_hidden(
     model: Denoiser, batch: CursorBatch, xt: Tensor, alive: Tensor, states: States, width: int | None = None
 ) -> Tensor:
-    """Normed hidden states of the rows that predict each slot of xt (b, canvases, slots); width: as of `Denoiser.canvas`."""
+    """Normed hidden states of the rows that predict each slot of xt (b, canvases, slots); width: that of
+    `Denoiser.canvas`."""
     rows = torch.cat((batch.before[..., None], xt[..., :-1]), dim=-1)
     there = torch.cat((torch.ones_like(alive[..., :1]), alive[..., :-1]), dim=-1)
     seen = batch.prefix_seen - 1, batch.suffix_seen
@@ -177,8 +178,8 @@ def cursor_losses(
 class CursorValidator:
     """Losses on fixed windows of held-out packages: `prefix` (nats a token), and for canvases of 4 slots that are all
     mask `slot_j`, with the share of first choices that are right, `right_j`; `given_j` is slot j with the slots
-    before it visible. slot_0 apart: `text` where there is text, `end` where nothing is to be added. `run_text`, `run_end`:
-    the same of runs of rows."""
+    before it visible. slot_0 apart: `text` where there is text, `end` where nothing is to be added.
+    `run_text`, `run_end`: the same for all slots of runs of rows."""
 
     SLOTS = 4
 
