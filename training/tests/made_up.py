@@ -1,6 +1,8 @@
-"""Made-up source text for the tests of the corpus."""
+"""Made-up source text and random weights for tests."""
 
 import random
+
+from torch import nn
 
 WORDS = [
     "user",
@@ -40,3 +42,10 @@ def readable_code(seed: int, functions: int = 12) -> str:
             "",
         ]
     return "\n".join(lines)
+
+
+def randomise(network: nn.Module, gain: float) -> None:
+    """Draws the matrices anew; unlike untrained ones, none of them is zero."""
+    for parameter in network.parameters():
+        if parameter.dim() == 2:
+            nn.init.normal_(parameter, std=gain * parameter.shape[1] ** -0.5)

@@ -23,7 +23,7 @@ from training.pretrain.cursor_losses import (
 from training.pretrain.cursor_windows import CursorSampler
 from training.pretrain.data import EndlessBatches
 from training.pretrain.optimizer import build_optimizers
-from training.tests.made_up import readable_code
+from training.tests.made_up import randomise, readable_code
 
 SLOTS, CANVASES = 4, 6
 PACKAGES = [[readable_code(seed, 30) for seed in range(start, start + 3)] for start in (0, 10)]
@@ -48,9 +48,7 @@ def batch(sampler):
 def model() -> Denoiser:
     torch.manual_seed(0)
     network = Denoiser(CONFIG)
-    for parameter in network.parameters():
-        if parameter.dim() == 2:
-            torch.nn.init.normal_(parameter, std=2 * parameter.shape[1] ** -0.5)
+    randomise(network, gain=2)
     return network.eval()
 
 

@@ -8,6 +8,7 @@ import torch
 from training.model.config import DENOISERS
 from training.model.denoiser import Denoiser
 from training.model.neuron_pruning import fit_neurons, prune
+from training.tests.made_up import randomise
 
 CONFIG = dataclasses.replace(DENOISERS["tiny"], num_hidden_layers=4, vocab_size=400, qk_norm=False, shifted=True)
 FORWARDS = torch.ones(1, dtype=torch.long)
@@ -17,9 +18,7 @@ FORWARDS = torch.ones(1, dtype=torch.long)
 def model() -> Denoiser:
     torch.manual_seed(0)
     network = Denoiser(CONFIG)
-    for parameter in network.parameters():
-        if parameter.dim() == 2:
-            torch.nn.init.normal_(parameter, std=parameter.shape[1] ** -0.5)
+    randomise(network, gain=1)
     return network.eval()
 
 

@@ -31,6 +31,7 @@ from training.model.denoiser import Denoiser
 from training.model.tokenizer import SPECIAL_TOKENS, encode
 from training.pretrain.cursor_losses import canvas_hidden, read_streams
 from training.pretrain.cursor_windows import CursorBatch
+from training.tests.made_up import randomise
 
 MERGES = [
     *["c o", "co n", "s t", "con st", "o l", "ol e", "s ole", "con sole", "r e", "t u", "tu r", "tur n", "re turn"],
@@ -64,9 +65,7 @@ def model(tokenizer) -> Denoiser:
     )
     torch.manual_seed(1)
     network = Denoiser(config)
-    for parameter in network.parameters():
-        if parameter.dim() == 2:
-            torch.nn.init.normal_(parameter, std=1.5 * parameter.shape[1] ** -0.5)
+    randomise(network, gain=1.5)
     return network.eval()
 
 
