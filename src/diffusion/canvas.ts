@@ -6,7 +6,7 @@
  * is the token before the canvas and row j the token of slot j - 1. Either way row j predicts slot j.
  */
 
-import type { SpecialTokens } from '../tokenizer/tokenizer.ts';
+import { isEnd, type SpecialTokens } from '../tokenizer/tokenizer.ts';
 import type { Choice } from './choice.ts';
 
 /** No token has this id. */
@@ -53,7 +53,7 @@ export class Canvas {
 
   /** An end token has been revealed: it is the last of `tokens`. */
   get ended(): boolean {
-    return this.#isEnd(this.#tokens[this.#live - 1]!);
+    return isEnd(this.#tokens[this.#live - 1]!, this.#special);
   }
 
   isUndecided(slot: number): boolean {
@@ -113,7 +113,9 @@ export class Canvas {
 
   /** Text tokens of the first `count` slots that exist: masks and the end token are left out. */
   text(count: number): number[] {
-    return Array.from(this.tokens.subarray(0, count)).filter((id) => id !== this.#special.mask && !this.#isEnd(id));
+    return Array.from(this.tokens.subarray(0, count)).filter(
+      (id) => id !== this.#special.mask && !isEnd(id, this.#special),
+    );
   }
 
   reveal(slot: number, { token, logProbability }: Choice, alternatives: readonly Choice[] = []): void {
@@ -133,7 +135,7 @@ export class Canvas {
    * away.
    */
   dropBehindEnd(): void {
-    const end = this.#tokens.findIndex((token) => this.#isEnd(token));
+    const end = this.#tokens.findIndex((token) => isEnd(token, this.#special));
     this.#live = end < 0 ? this.slots : end + 1;
     this.#tokens.fill(this.#special.mask, this.#live);
   }
@@ -145,9 +147,5 @@ export class Canvas {
     this.#evaluations.fill(0);
     this.#computed.fill(NOT_COMPUTED);
     this.#live = this.slots;
-  }
-
-  #isEnd(token: number): boolean {
-    return token === this.#special.eom || token === this.#special.endOfText;
   }
 }

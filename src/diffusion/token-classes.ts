@@ -3,7 +3,7 @@
  * checked by class and not by token. A byte-level vocabulary has some dozens of classes.
  */
 
-import type { Tokenizer } from '../tokenizer/tokenizer.ts';
+import { isEnd, type Tokenizer } from '../tokenizer/tokenizer.ts';
 import { BOUNDARY, type CodePoints, DEAD, Utf8Automaton } from './utf8-automaton.ts';
 
 /**
@@ -56,7 +56,6 @@ export class TokenClasses {
   constructor(tokenizer: Tokenizer, wanted: boolean) {
     const automaton = new Utf8Automaton(wanted ? [CARRIAGE_RETURN] : [...UNWANTED, CARRIAGE_RETURN]);
     this.states = automaton.states + 1;
-    const { eom, endOfText } = tokenizer.special;
     this.#moves[NEVER] = new Int8Array(this.states).fill(DEAD);
     this.#moves[END] = new Int8Array(this.states).fill(DEAD);
     this.#moves[END][BOUNDARY] = this.ended;
@@ -75,7 +74,7 @@ export class TokenClasses {
     const ascii = classOf(Uint8Array.of(0x20));
     const isAscii = (byte: number) => byte < 0x80 && automaton.next(BOUNDARY, byte) === BOUNDARY;
     this.#classes = Uint8Array.from({ length: tokenizer.vocabSize }, (_, id) => {
-      if (id === eom || id === endOfText) return END;
+      if (isEnd(id, tokenizer.special)) return END;
       const bytes = tokenizer.bytesOf(id);
       if (bytes.length === 0) return NEVER;
       return bytes.every(isAscii) ? ascii : classOf(bytes);

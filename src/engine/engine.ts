@@ -8,7 +8,7 @@ import type { Canvas } from '../diffusion/canvas.ts';
 import { withNgrams } from '../diffusion/context-ngrams.ts';
 import { type Penalties, withPenalties } from '../diffusion/penalties.ts';
 import { textConstraint } from '../diffusion/text-constraint.ts';
-import type { Tokenizer } from '../tokenizer/tokenizer.ts';
+import { isEnd, type Tokenizer } from '../tokenizer/tokenizer.ts';
 import type { AdmissionQueue, Ticket } from './admission-queue.ts';
 import type { CanvasModel, Evaluation, Generation } from './canvas-model.ts';
 import { slotViews } from './canvas-view.ts';
@@ -187,10 +187,9 @@ function penaltiesOf({
 }
 
 function vocabularyOf(tokenizer: Tokenizer): Vocabulary {
-  const { eom, endOfText } = tokenizer.special;
   return {
     isText: (id) => tokenizer.isText(id),
-    isEnd: (id) => id === eom || id === endOfText,
+    isEnd: (id) => isEnd(id, tokenizer.special),
     decode: (ids) => tokenizer.decode(ids),
     encode: (text) => tokenizer.encode(text),
     bytesOf: (id) => tokenizer.bytesOf(id),

@@ -29,6 +29,11 @@ const SPECIAL_TOKENS = {
 
 export type SpecialTokens = Readonly<Record<keyof typeof SPECIAL_TOKENS, number>>;
 
+/** Whether a token ends a completion. */
+export function isEnd(token: number, { eom, endOfText }: SpecialTokens): boolean {
+  return token === eom || token === endOfText;
+}
+
 export interface Tokenizer {
   /** One more than the largest id. */
   readonly vocabSize: number;

@@ -125,6 +125,7 @@ describe('a canvas under the constraint', () => {
     revealThreshold: 0.05,
     editThreshold: 0.3,
     maxEditsPerSlot: 2,
+    endThreshold: 0,
     freezeAfter: 3,
     alternatives: 3,
     text: textConstraint(tokenizer, NOWHERE),

@@ -244,6 +244,11 @@ class Denoiser(nn.Module):
         return self.embed_tokens.head(hidden)
 
 
+# On a CPU the compiled backward pass of attention is slower, and gave NaN gradients in bfloat16 (LOG.md, 2026-12-01).
+not_compiled_on_cpu = torch.compiler.disable if not torch.cuda.is_available() else lambda function: function
+
+
+@not_compiled_on_cpu
 def attend_causal(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """q (batch, heads, n, d) for the last n tokens of k, v (batch, kv_heads, tokens, d) → (batch, heads, n, d)."""
     n, tokens = q.shape[2], k.shape[2]
@@ -258,6 +263,7 @@ def attend_causal(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return (weights.flatten(2, 3) @ v).unflatten(2, (group, n)).flatten(1, 2)
 
 
+@not_compiled_on_cpu
 def attend_dense(
     hidden: Tensor, q_prefix: Tensor, q_suffix: Tensor, k: Tensor, v: Tensor, prefix: KeysValues, suffix: KeysValues
 ) -> Tensor:

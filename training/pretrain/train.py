@@ -213,6 +213,8 @@ class Run:
             elapsed = self.average(elapsed)
             self.seconds += elapsed
             norm = torch.nn.utils.clip_grad_norm_(self.learning, config.clip_norm)
+            if not math.isfinite(norm.item()):  # before it reaches the weights, and they the checkpoint
+                raise FloatingPointError(f"norm of the gradients is {norm.item()} at step {self.step}")
             factor = learning_rate(progress, config)
             for optimizer in self.optimizers:
                 for group in optimizer.param_groups:

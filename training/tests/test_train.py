@@ -97,6 +97,17 @@ def test_a_run_learns_logs_and_leaves_a_checkpoint_that_can_be_continued(config)
     assert torch.equal(loaded.embed_tokens.weight, resumed.model.embed_tokens.weight)
 
 
+def test_a_gradient_that_is_no_number_never_reaches_the_weights(config):
+    run = train.Run(config)
+    weights = [p.detach().clone() for p in run.model.parameters()]
+    run.model.norm.weight.register_hook(lambda gradient: gradient * torch.nan)
+    with pytest.raises(FloatingPointError, match="norm of the gradients is nan at step 0"):
+        run.train()
+    assert not run.checkpoint.exists()
+    for before, now in zip(weights, run.model.parameters(), strict=True):
+        assert torch.equal(before, now)
+
+
 @pytest.mark.parametrize(
     "settings, refusal",
     [

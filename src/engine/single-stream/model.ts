@@ -66,6 +66,7 @@ export class SingleStreamModel implements CanvasModel {
       revealThreshold,
       editThreshold: EDIT_THRESHOLD,
       maxEditsPerSlot: MAX_EDITS_PER_SLOT,
+      endThreshold: 0,
       freezeAfter,
     });
   }

@@ -85,9 +85,7 @@ export class ThreeStreamModel implements CanvasModel {
   }
 
   settings(request: GenerateRequest): SamplerSettings {
-    const { revealThreshold, editThreshold, maxEditsPerSlot } = this.#denoiser.config.diffusion;
-    const freezeAfter = DEFAULT_FREEZE_AFTER;
-    return samplerSettings(request, { revealThreshold, editThreshold, maxEditsPerSlot, freezeAfter });
+    return samplerSettings(request, { ...this.#denoiser.config.diffusion, freezeAfter: DEFAULT_FREEZE_AFTER });
   }
 
   window({ nearFirst = false, maxTokens, keepAlive }: GenerateRequest, whole: Prompt, ticket?: Ticket): Prompt {
