@@ -8,7 +8,9 @@
  */
 import type { KernelBuild } from '../../src/denoiser/transformer/kernels.ts';
 import { benchModules } from '../engine.ts';
-import { BUILDS, formatMatmuls, type MatmulRow, matmulCells, matmulRow, Operands, quantile } from './matmuls.ts';
+import { processorMs } from '../processor-time.ts';
+import { median } from '../statistics.ts';
+import { BUILDS, formatMatmuls, type MatmulRow, matmulCells, matmulRow, Operands } from './matmuls.ts';
 
 export interface LayerRow {
   readonly build: KernelBuild;
@@ -33,10 +35,9 @@ interface Job {
 }
 
 function sampleMs(job: Job): number {
-  const start = process.cpuUsage();
+  const startMs = processorMs();
   for (let i = 0; i < job.repeats; i++) job.run();
-  const used = process.cpuUsage(start);
-  return (used.user + used.system) / 1000 / job.repeats;
+  return (processorMs() - startMs) / job.repeats;
 }
 
 /** Warms up every job, then samples them in turn, forwards and backwards. */
@@ -147,7 +148,7 @@ export function benchLayer(rounds = 21): LayerRow[] {
     const jobs = Object.values(pieces).map((run): Job => ({ run, repeats: 1, samples: [] }));
     measure(jobs, rounds);
     return Object.keys(pieces).map((piece, i) => {
-      return { build, piece, medianUs: 1000 * quantile(jobs[i]?.samples ?? [], 0.5) };
+      return { build, piece, medianUs: 1000 * median(jobs[i]?.samples ?? []) };
     });
   });
 }

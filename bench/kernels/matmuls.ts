@@ -6,6 +6,7 @@
 import type { Pointer } from '../../src/denoiser/transformer/kernel-exports.ts';
 import { instantiateBuild, type KernelBuild, type Kernels } from '../../src/denoiser/transformer/kernels.ts';
 import { BLOCK_TOKENS } from '../../src/denoiser/transformer/pointers.ts';
+import { median, quantile } from '../statistics.ts';
 
 export interface MatmulCell {
   readonly build: KernelBuild;
@@ -128,15 +129,10 @@ export function matmulCells(modules: Readonly<Record<KernelBuild, WebAssembly.Mo
   );
 }
 
-export function quantile(samples: readonly number[], q: number): number {
-  const sorted = [...samples].sort((one, other) => one - other);
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))] ?? Number.NaN;
-}
-
 /** @param samples milliseconds of CPU time a run */
 export function matmulRow(cell: MatmulCell, samples: readonly number[]): MatmulRow {
   const gmacs = (cell.rows * cell.n * cell.k) / 1e6;
-  return { ...cell, median: gmacs / quantile(samples, 0.5), p90: gmacs / quantile(samples, 0.1) };
+  return { ...cell, median: gmacs / median(samples), p90: gmacs / quantile(samples, 0.1) };
 }
 
 /** The rows as text: one line a shape, one column a row count, median/p90. */

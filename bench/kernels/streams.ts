@@ -12,6 +12,8 @@ import { parseConfig } from '../../src/denoiser/three-stream/config.ts';
 import { instantiateBuild } from '../../src/denoiser/transformer/kernels.ts';
 import { projectionWidths } from '../../src/denoiser/transformer/shape.ts';
 import { benchModules, readModelJson } from '../engine.ts';
+import { processorMsOf } from '../processor-time.ts';
+import { median } from '../statistics.ts';
 import { table } from '../table.ts';
 
 const BYTES = 64 * 2 ** 20;
@@ -122,31 +124,23 @@ function productJobs(model: string): Job[] {
   }));
 }
 
-function cpuMs(run: () => void): number {
-  const start = process.cpuUsage();
-  run();
-  const { user, system } = process.cpuUsage(start);
-  return (user + system) / 1000;
-}
-
 export async function benchStreams(rounds = ROUNDS): Promise<StreamRow[]> {
   const jobs = [...(await Promise.all(STREAMS.map(sumJob))), ...MODELS.flatMap(productJobs)];
   for (let round = -WARM_UP_ROUNDS; round < rounds; round++) {
     for (const { run, bytes, samples } of round % 2 === 0 ? jobs : [...jobs].reverse()) {
       const repeats = Math.max(1, Math.round(SAMPLE_BYTES / bytes));
-      const ms = cpuMs(() => {
+      const ms = processorMsOf(() => {
         for (let repeat = 0; repeat < repeats; repeat++) run();
       });
       if (round >= 0) samples.push(ms / repeats);
     }
   }
   return jobs.map(({ what, bytes, macs, samples }) => {
-    const sorted = samples.toSorted((a, b) => a - b);
-    const ms = sorted[Math.floor(sorted.length / 2)]!;
+    const ms = median(samples);
     return {
       what,
       ms,
-      leastMs: sorted[0]!,
+      leastMs: Math.min(...samples),
       gigabytes: bytes / ms / 1e6,
       gmacs: macs === undefined ? undefined : macs / ms / 1e6,
     };

@@ -8,8 +8,9 @@
 
 import type { Engine } from '../../src/engine/types.ts';
 import { complete, openEngine } from '../engine.ts';
-import { quantile } from '../kernels/matmuls.ts';
+import { withProcessorMs } from '../processor-time.ts';
 import { heldOutPackages } from '../quality/held-out.ts';
+import { quantile } from '../statistics.ts';
 import { table } from '../table.ts';
 import { type KeyStroke, recordSession } from './typing.ts';
 
@@ -23,10 +24,8 @@ const MAX_TOKENS = 16;
 const LATER_MS = 5;
 
 async function askMs(engine: Engine, { prefix, suffix }: KeyStroke): Promise<number> {
-  const before = process.cpuUsage();
-  await complete(engine, { prefix, suffix, maxTokens: MAX_TOKENS });
-  const { user, system } = process.cpuUsage(before);
-  return (user + system) / 1000;
+  const [, ms] = await withProcessorMs(() => complete(engine, { prefix, suffix, maxTokens: MAX_TOKENS }));
+  return ms;
 }
 
 async function benchModel(model: string, keys: number) {

@@ -8,6 +8,8 @@
 import { readFileSync } from 'node:fs';
 import { parseSingleStreamConfig } from '../../src/denoiser/single-stream/config.ts';
 import { SingleStreamDenoiser, type Stream } from '../../src/denoiser/single-stream/denoiser.ts';
+import { processorMs, processorMsOf } from '../processor-time.ts';
+import { median } from '../statistics.ts';
 
 const SHAPE = {
   model_type: 'qwen2',
@@ -117,19 +119,9 @@ function fileStream(): ReadableStream<Uint8Array> {
   });
 }
 
-function cpuMs(): number {
-  const { user, system } = process.cpuUsage();
-  return (user + system) / 1000;
-}
-
 function sample(runs: number, work: () => unknown): number {
   work();
-  const samples = Array.from({ length: runs }, () => {
-    const start = cpuMs();
-    work();
-    return cpuMs() - start;
-  });
-  return samples.sort((a, b) => a - b)[Math.floor(runs / 2)]!;
+  return median(Array.from({ length: runs }, () => processorMsOf(work)));
 }
 
 export interface CheckpointRow {
@@ -157,13 +149,13 @@ async function benchAttention(attention: CheckpointRow['attention'], runs: numbe
     reveal_threshold: 0.9,
     ...(attention === 'block-causal' && { block_size: SLOTS }),
   };
-  const start = cpuMs();
+  const startMs = processorMs();
   const denoiser = await SingleStreamDenoiser.load({
     modules: { simd: compile('simd'), relaxed: compile('relaxed') },
     config: parseSingleStreamConfig({ ...SHAPE, diffusion }),
     openWeights: async () => fileStream(),
   });
-  const loadMs = cpuMs() - start;
+  const loadMs = processorMs() - startMs;
   const ids = Array.from({ length: CONTEXT_TOKENS }, (_, i) => (i * 7919) % 150_000);
   const canvas = Array(SLOTS).fill(151_665);
   const half = CONTEXT_TOKENS / 2;
@@ -171,9 +163,9 @@ async function benchAttention(attention: CheckpointRow['attention'], runs: numbe
     attention === 'bidirectional'
       ? { left: ids.slice(0, half), canvas, right: ids.slice(half) }
       : { left: ids, canvas, right: [] };
-  const readStart = cpuMs();
+  const readStartMs = processorMs();
   while (denoiser.read(stream.left));
-  const readMs = attention === 'bidirectional' ? 0 : cpuMs() - readStart;
+  const readMs = attention === 'bidirectional' ? 0 : processorMs() - readStartMs;
   const stepMs = sample(runs, () => denoiser.evaluate(stream));
   const { memoryBytes } = denoiser;
   return {

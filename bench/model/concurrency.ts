@@ -11,7 +11,9 @@
 
 import type { Engine } from '../../src/engine/types.ts';
 import { complete, openEngine } from '../engine.ts';
+import { processorMs } from '../processor-time.ts';
 import { heldOutPackages } from '../quality/held-out.ts';
+import { median, quantile } from '../statistics.ts';
 import { table } from '../table.ts';
 import { type KeyStroke, recordSession } from './typing.ts';
 
@@ -82,14 +84,9 @@ interface Round {
 
 type Session = readonly KeyStroke[];
 
-function cpuMs(): number {
-  const { user, system } = process.cpuUsage();
-  return (user + system) / 1000;
-}
-
 /** All clients type at once. */
 async function together(engine: Engine, sessions: readonly Session[]): Promise<Round> {
-  const startMs = cpuMs();
+  const startMs = processorMs();
   const keyMs: number[] = [];
   let read = 0;
   const answers = sessions.map((): Answer[] => []);
@@ -98,14 +95,14 @@ async function together(engine: Engine, sessions: readonly Session[]): Promise<R
   await Promise.all(
     sessions.map(async (session, client) => {
       for (const { prefix, suffix } of session) {
-        const keyStartMs = cpuMs();
+        const keyStartMs = processorMs();
         const { text, usage } = await complete(engine, { prefix, suffix, ...EDITOR });
-        keyMs.push(cpuMs() - keyStartMs);
+        keyMs.push(processorMs() - keyStartMs);
         steps += usage.steps;
         read += usage.promptTokens - usage.cachedTokens;
         answers[client]!.push({ text, seen: usage.promptTokens });
       }
-      const rate = (1000 * steps) / (cpuMs() - startMs);
+      const rate = (1000 * steps) / (processorMs() - startMs);
       atFirstEnd ??= { rate, counts: answers.map(({ length }) => length) };
     }),
   );
@@ -146,12 +143,7 @@ function compare(one: Round, other: Round): void {
 }
 
 function latency(values: readonly number[]): Latency {
-  return { p50: quantile(values, 0.5), p95: quantile(values, 0.95), max: Math.max(...values) };
-}
-
-function quantile(values: readonly number[], share: number): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))]!;
+  return { p50: median(values), p95: quantile(values, 0.95), max: Math.max(...values) };
 }
 
 export interface ConcurrencyOptions {
@@ -205,18 +197,18 @@ async function benchModel(
       compare(one, many);
       samples.push({ one, many });
     }
-    const median = (value: (sample: (typeof samples)[number]) => number) => quantile(samples.map(value), 0.5);
+    const medianOf = (value: (sample: (typeof samples)[number]) => number) => median(samples.map(value));
     const answers = samples.flatMap(({ many }) => many.answers.flat());
     rows.push({
       model,
       clients,
       keysOfAClient,
-      alone: median(({ one }) => one.rate),
-      together: median(({ many }) => many.rate),
-      ratio: median(({ one, many }) => many.rate / one.rate),
+      alone: medianOf(({ one }) => one.rate),
+      together: medianOf(({ many }) => many.rate),
+      ratio: medianOf(({ one, many }) => many.rate / one.rate),
       aloneMs: latency(samples.flatMap(({ one }) => one.keyMs)),
       togetherMs: latency(samples.flatMap(({ many }) => many.keyMs)),
-      read: median(({ many }) => many.read),
+      read: medianOf(({ many }) => many.read),
       seen: answers.reduce((sum, { seen }) => sum + seen, 0) / answers.length,
       fewest: Math.min(...samples.map(({ many }) => many.fewest)),
     });

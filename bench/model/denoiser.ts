@@ -16,6 +16,8 @@ import { PREFILL_CHUNK_TOKENS } from '../../src/denoiser/transformer/memory.ts';
 import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';
 import { decodeAutoregressive } from '../../support/autoregressive-decoding.ts';
 import { complete, MODEL_FOLDER, openBundledEngine, readModelJson } from '../engine.ts';
+import { withProcessorMs } from '../processor-time.ts';
+import { median, quantile } from '../statistics.ts';
 
 const CONTEXT_TOKENS = 512;
 const COMPLETION_TOKENS = 16;
@@ -47,18 +49,13 @@ function modules(build: KernelBuild): KernelModules {
 /** Source text, repeated to be long enough. */
 const source = readFileSync(new URL('../../src/denoiser/three-stream/forward.ts', import.meta.url), 'utf8').repeat(4);
 
-async function cpuMs(work: () => unknown): Promise<number> {
-  const start = process.cpuUsage();
-  await work();
-  const used = process.cpuUsage(start);
-  return (used.user + used.system) / 1000;
-}
-
 async function sample(runs: number, work: (run: number) => unknown): Promise<{ median: number; p90: number }> {
   const samples: number[] = [];
-  for (let run = 0; run < runs; run++) samples.push(await cpuMs(() => work(run)));
-  samples.sort((a, b) => a - b);
-  return { median: samples[Math.floor(runs / 2)]!, p90: samples[Math.floor(runs * 0.9)]! };
+  for (let run = 0; run < runs; run++) {
+    const [, ms] = await withProcessorMs(() => work(run));
+    samples.push(ms);
+  }
+  return { median: median(samples), p90: quantile(samples, 0.9) };
 }
 
 function fill(denoiser: Denoiser, context: KvCache, tokens: readonly number[]): void {

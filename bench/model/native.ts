@@ -21,6 +21,8 @@ import type { GenerateRequest } from '../../src/engine/types.ts';
 import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';
 import { decodeAutoregressive } from '../../support/autoregressive-decoding.ts';
 import { benchModules, complete, MODEL_FOLDER, openEngine, openModelWeights, readModelJson } from '../engine.ts';
+import { withProcessorMs } from '../processor-time.ts';
+import { median } from '../statistics.ts';
 import { writeRandomModel } from './random-model.ts';
 
 const CONTEXT_TOKENS = 512;
@@ -71,17 +73,6 @@ export interface NativeRow {
   readonly completions: Readonly<Record<Way, Completed>>;
 }
 
-async function cpuMs(work: () => unknown): Promise<number> {
-  const start = process.cpuUsage();
-  await work();
-  const { user, system } = process.cpuUsage(start);
-  return (user + system) / 1000;
-}
-
-function median(values: readonly number[]): number {
-  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
-}
-
 async function benchFolder(model: string, shape: NativeRow['shape'], folder: URL, rounds: number): Promise<NativeRow> {
   const config = parseConfig(readModelJson('config.json', folder));
   const openWeights = () => openModelWeights(folder);
@@ -121,7 +112,7 @@ async function benchFolder(model: string, shape: NativeRow['shape'], folder: URL
   const samples: Record<keyof typeof jobs, number[]> = { read: [], decode: [], ...byWay((): number[] => []) };
   for (let round = -WARM_UP_RUNS; round < rounds; round++) {
     for (const [name, work] of Object.entries(jobs) as [keyof typeof jobs, () => unknown][]) {
-      const ms = await cpuMs(work);
+      const [, ms] = await withProcessorMs(work);
       if (round >= 0) samples[name].push(ms);
     }
   }

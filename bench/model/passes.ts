@@ -11,6 +11,8 @@ import { Denoiser } from '../../src/denoiser/three-stream/denoiser.ts';
 import type { KvCache } from '../../src/denoiser/three-stream/kv-cache.ts';
 import { PREFILL_CHUNK_TOKENS } from '../../src/denoiser/transformer/memory.ts';
 import { benchModules, openModelWeights, readModelJson } from '../engine.ts';
+import { processorMsOf } from '../processor-time.ts';
+import { median } from '../statistics.ts';
 import { table } from '../table.ts';
 
 const MODELS = ['small', 'nano'];
@@ -61,16 +63,11 @@ async function benchModel(model: string, rounds: number): Promise<PassRow[]> {
     for (const { run, samples } of round % 2 === 0 ? jobs : [...jobs].reverse()) {
       // Without the canvas and the tokens of the pass before.
       short.truncate(1);
-      const start = process.cpuUsage();
-      run();
-      const { user, system } = process.cpuUsage(start);
-      if (round >= 0) samples.push((user + system) / 1000);
+      const ms = processorMsOf(run);
+      if (round >= 0) samples.push(ms);
     }
   }
-  return jobs.map(({ pass, samples }) => {
-    const sorted = samples.toSorted((a, b) => a - b);
-    return { model, pass, ms: sorted[Math.floor(sorted.length / 2)]!, leastMs: sorted[0]! };
-  });
+  return jobs.map(({ pass, samples }) => ({ model, pass, ms: median(samples), leastMs: Math.min(...samples) }));
 }
 
 export async function benchPasses(rounds = ROUNDS, models: readonly string[] = MODELS): Promise<PassRow[]> {

@@ -16,6 +16,8 @@ import { Denoiser } from '../../src/denoiser/three-stream/denoiser.ts';
 import { instantiateBuild } from '../../src/denoiser/transformer/kernels.ts';
 import { PREFILL_CHUNK_TOKENS } from '../../src/denoiser/transformer/memory.ts';
 import { benchModules } from '../engine.ts';
+import { processorMsOf } from '../processor-time.ts';
+import { median } from '../statistics.ts';
 import { type RandomModel, randomConfig, writeRandomModel } from './random-model.ts';
 
 const CONTEXT_TOKENS = 512;
@@ -73,17 +75,6 @@ function products(config: DenoiserConfig): { run: () => void; headMacs: number; 
   return { run, runHead, headMacs: SLOTS * vocabSize * hiddenSize };
 }
 
-function cpuMs(run: () => void): number {
-  const start = process.cpuUsage();
-  run();
-  const { user, system } = process.cpuUsage(start);
-  return (user + system) / 1000;
-}
-
-function median(values: readonly number[]): number {
-  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
-}
-
 async function benchModel(model: RandomModel, rounds: number): Promise<StepRow> {
   const folder = await mkdtemp(join(tmpdir(), 'quicksilver-step-'));
   try {
@@ -104,9 +95,9 @@ async function benchModel(model: RandomModel, rounds: number): Promise<StepRow> 
     const { run, runHead, headMacs } = products(config);
     for (let i = 0; i < WARM_UP_RUNS; i++) for (const warm of [step, run, runHead]) warm();
     const samples = Array.from({ length: rounds }, () => ({
-      step: cpuMs(step),
-      linear: cpuMs(run),
-      head: cpuMs(runHead),
+      step: processorMsOf(step),
+      linear: processorMsOf(run),
+      head: processorMsOf(runHead),
     }));
     const attentionMacs = 2 * config.layers * config.heads * config.headDim * SLOTS * (CONTEXT_TOKENS + SLOTS);
     const attentionMs = (attentionMacs / headMacs) * median(samples.map(({ head }) => head));

@@ -9,8 +9,10 @@
 import type { Engine, EngineLimits, GenerateRequest } from '../../src/engine/types.ts';
 import { mulberry32 } from '../../support/seeded-random.ts';
 import { complete, MODEL_FOLDER, openEngine } from '../engine.ts';
+import { withProcessorMs } from '../processor-time.ts';
 import { type HeldOutPackage, heldOutPackages } from '../quality/held-out.ts';
 import { editSimilarity } from '../quality/tasks.ts';
+import { quantile } from '../statistics.ts';
 import { table } from '../table.ts';
 
 /** The same number as in the figures of llama.cpp. */
@@ -105,12 +107,11 @@ interface Sample {
 }
 
 async function measure(engine: Engine, { prefix, suffix, next }: KeyStroke, settings: Settings): Promise<Sample> {
-  const start = process.cpuUsage();
-  const { text, usage } = await complete(engine, { prefix, suffix, maxTokens: MAX_TOKENS, ...settings });
-  const { user, system } = process.cpuUsage(start);
+  const request = { prefix, suffix, maxTokens: MAX_TOKENS, ...settings };
+  const [{ text, usage }, ms] = await withProcessorMs(() => complete(engine, request));
   const length = Math.min(text.length, next.length);
   return {
-    ms: (user + system) / 1000,
+    ms,
     read: usage.promptTokens - usage.cachedTokens,
     steps: usage.steps,
     slotEvaluations: usage.slotEvaluations,
@@ -120,20 +121,21 @@ async function measure(engine: Engine, { prefix, suffix, next }: KeyStroke, sett
 
 function summarize(setting: string, samples: readonly Sample[]): TypingRow {
   const mean = (name: keyof Sample) => samples.reduce((sum, sample) => sum + sample[name], 0) / samples.length;
-  const quantile = (name: keyof Sample, share: number) => {
-    const sorted = samples.map((sample) => sample[name]).sort((a, b) => a - b);
-    return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))]!;
-  };
+  const quantileOf = (name: keyof Sample, share: number) =>
+    quantile(
+      samples.map((sample) => sample[name]),
+      share,
+    );
   return {
     setting,
     keys: samples.length,
-    p50: quantile('ms', 0.5),
-    p95: quantile('ms', 0.95),
-    max: quantile('ms', 1),
+    p50: quantileOf('ms', 0.5),
+    p95: quantileOf('ms', 0.95),
+    max: quantileOf('ms', 1),
     mean: mean('ms'),
-    readP50: quantile('read', 0.5),
-    readP95: quantile('read', 0.95),
-    readMax: quantile('read', 1),
+    readP50: quantileOf('read', 0.5),
+    readP95: quantileOf('read', 0.95),
+    readMax: quantileOf('read', 1),
     steps: mean('steps'),
     slotEvaluations: mean('slotEvaluations'),
     answeredByRest: samples.filter(({ steps }) => steps === 0).length / samples.length,

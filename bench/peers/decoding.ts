@@ -6,6 +6,8 @@
 import { readFileSync } from 'node:fs';
 import type { Engine, GenerateRequest } from '../../src/engine/types.ts';
 import { complete, openBundledEngine } from '../engine.ts';
+import { withProcessorMs } from '../processor-time.ts';
+import { median } from '../statistics.ts';
 
 const LENGTHS = [8, 16, 32] as const;
 /** Places of a file, each with this many characters on either side. */
@@ -34,14 +36,11 @@ interface Sample {
 }
 
 async function sample(engine: Engine, request: Pick<GenerateRequest, 'prefix' | 'suffix' | 'maxTokens' | 'decoding'>) {
-  const start = process.cpuUsage();
-  const { usage } = await complete(engine, request);
-  const { user, system } = process.cpuUsage(start);
-  return { ms: (user + system) / 1000, tokens: usage.completionTokens, steps: usage.steps };
+  const [{ usage }, ms] = await withProcessorMs(() => complete(engine, request));
+  return { ms, tokens: usage.completionTokens, steps: usage.steps };
 }
 
 const sum = (samples: readonly Sample[], of: (sample: Sample) => number) => samples.reduce((s, x) => s + of(x), 0);
-const median = (values: readonly number[]) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
 
 export async function benchDecoding(rounds: number): Promise<DecodingRow[]> {
   const engine = await openBundledEngine();

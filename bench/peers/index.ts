@@ -16,6 +16,8 @@ import { PREFILL_CHUNK_TOKENS } from '../../src/denoiser/transformer/memory.ts';
 import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';
 import { benchModules, openModelWeights, readModelJson } from '../engine.ts';
 import { matmulJob } from '../kernels/kernels.ts';
+import { processorMs } from '../processor-time.ts';
+import { median } from '../statistics.ts';
 import { benchDecoding, formatDecoding } from './decoding.ts';
 import { benchLlamaCpp, formatLlamaCpp } from './llama-cpp/bench.ts';
 
@@ -45,29 +47,25 @@ interface Runtime {
 
 type Contender = () => unknown;
 
-async function cpuMs(run: Contender, repeats: number): Promise<number> {
-  const start = process.cpuUsage();
+/** CPU milliseconds of a run, the mean of several. */
+async function sampleMs(run: Contender, repeats: number): Promise<number> {
+  const startMs = processorMs();
   for (let i = 0; i < repeats; i++) await run();
-  const { user, system } = process.cpuUsage(start);
-  return (user + system) / 1000 / repeats;
+  return (processorMs() - startMs) / repeats;
 }
 
 /** CPU milliseconds of a run of each contender, round by round. */
 async function interleaved(contenders: Record<string, Contender>, rounds: number): Promise<Record<string, number[]>> {
   const repeats: Record<string, number> = {};
   for (const [name, run] of Object.entries(contenders)) {
-    await cpuMs(run, WARM_UP_RUNS);
-    repeats[name] = Math.max(1, Math.ceil(SAMPLE_MS / (await cpuMs(run, WARM_UP_RUNS))));
+    await sampleMs(run, WARM_UP_RUNS);
+    repeats[name] = Math.max(1, Math.ceil(SAMPLE_MS / (await sampleMs(run, WARM_UP_RUNS))));
   }
   const samples: Record<string, number[]> = Object.fromEntries(Object.keys(contenders).map((name) => [name, []]));
   for (let round = 0; round < rounds; round++) {
-    for (const [name, run] of Object.entries(contenders)) samples[name]!.push(await cpuMs(run, repeats[name]!));
+    for (const [name, run] of Object.entries(contenders)) samples[name]!.push(await sampleMs(run, repeats[name]!));
   }
   return samples;
-}
-
-function median(values: readonly number[]): number {
-  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
 }
 
 async function session(runtime: Runtime, file: string) {

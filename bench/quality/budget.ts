@@ -10,6 +10,7 @@
 
 import type { Engine, GenerateRequest } from '../../src/engine/types.ts';
 import { complete, openBundledEngine } from '../engine.ts';
+import { withProcessorMs } from '../processor-time.ts';
 import { table } from '../table.ts';
 import { heldOutPackages } from './held-out.ts';
 import { drawTasks, editSimilarity, TASK_KINDS, type Task } from './tasks.ts';
@@ -60,15 +61,14 @@ export interface BudgetResult {
 }
 
 async function attempt(engine: Engine, { prefix, middle, suffix }: Task, budget: Budget): Promise<Outcome> {
-  const start = process.cpuUsage();
-  const { text, finishReason, usage } = await complete(engine, { prefix, suffix, maxTokens: MAX_TOKENS, ...budget });
-  const { user, system } = process.cpuUsage(start);
+  const request = { prefix, suffix, maxTokens: MAX_TOKENS, ...budget };
+  const [{ text, finishReason, usage }, cpuMs] = await withProcessorMs(() => complete(engine, request));
   return {
     exact: Number(text === middle),
     similarity: editSimilarity(text, middle),
     tokens: usage.completionTokens,
     steps: usage.steps,
-    cpuMs: (user + system) / 1000,
+    cpuMs,
     cut: Number(finishReason === 'length'),
   };
 }

@@ -9,6 +9,7 @@
 
 import type { Engine, GenerateRequest } from '../../src/engine/types.ts';
 import { complete, openBundledEngine } from '../engine.ts';
+import { withProcessorMs } from '../processor-time.ts';
 import { heldOutPackages } from './held-out.ts';
 import { drawTasks, editSimilarity, TASK_KINDS, type Task, type TaskKind } from './tasks.ts';
 
@@ -119,9 +120,8 @@ function choose(rows: readonly QualityRow[]): string {
 }
 
 async function attempt(engine: Engine, { kind, prefix, middle, suffix }: Task, policy: Policy): Promise<Outcome> {
-  const start = process.cpuUsage();
-  const { text, usage } = await complete(engine, { prefix, suffix, maxTokens: MAX_TOKENS, ...policy });
-  const { user, system } = process.cpuUsage(start);
+  const request = { prefix, suffix, maxTokens: MAX_TOKENS, ...policy };
+  const [{ text, usage }, cpuMs] = await withProcessorMs(() => complete(engine, request));
   return {
     kind,
     similarity: editSimilarity(text, middle),
@@ -129,7 +129,7 @@ async function attempt(engine: Engine, { kind, prefix, middle, suffix }: Task, p
     tokens: usage.completionTokens,
     steps: usage.steps,
     slotEvaluations: usage.slotEvaluations,
-    cpuMs: (user + system) / 1000,
+    cpuMs,
   };
 }
 

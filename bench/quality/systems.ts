@@ -23,6 +23,7 @@ import { createEngine } from '../../src/engine/create.ts';
 import { buildPrompt } from '../../src/engine/three-stream/prompt.ts';
 import type { Completion, Engine, EngineParts, Frame, GenerateRequest } from '../../src/engine/types.ts';
 import { loadTokenizer, type Tokenizer } from '../../src/tokenizer/tokenizer.ts';
+import { withProcessorMs } from '../processor-time.ts';
 
 /** Far more than one full context of a small model. */
 const CACHE_BYTES = 48 * 2 ** 20;
@@ -71,13 +72,6 @@ interface Found {
   frames?: Frame[];
 }
 
-async function cpuMs<T>(work: () => Promise<T> | T): Promise<[result: T, ms: number]> {
-  const start = process.cpuUsage();
-  const result = await work();
-  const { user, system } = process.cpuUsage(start);
-  return [result, (user + system) / 1000];
-}
-
 function refusing(ids: readonly number[]): Map<number, number> {
   return new Map(ids.map((id) => [id, Number.NEGATIVE_INFINITY]));
 }
@@ -111,9 +105,9 @@ class Served {
   async complete(example: Example, most: number, { request, givenLength, frames }: Setting): Promise<Found> {
     const maxTokens = givenLength ? this.#tokenizer.encode(example.middle).length : most;
     const length = givenLength ? { logitBias: this.#noEnd() } : {};
-    const [, promptMs] = await cpuMs(() => this.#generate(example, { maxTokens: 0 }));
+    const [, promptMs] = await withProcessorMs(() => this.#generate(example, { maxTokens: 0 }));
     const shown: Frame[] = [];
-    const [{ text, finishReason, usage }, decodeMs] = await cpuMs(() =>
+    const [{ text, finishReason, usage }, decodeMs] = await withProcessorMs(() =>
       this.#generate(example, { ...request, ...length, maxTokens, showCanvas: frames }, frames ? shown : undefined),
     );
     const { completionTokens, steps, slotEvaluations } = usage;
@@ -130,8 +124,8 @@ class Served {
     const alone = { ...example, suffix: '' };
     const { eom, pad } = this.#tokenizer.special;
     const options = { decoding: 'autoregressive', logitBias: refusing([eom, pad]) } as const;
-    const [, promptMs] = await cpuMs(() => this.#generate(alone, { maxTokens: 0 }));
-    const [{ text, usage }, decodeMs] = await cpuMs(() => this.#generate(alone, { ...options, maxTokens }));
+    const [, promptMs] = await withProcessorMs(() => this.#generate(alone, { maxTokens: 0 }));
+    const [{ text, usage }, decodeMs] = await withProcessorMs(() => this.#generate(alone, { ...options, maxTokens }));
     const { steps, slotEvaluations } = usage;
     return { text, tokens: steps, steps, slotEvaluations, promptMs, decodeMs };
   }
@@ -175,7 +169,7 @@ class FillInTheMiddle {
 
   async complete(example: Example, maxTokens: number): Promise<Found> {
     const context = this.#denoiser.prefixContexts[0]!;
-    const [prompt, promptMs] = await cpuMs(() => {
+    const [prompt, promptMs] = await withProcessorMs(() => {
       const ids = this.#prompt(example);
       context.truncate(0);
       // Decoding the first token computes the last one.
@@ -185,7 +179,7 @@ class FillInTheMiddle {
       }
       return ids;
     });
-    const [[ids, steps], decodeMs] = await cpuMs(() => this.#decode(prompt.at(-1)!, example, maxTokens));
+    const [[ids, steps], decodeMs] = await withProcessorMs(() => this.#decode(prompt.at(-1)!, example, maxTokens));
     const text = this.#tokenizer.decode(ids);
     return {
       text: example.line ? text.split('\n', 1)[0]! : text,

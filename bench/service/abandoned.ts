@@ -15,6 +15,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MODELS } from '../../support/models-folder.ts';
 import { type Service, serve, start } from '../../support/serving.ts';
+import { median } from '../statistics.ts';
 import { table } from '../table.ts';
 
 const ROUNDS = 15;
@@ -138,10 +139,6 @@ async function timed(work: () => Promise<unknown>): Promise<number> {
   const startMs = performance.now();
   await work();
   return performance.now() - startMs;
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
 }
 
 /** All source files as one text. */

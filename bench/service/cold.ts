@@ -17,6 +17,8 @@ import { instantiateBuild } from '../../src/denoiser/transformer/kernels.ts';
 import { DEFAULT_CACHE_BYTES } from '../../src/engine/three-stream/model.ts';
 import { MODELS } from '../../support/models-folder.ts';
 import { writeRandomModel } from '../model/random-model.ts';
+import { processorMsOfProcess } from '../processor-time.ts';
+import { median } from '../statistics.ts';
 import { serveObjects } from './object-storage.ts';
 import { memoryOf, startWorkerd, type WorkerdProcess } from './workerd-process.ts';
 
@@ -24,8 +26,6 @@ const LARGE = 'large';
 const RUNS = 5;
 const PROMPT = { prompt: 'const fs = ', suffix: ';\n', max_tokens: 8, stream: true };
 const MIB = 2 ** 20;
-/** Ticks per second in /proc/PID/stat on Linux. */
-const TICKS = 100;
 
 export interface ColdRow {
   readonly model: string;
@@ -68,18 +68,13 @@ async function firstByte(url: string, model: string): Promise<number> {
   return elapsed;
 }
 
-async function cpuMsOf(pid: number): Promise<number> {
-  const fields = (await readFile(`/proc/${pid}/stat`, 'utf8')).replace(/^.*\) /, '').split(' ');
-  return ((Number(fields[11]) + Number(fields[12])) * 1000) / TICKS;
-}
-
 async function measureOnce(folder: string, model: string, storage: string) {
   const { child, url } = await startProcess(folder, model, storage);
   try {
     const before = await memoryOf(child.pid!);
     const coldMs = await firstByte(url, model);
     const after = await memoryOf(child.pid!);
-    const cpuMs = await cpuMsOf(child.pid!);
+    const cpuMs = processorMsOfProcess(child.pid!);
     const warmMs = await firstByte(url, model);
     return {
       coldMs,
@@ -99,10 +94,6 @@ export async function wasmMibOf(configPath: string): Promise<number> {
   const kernels = instantiateBuild('relaxed', module, new WebAssembly.Memory({ initial: 1 }));
   const config = parseConfig(JSON.parse(await readFile(configPath, 'utf8')));
   return planMemory(kernels, config, kernels.heapBase, DEFAULT_CACHE_BYTES).bytes / MIB;
-}
-
-function median(values: readonly number[]): number {
-  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
 }
 
 export async function benchCold(runs = RUNS): Promise<ColdRow[]> {

@@ -12,6 +12,7 @@ import { readFileSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { QUICK_MODEL } from '../../support/serving.ts';
+import { processorMsOfProcess } from '../processor-time.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 
@@ -29,8 +30,6 @@ const MAX_TOKENS = 32;
 const CONTEXT_CHARACTERS = 900;
 /** Requests that load the model and let the compiler optimize. */
 const WARM_UP_REQUESTS = 30;
-/** Unit of the times in /proc/PID/stat. */
-const TICK_MS = 10;
 /** Characters by which the cursor moves between two requests of somebody who types. */
 const TYPED = 1;
 
@@ -90,21 +89,16 @@ async function complete(url: string, { prefix, suffix }: Place): Promise<Usage> 
   return ((await response.json()) as { usage: Usage }).usage;
 }
 
-/** Processor time of a process and all its threads. */
-function cpuMsOf(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ');
-  return (Number(fields[11]) + Number(fields[12])) * TICK_MS;
-}
-
 async function measure(url: string, pid: number, what: string, cursors: readonly Place[]): Promise<Scenario> {
-  const start = cpuMsOf(pid);
+  const startMs = processorMsOfProcess(pid);
   let [completionTokens, promptTokens] = [0, 0];
   for (const place of cursors) {
     const usage = await complete(url, place);
     completionTokens += usage.completion_tokens;
     promptTokens += usage.prompt_tokens;
   }
-  return { what, requests: cursors.length, completionTokens, promptTokens, cpuMs: cpuMsOf(pid) - start };
+  const cpuMs = processorMsOfProcess(pid) - startMs;
+  return { what, requests: cursors.length, completionTokens, promptTokens, cpuMs };
 }
 
 /** Dollars for a million emitted tokens, on Cloudflare and on a server whose cores are busy. */

@@ -11,7 +11,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { bundleWith } from '../../../scripts/wrangler.ts';
 import { benchModules } from '../../engine.ts';
-import { formatMatmuls, type MatmulCell, type MatmulRow, matmulCells, matmulRow, quantile } from '../matmuls.ts';
+import { processorMs, processorMsOfThreads } from '../../processor-time.ts';
+import { median } from '../../statistics.ts';
+import { formatMatmuls, type MatmulCell, type MatmulRow, matmulCells, matmulRow } from '../matmuls.ts';
 import { startWorkerd } from './process.ts';
 
 const CONFIG = fileURLToPath(new URL('./wrangler.toml', import.meta.url));
@@ -60,9 +62,9 @@ export async function benchWorkerd(rounds = 7): Promise<RuntimeRow[]> {
           runtime: 'workerd',
           cell,
           time: async (repeats) => {
-            const start = await workerd.cpuMs();
+            const startMs = await processorMsOfThreads(workerd.pid);
             await workerd.get(`/run?cell=${index}&repeats=${repeats}`);
-            return (await workerd.cpuMs()) - start;
+            return (await processorMsOfThreads(workerd.pid)) - startMs;
           },
           repeats: 1,
           samples: [],
@@ -71,10 +73,9 @@ export async function benchWorkerd(rounds = 7): Promise<RuntimeRow[]> {
           runtime: 'node',
           cell,
           time: async (repeats) => {
-            const start = process.cpuUsage();
+            const startMs = processorMs();
             for (let i = 0; i < repeats; i++) run();
-            const { user, system } = process.cpuUsage(start);
-            return (user + system) / 1000;
+            return processorMs() - startMs;
           },
           repeats: 1,
           samples: [],
@@ -97,10 +98,7 @@ export async function benchWorkerd(rounds = 7): Promise<RuntimeRow[]> {
 export function formatWorkerd(rows: readonly RuntimeRow[]): string {
   const of = (runtime: RuntimeRow['runtime']) => rows.filter((row) => row.runtime === runtime);
   const [node, workerd] = [of('node'), of('workerd')];
-  const ratio = quantile(
-    workerd.map(({ median }, index) => median / node[index]!.median),
-    0.5,
-  );
+  const ratio = median(workerd.map((row, index) => row.median / node[index]!.median));
   return [
     `workerd\n${formatMatmuls(workerd)}`,
     `Node ${process.version}\n${formatMatmuls(node)}`,

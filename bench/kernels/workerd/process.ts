@@ -1,6 +1,6 @@
-/** A workerd process that runs a bundled worker of a benchmark, and its CPU time. */
+/** A workerd process that runs a bundled worker of a benchmark. */
 import { spawn } from 'node:child_process';
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import workerd from 'workerd';
@@ -10,10 +10,9 @@ import { claimPort } from '../../../scripts/serve/listener.ts';
 const START_TIMEOUT_MS = 30_000;
 
 export interface WorkerdProcess {
+  readonly pid: number;
   /** The body of the response; throws when its status is an error. */
   get(path: string): Promise<string>;
-  /** CPU milliseconds of all threads since they started. */
-  cpuMs(): Promise<number>;
   kill(): void;
 }
 
@@ -55,16 +54,5 @@ const worker :Workerd.Worker = (modules = [${modules.join(', ')}], compatibility
     }
     await sleep(50);
   }
-  return { get, cpuMs: () => cpuMsOf(child.pid!), kill: () => void child.kill('SIGKILL') };
-}
-
-/** The first field of schedstat is the nanoseconds a thread has run; /proc/PID/stat counts in steps of 10 ms. */
-async function cpuMsOf(pid: number): Promise<number> {
-  const threads = await readdir(`/proc/${pid}/task`);
-  const times = await Promise.all(
-    threads.map(async (thread) =>
-      Number((await readFile(`/proc/${pid}/task/${thread}/schedstat`, 'utf8')).split(' ')[0]),
-    ),
-  );
-  return times.reduce((sum, time) => sum + time, 0) / 1e6;
+  return { pid: child.pid!, get, kill: () => void child.kill('SIGKILL') };
 }

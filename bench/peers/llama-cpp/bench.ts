@@ -14,7 +14,9 @@ import type { Engine, GenerateRequest } from '../../../src/engine/types.ts';
 import { loadTokenizer, type Tokenizer } from '../../../src/tokenizer/tokenizer.ts';
 import { benchModules, complete, openEngine, openModelWeights, readModelJson } from '../../engine.ts';
 import { KEYS_AT_A_PLACE, type KeyStroke, recordSession } from '../../model/typing.ts';
+import { processorMsOf, withProcessorMs } from '../../processor-time.ts';
 import { heldOutPackages } from '../../quality/held-out.ts';
+import { median, quantile } from '../../statistics.ts';
 import { table } from '../../table.ts';
 import { installLlamaCpp } from './install.ts';
 import { LlamaCpp } from './peer.ts';
@@ -113,7 +115,7 @@ export async function benchLlamaCpp(rounds: number): Promise<LlamaCppRow[] | und
       .map(({ files }) => files.reduce((a, b) => (b.text.length > a.text.length ? b : a)).text)
       .filter((text) => tokenizer.encode(text).length > CONTEXT.before + CONTEXT.after);
     const bench = { peer, denoiser, tokenizer, texts };
-    console.log(await formatPasses(bench, rounds));
+    console.log(formatPasses(bench, rounds));
     const rows = [await benchReading(bench, rounds), await benchRow(bench, rounds)];
     const places = share(PLACES, rounds);
     rows.push(...(await benchCompletions(bench, places)));
@@ -127,20 +129,6 @@ export async function benchLlamaCpp(rounds: number): Promise<LlamaCppRow[] | und
     peer.close();
   }
 }
-
-async function cpuMs(work: () => unknown): Promise<number> {
-  const start = process.cpuUsage();
-  await work();
-  const { user, system } = process.cpuUsage(start);
-  return (user + system) / 1000;
-}
-
-function quantile(values: readonly number[], share: number): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))]!;
-}
-
-const median = (values: readonly number[]) => quantile(values, 0.5);
 
 function rowOf(what: string, ours: string, theirs: string, pairs: readonly Pair[]): LlamaCppRow {
   const all = (side: keyof Pair, of: keyof Sample) => pairs.map((pair) => pair[side][of] ?? 0);
@@ -184,7 +172,7 @@ async function benchReading(bench: Bench, rounds: number): Promise<LlamaCppRow> 
   const pairs: Pair[] = [];
   for (let round = -WARM_UP_ROUNDS; round < rounds; round++) {
     bench.denoiser.prefixContexts[0]!.truncate(0);
-    const ours = { ms: await cpuMs(() => read(bench, tokens)) };
+    const ours = { ms: processorMsOf(() => read(bench, tokens)) };
     const theirs = await bench.peer.complete({ cache: 'read', tokens, maxTokens: 0, cold: true });
     if (round >= 0) pairs.push({ ours, theirs: { ms: theirs.ms } });
   }
@@ -206,7 +194,7 @@ async function benchRow(bench: Bench, rounds: number): Promise<LlamaCppRow> {
   for (let round = -WARM_UP_ROUNDS; round < rounds; round++) {
     const sums = { ours: 0, theirs: 0 };
     for (let i = 0; i < ROWS_A_SAMPLE; i++) {
-      sums.ours += await cpuMs(ours);
+      sums.ours += processorMsOf(ours);
       sums.theirs += (await theirs()).ms;
     }
     const [oursMs, theirsMs] = [sums.ours / ROWS_A_SAMPLE, sums.theirs / ROWS_A_SAMPLE];
@@ -216,7 +204,7 @@ async function benchRow(bench: Bench, rounds: number): Promise<LlamaCppRow> {
 }
 
 /** Our passes of several rows, in times that of one row; llama.cpp is not part of it. */
-async function formatPasses(bench: Bench, rounds: number): Promise<string> {
+function formatPasses(bench: Bench, rounds: number): string {
   const { denoiser, tokenizer } = bench;
   const context = denoiser.prefixContexts[0]!;
   read(bench, tokensOf(bench, READ_TOKENS));
@@ -224,7 +212,7 @@ async function formatPasses(bench: Bench, rounds: number): Promise<string> {
   for (let round = -WARM_UP_ROUNDS; round < rounds; round++) {
     for (const rows of PASS_ROWS) {
       const ids = new Int32Array(rows).fill(tokenizer.special.mask);
-      const ms = await cpuMs(() => {
+      const ms = processorMsOf(() => {
         for (let i = 0; i < ROWS_A_SAMPLE; i++) denoiser.evaluate(context, undefined, ids, rows);
       });
       if (round >= 0) samples.get(rows)!.push(ms / ROWS_A_SAMPLE);
@@ -241,10 +229,8 @@ async function completeTimed(
   engine: Engine,
   request: Pick<GenerateRequest, 'prefix' | 'suffix'> & Partial<GenerateRequest>,
 ): Promise<Sample> {
-  const start = process.cpuUsage();
-  const { usage } = await complete(engine, { maxTokens: COMPLETION_TOKENS, ...request });
-  const { user, system } = process.cpuUsage(start);
-  return { ms: (user + system) / 1000, tokens: usage.completionTokens, steps: usage.steps };
+  const [{ usage }, ms] = await withProcessorMs(() => complete(engine, { maxTokens: COMPLETION_TOKENS, ...request }));
+  return { ms, tokens: usage.completionTokens, steps: usage.steps };
 }
 
 /**
@@ -319,7 +305,7 @@ async function benchJumps(bench: Bench, strokes: readonly KeyStroke[]): Promise<
     const { prefix, suffix } = stroke;
     const oursWhole = await completeTimed(whole, { prefix, suffix });
     const ours = await completeTimed(near, { prefix, suffix, nearFirst: true });
-    const rest = { ms: await cpuMs(() => near.readAhead) };
+    const [, restMs] = await withProcessorMs(() => near.readAhead);
     const command = { cache: 'cold', ...asRead(bench, stroke), cold: true };
     const reading = await bench.peer.complete({ ...command, maxTokens: 0 });
     const theirs = await bench.peer.complete({ ...command, maxTokens: COMPLETION_TOKENS });
@@ -327,7 +313,7 @@ async function benchJumps(bench: Bench, strokes: readonly KeyStroke[]): Promise<
     add('near window, 16 tokens | reading alone', ours, { ms: reading.ms });
     add('whole window, 16 tokens | 16 tokens', oursWhole, { ms: theirs.ms, tokens: theirs.tokens.length });
     add('whole window, 16 tokens | reading alone', oursWhole, { ms: reading.ms });
-    add('the rest, between requests | reading alone', rest, { ms: reading.ms });
+    add('the rest, between requests | reading alone', { ms: restMs }, { ms: reading.ms });
   }
   return [...pairs].map(([name, found]) => {
     const [ours, theirs] = name.split(' | ') as [string, string];

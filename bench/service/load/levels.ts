@@ -2,6 +2,7 @@
 
 import { type KeyStroke, recordSession } from '../../model/typing.ts';
 import { heldOutPackages } from '../../quality/held-out.ts';
+import { quantile } from '../../statistics.ts';
 import type { RunningService } from './service.ts';
 import { type Fate, keyTimes, type Outcome, Typist } from './typist.ts';
 
@@ -92,11 +93,11 @@ function summarize(
     completionsPerSecond: (answered * 1000) / elapsedMs,
     cpuMsPerAnswer: (cpuSeconds * 1000) / answered,
     processor: (cpuSeconds * 1000) / elapsedMs,
-    p50Ms: quantile(latencies(outcomes), 0.5),
-    p95Ms: quantile(latencies(outcomes), 0.95),
-    p99Ms: quantile(latencies(outcomes), 0.99),
-    followP95Ms: quantile(latencies(of('follow').flatMap((typist) => typist.outcomes)), 0.95),
-    abortP95Ms: quantile(latencies(of('abort').flatMap((typist) => typist.outcomes)), 0.95),
+    p50Ms: quantileOrZero(latencies(outcomes), 0.5),
+    p95Ms: quantileOrZero(latencies(outcomes), 0.95),
+    p99Ms: quantileOrZero(latencies(outcomes), 0.99),
+    followP95Ms: quantileOrZero(latencies(of('follow').flatMap((typist) => typist.outcomes)), 0.95),
+    abortP95Ms: quantileOrZero(latencies(of('abort').flatMap((typist) => typist.outcomes)), 0.95),
     fewestAnswers: Math.min(...unequal),
     mostAnswers: Math.max(...unequal),
     fairness: jain(unequal),
@@ -105,9 +106,8 @@ function summarize(
 }
 
 /** 0 if there are no values. */
-export function quantile(values: readonly number[], share: number): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0;
+export function quantileOrZero(values: readonly number[], share: number): number {
+  return values.length === 0 ? 0 : quantile(values, share);
 }
 
 /** Jain's index of fairness, from 1 / n to 1; 1 if all shares are 0. */

@@ -2,7 +2,7 @@
 
 import autocannon from 'autocannon';
 import type { KeyStroke } from '../../model/typing.ts';
-import { quantile, recordClients } from './levels.ts';
+import { quantileOrZero, recordClients } from './levels.ts';
 import type { RunningService } from './service.ts';
 
 /** More than are served and may wait (MAX_WAITING is 64 by default), so that some are refused at any time. */
@@ -76,9 +76,9 @@ export async function flood(service: RunningService): Promise<FloodResult> {
     refused: refusedMs.length,
     refusedWithRetryAfter: withRetryAfter,
     otherwise: otherwise + errors + timeouts,
-    answeredP50Ms: quantile(answeredMs, 0.5),
-    answeredP99Ms: quantile(answeredMs, 0.99),
-    refusedP99Ms: quantile(refusedMs, 0.99),
+    answeredP50Ms: quantileOrZero(answeredMs, 0.5),
+    answeredP99Ms: quantileOrZero(answeredMs, 0.99),
+    refusedP99Ms: quantileOrZero(refusedMs, 0.99),
     recoveredMs: await untilAnswered(service),
   };
 }

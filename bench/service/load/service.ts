@@ -4,9 +4,7 @@
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { start } from '../../../support/serving.ts';
-
-/** `sysconf(_SC_CLK_TCK)` of Linux, for what /proc counts in ticks. */
-const TICKS_PER_SECOND = 100;
+import { processorMsOfProcess } from '../../processor-time.ts';
 
 /** Long enough for the answers in progress, for which no client waits. */
 const DRAIN_SECONDS = 1;
@@ -36,15 +34,10 @@ export async function startService(model: string): Promise<RunningService> {
 function usageOf(pid: number): ProcessUsage {
   const pids = descendants(pid).filter((id) => readFileSync(`/proc/${id}/comm`, 'utf8').startsWith('workerd'));
   if (pids.length === 0) throw new Error('no workerd process is running');
-  const ticks = pids.map((id) => {
-    // The fields after the name in parentheses; 14 and 15 are user and system time.
-    const fields = readFileSync(`/proc/${id}/stat`, 'utf8').split(') ')[1]!.split(' ');
-    return Number(fields[11]) + Number(fields[12]);
-  });
   const kibibytes = pids.map((id) =>
     Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${id}/status`, 'utf8'))![1]),
   );
-  return { cpuSeconds: sum(ticks) / TICKS_PER_SECOND, bytes: sum(kibibytes) * 1024 };
+  return { cpuSeconds: sum(pids.map(processorMsOfProcess)) / 1000, bytes: sum(kibibytes) * 1024 };
 }
 
 function descendants(pid: number): number[] {
