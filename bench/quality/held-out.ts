@@ -6,7 +6,7 @@
 
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as z from 'zod';
@@ -54,17 +54,29 @@ function fetched({ name, version, integrity }: PinnedPackage): string {
   const id = `${name.replace('@', '').replace('/', '-')}-${version}`;
   const folder = join(FOLDER, id);
   if (existsSync(folder)) return folder;
-  execFileSync('npm', ['pack', '--silent', '--ignore-scripts', '--pack-destination', FOLDER, `${name}@${version}`]);
-  const tarball = join(FOLDER, `${id}.tgz`);
-  const found = `sha512-${createHash('sha512').update(readFileSync(tarball)).digest('base64')}`;
-  if (found !== integrity) throw new Error(`${name}@${version}: expected ${integrity}, got ${found}`);
-  const partial = `${folder}.partial`;
-  rmSync(partial, { recursive: true, force: true });
-  mkdirSync(partial);
-  execFileSync('tar', ['-xzf', tarball, '-C', partial, '--strip-components=1']);
-  renameSync(partial, folder);
-  rmSync(tarball);
+  // Benchmarks that run at the same time may fetch the same package.
+  const own = mkdtempSync(join(FOLDER, 'partial-'));
+  try {
+    execFileSync('npm', ['pack', '--silent', '--ignore-scripts', '--pack-destination', own, `${name}@${version}`]);
+    const tarball = join(own, `${id}.tgz`);
+    const found = `sha512-${createHash('sha512').update(readFileSync(tarball)).digest('base64')}`;
+    if (found !== integrity) throw new Error(`${name}@${version}: expected ${integrity}, got ${found}`);
+    const unpacked = join(own, 'package');
+    mkdirSync(unpacked);
+    execFileSync('tar', ['-xzf', tarball, '-C', unpacked, '--strip-components=1']);
+    renameUnlessThere(unpacked, folder);
+  } finally {
+    rmSync(own, { recursive: true });
+  }
   return folder;
+}
+
+function renameUnlessThere(from: string, to: string): void {
+  try {
+    renameSync(from, to);
+  } catch (error) {
+    if (!existsSync(to)) throw error;
+  }
 }
 
 /**

@@ -88,14 +88,6 @@ export function bestChoice(predictions: Predictions, row: number, allowed: (toke
   return choice;
 }
 
-/** Natural logarithm of the probability of a token, which is cheap if it is among the candidates of the row. */
-export function logProbabilityOf(predictions: Predictions, row: number, token: number): number {
-  const { candidates, ids, logits, logSumExp } = predictions;
-  const at = ids.subarray(row * candidates, (row + 1) * candidates).indexOf(token);
-  const logit = at < 0 ? predictions.allLogits(row)[token]! : logits[row * candidates + at]!;
-  return logit - logSumExp[row]!;
-}
-
 /**
  * Draws a token: the largest probabilities at `temperature` whose sum reaches topP, cut at `uniform` in [0, 1). Exact
  * over the vocabulary; tokens that `allowed` rejects have no share.

@@ -16,9 +16,9 @@
  */
 
 import type { Predictions } from '../denoiser/transformer/predictions.ts';
-import { isEnd, type SpecialTokens } from '../tokenizer/tokenizer.ts';
+import type { SpecialTokens } from '../tokenizer/tokenizer.ts';
 import type { Canvas } from './canvas.ts';
-import { bestChoice, boundChoice, type Choice, logProbabilityOf, mostProbable, sampledChoice } from './choice.ts';
+import { bestChoice, boundChoice, type Choice, mostProbable, sampledChoice } from './choice.ts';
 import { uniform } from './random.ts';
 import type { ConstrainedCanvas, TextConstraint } from './text-constraint.ts';
 
@@ -32,11 +32,6 @@ export interface SamplerSettings {
   /** Probability at which another token replaces a revealed one; 1 turns editing off. */
   editThreshold: number;
   maxEditsPerSlot: number;
-  /**
-   * Probability from which on a slot is revealed as the end; below it takes its best other token. A text is spread over
-   * many tokens, so that of the best one may be below that of the end where the end is improbable.
-   */
-  endThreshold: number;
   /** Number of most probable tokens to keep for each slot when it is revealed or edited; none when absent. */
   alternatives?: number;
   /**
@@ -171,9 +166,8 @@ function findReveals(
   // A drawn token may be improbable: the next step predicts what follows from it.
   if (isBound && settings.temperature > 0 && !final) return [];
   const fits = (slot: number, token: number) => text?.permits(slot, token) ?? true;
-  const mayEnd = endsFrom(settings.endThreshold, predictions, special);
   const allowed = (slot: number) => (token: number) =>
-    token === special.pad || (mayStand(token, special) && fits(slot, token) && mayEnd(rows.get(slot)!, token));
+    token === special.pad || (mayStand(token, special) && fits(slot, token));
   const best = (slot: number) => bestChoice(predictions, rows.get(slot)!, allowed(slot));
   const free = canvas.undecided(wanted).slice(bound.reveals.length);
   const choose = (slot: number): Choice => {
@@ -252,7 +246,6 @@ function findEdits(
   special: SpecialTokens,
   { final, rows, bound }: StepOptions & StepParts,
 ): [slot: number, Choice][] {
-  const mayEnd = endsFrom(settings.endThreshold, predictions, special);
   const edits: [number, Choice][] = [];
   for (const [slot, token] of canvas.tokens.entries()) {
     const row = rows.get(slot);
@@ -260,18 +253,11 @@ function findEdits(
       continue;
     // Without its end the canvas would have slots that no later step decides.
     if (final && canvas.ended && slot === canvas.tokens.length - 1) continue;
-    const best = bestChoice(predictions, row, (other) => mayStand(other, special) && mayEnd(row, other));
+    const best = bestChoice(predictions, row, (candidate) => mayStand(candidate, special));
     const differs = best.token !== token && isText(best.token, special);
     if (differs && Math.exp(best.logProbability) >= settings.editThreshold) edits.push([slot, best]);
   }
   return edits;
-}
-
-/** Whether a row may take a token: one that ends the text only from a probability on. */
-function endsFrom(threshold: number, predictions: Predictions, special: SpecialTokens) {
-  const least = Math.log(threshold);
-  return (row: number, token: number): boolean =>
-    !isEnd(token, special) || logProbabilityOf(predictions, row, token) >= least;
 }
 
 /** Tokens that a slot may take: text, an end, or padding after the end. */

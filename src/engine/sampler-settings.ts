@@ -3,10 +3,7 @@
 import type { SamplerSettings } from '../diffusion/sampler.ts';
 import type { GenerateRequest } from './types.ts';
 
-type Defaults = Pick<
-  SamplerSettings,
-  'revealThreshold' | 'editThreshold' | 'maxEditsPerSlot' | 'endThreshold' | 'freezeAfter'
->;
+type Defaults = Pick<SamplerSettings, 'revealThreshold' | 'editThreshold' | 'maxEditsPerSlot' | 'freezeAfter'>;
 
 export function samplerSettings(request: GenerateRequest, defaults: Defaults): SamplerSettings {
   return {
@@ -16,7 +13,6 @@ export function samplerSettings(request: GenerateRequest, defaults: Defaults): S
     revealThreshold: request.revealThreshold ?? defaults.revealThreshold,
     editThreshold: request.editThreshold ?? defaults.editThreshold,
     maxEditsPerSlot: defaults.maxEditsPerSlot,
-    endThreshold: defaults.endThreshold,
     alternatives: request.alternatives ?? 0,
     freezeAfter: request.freezeAfter ?? defaults.freezeAfter,
   };

@@ -80,7 +80,6 @@ describe('a canvas that completes the token of the cursor', () => {
     revealThreshold: 0.6,
     editThreshold: 0.6,
     maxEditsPerSlot: 2,
-    endThreshold: 0,
     freezeAfter: Number.POSITIVE_INFINITY,
   };
   /** Tokens that agree while less than two have been said. */

@@ -11,7 +11,6 @@ const greedy: SamplerSettings = {
   revealThreshold: 0.9,
   editThreshold: 0.9,
   maxEditsPerSlot: 2,
-  endThreshold: 0,
   freezeAfter: Number.POSITIVE_INFINITY,
 };
 const { mask, pad, eom, endOfText } = special;
@@ -78,34 +77,6 @@ describe('end', () => {
     expect(tokens).toEqual([10, mask, end]);
     expect(canvas.ended).toBe(true);
     expect(canvas.text(4)).toEqual([10]);
-  });
-
-  it.each([eom, endOfText])('should be revealed from its threshold on, end token %i', (end) => {
-    const settings = { ...greedy, endThreshold: 0.5 };
-    const [tokens] = run(new Canvas(2, special), [[{ [end]: 0.51, 10: 0.4 }, { 11: 0.3 }]], settings);
-    expect(tokens).toEqual([end]);
-    const canvas = new Canvas(2, special);
-    expect(run(canvas, [[{ [end]: 0.49, 10: 0.4 }, { 11: 0.3 }]], settings)).toEqual([[10, mask]]);
-    expect(canvas.logProbabilityOf(0)).toBeCloseTo(Math.log(0.4), 5);
-  });
-
-  it('should not be drawn below its threshold, however many tokens are as probable', () => {
-    const settings = { ...greedy, temperature: 1, endThreshold: 0.5 };
-    const texts = Array.from({ length: VOCABULARY - 6 }, (_, at) => at + 6);
-    const drawn = (seed: number, end: number) => {
-      const row = { ...Object.fromEntries(texts.map((id) => [id, (1 - end) / texts.length])), [eom]: end };
-      return run(new Canvas(1, special), [[row]], { ...settings, seed })[0]![0];
-    };
-    const seeds = [...Array(200).keys()];
-    expect(seeds.filter((seed) => drawn(seed, 0.02) === eom)).toEqual([]);
-    expect(seeds.filter((seed) => drawn(seed, 0.49) === eom)).toEqual([]);
-    expect(seeds.filter((seed) => drawn(seed, 0.6) === eom).length).toBeGreaterThan(100);
-  });
-
-  it('should be revealed below its threshold where all else is padding', () => {
-    const settings = { ...greedy, endThreshold: 0.5 };
-    const [tokens] = run(new Canvas(2, special), [[{ [pad]: 0.6, [eom]: 0.3 }, { [pad]: 0.9 }]], settings);
-    expect(tokens).toEqual([eom]);
   });
 
   it('should reopen what was dropped when the end is edited away', () => {

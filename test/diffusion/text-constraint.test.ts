@@ -125,7 +125,6 @@ describe('a canvas under the constraint', () => {
     revealThreshold: 0.05,
     editThreshold: 0.3,
     maxEditsPerSlot: 2,
-    endThreshold: 0,
     freezeAfter: 3,
     alternatives: 3,
     text: textConstraint(tokenizer, NOWHERE),

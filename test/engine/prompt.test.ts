@@ -12,7 +12,6 @@ const limits = {
   revealThreshold: 0.9,
   editThreshold: 0.9,
   maxEditsPerSlot: 2,
-  endThreshold: 0,
 };
 const build = (prefix: string, suffix: string) => buildPrompt({ prefix, suffix }, tokenizer, limits);
 /** One token a character. */

@@ -46,11 +46,10 @@ class Thresholds:
     reveal: float
     edit: float  # 1 turns editing off
     max_edits_per_slot: int
-    end: float = 0.0  # probability from which on a slot takes an end token; below it, its best other token
 
     @classmethod
     def of(cls, config: DenoiserConfig) -> "Thresholds":
-        return cls(config.reveal_threshold, config.edit_threshold, config.max_edits_per_slot, config.end_threshold)
+        return cls(config.reveal_threshold, config.edit_threshold, config.max_edits_per_slot)
 
 
 @dataclass(frozen=True)
@@ -310,7 +309,7 @@ def denoise(
     """One canvas from noise to text: the text tokens, up to `left` with text after the cursor, their log-probabilities,
     and whether an end token closed it. Adds to count's steps and slot evaluations."""
     width = canvas.width
-    ends = [special.eom, special.end_of_text]
+    ends = {special.eom, special.end_of_text}
     tokens, confidence, edits = [special.mask] * width, [0.0] * width, [0] * width
     evaluations = [0] * width  # of a slot with its current token
     computed: list[int | None] = [None] * width  # the token of each row when it was last computed
@@ -344,9 +343,7 @@ def denoise(
             bound_p = torch.full_like(log_p[0], -torch.inf)
             bound_p[agreeing] = torch.log_softmax(log_p[row[bound], agreeing], dim=-1)
             log_p[row[bound]] = bound_p
-        offered = log_p.clone()
-        offered[:, ends] = log_p[:, ends].where(log_p[:, ends] >= _log(thresholds.end), -torch.inf)
-        top_p, top = offered.topk(2, dim=-1)
+        top_p, top = log_p.topk(2, dim=-1)
         best_p = {slot: top_p[index, 0].item() for slot, index in row.items()}
         best = {slot: top[index, 0].item() for slot, index in row.items()}
         changed = {
@@ -380,10 +377,6 @@ def denoise(
         count.smallest_margin = min(
             count.smallest_margin, *_margins(margins, free_p, undecided, thresholds, only_sure=bool(rest))
         )
-        for index in row.values():
-            if int(first := log_p[index].argmax()) in ends:
-                closest = abs(log_p[index, first].item() - _log(thresholds.end))
-                count.smallest_margin = min(count.smallest_margin, closest)
         for slot in slots:
             evaluations[slot] += tokens[slot] != special.mask
         for slot, token in changed.items():

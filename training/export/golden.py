@@ -75,7 +75,6 @@ SHIFTED = dataclasses.replace(
     suffix_tokens=32,
     reveal_threshold=0.6,
     edit_threshold=0.5,
-    end_threshold=0.4,
     ends_before_suffix=False,
     keeps_rows=True,
     context_ngrams={"bias": -2.0, "length": 1.0, "share": 1.0, "count": 0.2},

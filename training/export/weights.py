@@ -21,9 +21,12 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from training.corpus.documents import load_documents
 from training.corpus.paths import LANGUAGES
 from training.model.config import DenoiserConfig
 from training.model.denoiser import Denoiser
+from training.model.gptq import round_weights
+from training.model.neuron_pruning import first_tokens
 from training.model.quantization import (
     GROUP,
     QuantizableLinear,
@@ -33,8 +36,10 @@ from training.model.quantization import (
     set_quantized,
     unpack_nibbles,
 )
+from training.model.tokenizer import load_tokenizer
 from training.pretrain.run_record import run_chain, write_records
 
+GPTQ_TOKENS = 256  # of a window
 FILES = ("config.json", "tokenizer.json", "model.safetensors")
 DTYPES = {torch.int8: "I8", torch.int32: "I32", torch.int64: "I64", torch.float32: "F32", torch.bfloat16: "BF16"}
 QUANTIZATION_CONFIG = {
@@ -151,11 +156,17 @@ def describe(path: Path) -> dict:
     return {"path": path.name, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
-def export(checkpoint: Path, folder: Path, settings: dict) -> None:
-    """`settings` replace fields of the denoiser's config: thresholds and context lengths are chosen after training."""
+def export(checkpoint: Path, folder: Path, settings: dict, gptq_windows: int = 0) -> None:
+    """`settings` replace fields of the denoiser's config: thresholds and context lengths are chosen after training.
+    gptq_windows: of the training packages, on which the weights are rounded so that the outputs of the layers stay; for
+    a model that was not trained with rounded weights."""
     from training.pretrain.train import load_denoiser
 
     model = load_denoiser(checkpoint)
+    if gptq_windows:
+        tokenizer = load_tokenizer(str(folder / "tokenizer.json"))
+        texts = [document.text for document in load_documents("train")]
+        round_weights(model, first_tokens(texts, tokenizer, gptq_windows, GPTQ_TOKENS, seed=7)[:, :-1])
     model.config = dataclasses.replace(model.config, **settings)
     tensors, errors = quantized_tensors(model)
     folder.mkdir(parents=True, exist_ok=True)
@@ -187,7 +198,10 @@ if __name__ == "__main__":
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--keep", type=Path, help="also keep the float weights here, in bfloat16, to train on from")
     parser.add_argument("--settings", type=json.loads, default={}, help='JSON, such as {"reveal_threshold": 0.8}')
+    parser.add_argument(
+        "--gptq-windows", type=int, default=0, help="round by GPTQ, on so many windows of 256 tokens of the corpus"
+    )
     arguments = parser.parse_args()
-    export(arguments.checkpoint, arguments.out, arguments.settings)
+    export(arguments.checkpoint, arguments.out, arguments.settings, arguments.gptq_windows)
     if arguments.keep:
         keep(arguments.checkpoint, arguments.keep)

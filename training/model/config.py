@@ -62,7 +62,6 @@ class DenoiserConfig:
     reveal_threshold: float = 0.5
     edit_threshold: float = 0.8
     max_edits_per_slot: int = 2
-    end_threshold: float = 0.0  # probability from which on a completion ends
     # The weights of what followed the same tokens elsewhere in the text (training/evaluation/context_ngrams.py): bias,
     # length, share, count; None: not mixed in
     context_ngrams: dict[str, float] | None = None
@@ -83,7 +82,6 @@ class DenoiserConfig:
         "reveal_threshold",
         "edit_threshold",
         "max_edits_per_slot",
-        "end_threshold",
         "context_ngrams",
         "confidence",
     )
@@ -95,7 +93,6 @@ class DenoiserConfig:
             "canvas_width",
             "confidence",
             "context_ngrams",
-            "end_threshold",
             "ends_before_suffix",
             "keeps_rows",
         ):  # optional: left out where it is the default

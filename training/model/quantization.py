@@ -31,20 +31,20 @@ def quantize_groups(weight: Tensor) -> tuple[Tensor, Tensor]:
     best_scale = torch.zeros_like(extreme)
     for divisor in (-8.0, -7.6, -7.2, 7.0, 7.6, 8.2):  # the sign lets −8 serve the largest weight
         scale = (extreme / divisor).bfloat16().float()
-        error = (_fit(groups, scale, -8, 7) * scale - groups).pow(2).sum(dim=2, keepdim=True)
+        error = (nearest_integers(groups, scale, -8, 7) * scale - groups).pow(2).sum(dim=2, keepdim=True)
         better = error < best_error
         best_error = torch.where(better, error, best_error)
         best_scale = torch.where(better, scale, best_scale)
-    return _fit(groups, best_scale, -8, 7).flatten(1), best_scale.squeeze(2)
+    return nearest_integers(groups, best_scale, -8, 7).flatten(1), best_scale.squeeze(2)
 
 
 def quantize_rows(weight: Tensor) -> tuple[Tensor, Tensor]:
     """weight (n, k) → integers −63…63 (n, k) and bfloat16-valued scales (n, 1)."""
     scale = (weight.float().abs().amax(dim=1, keepdim=True) / EMBEDDING_MAX).bfloat16().float()
-    return _fit(weight.float(), scale, -EMBEDDING_MAX, EMBEDDING_MAX), scale
+    return nearest_integers(weight.float(), scale, -EMBEDDING_MAX, EMBEDDING_MAX), scale
 
 
-def _fit(values: Tensor, scale: Tensor, low: int, high: int) -> Tensor:
+def nearest_integers(values: Tensor, scale: Tensor, low: int, high: int) -> Tensor:
     return torch.where(scale == 0, 0, values / torch.where(scale == 0, 1, scale)).round().clamp(low, high)
 
 

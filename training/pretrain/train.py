@@ -4,9 +4,12 @@
     python -m training.pretrain.train --run training/.runs/nano            # resumes from the last checkpoint
     python -m training.pretrain.train --init training/.runs/nano/last.pt --run training/.runs/nano-2 --minutes 60
 
-A run folder holds config.json, metrics.jsonl, curves.png, last.pt (resumable). The schedule follows the clock: progress
-is the share of --minutes that has been used, so the run ends on time. On a machine that does other work, `--clock cpu`
-counts only the CPU time that the run itself gets.
+A run folder holds config.json, metrics.jsonl, curves.png, last.pt (resumable), and before-rounding.pt, the last
+checkpoint before the weights were rounded (--qat-share): from then on, those of last.pt only collect what rounding has
+not yet turned over, and are no good model unless they are rounded.
+
+The schedule follows the clock: progress is the share of --minutes that has been used, so the run ends on time. On a
+machine that does other work, `--clock cpu` counts only the CPU time that the run itself gets.
 """
 
 import argparse
@@ -58,6 +61,7 @@ class Run:
         self.folder = Path(config.run)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.checkpoint = self.folder / "last.pt"
+        self.before_rounding = self.folder / "before-rounding.pt"
         self.device = torch.device(
             ("cuda" if torch.cuda.is_available() else "cpu") if config.device == "auto" else config.device
         )
@@ -115,7 +119,8 @@ class Run:
             lines = metrics.read_text().splitlines(keepends=True)
             metrics.write_text("".join(line for line in lines if json.loads(line)["step"] <= step))
 
-    def save(self) -> None:
+    def save(self, path: Path | None = None) -> None:
+        path = path or self.checkpoint
         state = {
             "model": self.model.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
@@ -125,9 +130,9 @@ class Run:
             "seconds": self.seconds,
             "tuning": self.tuning.state() if self.tuning else None,
         }
-        partial = self.checkpoint.with_suffix(".partial")
+        partial = path.with_suffix(".partial")
         torch.save(state, partial)
-        partial.replace(self.checkpoint)  # never a half-written checkpoint
+        partial.replace(path)  # never a half-written checkpoint
 
     def log(self, record: dict) -> None:
         record = {"step": self.step, "tokens": self.tokens, "minutes": round(self.seconds / 60, 3), **record}
@@ -186,10 +191,14 @@ class Run:
                    bar_format="{percentage:3.0f}% |{bar:20}| {elapsed}<{remaining} {postfix}")  # fmt: skip
         validated = saved = logged = self.seconds
         elapsed = 0.0
+        rounding = self.seconds / budget >= 1 - config.qat_share
         signal.signal(signal.SIGTERM, self._stop)
         while self.seconds < budget and not self.stopping:
             progress = self.seconds / budget
             quantized = progress >= 1 - config.qat_share
+            if first and quantized and not rounding and not self.tuning:
+                self.save(self.before_rounding)
+            rounding = quantized
             set_quantized(self.model, weights=False, activations=quantized)
             started = clock()
             batch = next(batches).to(self.device)

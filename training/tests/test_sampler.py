@@ -113,22 +113,3 @@ def test_computing_everything_is_the_default(model):
     thresholds = Thresholds(0.5, 0.3, 2)
     default, named = (infill(model, SPECIAL, LEFT, RIGHT, 20, thresholds, *policy) for policy in ((), (EVERYTHING,)))
     assert default == named
-
-
-@torch.no_grad()
-def test_an_end_needs_its_threshold(model, monkeypatch):
-    """Every row says that the end is the likeliest token, with a probability of a half."""
-
-    def logits(_self, ids, rows):
-        found = torch.zeros(len(rows), CONFIG.vocab_size)
-        found[:, SPECIAL.pad] = -torch.inf
-        found[:, SPECIAL.eom] = torch.tensor(CONFIG.vocab_size - 5.0).log()  # as all text and <|endoftext|> together
-        found[:, 40] = 1e-3
-        return found
-
-    monkeypatch.setattr(CachedCanvas, "logits", logits)
-    ended = infill(model, SPECIAL, LEFT, RIGHT, 4, Thresholds(0.9, 1.0, 2, end=0.49))
-    assert (ended.ids, ended.ended) == ([], True)
-    going = infill(model, SPECIAL, LEFT, RIGHT, 4, Thresholds(0.9, 1.0, 2, end=0.51))
-    assert (going.ids, going.ended) == ([40] * 4, False)
-    assert going.smallest_margin < 0.03  # of the end, to its threshold

@@ -83,6 +83,9 @@ def test_a_run_learns_logs_and_leaves_a_checkpoint_that_can_be_continued(config)
     canvas = {f"{name}_{width}" for name in ("noise", "text", "half") for width in WIDTHS}
     assert scores.keys() == {"prefix", "suffix"} | canvas
     assert (run.folder / "curves.png").stat().st_size > 1000
+    before = torch.load(run.before_rounding, weights_only=True)
+    assert 0.6 < before["seconds"] / (0.04 * 60) < 1  # qat_share is 0.3
+    assert 0 < before["step"] < run.step
 
     with open(run.folder / "metrics.jsonl", "a") as file:  # as if it had been stopped between two checkpoints
         file.write(json.dumps({"step": run.step + 10, "tokens": 0, "minutes": 0}) + "\n")

@@ -35,7 +35,6 @@ const configSchema = z.object({
     reveal_threshold: probability,
     edit_threshold: probability,
     max_edits_per_slot: z.int().nonnegative(),
-    end_threshold: probability.default(0),
     context_ngrams: z.object({ bias: z.number(), length: z.number(), share: z.number(), count: z.number() }).optional(),
     confidence: z
       .object({
@@ -105,8 +104,6 @@ export interface DenoiserConfig extends TransformerShape {
     readonly revealThreshold: number;
     readonly editThreshold: number;
     readonly maxEditsPerSlot: number;
-    /** Probability from which on a completion ends; below it takes the best other token. */
-    readonly endThreshold: number;
     /** Whether n-grams of the text are mixed into the predictions, and with what weights. */
     readonly ngramWeights?: NgramWeights;
     readonly confidence?: ConfidenceScale;
@@ -178,7 +175,6 @@ export function parseConfig(json: unknown): DenoiserConfig {
       revealThreshold: d.reveal_threshold,
       editThreshold: d.edit_threshold,
       maxEditsPerSlot: d.max_edits_per_slot,
-      endThreshold: d.end_threshold,
       ...(d.context_ngrams && { ngramWeights: d.context_ngrams }),
       ...(d.confidence && {
         confidence: {

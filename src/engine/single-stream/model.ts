@@ -66,7 +66,6 @@ export class SingleStreamModel implements CanvasModel {
       revealThreshold,
       editThreshold: EDIT_THRESHOLD,
       maxEditsPerSlot: MAX_EDITS_PER_SLOT,
-      endThreshold: 0,
       freezeAfter,
     });
   }

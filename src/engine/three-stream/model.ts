@@ -85,7 +85,9 @@ export class ThreeStreamModel implements CanvasModel {
   }
 
   settings(request: GenerateRequest): SamplerSettings {
-    return samplerSettings(request, { ...this.#denoiser.config.diffusion, freezeAfter: DEFAULT_FREEZE_AFTER });
+    const { revealThreshold, editThreshold, maxEditsPerSlot } = this.#denoiser.config.diffusion;
+    const freezeAfter = DEFAULT_FREEZE_AFTER;
+    return samplerSettings(request, { revealThreshold, editThreshold, maxEditsPerSlot, freezeAfter });
   }
 
   window({ nearFirst = false, maxTokens, keepAlive }: GenerateRequest, whole: Prompt, ticket?: Ticket): Prompt {

@@ -34,7 +34,6 @@ describe('parseConfig', () => {
         revealThreshold: 0.9,
         editThreshold: 0.9,
         maxEditsPerSlot: 2,
-        endThreshold: 0,
       },
     });
   });
@@ -59,11 +58,6 @@ describe('parseConfig', () => {
     const ending = { ...SAMPLE_CONFIG.diffusion, ends_before_suffix: true };
     expect(parseConfig(SAMPLE_CONFIG).diffusion.endsBeforeSuffix).toBe(false);
     expect(parseConfig({ ...SAMPLE_CONFIG, diffusion: ending }).diffusion.endsBeforeSuffix).toBe(true);
-  });
-
-  it('should read from what probability on completions end', () => {
-    const unsure = { ...SAMPLE_CONFIG.diffusion, end_threshold: 0.5 };
-    expect(parseConfig({ ...SAMPLE_CONFIG, diffusion: unsure }).diffusion.endThreshold).toBe(0.5);
   });
 
   it('should read the widths of canvas it was trained on', () => {
