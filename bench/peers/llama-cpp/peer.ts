@@ -1,6 +1,7 @@
 /** llama.cpp in a process of its own, which measures its own CPU time: peer.py. */
 
 import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { PYTHON } from './install.ts';
@@ -49,12 +50,12 @@ export class LlamaCpp {
   static async open(gguf: string): Promise<LlamaCpp> {
     const child = spawn(PYTHON, [SCRIPT, gguf], { stdio: ['pipe', 'pipe', 'inherit'] });
     const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-    return new LlamaCpp(child, lines, (await nextOf(lines)) as About);
+    return new LlamaCpp(child, lines, (await nextOf(child, lines)) as About);
   }
 
   async complete(command: Command): Promise<Answer> {
     this.#process.stdin!.write(`${JSON.stringify(command)}\n`);
-    return (await nextOf(this.#lines)) as Answer;
+    return (await nextOf(this.#process, this.#lines)) as Answer;
   }
 
   close(): void {
@@ -62,8 +63,11 @@ export class LlamaCpp {
   }
 }
 
-async function nextOf(lines: AsyncIterator<string>): Promise<unknown> {
+async function nextOf(child: ChildProcess, lines: AsyncIterator<string>): Promise<unknown> {
   const { done, value } = await lines.next();
-  if (done) throw new Error('the process of llama.cpp has ended');
+  if (done) {
+    if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+    throw new Error(`the process of llama.cpp has ended: ${child.signalCode ?? `status ${child.exitCode}`}`);
+  }
   return JSON.parse(value);
 }
