@@ -45,6 +45,7 @@ def quantize_rows(weight: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def nearest_integers(values: Tensor, scale: Tensor, low: int, high: int) -> Tensor:
+    """values / scale to the nearest integer from low to high; 0 where the scale is 0."""
     return torch.where(scale == 0, 0, values / torch.where(scale == 0, 1, scale)).round().clamp(low, high)
 
 
