@@ -35,8 +35,8 @@ SHIFTED_FOLDER = FOLDER / "shifted"
 LOGIT_ROWS = 2  # of each stream, from its end
 TRACE_ROWS = 8
 # For --check. Another machine may sum in another order. A sum at a rounding boundary then becomes another integer,
-# which later layers amplify. A change of the arithmetic changes every tensor. So some tensors have to be the same, the
-# others close.
+# which later layers amplify. A change of the arithmetic changes every tensor. So some tensors and most completions have
+# to be the same, the others close.
 LOG_PROBABILITY_TOLERANCE = 1e-3  # absolute, of a completion that counts as the same
 CLOSE_LOG_PROBABILITY = 0.05  # absolute, of the others: less than MARGIN
 SAME_COMPLETIONS = 0.8  # of the completions

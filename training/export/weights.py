@@ -158,8 +158,8 @@ def describe(path: Path) -> dict:
 
 def export(checkpoint: Path, folder: Path, settings: dict, gptq_windows: int = 0) -> None:
     """`settings` replace fields of the denoiser's config: thresholds and context lengths are chosen after training.
-    gptq_windows: of the training packages, on which the weights are rounded so that the outputs of the layers stay; for
-    a model that was not trained with rounded weights."""
+    gptq_windows: number of windows of the training packages that GPTQ is calibrated on; 0 rounds to the nearest value,
+    as after quantization-aware training."""
     from training.pretrain.train import load_denoiser
 
     model = load_denoiser(checkpoint)
@@ -199,7 +199,7 @@ if __name__ == "__main__":
     parser.add_argument("--keep", type=Path, help="also keep the float weights here, in bfloat16, to train on from")
     parser.add_argument("--settings", type=json.loads, default={}, help='JSON, such as {"reveal_threshold": 0.8}')
     parser.add_argument(
-        "--gptq-windows", type=int, default=0, help="round by GPTQ, on so many windows of 256 tokens of the corpus"
+        "--gptq-windows", type=int, default=0, help="windows of 256 tokens to calibrate GPTQ on; 0 rounds to nearest"
     )
     arguments = parser.parse_args()
     export(arguments.checkpoint, arguments.out, arguments.settings, arguments.gptq_windows)

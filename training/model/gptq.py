@@ -1,8 +1,8 @@
-"""Rounds weights to 4 bits so that the outputs of a layer stay, instead of each weight (GPTQ, arXiv 2210.17323).
+"""Post-training quantization to 4 bits that minimises the error of each layer's outputs (GPTQ, arXiv 2210.17323).
 
-Layer by layer, on the prefix streams of some windows: the inputs of a matrix are those that the rounded layers before
-it give. Its columns are rounded one after the other, and what rounding one of them changes in the outputs, those that
-are not rounded yet make up for, as the Hessian of the squared error says.
+Layer by layer, calibrated on the prefix streams of some windows: the inputs of a matrix are those that the rounded
+layers before it compute. Its columns are rounded one after the other. The columns that are not rounded yet compensate
+for the error of each, by the Hessian of the squared error of the outputs.
 """
 
 import torch
@@ -20,7 +20,7 @@ def round_columns(weight: Tensor, hessian: Tensor) -> Tensor:
     weight = weight.float().clone()
     hessian = hessian.double()
     hessian.diagonal().add_(DAMPING * hessian.diagonal().mean())
-    # rows of the Cholesky factor of the inverse: how the later columns make up for an error in this one
+    # Cholesky factor of the inverse: row i says how the columns after i compensate for the error of column i
     spread = torch.linalg.cholesky(torch.linalg.inv(hessian), upper=True).float()
     rounded = torch.empty_like(weight)
     for start in range(0, weight.shape[1], GROUP):

@@ -5,8 +5,8 @@
     python -m training.pretrain.train --init training/.runs/nano/last.pt --run training/.runs/nano-2 --minutes 60
 
 A run folder holds config.json, metrics.jsonl, curves.png, last.pt (resumable), and before-rounding.pt, the last
-checkpoint before the weights were rounded (--qat-share): from then on, those of last.pt only collect what rounding has
-not yet turned over, and are no good model unless they are rounded.
+checkpoint before quantization-aware training (--qat-share). From then on last.pt holds latent weights: the model is
+their rounded values, and in float they predict badly.
 
 The schedule follows the clock: progress is the share of --minutes that has been used, so the run ends on time. On a
 machine that does other work, `--clock cpu` counts only the CPU time that the run itself gets.
@@ -222,7 +222,7 @@ class Run:
             elapsed = self.average(elapsed)
             self.seconds += elapsed
             norm = torch.nn.utils.clip_grad_norm_(self.learning, config.clip_norm)
-            if not math.isfinite(norm.item()):  # before it reaches the weights, and they the checkpoint
+            if not math.isfinite(norm.item()):  # before the optimizer puts it into the weights
                 raise FloatingPointError(f"norm of the gradients is {norm.item()} at step {self.step}")
             factor = learning_rate(progress, config)
             for optimizer in self.optimizers:

@@ -1,4 +1,4 @@
-"""Weights are rounded so that the outputs of a layer stay."""
+"""GPTQ: the outputs of rounded weights are nearer to those in float than with rounding to nearest."""
 
 import copy
 import dataclasses

@@ -100,7 +100,7 @@ def test_a_run_learns_logs_and_leaves_a_checkpoint_that_can_be_continued(config)
     assert torch.equal(loaded.embed_tokens.weight, resumed.model.embed_tokens.weight)
 
 
-def test_a_gradient_that_is_no_number_never_reaches_the_weights(config):
+def test_a_non_finite_gradient_never_reaches_the_weights(config):
     run = train.Run(config)
     weights = [p.detach().clone() for p in run.model.parameters()]
     run.model.norm.weight.register_hook(lambda gradient: gradient * torch.nan)
